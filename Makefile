@@ -1,0 +1,47 @@
+# Two commands: `make demo` and `make test` do all set-up on a fresh machine with Python 3.10-3.12,
+# a C compiler and make. With a ROS 2 distribution sourced (ROS_DISTRO set) they use it; without one
+# the ROS 2 wheels are installed into the virtual environment.
+
+PYTHON ?= python3
+VENV   := .venv
+ARGS   ?=
+
+REQUIREMENTS := requirements/runtime.txt requirements/test.txt requirements/build.txt
+ifndef ROS_DISTRO
+REQUIREMENTS += requirements/ros_wheels.txt
+endif
+# What the build reads: interfaces, Python, launch, config, models.
+SOURCES := package.xml CMakeLists.txt $(wildcard resource/* msg/* srv/*) \
+  $(shell find codesign_ros launch config bundles bags -type f -not -name '*.pyc')
+
+.PHONY: demo test lint codesign setup clean
+
+demo: setup
+	scripts/in_ros codesign demo $(ARGS)
+
+codesign: setup
+	@scripts/in_ros codesign $(ARGS)
+
+test: lint
+	scripts/in_ros python -m pytest $(ARGS)
+
+lint: setup
+	scripts/in_ros ruff check .
+	scripts/in_ros ruff format --check .
+	scripts/in_ros mypy
+
+setup: install/.built
+
+# One stamp for each step, so that a second call does no work twice.
+$(VENV)/.installed: $(REQUIREMENTS)
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet $(addprefix -r ,$(REQUIREMENTS))
+	touch $@
+
+install/.built: $(VENV)/.installed $(SOURCES)
+	scripts/in_ros colcon build --base-paths . --cmake-args \
+	  -GNinja -DPython3_EXECUTABLE=$(CURDIR)/$(VENV)/bin/python -DBUILD_TESTING=OFF
+	touch $@
+
+clean:
+	rm -rf build install log $(VENV)

@@ -1,0 +1,185 @@
+"""Frozen values that every room shares: structures, tensors, devices, links, plans, frames.
+
+Nothing here imports another room, so every room may import this.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+import numpy as np
+
+
+class CodesignError(Exception):
+    """A mistake the user can mend. Its text is one line that names the thing and the way out.
+
+    The command line prints it without a traceback and exits with a non-zero status; nodes log it.
+    """
+
+
+class Structure(str, Enum):
+    """Branches of a re-parameterisable block that stay separate at run time (paper, section IV).
+
+    ``S3`` is the 3x3 convolution, ``Ss`` the shortcut (identity), ``S1`` the 1x1 convolution.
+    """
+
+    S3 = "S3"
+    S3_SS = "S3+Ss"
+    S3_S1 = "S3+S1"
+    S3_SS_S1 = "S3+Ss+S1"
+
+    @property
+    def keeps_identity(self) -> bool:
+        """True if the identity (shortcut) branch stays a branch of its own."""
+        return self in (Structure.S3_SS, Structure.S3_SS_S1)
+
+    @property
+    def keeps_1x1(self) -> bool:
+        """True if the 1x1 branch stays a branch of its own."""
+        return self in (Structure.S3_S1, Structure.S3_SS_S1)
+
+
+class Merge(str, Enum):
+    """What happens to a branch that does not stay: added into the 3x3 exactly, or thrown away."""
+
+    FOLD = "fold"
+    PRUNE = "prune"
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """Name, shape and element type of a tensor; ``dtype`` is a numpy name such as ``float32``."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+
+    @property
+    def elements(self) -> int:
+        """Number of elements."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def nbytes(self) -> int:
+        """Size in memory [bytes]."""
+        return self.elements * np.dtype(self.dtype).itemsize
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """How a frame becomes the network's input.
+
+    The frame is letterboxed to ``height`` x ``width`` RGB; each channel is then
+    ``(value / 255 - mean) / std``.
+    """
+
+    height: int
+    width: int
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class DeviceSpec:
+    """A machine as the roofline model sees it.
+
+    ``peak_flops`` is pi [FLOP/s], ``memory_bandwidth`` is beta [bytes/s] and ``utilisation`` is mu,
+    the share of the attainable performance that inference reaches (paper, Eq. 2 and 5).
+    """
+
+    name: str
+    peak_flops: float
+    memory_bandwidth: float
+    utilisation: float = 1.0
+
+    @property
+    def ridge_intensity(self) -> float:
+        """I_m = pi / beta [FLOP/byte], the intensity from which the device is compute bound."""
+        return self.peak_flops / self.memory_bandwidth
+
+
+@dataclass(frozen=True)
+class LinkSpec:
+    """The uplink from robot to server: rate beta_s [bit/s] and one-way delay [s]."""
+
+    bandwidth_bps: float
+    delay_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One answer to the co-design problem; see ``msg/Plan.msg`` for the same fields on the wire.
+
+    ``cut`` 0 sends the frame, ``cut`` N keeps all on the robot. ``epoch`` names the plan; 0 means
+    "no plan yet". Times are predictions of the cost model [s].
+    """
+
+    cut: int
+    head_structure: Structure = Structure.S3
+    tail_structure: Structure = Structure.S3
+    merge: Merge = Merge.FOLD
+    precision: str = "fp32"
+    codec: str = "raw"
+    epoch: int = 0
+    robot: str = ""
+    model_id: str = ""
+    served_by: str = ""
+    server_available: bool = False
+    reason: str = ""
+    objective: str = "latency"
+    lambda_1: float = 0.0
+    head_s: float = 0.0
+    link_s: float = 0.0
+    tail_s: float = 0.0
+    accuracy_loss: float = 0.0
+    payload_bytes: float = 0.0
+    link_bps: float = 0.0
+
+    @property
+    def latency_s(self) -> float:
+        """T_total = T1 + T3 + T2 (Eq. 8) [s]."""
+        return self.head_s + self.link_s + self.tail_s
+
+    @property
+    def period_s(self) -> float:
+        """Time between results when the stages work as a pipeline: max(T1, T3, T2) [s]."""
+        return max(self.head_s, self.link_s, self.tail_s)
+
+    def same_split(self, other: Plan) -> bool:
+        """Whether both plans run the same engines in the same places (predictions aside)."""
+        return all(getattr(self, name) == getattr(other, name) for name in _SPLIT_FIELDS)
+
+
+# The fields of a plan that say what runs where; the rest are predictions and reasons.
+_SPLIT_FIELDS = (
+    "cut",
+    "head_structure",
+    "tail_structure",
+    "merge",
+    "precision",
+    "codec",
+    "served_by",
+    "model_id",
+    "robot",
+)
+
+
+@dataclass(frozen=True)
+class Box:
+    """One object in one frame, in pixels of the original image (origin top left)."""
+
+    label: str
+    x_min: float
+    y_min: float
+    x_max: float
+    y_max: float
+    score: float = 1.0
+
+
+@dataclass(frozen=True)
+class GroundTruth:
+    """What is truly in a frame: the class of the whole frame and a box for each object."""
+
+    label: str
+    boxes: tuple[Box, ...] = field(default=())
