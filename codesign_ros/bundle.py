@@ -1,0 +1,336 @@
+"""A model bundle: a directory with all that planner and engines need to know of one network.
+
+::
+
+    NAME.bundle/
+      model.yaml           what the network is, and the SHA-256 of its weights
+      weights.safetensors  branch weights before any folding, so every structure can be made
+      accuracy.json        measured accuracy by structure, merge, precision and codec
+      calibration.npz      ``frames``: uint8 (n, H, W, 3), RGB, letterboxed
+
+Opening one imports no torch; ``Bundle.network`` does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+import yaml
+
+from codesign_ros.cost.accuracy import AccuracyTable
+from codesign_ros.types import CodesignError, InputSpec, TensorSpec
+
+if TYPE_CHECKING:
+    from codesign_ros.models.network import Network
+
+VERSION = 1
+"""The newest layout of a bundle that this package reads, and the one it writes."""
+
+TASKS = ("classification",)
+
+_MODEL = "model.yaml"
+_WEIGHTS = "weights.safetensors"
+_ACCURACY = "accuracy.json"
+_CALIBRATION = "calibration.npz"
+_PARTS = (_MODEL, _WEIGHTS, _ACCURACY, _CALIBRATION)
+
+
+class BundleError(CodesignError):
+    """A bundle that cannot be used; one line says which and why."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened bundle; make one with ``Bundle.open`` or ``write_bundle``.
+
+    Attributes:
+        path: the directory.
+        name: name of the model.
+        version: layout of the bundle.
+        task: one of ``TASKS``.
+        architecture: name in ``codesign_ros.models.zoo``.
+        architecture_args: the arguments of that architecture.
+        classes: names of the classes, in the order of the network's outputs.
+        input: how a frame becomes the network's input.
+        segments: names of the N segments.
+        crossings: for each cut 0..N the tensors that cross there. Cut 0 has the frame as it is on
+            the wire: ``image``, uint8 (H, W, 3).
+        model_id: hash of architecture, arguments, classes, input and weights (16 hex digits).
+        accuracy: what was measured of this model.
+    """
+
+    path: Path
+    name: str
+    version: int
+    task: str
+    architecture: str
+    architecture_args: Mapping[str, Any]
+    classes: tuple[str, ...]
+    input: InputSpec
+    segments: tuple[str, ...]
+    crossings: tuple[tuple[TensorSpec, ...], ...]
+    model_id: str
+    accuracy: AccuracyTable
+
+    @classmethod
+    def open(cls, path: Path | str) -> Bundle:
+        """Read and check a bundle; weights and calibration frames are read when asked for.
+
+        Raises:
+            BundleError: the directory or a part is missing, damaged, from a newer version of the
+                package, or the weights are not those that ``model.yaml`` was written with.
+        """
+        path = Path(path)
+        if not path.exists():
+            raise BundleError(f"there is no bundle at {path}")
+        if not path.is_dir():
+            raise BundleError(f"{path} is not a bundle: a bundle is a directory with {_MODEL}")
+        for part in _PARTS:
+            if not (path / part).is_file():
+                raise BundleError(f"bundle {path} has no {part}")
+        description = _read_description(path)
+        try:
+            fields = _parse_description(description)
+            model_id = _model_id(description)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise BundleError(f"bundle {path}: {_MODEL} is not sound: {_say(error)}") from error
+        _check_weights(path / _WEIGHTS, str(description["weights_sha256"]))
+        try:
+            accuracy = AccuracyTable.from_json((path / _ACCURACY).read_text(encoding="utf-8"))
+        except (CodesignError, UnicodeDecodeError) as error:
+            raise BundleError(f"bundle {path}: {_ACCURACY}: {_one_line(error)}") from error
+        return cls(
+            path=path,
+            version=description["version"],
+            model_id=model_id,
+            accuracy=accuracy,
+            **fields,
+        )
+
+    def network(self) -> Network:
+        """Build the trained network, in evaluation mode, with all its branches.
+
+        Raises:
+            BundleError: the architecture is not known, or the weights do not fit it.
+        """
+        from codesign_ros.models.network import load_weights
+        from codesign_ros.models.zoo import build
+
+        try:
+            network = build(self.architecture, self.architecture_args, self.input)
+            load_weights(network, safetensors.numpy.load_file(self.path / _WEIGHTS))
+        except (CodesignError, TypeError, ValueError, RuntimeError) as error:
+            # torch's own complaints are about arguments that make no network.
+            raise BundleError(f"bundle {self.path}: {_one_line(error)}") from error
+        if _crossings(network) != self.crossings:
+            raise BundleError(
+                f"bundle {self.path}: segments or crossings in {_MODEL} are not those of "
+                f"architecture '{self.architecture}'; write the bundle again"
+            )
+        return network.eval()
+
+    def calibration_frames(self) -> np.ndarray:
+        """Read the calibration frames.
+
+        Returns:
+            uint8 (n, H, W, 3), RGB, letterboxed, n >= 1.
+
+        Raises:
+            BundleError: the file is damaged or holds something else.
+        """
+        file = self.path / _CALIBRATION
+        try:
+            with zipfile.ZipFile(file) as archive, archive.open("frames.npy") as array:
+                frames = np.lib.format.read_array(array, allow_pickle=False)
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise BundleError(
+                f"bundle {self.path}: {_CALIBRATION} cannot be read: {_one_line(error)}"
+            ) from error
+        size = (self.input.height, self.input.width, 3)
+        if frames.dtype != np.uint8 or frames.shape[1:] != size or len(frames) == 0:
+            raise BundleError(
+                f"bundle {self.path}: {_CALIBRATION} holds {frames.dtype} {frames.shape}, "
+                f"not uint8 (n, {', '.join(map(str, size))})"
+            )
+        return frames
+
+
+def write_bundle(
+    path: Path | str,
+    network: Network,
+    *,
+    name: str,
+    architecture: str,
+    architecture_args: Mapping[str, Any],
+    classes: tuple[str, ...],
+    accuracy: AccuracyTable,
+    calibration_frames: np.ndarray,
+    task: str = "classification",
+) -> Bundle:
+    """Write a bundle, over the one that is there if any, and open it.
+
+    Args:
+        path: the directory; it is made if it is not there.
+        network: trained, with all its branches, as ``zoo.build`` makes it.
+        name: name of the model.
+        architecture: name for ``zoo.build``.
+        architecture_args: arguments for ``zoo.build``; numbers, strings and lists.
+        classes: names of the classes.
+        accuracy: what was measured.
+        calibration_frames: uint8 (n, H, W, 3), RGB, letterboxed, n >= 1.
+        task: one of ``TASKS``.
+
+    Raises:
+        BundleError: ``path`` holds something that is not a bundle, cannot be written, or what was
+            written cannot be read back.
+    """
+    from codesign_ros.models.network import weights_of
+
+    path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise BundleError(f"{path} is in the way: a bundle is a directory")
+    if path.exists() and any(path.iterdir()) and not (path / _MODEL).exists():
+        raise BundleError(f"{path} is a directory with other things; name a new one for the bundle")
+    weights = safetensors.numpy.save(weights_of(network))
+    document = {
+        "version": VERSION,
+        "name": name,
+        "task": task,
+        "architecture": architecture,
+        "architecture_args": dict(architecture_args),
+        "classes": list(classes),
+        "input": _plain(asdict(network.input_spec)),
+        "segments": list(network.segment_names),
+        "crossings": [[_plain(asdict(spec)) for spec in cut] for cut in _crossings(network)],
+        "weights_sha256": hashlib.sha256(weights).hexdigest(),
+    }
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        (path / _WEIGHTS).write_bytes(weights)
+        (path / _ACCURACY).write_text(accuracy.to_json(), encoding="utf-8")
+        np.savez_compressed(path / _CALIBRATION, frames=calibration_frames)
+        # Last: with an older or no description beside them, new weights do not pass for a bundle.
+        text = yaml.safe_dump(document, sort_keys=False, default_flow_style=None, width=100)
+        (path / _MODEL).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise BundleError(f"cannot write bundle {path}: {error.strerror}") from error
+    bundle = Bundle.open(path)
+    bundle.network()
+    bundle.calibration_frames()
+    return bundle
+
+
+def _crossings(network: Network) -> tuple[tuple[TensorSpec, ...], ...]:
+    """Crossings of all cuts, cut 0 as it is on the wire."""
+    spec = network.input_spec
+    frame = TensorSpec("image", (spec.height, spec.width, 3), "uint8")
+    cuts = range(1, len(network.segment_names) + 1)
+    return ((frame,), *(network.crossing(cut) for cut in cuts))
+
+
+def _read_description(path: Path) -> dict[str, Any]:
+    """Read ``model.yaml`` as far as its version."""
+    try:
+        description = yaml.safe_load((path / _MODEL).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, ValueError) as error:
+        raise BundleError(f"bundle {path}: {_MODEL} is not YAML: {_one_line(error)}") from error
+    version = description.get("version") if isinstance(description, dict) else None
+    if type(version) is not int or version < 1:
+        raise BundleError(f"bundle {path}: {_MODEL} does not state its version")
+    if version > VERSION:
+        raise BundleError(
+            f"bundle {path} has version {version}, this package reads up to {VERSION}: "
+            "update codesign_ros"
+        )
+    return description
+
+
+def _parse_description(description: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of ``Bundle`` that ``model.yaml`` states.
+
+    Raises:
+        KeyError: a field is missing.
+        TypeError, ValueError, OverflowError: a field is not what it should be.
+    """
+    if description["task"] not in TASKS:
+        raise ValueError(f"task '{description['task']}' is not known ({', '.join(TASKS)})")
+    if not isinstance(description["architecture_args"], dict):
+        raise TypeError("architecture_args is not a mapping")
+    classes, segments = (_names(description[key], key) for key in ("classes", "segments"))
+    input_spec = description["input"]
+    mean, std = (tuple(map(float, input_spec[key])) for key in ("mean", "std"))
+    if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+        raise ValueError("mean and std need three numbers each, std above 0")
+    crossings = tuple(
+        tuple(
+            TensorSpec(str(spec["name"]), tuple(map(int, spec["shape"])), str(spec["dtype"]))
+            for spec in cut
+        )
+        for cut in description["crossings"]
+    )
+    if len(crossings) != len(segments) + 1:
+        raise ValueError(f"{len(segments)} segments need {len(segments) + 1} crossings")
+    scores = sum(spec.elements for spec in crossings[-1])
+    if scores != len(classes):
+        raise ValueError(f"{len(classes)} classes, but the network's output has {scores} elements")
+    return {
+        "name": str(description["name"]),
+        "task": description["task"],
+        "architecture": str(description["architecture"]),
+        "architecture_args": description["architecture_args"],
+        "classes": classes,
+        "input": InputSpec(int(input_spec["height"]), int(input_spec["width"]), mean, std),
+        "segments": segments,
+        "crossings": crossings,
+    }
+
+
+def _names(value: Any, key: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value or not all(isinstance(v, str) for v in value):
+        raise TypeError(f"{key} is not a list of names")
+    return tuple(value)
+
+
+def _check_weights(file: Path, sha256: str) -> None:
+    """Check that the file is whole and is the one that ``model.yaml`` was written with."""
+    try:
+        with safetensors.safe_open(file, "numpy"):
+            pass
+    except safetensors.SafetensorError as error:
+        raise BundleError(
+            f"bundle {file.parent}: {file.name} is cut off or damaged: {_one_line(error)}"
+        ) from error
+    if hashlib.sha256(file.read_bytes()).hexdigest() != sha256:
+        raise BundleError(
+            f"bundle {file.parent}: {file.name} is not the file that {_MODEL} was written with "
+            "(damaged, or from another bundle)"
+        )
+
+
+def _model_id(description: dict[str, Any]) -> str:
+    keys = ("architecture", "architecture_args", "classes", "input", "weights_sha256")
+    content = json.dumps({key: description[key] for key in keys}, sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _plain(fields: dict[str, Any]) -> dict[str, Any]:
+    """Tuples as lists: safe YAML has no tuples."""
+    return {key: list(v) if isinstance(v, tuple) else v for key, v in fields.items()}
+
+
+def _say(error: Exception) -> str:
+    return f"{error} is missing" if isinstance(error, KeyError) else _one_line(error)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,197 @@
+"""The cost models of the planner's three modes: ``paper``, ``roofline`` and ``measured``.
+
+Each answers the same questions (the protocol ``codesign_ros.planning.problem.CostModel``) and
+answers None where it does not know; such a choice is then not offered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from codesign_ros.cost.accuracy import AccuracyTable, total_loss
+from codesign_ros.cost.measured import MeasuredStages
+from codesign_ros.cost.payload import payload_bytes
+from codesign_ros.cost.profile import NetworkProfile
+from codesign_ros.cost.roofline import RooflineMode, compute_s
+from codesign_ros.types import CodesignError, DeviceSpec, Merge, Structure
+
+# The structure by whose load lambda of Eq. 10 is counted: the folded network, which every device
+# can run.
+_BASE = Structure.S3
+
+
+class AnalyticCost:
+    """Modes ``paper`` and ``roofline``: times from the devices' peaks, sizes from shapes.
+
+    Codecs are taken to need no time, since the model knows nothing of them.
+
+    Args:
+        profile: what the network does.
+        robot: the device of the head.
+        server: the device of the tail; None if there is none.
+        mode: how time follows from intensity.
+        accuracy: measured accuracy. Without it folding in fp32 loses nothing, which is exact, and
+            pruning and other precisions are not offered, because their loss is not known.
+        measured_bytes: mean payload by (cut, codec) [bytes], needed for codecs whose size depends
+            on the values (jpeg, zstd); it goes before the size worked out from the shape.
+    """
+
+    def __init__(
+        self,
+        profile: NetworkProfile,
+        robot: DeviceSpec,
+        server: DeviceSpec | None,
+        mode: RooflineMode,
+        accuracy: AccuracyTable | None = None,
+        measured_bytes: Mapping[tuple[int, str], float] | None = None,
+    ) -> None:
+        self._profile = profile
+        self._robot = robot
+        self._server = server
+        self._mode = mode
+        self._accuracy = accuracy
+        self._measured_bytes = dict(measured_bytes or {})
+
+    @property
+    def segments(self) -> int:
+        """N, the number of segments."""
+        return self._profile.segments
+
+    def head_s(self, cut: int, structure: Structure, codec: str) -> float | None:
+        """T_1 of Eq. 5 [s]."""
+        return self._half_s(0, cut, structure, self._robot)
+
+    def tail_s(self, cut: int, structure: Structure, codec: str) -> float | None:
+        """T_2 of Eq. 6 [s]; None without a server."""
+        if self._server is None:
+            return None
+        return self._half_s(cut, self.segments, structure, self._server)
+
+    def payload_bytes(self, cut: int, codec: str) -> float | None:
+        """Bytes that cross at ``cut``; None where the codec's size is not known."""
+        measured = self._measured_bytes.get((cut, codec))
+        if measured is not None:
+            return measured
+        sizes = [payload_bytes(spec, codec) for spec in self._profile.crossings[cut]]
+        known = [size for size in sizes if size is not None]
+        return float(sum(known)) if len(known) == len(sizes) else None
+
+    def accuracy_loss(
+        self,
+        cut: int,
+        head: Structure,
+        tail: Structure,
+        merge: Merge,
+        precision: str,
+        codec: str,
+    ) -> float | None:
+        """Delta A_total of Eq. 10 and the codec's loss; None where it was not measured."""
+        fraction = self._profile.load_fraction(cut, _BASE)
+        return _accuracy_loss(self._accuracy, fraction, cut, head, tail, merge, precision, codec)
+
+    def _half_s(
+        self, cut_from: int, cut_to: int, structure: Structure, device: DeviceSpec
+    ) -> float:
+        flops = self._profile.flops(cut_from, cut_to, structure)
+        traffic = self._profile.bytes(cut_from, cut_to, structure)
+        return compute_s(flops, traffic, device, self._mode)
+
+
+class MeasuredCost:
+    """Mode ``measured``: what the devices timed on themselves.
+
+    Args:
+        segments: N, the number of the network's segments.
+        head: the robot's measurements.
+        tail: the server's; None if there is none.
+        codec_bytes: mean payload by (cut, codec) [bytes], as the head measured it.
+        accuracy: as for :class:`AnalyticCost`.
+
+    Raises:
+        CodesignError: the head has not measured the whole network in structure S3.
+    """
+
+    def __init__(
+        self,
+        segments: int,
+        head: MeasuredStages,
+        tail: MeasuredStages | None,
+        codec_bytes: Mapping[tuple[int, str], float],
+        accuracy: AccuracyTable | None = None,
+    ) -> None:
+        if (segments, _BASE) not in head.stage_s:
+            raise CodesignError(
+                f"the head has not measured the whole network (cut {segments}, {_BASE.value}); "
+                "without it nothing can be planned"
+            )
+        self._segments = segments
+        self._head = head
+        self._tail = tail
+        self._codec_bytes = dict(codec_bytes)
+        self._accuracy = accuracy
+
+    @property
+    def segments(self) -> int:
+        """N, the number of segments."""
+        return self._segments
+
+    def head_s(self, cut: int, structure: Structure, codec: str) -> float | None:
+        """Time to prepare the frame, to run segments 1..cut and to encode [s]."""
+        if cut == self._segments:
+            return self._head.stage_s.get((cut, structure))
+        # Preparing the frame is all that the head does at cut 0, whatever the structure.
+        return self._head.half_s(cut, structure if cut else _BASE, codec)
+
+    def tail_s(self, cut: int, structure: Structure, codec: str) -> float | None:
+        """Time to decode and to run segments cut+1..N [s]; None without a server."""
+        return None if self._tail is None else self._tail.half_s(cut, structure, codec)
+
+    def payload_bytes(self, cut: int, codec: str) -> float | None:
+        """Bytes that cross at ``cut``; None where the head has not measured the codec there."""
+        return self._codec_bytes.get((cut, codec))
+
+    def accuracy_loss(
+        self,
+        cut: int,
+        head: Structure,
+        tail: Structure,
+        merge: Merge,
+        precision: str,
+        codec: str,
+    ) -> float | None:
+        """Delta A_total of Eq. 10 and the codec's loss; None where it was not measured."""
+        fraction = self._load_fraction(cut)
+        if fraction is None:
+            return None
+        return _accuracy_loss(self._accuracy, fraction, cut, head, tail, merge, precision, codec)
+
+    def _load_fraction(self, cut: int) -> float | None:
+        """Lambda as the head's share of the time that the whole network takes on the robot."""
+        if cut == 0:
+            return 0.0
+        here = self._head.stage_s.get((cut, _BASE))
+        if here is None:
+            return None
+        prepare = self._head.stage_s.get((0, _BASE), 0.0)
+        whole = self._head.stage_s[self._segments, _BASE]
+        # Timings are noisy: a head may seem to take longer than the whole.
+        return min(1.0, max(0.0, (here - prepare) / (whole - prepare))) if whole > prepare else 1.0
+
+
+def _accuracy_loss(
+    table: AccuracyTable | None,
+    load_fraction: float,
+    cut: int,
+    head: Structure,
+    tail: Structure,
+    merge: Merge,
+    precision: str,
+    codec: str,
+) -> float | None:
+    if table is None:
+        return 0.0 if merge is Merge.FOLD and precision == "fp32" else None
+    head_loss = table.structure_loss(head, merge, precision)
+    tail_loss = table.structure_loss(tail, merge, precision)
+    if head_loss is None or tail_loss is None:
+        return None
+    return total_loss(load_fraction, head_loss, tail_loss) + table.codec_loss(cut, codec, precision)

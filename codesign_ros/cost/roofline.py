@@ -1,0 +1,54 @@
+"""Computing time from operations, memory traffic and a device's peaks (paper, Eq. 1-6).
+
+Two ways to read the same model:
+
+- ``paper`` keeps Eq. 5 and 6 to the letter: attainable performance is I * beta, also beyond the
+  ridge. With I = C / M the time is then M / (mu * beta), whatever the device's compute peak.
+- ``roofline`` caps it at the peak, min(pi, I * beta), as the roofline model does.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from codesign_ros.types import DeviceSpec
+
+
+class RooflineMode(str, Enum):
+    """How attainable performance follows from computational intensity."""
+
+    PAPER = "paper"
+    ROOFLINE = "roofline"
+
+
+def intensity(flops: float, traffic_bytes: float) -> float:
+    """I = C / M, the computational intensity of a (sub-)model [FLOP/byte] (Eq. 1 and 3).
+
+    Eq. 1 writes I_1 as (lambda_C / lambda_M) * I_0, which is the same number.
+    """
+    return flops / traffic_bytes
+
+
+def is_compute_bound(flops: float, traffic_bytes: float, device: DeviceSpec) -> bool:
+    """Tell whether a (sub-)model can reach the device's peak: I >= pi / beta (Eq. 2 and 4)."""
+    return intensity(flops, traffic_bytes) >= device.ridge_intensity
+
+
+def attainable_flops(intensity: float, device: DeviceSpec, mode: RooflineMode) -> float:
+    """Performance that the device allows at this intensity, before utilisation mu [FLOP/s]."""
+    memory_bound = intensity * device.memory_bandwidth
+    if mode is RooflineMode.PAPER:
+        return memory_bound
+    return min(device.peak_flops, memory_bound)
+
+
+def compute_s(flops: float, traffic_bytes: float, device: DeviceSpec, mode: RooflineMode) -> float:
+    """Time of a sub-model, T_1 of Eq. 5 and T_2 of Eq. 6 [s]: C / (mu * attainable).
+
+    C is lambda * N(theta_1) for the head and (1 - lambda) * N(theta_2) for the tail (Eq. 8); an
+    empty half (no operations) takes no time.
+    """
+    if flops == 0:
+        return 0.0
+    attainable = attainable_flops(intensity(flops, traffic_bytes), device, mode)
+    return flops / (device.utilisation * attainable)

@@ -1,0 +1,70 @@
+"""Files that are costly to make, kept on disk under the hash of what they were made from."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+from codesign_ros.types import CodesignError
+
+_DIGEST_BYTES = hashlib.sha256().digest_size
+
+
+def default_cache_dir() -> Path:
+    """Return ``$CODESIGN_CACHE_DIR`` if it is set, else ``~/.cache/codesign_ros``."""
+    named = os.environ.get("CODESIGN_CACHE_DIR")
+    return Path(named) if named else Path.home() / ".cache" / "codesign_ros"
+
+
+class FileCache:
+    """Maps a key (a file name) to bytes.
+
+    Each file starts with the SHA-256 of the rest, so a damaged file counts as not there. Files
+    appear whole or not at all, so several processes may share the directory.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def get(self, key: str) -> bytes | None:
+        """Return what was put under ``key``, or None if there is nothing or it is damaged.
+
+        Raises:
+            CodesignError: the directory cannot be read.
+        """
+        try:
+            stored = (self.directory / key).read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._unusable(error) from error
+        data = stored[_DIGEST_BYTES:]
+        return data if hashlib.sha256(data).digest() == stored[:_DIGEST_BYTES] else None
+
+    def put(self, key: str, data: bytes) -> None:
+        """Store ``data`` under ``key``.
+
+        Raises:
+            CodesignError: the directory cannot be written.
+        """
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            handle, temporary = tempfile.mkstemp(dir=self.directory, prefix=f".{key}.")
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(hashlib.sha256(data).digest())
+                    file.write(data)
+                os.replace(temporary, self.directory / key)
+            except BaseException:
+                os.unlink(temporary)
+                raise
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: OSError) -> CodesignError:
+        return CodesignError(
+            f"engine cache {self.directory} cannot be used: {error.strerror}; "
+            "name another directory in CODESIGN_CACHE_DIR"
+        )

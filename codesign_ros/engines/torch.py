@@ -1,0 +1,36 @@
+"""Engine that runs the halves of a re-parameterised network with PyTorch itself."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from codesign_ros.engines.base import zeros
+from codesign_ros.models.split import Half
+from codesign_ros.types import TensorSpec
+
+
+class TorchEngine:
+    """An ``Engine`` on a half in evaluation mode."""
+
+    def __init__(self, half: Half) -> None:
+        self.inputs: tuple[TensorSpec, ...] = half.inputs
+        self.outputs: tuple[TensorSpec, ...] = half.outputs
+        self._half: Half | None = half
+
+    def warm_up(self, runs: int = 2) -> None:
+        """Run on zeros ``runs`` times."""
+        for _ in range(runs):
+            self.run(zeros(self.inputs))
+
+    def run(self, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run once; see ``Engine.run``."""
+        if self._half is None:
+            raise RuntimeError("the engine is closed")
+        with torch.inference_mode():
+            results = self._half({name: torch.from_numpy(a) for name, a in tensors.items()})
+        return {name: tensor.numpy() for name, tensor in results.items()}
+
+    def close(self) -> None:
+        """Let go of the network."""
+        self._half = None

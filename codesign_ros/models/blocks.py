@@ -1,0 +1,108 @@
+"""The RepVGG block: three branches while training, one to three of them at run time.
+
+After Ding et al., "RepVGG: Making VGG-style ConvNets Great Again" (CVPR 2021). Every branch carries
+its own BatchNorm; the sum of the branches goes through one ReLU.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+class ConvBN(nn.Module):
+    """A convolution without bias, padded to keep the size at stride 1, and its BatchNorm."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int, stride: int, groups: int
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(
+            in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False
+        )
+        self.bn = nn.BatchNorm2d(out_channels)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Compute the branch for ``x`` of shape (B, in_channels, H, W)."""
+        return self.bn(self.conv(x))
+
+
+class RepVGGBlock(nn.Module):
+    """The block as it is trained: 3x3-BN + 1x1-BN + identity-BN, then ReLU.
+
+    Maps (B, in_channels, H, W) to (B, out_channels, ceil(H / stride), ceil(W / stride)).
+
+    Attributes:
+        branch_3x3: 3x3 convolution and its BatchNorm.
+        branch_1x1: 1x1 convolution and its BatchNorm.
+        branch_identity: BatchNorm of the block's input, or None where the shapes forbid a shortcut
+            (``in_channels != out_channels`` or ``stride != 1``).
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, stride: int = 1, groups: int = 1
+    ) -> None:
+        super().__init__()
+        self.branch_3x3 = ConvBN(in_channels, out_channels, 3, stride, groups)
+        self.branch_1x1 = ConvBN(in_channels, out_channels, 1, stride, groups)
+        has_identity = in_channels == out_channels and stride == 1
+        self.branch_identity = nn.BatchNorm2d(in_channels) if has_identity else None
+        self.relu = nn.ReLU()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Compute the block for ``x`` of shape (B, in_channels, H, W)."""
+        y = self.branch_3x3(x) + self.branch_1x1(x)
+        if self.branch_identity is not None:
+            y = y + self.branch_identity(x)
+        return self.relu(y)
+
+
+class ChannelScale(nn.Module):
+    """``x * scale + bias`` for each channel: what an identity branch with BatchNorm becomes.
+
+    A plain ``x + y`` after folding the scale elsewhere would be cheaper, but loses the protection
+    that a separate scale gives the 3x3 kernel when it is quantised to 8 bits.
+
+    Args:
+        scale: shape (C,).
+        bias: shape (C,).
+    """
+
+    def __init__(self, scale: torch.Tensor, bias: torch.Tensor) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(scale.reshape(1, -1, 1, 1))
+        self.bias = nn.Parameter(bias.reshape(1, -1, 1, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Scale ``x`` of shape (B, C, H, W)."""
+        return x * self.scale + self.bias
+
+
+class RepVGGDeployBlock(nn.Module):
+    """The block as it runs: a 3x3 convolution with bias and the branches that stay, then ReLU.
+
+    Made by :func:`codesign_ros.models.reparam.reparameterize`; it has no BatchNorm.
+
+    Attributes:
+        conv_3x3: 3x3 convolution with bias.
+        conv_1x1: 1x1 convolution with bias, or None.
+        identity: the shortcut as a per-channel scale and bias, or None.
+    """
+
+    def __init__(
+        self, conv_3x3: nn.Conv2d, conv_1x1: nn.Conv2d | None, identity: ChannelScale | None
+    ) -> None:
+        super().__init__()
+        self.conv_3x3 = conv_3x3
+        self.conv_1x1 = conv_1x1
+        self.identity = identity
+        self.relu = nn.ReLU()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Compute the block for ``x`` of shape (B, in_channels, H, W)."""
+        y = self.conv_3x3(x)
+        if self.conv_1x1 is not None:
+            y = y + self.conv_1x1(x)
+        if self.identity is not None:
+            y = y + self.identity(x)
+        return self.relu(y)

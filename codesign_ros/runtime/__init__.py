@@ -1,0 +1,1 @@
+"""What head, tail and planner do, without ROS: they are handed messages and hand messages on."""

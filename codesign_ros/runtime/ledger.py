@@ -1,0 +1,109 @@
+"""The head's book of frames: one answer for each, released in frame order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+
+import numpy as np
+
+from codesign_ros.runtime.values import Embedding, Result, Stamp
+
+
+class Phase(Enum):
+    """Where a frame is."""
+
+    WAITING = auto()  # arrived, not started
+    COMPUTING = auto()  # the head, or the whole network, runs on it
+    SENDING = auto()  # its embedding waits for, or is on, the link
+    REMOTE = auto()  # the tail has it; a deadline runs
+    STRANDED = auto()  # the tail will not answer; the robot must finish it
+    DONE = auto()  # answered, held back until all frames before it are
+
+
+@dataclass
+class Frame:
+    """One frame between arrival and answer. Times are on the head's monotonic clock [s]."""
+
+    sequence: int
+    stamp: Stamp
+    load: Callable[[], np.ndarray]
+    phase: Phase = Phase.WAITING
+    epoch: int = 0
+    image: np.ndarray | None = None
+    embedding: Embedding | None = None
+    head_s: float = 0.0
+    encode_s: float = 0.0
+    sent_at_s: float = 0.0
+    deadline_s: float = float("inf")
+    result: Result | None = None
+
+
+class FrameLedger:
+    """Frames in flight, in order of arrival. Not thread safe: the runtime holds a lock."""
+
+    def __init__(self) -> None:
+        self._frames: dict[int, Frame] = {}
+        self._next_sequence = 0
+
+    def admit(self, stamp: Stamp, load: Callable[[], np.ndarray]) -> Frame:
+        """Enter a new frame; ``load`` gives its pixels, (h, w, 3) uint8 RGB, when it starts."""
+        frame = Frame(self._next_sequence, stamp, load)
+        self._frames[frame.sequence] = frame
+        self._next_sequence += 1
+        return frame
+
+    def find(self, sequence: int) -> Frame | None:
+        """The frame of that number if it is still in flight and not answered."""
+        frame = self._frames.get(sequence)
+        return None if frame is None or frame.phase is Phase.DONE else frame
+
+    def in_phase(self, phase: Phase) -> list[Frame]:
+        """Frames in one phase, oldest first."""
+        return [frame for frame in self._frames.values() if frame.phase is phase]
+
+    def finish(self, frame: Frame, result: Result) -> list[Result]:
+        """Answer a frame and take out, in frame order, all answers that nothing holds back now.
+
+        Raises:
+            ValueError: the frame has an answer already.
+        """
+        if self.find(frame.sequence) is not frame:
+            raise ValueError(f"frame {frame.sequence} has its answer already")
+        frame.phase, frame.result = Phase.DONE, result
+        frame.image = frame.embedding = None
+        released: list[Result] = []
+        for sequence in list(self._frames):
+            answer = self._frames[sequence].result
+            if answer is None:
+                break
+            released.append(answer)
+            del self._frames[sequence]
+        return released
+
+    def strand_overdue(self, now_s: float) -> list[Frame]:
+        """Mark the frames whose deadline has passed as stranded and return them."""
+        overdue = [f for f in self.in_phase(Phase.REMOTE) if f.deadline_s <= now_s]
+        for frame in overdue:
+            frame.phase = Phase.STRANDED
+        return overdue
+
+    def strand_all(self) -> list[Frame]:
+        """Mark all frames that wait for the link or the tail as stranded and return them."""
+        lost = self.in_phase(Phase.SENDING) + self.in_phase(Phase.REMOTE)
+        for frame in lost:
+            frame.phase = Phase.STRANDED
+        return lost
+
+    def next_deadline_s(self) -> float:
+        """Earliest deadline of all frames at the tail; infinity if there is none [s]."""
+        return min((f.deadline_s for f in self.in_phase(Phase.REMOTE)), default=float("inf"))
+
+    def oldest_epoch(self, current: int) -> int:
+        """Oldest epoch of a frame that has started; ``current`` if there is none."""
+        started = (f.epoch for f in self._frames.values() if f.phase is not Phase.WAITING)
+        return min(started, default=current)
+
+    def __len__(self) -> int:
+        return len(self._frames)

@@ -1,0 +1,79 @@
+"""Who is there: heads and tails by node name, what changed, and who fell silent."""
+
+from __future__ import annotations
+
+from codesign_ros.runtime.values import Device, Role
+
+GONE_STATES = ("unconfigured", "finalized")
+
+
+class Registry:
+    """Devices that announced themselves. Times are on the planner's monotonic clock [s].
+
+    Args:
+        lease_s: a device that is silent for so long is gone, whatever DDS says.
+        silence_s: once DDS reports that some writer is lost, a device that has been silent for so
+            long is the one; several heartbeats, and shorter than ``lease_s``.
+    """
+
+    def __init__(self, lease_s: float, silence_s: float) -> None:
+        self._lease_s = lease_s
+        self._silence_s = silence_s
+        self._devices: dict[str, Device] = {}
+        self._heard_s: dict[str, float] = {}
+        self._suspicious_until_s = float("-inf")
+
+    def hear(self, device: Device, now_s: float) -> str | None:
+        """Take an announcement.
+
+        Returns:
+            What changed, one line, or None if it was only a heartbeat.
+        """
+        before = self._devices.get(device.node)
+        if device.state in GONE_STATES:
+            return self._remove(device.node, device.state) if before else None
+        self._devices[device.node] = device
+        self._heard_s[device.node] = now_s
+        who = f"{device.role.name.lower()} {device.node}"
+        if before is None:
+            return f"{who} registered ({device.state})"
+        if before.state != device.state:
+            return f"{who} went from {before.state} to {device.state}"
+        if before.model_id != device.model_id:
+            return f"{who} changed its network"
+        if before.device != device.device or before.profile != device.profile:
+            return f"{who} has a new profile"
+        return None
+
+    def suspect(self, now_s: float) -> None:
+        """Note that DDS lost a writer of announcements: look for who is silent, for a while."""
+        self._suspicious_until_s = now_s + 2 * self._silence_s
+
+    def expire(self, now_s: float) -> list[tuple[Device, str]]:
+        """Remove devices that fell silent; returns them with what happened, one line each."""
+        limit_s = self._silence_s if now_s <= self._suspicious_until_s else self._lease_s
+        lost = [node for node, heard_s in self._heard_s.items() if now_s - heard_s > limit_s]
+        return [(self._devices[node], self._remove(node, "lost")) for node in lost]
+
+    def head_of(self, robot: str) -> Device | None:
+        """The active head in a robot's namespace."""
+        return self._active(robot, Role.HEAD)
+
+    def tail_of(self, robot: str) -> Device | None:
+        """The active tail in a robot's namespace."""
+        return self._active(robot, Role.TAIL)
+
+    @property
+    def devices(self) -> tuple[Device, ...]:
+        """All registered devices, by node name."""
+        return tuple(self._devices[node] for node in sorted(self._devices))
+
+    def _active(self, robot: str, role: Role) -> Device | None:
+        return next(
+            (d for d in self.devices if (d.robot, d.role, d.state) == (robot, role, "active")), None
+        )
+
+    def _remove(self, node: str, why: str) -> str:
+        device = self._devices.pop(node)
+        del self._heard_s[node]
+        return f"{device.role.name.lower()} {node} left ({why})"

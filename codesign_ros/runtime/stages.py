@@ -1,0 +1,140 @@
+"""The two halves of the work on one frame under one plan, for the nodes and the evaluation."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from codesign_ros.bundle import Bundle
+from codesign_ros.engines.base import Engine, EngineKey
+from codesign_ros.preprocess import normalise
+from codesign_ros.types import Plan
+from codesign_ros.wire.codecs import EncodedTensor, encode
+from codesign_ros.wire.decode import Limits, WireError, decode
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Class probabilities of one frame, (classes,) float64, and the most likely class."""
+
+    class_names: tuple[str, ...]
+    class_scores: tuple[float, ...]
+
+    @property
+    def best(self) -> int:
+        """Index of the most likely class."""
+        return int(np.argmax(self.class_scores))
+
+    @property
+    def label(self) -> str:
+        """Name of the most likely class."""
+        return self.class_names[self.best]
+
+    @property
+    def score(self) -> float:
+        """Probability of the most likely class."""
+        return self.class_scores[self.best]
+
+
+@dataclass(frozen=True)
+class HeadOutput:
+    """What the robot's half made of one frame: scores if it ran the whole network, else tensors."""
+
+    scores: Scores | None
+    encoded: tuple[EncodedTensor, ...]
+    head_s: float
+    encode_s: float
+
+
+def head_key(plan: Plan) -> EngineKey:
+    """Name the engine that a plan's head runs (for a cut above 0)."""
+    return EngineKey("head", plan.cut, plan.head_structure, plan.merge, plan.precision)
+
+
+def tail_key(plan: Plan) -> EngineKey:
+    """Name the engine that a plan's tail runs (for a cut below N)."""
+    return EngineKey("tail", plan.cut, plan.tail_structure, plan.merge, plan.precision)
+
+
+class HeadStage:
+    """Frame to embedding, or to scores when the plan keeps all on the robot.
+
+    Args:
+        bundle: the network's bundle.
+        plan: what to run.
+        engine: engine for ``head_key(plan)``; None at cut 0, where the frame itself is sent.
+    """
+
+    def __init__(self, bundle: Bundle, plan: Plan, engine: Engine | None) -> None:
+        self.plan = plan
+        self._bundle = bundle
+        self._engine = engine
+
+    def run(self, image: np.ndarray) -> HeadOutput:
+        """Run the head on a letterboxed frame, (H, W, 3) uint8 RGB."""
+        start = time.perf_counter()
+        if self._engine is None:
+            tensors = {"image": image}
+        else:
+            tensors = self._engine.run({"image": normalise(image, self._bundle.input)})
+        computed = time.perf_counter()
+        if self.plan.cut == len(self._bundle.segments):
+            scores = scores_from(tensors, self._bundle.classes)
+            return HeadOutput(scores, (), time.perf_counter() - start, 0.0)
+        encoded = tuple(encode(name, array, self.plan.codec) for name, array in tensors.items())
+        return HeadOutput(None, encoded, computed - start, time.perf_counter() - computed)
+
+
+class TailStage:
+    """Embedding to scores.
+
+    Args:
+        bundle: the network's bundle.
+        plan: what to run.
+        engine: engine for ``tail_key(plan)``.
+    """
+
+    def __init__(self, bundle: Bundle, plan: Plan, engine: Engine) -> None:
+        self.plan = plan
+        self._bundle = bundle
+        self._engine = engine
+        self._expected = bundle.crossings[plan.cut]
+        self._limits = Limits()
+
+    def decode(self, tensors: Sequence[EncodedTensor]) -> dict[str, np.ndarray]:
+        """Turn what came over the wire into the tensors that cross at this cut.
+
+        Raises:
+            WireError: number, name, shape, type, codec, length or content is not what the plan's
+                cut needs; nothing was allocated for it.
+        """
+        if len(tensors) != len(self._expected):
+            raise WireError(
+                "shape",
+                f"{len(tensors)} tensors came, cut {self.plan.cut} has {len(self._expected)}",
+            )
+        arrays = {}
+        for encoded, spec in zip(tensors, self._expected, strict=True):
+            if encoded.codec != self.plan.codec:
+                raise WireError(
+                    "codec", f"codec {encoded.codec!r} came, the plan has {self.plan.codec!r}"
+                )
+            arrays[spec.name] = decode(encoded, spec, self._limits)
+        return arrays
+
+    def run(self, tensors: dict[str, np.ndarray]) -> Scores:
+        """Run the tail on decoded tensors."""
+        if self.plan.cut == 0:
+            tensors = {"image": normalise(tensors["image"], self._bundle.input)}
+        return scores_from(self._engine.run(tensors), self._bundle.classes)
+
+
+def scores_from(outputs: dict[str, np.ndarray], classes: tuple[str, ...]) -> Scores:
+    """Turn the network's only output, logits (1, classes), into probabilities (softmax)."""
+    (logits,) = outputs.values()
+    shifted = np.asarray(logits[0], np.float64)
+    exponentials = np.exp(shifted - shifted.max())
+    return Scores(classes, tuple((exponentials / exponentials.sum()).tolist()))

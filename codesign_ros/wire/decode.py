@@ -1,0 +1,244 @@
+"""Bytes to tensor, trusting nothing: every field is checked before memory is taken for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import zstandard
+
+from codesign_ros.types import CodesignError, TensorSpec
+from codesign_ros.wire.codecs import (
+    AFFINE_LEVELS,
+    AFFINE_MAX,
+    EncodedTensor,
+    affine_view_shape,
+    codecs_for,
+    split_codec,
+)
+
+REASONS = ("name", "shape", "dtype", "codec", "length", "params", "limit", "corrupt")
+"""Why a tensor can be refused; used as keys of the counters in diagnostics."""
+
+# No JPEG of ours is larger than its frame and this much for tables and headers.
+_JPEG_OVERHEAD_BYTES = 4096
+# zstd takes a buffer of the frame's window when the data ends early; ours needs no window above
+# the content, and frames of other encoders round it up to this.
+_ZSTD_SMALLEST_WINDOW_BYTES = 1 << 20
+
+
+class WireError(CodesignError):
+    """A tensor from the wire is refused; ``reason`` is one of ``REASONS``."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a receiver is willing to take.
+
+    ``max_tensor_bytes`` bounds one decoded tensor [bytes]; decoding takes a small multiple of it.
+    """
+
+    max_tensor_bytes: int = 64 << 20
+
+
+def decode(encoded: EncodedTensor, expected: TensorSpec, limits: Limits) -> np.ndarray:
+    """Read a tensor that should be ``expected``.
+
+    Args:
+        encoded: what came over the wire; any field may hold any value of its type.
+        expected: the tensor that the receiver's own bundle names at this place.
+        limits: bounds on memory.
+
+    Returns:
+        A new writable array of exactly the expected shape and type. The values are whatever the
+        sender sent: only zstd codecs carry a checksum.
+
+    Raises:
+        WireError: anything does not fit; nothing else is ever raised.
+    """
+    base, with_zstd = _check_description(encoded, expected, limits)
+    scale, offset = _check_params(encoded, expected, base)
+    data = memoryview(encoded.data).cast("B")
+    if base == "jpeg":
+        return _decode_jpeg(data, expected)
+
+    length = _encoded_length(expected, base)
+    if with_zstd:
+        payload: memoryview | bytes = _expand_zstd(data, length, expected.name)
+    else:
+        payload = data
+        if data.nbytes != length:
+            raise WireError(
+                "length", f"tensor '{expected.name}' has {data.nbytes} bytes, expected {length}"
+            )
+    if base in AFFINE_LEVELS:
+        return _decode_affine(payload, expected, base, scale, offset)
+    wire_type = "<f2" if base == "fp16" else np.dtype(expected.dtype).newbyteorder("<")
+    # astype copies, so the result is aligned and outlives the message. Widening a signalling NaN
+    # would warn.
+    with np.errstate(invalid="ignore"):
+        values = np.frombuffer(payload, wire_type).astype(expected.dtype)
+    return values.reshape(expected.shape)
+
+
+def _check_description(
+    encoded: EncodedTensor, expected: TensorSpec, limits: Limits
+) -> tuple[str, bool]:
+    """Check name, type, shape, limit and codec; return the split codec."""
+    if encoded.name != expected.name:
+        raise WireError("name", f"tensor '{encoded.name}' came where '{expected.name}' should be")
+    if encoded.dtype != expected.dtype:
+        raise WireError(
+            "dtype", f"tensor '{expected.name}' is {encoded.dtype}, expected {expected.dtype}"
+        )
+    if tuple(encoded.shape) != tuple(expected.shape):
+        raise WireError(
+            "shape",
+            f"tensor '{expected.name}' has shape {tuple(encoded.shape)}, expected {expected.shape}",
+        )
+    if expected.nbytes > limits.max_tensor_bytes:
+        raise WireError(
+            "limit",
+            f"tensor '{expected.name}' takes {expected.nbytes} bytes, "
+            f"the limit is {limits.max_tensor_bytes}",
+        )
+    if encoded.codec not in codecs_for(expected):
+        raise WireError(
+            "codec", f"tensor '{expected.name}' cannot be written with codec '{encoded.codec}'"
+        )
+    return split_codec(encoded.codec)
+
+
+def _check_params(
+    encoded: EncodedTensor, expected: TensorSpec, base: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return scale and offset as float32, checked: one of each per channel, finite, in range."""
+    channels = affine_view_shape(expected.shape)[1] if base in AFFINE_LEVELS else 0
+    if len(encoded.scale) != channels or len(encoded.offset) != channels:
+        raise WireError(
+            "params",
+            f"tensor '{expected.name}' has {len(encoded.scale)} scales and "
+            f"{len(encoded.offset)} offsets, expected {channels} of each",
+        )
+    scale = np.asarray(encoded.scale, np.float32)
+    offset = np.asarray(encoded.offset, np.float32)
+    if channels:
+        # The encoder's spans end at twice AFFINE_MAX; the rest is for rounding. NaN fails too.
+        span = AFFINE_LEVELS[base] * scale.astype(np.float64)
+        sound = (scale >= 0) & (span <= 2.2 * AFFINE_MAX) & (np.abs(offset) <= AFFINE_MAX)
+        if not sound.all():
+            raise WireError(
+                "params", f"tensor '{expected.name}' has a scale or offset that is out of range"
+            )
+    return scale, offset
+
+
+def _encoded_length(expected: TensorSpec, base: str) -> int:
+    """Bytes of the encoded elements before zstd."""
+    if base == "raw":
+        return expected.nbytes
+    return {
+        "fp16": 2 * expected.elements,
+        "uint8": expected.elements,
+        "uint4": (expected.elements + 1) // 2,
+    }[base]
+
+
+def _expand_zstd(data: memoryview, length: int, name: str) -> bytes:
+    """Expand one zstd frame that declares exactly ``length`` bytes."""
+    try:
+        header = zstandard.get_frame_parameters(data)
+    except zstandard.ZstdError as error:
+        raise WireError("corrupt", f"tensor '{name}' is not a zstd frame") from error
+    if header.content_size != length:
+        raise WireError(
+            "length",
+            f"tensor '{name}' declares {header.content_size} bytes inside zstd, expected {length}",
+        )
+    if header.window_size > max(2 * length, _ZSTD_SMALLEST_WINDOW_BYTES):
+        raise WireError(
+            "limit", f"tensor '{name}' asks for a zstd window of {header.window_size} bytes"
+        )
+    try:
+        payload = zstandard.ZstdDecompressor().decompress(
+            data, max_output_size=length, allow_extra_data=False
+        )
+    except zstandard.ZstdError as error:
+        raise WireError("corrupt", f"tensor '{name}' has a damaged zstd frame") from error
+    if len(payload) != length:
+        raise WireError(
+            "corrupt", f"tensor '{name}' expands to {len(payload)} bytes, expected {length}"
+        )
+    return payload
+
+
+def _decode_affine(
+    payload: memoryview | bytes,
+    expected: TensorSpec,
+    base: str,
+    scale: np.ndarray,
+    offset: np.ndarray,
+) -> np.ndarray:
+    """Return offset + scale * code per channel, float32."""
+    codes = np.frombuffer(payload, np.uint8)
+    if base == "uint4":
+        nibbles = np.empty(2 * codes.size, np.uint8)
+        nibbles[0::2] = codes & 15
+        nibbles[1::2] = codes >> 4
+        codes = nibbles[: expected.elements]
+    values = codes.reshape(affine_view_shape(expected.shape)).astype(np.float32)
+    values *= scale[:, np.newaxis]
+    values += offset[:, np.newaxis]
+    return values.reshape(expected.shape)
+
+
+def _decode_jpeg(data: memoryview, expected: TensorSpec) -> np.ndarray:
+    """Return the RGB frame; the size in the header is checked before the decoder runs."""
+    if data.nbytes > expected.nbytes + _JPEG_OVERHEAD_BYTES:
+        raise WireError(
+            "length", f"JPEG '{expected.name}' of {data.nbytes} bytes exceeds its frame"
+        )
+    # Without the end marker the decoder would fill the missing rows with grey and say nothing.
+    if data[-2:] != b"\xff\xd9":
+        raise WireError("corrupt", f"JPEG '{expected.name}' is cut off")
+    shape = _jpeg_shape(data, expected.name)
+    if shape != tuple(expected.shape):
+        raise WireError(
+            "shape", f"JPEG '{expected.name}' has shape {shape}, expected {expected.shape}"
+        )
+    # The orientation tag is ignored: it could turn the frame.
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        raise WireError("corrupt", f"JPEG '{expected.name}' cannot be decoded") from error
+    if bgr is None or bgr.shape != tuple(expected.shape):
+        raise WireError("corrupt", f"JPEG '{expected.name}' cannot be decoded")
+    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+
+
+def _jpeg_shape(data: memoryview, name: str) -> tuple[int, int, int]:
+    """Return (height, width, components) from the frame header of a baseline JPEG (ITU T.81, B.2).
+
+    OpenCV cannot read a header alone. Progressive files are refused: our encoder makes none, and
+    their many passes cost time out of proportion to their size.
+    """
+    position = 2
+    if data[:2] == b"\xff\xd8":
+        while position + 4 <= data.nbytes and data[position] == 0xFF:
+            marker = data[position + 1]
+            length = int.from_bytes(data[position + 2 : position + 4], "big")
+            if marker == 0xC0 and length >= 8 and position + 10 <= data.nbytes:
+                height = int.from_bytes(data[position + 5 : position + 7], "big")
+                width = int.from_bytes(data[position + 7 : position + 9], "big")
+                return height, width, data[position + 9]
+            # Tables, application data and comments may come first; nothing else may.
+            if marker not in (0xC4, 0xDB, 0xDD, 0xFE) and not 0xE0 <= marker <= 0xEF:
+                break
+            position += 2 + length
+    raise WireError("corrupt", f"'{name}' is not a baseline JPEG")
