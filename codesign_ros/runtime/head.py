@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -17,14 +18,25 @@ from codesign_ros.runtime.emulation import stretched
 from codesign_ros.runtime.engine_pool import EnginePool
 from codesign_ros.runtime.epochs import EpochTable
 from codesign_ros.runtime.ledger import Frame, FrameLedger, Phase
-from codesign_ros.runtime.stages import HeadStage, Scores, head_key
+from codesign_ros.runtime.stages import HeadOutput, HeadStage, Scores, check_plan, head_key
 from codesign_ros.runtime.uplink import Uplink
-from codesign_ros.runtime.values import Embedding, EmbeddingKind, Result, Stamp, Status
+from codesign_ros.runtime.values import (
+    Embedding,
+    EmbeddingKind,
+    Result,
+    Stamp,
+    Status,
+    unexpected,
+)
 from codesign_ros.types import CodesignError, Plan
 
-# Embeddings that wait for the link while the head already computes the next frame: one on the link
-# and one behind it keep the link busy; more would only grow old there.
-_MAX_SENDING = 2
+_log = logging.getLogger(__name__)
+
+# Embeddings that wait behind the one on the link before the head stops computing more: one keeps
+# the link busy, others would only grow old there.
+_MAX_SENDING = 1
+
+_CLOSED = "the head is not active any more"
 
 
 @dataclass
@@ -33,8 +45,8 @@ class HeadSettings:
 
     Attributes:
         queue_depth: frames that may wait for the head; when one more comes, the oldest is dropped.
-        deadline_s: how long an answer may take after the embedding left, on top of twice the time
-            that the link needs for it by its measured rate [s].
+        deadline_s: how long an embedding may wait for the link, and then how long the answer may
+            take, each on top of twice the time that the link needs for it by its measured rate [s].
         slowdown: emulated: the device is so many times slower than this machine; 0 or 1 = off.
     """
 
@@ -47,14 +59,16 @@ class HeadRuntime:
     """Runs heads by epoch and keeps the book of frames.
 
     Two threads work: one computes, one (the uplink) sends. The public methods may be called from
-    any thread.
+    any thread. What nobody foresaw costs one frame, never a thread: it is logged, counted under
+    ``errors``, and named as the reason for which the frame was dropped.
 
     Args:
         bundle: the network.
         factory: makes its engines.
         settings: see ``HeadSettings``; may be changed while running.
         send_embedding: hands an embedding to the middleware.
-        send_result: hands a frame's answer to the users; called once a frame, in frame order.
+        send_result: hands a frame's answer to the users; called once a frame, in frame order, from
+            one thread at a time.
         clock_ns: the robot's clock, on which frames are stamped [ns].
         emulated_bps: see ``Uplink``.
     """
@@ -82,10 +96,13 @@ class HeadRuntime:
         self._epochs: EpochTable[HeadStage] = EpochTable(alone, self._whole)
         self._ledger = FrameLedger()
         self._work = threading.Condition()
-        # Keeps answers in order between taking them out of the ledger and handing them on.
+        # Answers on their way out. They enter in frame order, under the lock that keeps the book,
+        # and leave in that order one by one, under a lock that does not hold up new frames.
+        self._outbox: deque[Result] = deque()
         self._release = threading.RLock()
+        self._sent_results = 0
         self._running = True
-        self.uplink = Uplink(send_embedding, emulated_bps)
+        self.uplink = Uplink(send_embedding, self._not_sent, emulated_bps)
         self._thread = threading.Thread(target=self._compute, name="head-compute", daemon=True)
         self._thread.start()
 
@@ -118,6 +135,7 @@ class HeadRuntime:
             plan = self._epochs.commit(epoch)
             if not plan.server_available:
                 self.counts["stranded"] += len(self._ledger.strand_all())
+            self._epochs.drop_before(self._ledger.oldest_epoch(epoch))
             self._work.notify_all()
 
     # Frames and answers
@@ -125,43 +143,44 @@ class HeadRuntime:
     def on_frame(self, stamp: Stamp, load: Callable[[], np.ndarray]) -> None:
         """Take a frame; ``load`` gives its pixels (h, w, 3) uint8 RGB or raises CodesignError."""
         with self._work:
-            self._ledger.admit(stamp, load)
+            frame = self._ledger.admit(stamp, load)
             self.counts["frames"] += 1
+            if not self._running:
+                self._settle(frame, _dropped(frame, _CLOSED))
             waiting = self._ledger.in_phase(Phase.WAITING)
-            overflow = waiting[: max(0, len(waiting) - self.settings.queue_depth)]
+            for late in waiting[: max(0, len(waiting) - self.settings.queue_depth)]:
+                self._settle(late, _dropped(late, "the robot is busy: newer frames are waiting"))
             self._work.notify_all()
-        for frame in overflow:
-            self._drop(frame, "the robot is busy: newer frames are waiting")
+        self._publish()
 
     def on_answer(self, answer: Result) -> None:
         """Take what the tail says about a frame or a probe."""
-        kind = EmbeddingKind.PROBE if answer.status is Status.PROBE else EmbeddingKind.FRAME
+        kind = EmbeddingKind.PROBE if answer.status == Status.PROBE else EmbeddingKind.FRAME
         remote_s = answer.queue_s + answer.decode_s + answer.tail_s
         link_s = self.uplink.answered(kind, answer.sequence, remote_s)
-        if answer.status is Status.PROBE:
+        if kind is EmbeddingKind.PROBE:
             return
         with self._work:
             frame = self._ledger.find(answer.sequence)
             if frame is None or frame.phase is not Phase.REMOTE or frame.epoch != answer.epoch:
                 self.counts["late"] += 1
                 return
-            if answer.status is not Status.OK:
+            if answer.status != Status.OK:
                 self.counts["refused"] += 1
                 frame.phase = Phase.STRANDED
                 self._work.notify_all()
                 return
-            payload_bytes = frame.embedding.payload_bytes if frame.embedding else 0
-        self._finish(
-            frame,
-            replace(
+            result = replace(
                 answer,
+                stamp=frame.stamp,
                 served_by="server",
-                payload_bytes=payload_bytes,
+                payload_bytes=frame.sent_bytes,
                 head_s=frame.head_s,
                 encode_s=frame.encode_s,
                 link_s=link_s,
-            ),
-        )
+            )
+            self._settle(frame, result)
+        self._publish()
 
     def probe(self) -> None:
         """Send a probe of the link if a server is there to answer it."""
@@ -176,38 +195,49 @@ class HeadRuntime:
     def in_flight(self) -> int:
         """Frames that have arrived and whose answer is not out yet."""
         with self._work:
-            return len(self._ledger)
+            return self.counts["frames"] - self._sent_results
 
     def close(self) -> None:
-        """Stop; frames in flight are answered as dropped."""
+        """Stop; frames in flight, and those that still come, are answered as dropped."""
         with self._work:
             self._running = False
             self._work.notify_all()
         self._thread.join()
         self.uplink.close()
         with self._work:
-            left = [f for phase in Phase for f in self._ledger.in_phase(phase)]
-        for frame in left:
-            self._drop(frame, "the head was deactivated")
+            for frame in self._ledger.unanswered():
+                self._settle(frame, _dropped(frame, _CLOSED))
+        self._publish()
 
     # The compute thread
 
     def _compute(self) -> None:
-        while True:
-            with self._work:
-                frame = self._next_frame()
-                while frame is None and self._running:
-                    self._work.wait(self._patience_s())
-                    frame = self._next_frame()
-                if not self._running:
-                    return
-                assert frame is not None
-                stranded = frame.phase is Phase.STRANDED
-                stage = self._whole if stranded else self._epochs.stage
-                if not stranded:
-                    frame.epoch = self._epochs.plan.epoch
-                frame.phase = Phase.COMPUTING
+        # Nothing is kept in a variable here: it would hold on to an old frame, or to the engines
+        # of an old epoch, until the next frame comes.
+        while self._compute_next():
+            pass
+
+    def _compute_next(self) -> bool:
+        """Wait for a frame and compute it; False when the head is closed."""
+        with self._work:
+            while self._running and (frame := self._next_frame()) is None:
+                self._work.wait(self._patience_s())
+            if not self._running:
+                return False
+            assert frame is not None
+            stranded = frame.phase is Phase.STRANDED
+            stage = self._whole if stranded else self._epochs.stage
+            if not stranded:
+                frame.epoch = stage.plan.epoch
+            frame.phase = Phase.COMPUTING
+        try:
             self._run(frame, stage, stranded)
+        except CodesignError as error:
+            self._finish(frame, _dropped(frame, str(error)))
+        except Exception as error:
+            self._error(f"frame {frame.sequence} could not be computed")
+            self._finish(frame, _dropped(frame, unexpected(error)))
+        return True
 
     def _next_frame(self) -> Frame | None:
         """What to compute next: stranded frames first, they are the oldest."""
@@ -225,45 +255,55 @@ class HeadRuntime:
     def _run(self, frame: Frame, stage: HeadStage, stranded: bool) -> None:
         start = time.perf_counter()
 
-        def work() -> tuple[np.ndarray, tuple[Scores | None, float, float], tuple]:
+        def work() -> tuple[np.ndarray, HeadOutput]:
             image = frame.image
             if image is None:
                 image = letterbox(frame.load(), self._bundle.input)
-            output = stage.run(image)
-            return image, (output.scores, output.head_s, output.encode_s), output.encoded
+            return image, stage.run(image)
 
-        try:
-            image, (scores, _, encode_s), encoded = stretched(work, self.settings.slowdown)
-        except CodesignError as error:
-            self._drop(frame, str(error))
-            return
-        encode_s *= max(1.0, self.settings.slowdown)
+        image, output = stretched(work, self.settings.slowdown)
+        encode_s = output.encode_s * max(1.0, self.settings.slowdown)
         head_s = time.perf_counter() - start - encode_s
-        if scores is not None:
+        if output.scores is not None:
             served_by = "fallback" if stranded else "robot"
-            self._finish(frame, self._answer(frame, scores, served_by, head_s))
+            self._finish(frame, _answer(frame, output.scores, served_by, head_s))
             return
         with self._work:
-            embedding = self._embedding(frame.stamp, frame.sequence, stage.plan, encoded)
-            frame.image, frame.embedding = image, embedding
-            frame.head_s, frame.encode_s = head_s, encode_s
-            frame.phase = Phase.SENDING
+            embedding = self._embedding(frame.stamp, frame.sequence, stage.plan, output.encoded)
+            payload_bytes = embedding.payload_bytes
+            frame.image, frame.head_s, frame.encode_s = image, head_s, encode_s
             if not self._epochs.plan.server_available:  # lost while this frame was computed
                 frame.phase = Phase.STRANDED
                 self.counts["stranded"] += 1
                 return
-        self.uplink.submit(embedding, lambda: self._about_to_send(frame, embedding.payload_bytes))
+            frame.phase = Phase.SENDING
+            frame.deadline_s = self._deadline_s(payload_bytes)
+        self.uplink.submit(embedding, lambda: self._may_send(frame, payload_bytes))
 
-    def _about_to_send(self, frame: Frame, payload_bytes: int) -> bool:
+    def _may_send(self, frame: Frame, payload_bytes: int) -> bool:
         with self._work:
-            self._work.notify_all()
             if frame.phase is not Phase.SENDING:
                 return False
-            rate_bps = self.uplink.bandwidth_bps
-            on_link_s = 8 * payload_bytes / rate_bps if rate_bps else 0.0
-            frame.deadline_s = time.monotonic() + self.settings.deadline_s + 2 * on_link_s
             frame.phase = Phase.REMOTE
+            frame.sent_bytes = payload_bytes
+            frame.deadline_s = self._deadline_s(payload_bytes)
+            self._work.notify_all()
             return True
+
+    def _not_sent(self, embedding: Embedding) -> None:
+        with self._work:
+            self.counts["errors"] += 1
+            frame = self._ledger.find(embedding.sequence)
+            is_frame = embedding.kind is EmbeddingKind.FRAME
+            if is_frame and frame is not None and frame.phase is Phase.REMOTE:
+                frame.phase = Phase.STRANDED
+                frame.sent_bytes = 0
+                self._work.notify_all()
+
+    def _deadline_s(self, payload_bytes: int) -> float:
+        rate_bps = self.uplink.bandwidth_bps
+        on_link_s = 8 * payload_bytes / rate_bps if rate_bps else 0.0
+        return time.monotonic() + self.settings.deadline_s + 2 * on_link_s
 
     # Answers
 
@@ -278,48 +318,60 @@ class HeadRuntime:
             tensors=encoded,
         )
 
-    def _answer(self, frame: Frame, scores: Scores, served_by: str, head_s: float) -> Result:
-        return Result(
-            stamp=frame.stamp,
-            sequence=frame.sequence,
-            epoch=frame.epoch,
-            served_by=served_by,
-            label=scores.label,
-            score=scores.score,
-            class_names=scores.class_names,
-            class_scores=scores.class_scores,
-            head_s=frame.head_s + head_s,
-        )
-
-    def _drop(self, frame: Frame, reason: str) -> None:
-        dropped = Result(
-            frame.stamp, frame.sequence, frame.epoch, status=Status.DROPPED, reason=reason
-        )
-        self._finish(frame, dropped)
-
     def _finish(self, frame: Frame, result: Result) -> None:
+        """Answer a frame that a thread of our own has in hand."""
+        with self._work:
+            self._settle(frame, result)
+        self._publish()
+
+    def _settle(self, frame: Frame, result: Result) -> None:
+        """Enter a frame's answer; ``_work`` is held, and ``_publish`` follows once it is not."""
+        self._outbox.extend(self._ledger.finish(frame, result))
+        self._epochs.drop_before(self._ledger.oldest_epoch(self._epochs.plan.epoch))
+
+    def _publish(self) -> None:
+        """Hand on all answers that are due."""
         with self._release:
-            with self._work:
-                if self._ledger.find(frame.sequence) is not frame:
-                    return  # dropped meanwhile
-                released = self._ledger.finish(frame, result)
-                self._epochs.drop_before(self._ledger.oldest_epoch(self._epochs.plan.epoch))
-            for answer in released:
-                self.counts["dropped" if answer.status is Status.DROPPED else answer.served_by] += 1
-                response_s = (self._clock_ns() - answer.stamp.stamp_ns) / 1e9
-                self._send_result(replace(answer, response_s=response_s))
+            while self._publish_next():
+                pass
+
+    def _publish_next(self) -> bool:
+        with self._work:
+            if not self._outbox:
+                return False
+            answer = self._outbox.popleft()
+            self.counts["dropped" if answer.status is Status.DROPPED else answer.served_by] += 1
+        try:
+            response_s = (self._clock_ns() - answer.stamp.stamp_ns) / 1e9
+            self._send_result(replace(answer, response_s=response_s))
+        except Exception:
+            self._error(f"the result of frame {answer.sequence} could not be handed on")
+        with self._work:
+            self._sent_results += 1
+        return True
+
+    def _error(self, what: str) -> None:
+        """Note the exception that is being handled."""
+        _log.exception(what)
+        with self._work:
+            self.counts["errors"] += 1
 
 
-def check_plan(plan: Plan, bundle: Bundle) -> None:
-    """Refuse a plan that this bundle cannot follow.
+def _answer(frame: Frame, scores: Scores, served_by: str, head_s: float) -> Result:
+    return Result(
+        stamp=frame.stamp,
+        sequence=frame.sequence,
+        epoch=frame.epoch,
+        served_by=served_by,
+        label=scores.label,
+        score=scores.score,
+        class_names=scores.class_names,
+        class_scores=scores.class_scores,
+        payload_bytes=frame.sent_bytes,
+        head_s=frame.head_s + head_s,
+        encode_s=frame.encode_s,
+    )
 
-    Raises:
-        CodesignError: the plan is for another network or has a cut that this one does not have.
-    """
-    if plan.model_id != bundle.model_id:
-        raise CodesignError(
-            f"the plan is for network {plan.model_id!r}, this node has {bundle.model_id!r} "
-            f"({bundle.name}); start head, tail and planner with the same bundle"
-        )
-    if not 0 <= plan.cut <= len(bundle.segments):
-        raise CodesignError(f"cut {plan.cut} does not exist; cuts are 0 to {len(bundle.segments)}")
+
+def _dropped(frame: Frame, reason: str) -> Result:
+    return Result(frame.stamp, frame.sequence, frame.epoch, status=Status.DROPPED, reason=reason)

@@ -8,7 +8,7 @@ from enum import Enum, auto
 
 import numpy as np
 
-from codesign_ros.runtime.values import Embedding, Result, Stamp
+from codesign_ros.runtime.values import Result, Stamp
 
 
 class Phase(Enum):
@@ -16,15 +16,18 @@ class Phase(Enum):
 
     WAITING = auto()  # arrived, not started
     COMPUTING = auto()  # the head, or the whole network, runs on it
-    SENDING = auto()  # its embedding waits for, or is on, the link
-    REMOTE = auto()  # the tail has it; a deadline runs
+    SENDING = auto()  # its embedding waits for the link; a deadline runs
+    REMOTE = auto()  # on the link or at the tail; a deadline runs
     STRANDED = auto()  # the tail will not answer; the robot must finish it
     DONE = auto()  # answered, held back until all frames before it are
 
 
 @dataclass
 class Frame:
-    """One frame between arrival and answer. Times are on the head's monotonic clock [s]."""
+    """One frame between arrival and answer. Times are on the head's monotonic clock [s].
+
+    ``sent_bytes`` is what of it has been put on the link [bytes].
+    """
 
     sequence: int
     stamp: Stamp
@@ -32,10 +35,9 @@ class Frame:
     phase: Phase = Phase.WAITING
     epoch: int = 0
     image: np.ndarray | None = None
-    embedding: Embedding | None = None
     head_s: float = 0.0
     encode_s: float = 0.0
-    sent_at_s: float = 0.0
+    sent_bytes: int = 0
     deadline_s: float = float("inf")
     result: Result | None = None
 
@@ -63,6 +65,10 @@ class FrameLedger:
         """Frames in one phase, oldest first."""
         return [frame for frame in self._frames.values() if frame.phase is phase]
 
+    def unanswered(self) -> list[Frame]:
+        """All frames that have no answer yet, oldest first."""
+        return [frame for frame in self._frames.values() if frame.phase is not Phase.DONE]
+
     def finish(self, frame: Frame, result: Result) -> list[Result]:
         """Answer a frame and take out, in frame order, all answers that nothing holds back now.
 
@@ -72,7 +78,7 @@ class FrameLedger:
         if self.find(frame.sequence) is not frame:
             raise ValueError(f"frame {frame.sequence} has its answer already")
         frame.phase, frame.result = Phase.DONE, result
-        frame.image = frame.embedding = None
+        frame.image = None
         released: list[Result] = []
         for sequence in list(self._frames):
             answer = self._frames[sequence].result
@@ -84,26 +90,30 @@ class FrameLedger:
 
     def strand_overdue(self, now_s: float) -> list[Frame]:
         """Mark the frames whose deadline has passed as stranded and return them."""
-        overdue = [f for f in self.in_phase(Phase.REMOTE) if f.deadline_s <= now_s]
+        overdue = [frame for frame in self._away() if frame.deadline_s <= now_s]
         for frame in overdue:
             frame.phase = Phase.STRANDED
         return overdue
 
     def strand_all(self) -> list[Frame]:
         """Mark all frames that wait for the link or the tail as stranded and return them."""
-        lost = self.in_phase(Phase.SENDING) + self.in_phase(Phase.REMOTE)
+        lost = self._away()
         for frame in lost:
             frame.phase = Phase.STRANDED
         return lost
 
     def next_deadline_s(self) -> float:
-        """Earliest deadline of all frames at the tail; infinity if there is none [s]."""
-        return min((f.deadline_s for f in self.in_phase(Phase.REMOTE)), default=float("inf"))
+        """Earliest deadline of all frames that have one; infinity if there is none [s]."""
+        return min((frame.deadline_s for frame in self._away()), default=float("inf"))
 
     def oldest_epoch(self, current: int) -> int:
         """Oldest epoch of a frame that has started; ``current`` if there is none."""
         started = (f.epoch for f in self._frames.values() if f.phase is not Phase.WAITING)
         return min(started, default=current)
+
+    def _away(self) -> list[Frame]:
+        """Frames that wait for the link or for the tail, oldest first."""
+        return [f for f in self._frames.values() if f.phase in (Phase.SENDING, Phase.REMOTE)]
 
     def __len__(self) -> int:
         return len(self._frames)

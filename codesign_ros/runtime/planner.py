@@ -110,6 +110,13 @@ class PlannerRuntime:
             self.request(device.robot, change, now_s)
         return change
 
+    def heartbeat(self, device: Device, now_s: float) -> str | None:
+        """Take a sign of life: as an announcement, but the profile stays as it was announced."""
+        known = next((d for d in self.registry.devices if d.node == device.node), None)
+        if known is None:
+            return None  # its announcement is on the way
+        return self.hear(replace(device, profile=known.profile), now_s)
+
     def tick(self, now_s: float) -> list[str]:
         """Let time pass; returns who left, one line each."""
         lost = self.registry.expire(now_s)

@@ -5,6 +5,7 @@ Halves are timed whole: sums of single blocks miss the time of a half by 10 to 3
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -24,7 +25,7 @@ from codesign_ros.engines.base import EngineKey, zeros
 from codesign_ros.engines.cache import FileCache
 from codesign_ros.engines.factory import EngineFactory
 from codesign_ros.preprocess import letterbox, normalise
-from codesign_ros.types import Structure, TensorSpec
+from codesign_ros.types import CodesignError, Structure, TensorSpec
 from codesign_ros.wire.codecs import JPEG_QUALITY, EncodedTensor, codecs_for, encode
 from codesign_ros.wire.decode import Limits, decode
 
@@ -141,17 +142,18 @@ def measure(bundle: Bundle, factory: EngineFactory, part: Part, budget_s: float)
     first = [(order[0], structure) for structure in Structure]
     first += [(cut, Structure.S3) for cut in order[1:]]
     rest = [(cut, s) for s in Structure if s is not Structure.S3 for cut in order[1:]]
-    estimated = set()
-    for key in first + rest:
-        if key in rest and time.perf_counter() - started_s > budget_s:
-            estimated.add(key)
+    for cut, structure in first:
+        stage_s[cut, structure] = prepare_s + _stage_s(factory, part, cut, structure, image)
+    estimates = {}
+    for cut, structure in rest:
+        if time.perf_counter() - started_s > budget_s:
+            # Cuts are timed from the longest half on, so the last one timed is the nearest.
+            nearest = [c for c, s in stage_s if s is structure][-1]
+            ratio = stage_s[nearest, structure] / stage_s[nearest, Structure.S3]
+            estimates[cut, structure] = ratio * stage_s[cut, Structure.S3]
         else:
-            stage_s[key] = prepare_s + _stage_s(factory, part, *key, image)
-    for cut, structure in estimated:
-        nearest = min((c for c, s in stage_s if s is structure), key=lambda c: abs(c - cut))
-        ratio = stage_s[nearest, structure] / stage_s[nearest, Structure.S3]
-        stage_s[cut, structure] = ratio * stage_s[cut, Structure.S3]
-    return StageProfile(stage_s, frozenset(estimated), codec_s, codec_bytes)
+            stage_s[cut, structure] = prepare_s + _stage_s(factory, part, cut, structure, image)
+    return StageProfile(stage_s | estimates, frozenset(estimates), codec_s, codec_bytes)
 
 
 def _as_jpeg(frame: np.ndarray) -> np.ndarray:
@@ -167,7 +169,10 @@ def _prepare(jpeg: np.ndarray, bundle: Bundle) -> np.ndarray:
 def _encodings(
     bundle: Bundle, factory: EngineFactory, cut: int, image: np.ndarray
 ) -> dict[str, tuple[tuple[EncodedTensor, ...], float]]:
-    """Encode what crosses at ``cut`` with every codec that can carry it; time in [s]."""
+    """Encode what crosses at ``cut`` with every codec that can carry it; time in [s].
+
+    A codec that cannot express the values (fp16 beyond 65504) is left out, and so never planned.
+    """
     tensors = {"image": image}
     if cut > 0:
         tensors = factory.build(EngineKey("head", cut)).run(
@@ -180,7 +185,8 @@ def _encodings(
         def work(codec: str = codec) -> tuple[EncodedTensor, ...]:
             return tuple(encode(name, array, codec) for name, array in tensors.items())
 
-        encodings[codec] = (work(), _median_s(work))
+        with contextlib.suppress(CodesignError):
+            encodings[codec] = (work(), _median_s(work))
     return encodings
 
 

@@ -39,6 +39,9 @@ class Registry:
             return f"{who} registered ({device.state})"
         if before.state != device.state:
             return f"{who} went from {before.state} to {device.state}"
+        if device.epoch == 0 < before.epoch:
+            # Its old process was not missed: the new one took its place within the lease.
+            return f"{who} started anew"
         if before.model_id != device.model_id:
             return f"{who} changed its network"
         if before.device != device.device or before.profile != device.profile:

@@ -11,8 +11,8 @@ import numpy as np
 from codesign_ros.bundle import Bundle
 from codesign_ros.engines.base import Engine, EngineKey
 from codesign_ros.preprocess import normalise
-from codesign_ros.types import Plan
-from codesign_ros.wire.codecs import EncodedTensor, encode
+from codesign_ros.types import CodesignError, Plan
+from codesign_ros.wire.codecs import EncodedTensor, codecs_for, encode
 from codesign_ros.wire.decode import Limits, WireError, decode
 
 
@@ -126,15 +126,48 @@ class TailStage:
         return arrays
 
     def run(self, tensors: dict[str, np.ndarray]) -> Scores:
-        """Run the tail on decoded tensors."""
+        """Run the tail on decoded tensors.
+
+        Raises:
+            CodesignError: with these values the network's output is not finite.
+        """
         if self.plan.cut == 0:
             tensors = {"image": normalise(tensors["image"], self._bundle.input)}
         return scores_from(self._engine.run(tensors), self._bundle.classes)
 
 
 def scores_from(outputs: dict[str, np.ndarray], classes: tuple[str, ...]) -> Scores:
-    """Turn the network's only output, logits (1, classes), into probabilities (softmax)."""
+    """Turn the network's only output, logits (1, classes), into probabilities (softmax).
+
+    Raises:
+        CodesignError: an output is not finite; no class would be right.
+    """
     (logits,) = outputs.values()
+    if not np.isfinite(logits).all():
+        raise CodesignError("the network's output is not finite")
     shifted = np.asarray(logits[0], np.float64)
     exponentials = np.exp(shifted - shifted.max())
     return Scores(classes, tuple((exponentials / exponentials.sum()).tolist()))
+
+
+def check_plan(plan: Plan, bundle: Bundle) -> None:
+    """Refuse a plan that this bundle cannot follow.
+
+    Raises:
+        CodesignError: the plan is for another network, has a cut that this one does not have, or a
+            codec that cannot carry what crosses there.
+    """
+    if plan.model_id != bundle.model_id:
+        raise CodesignError(
+            f"the plan is for network {plan.model_id!r}, this node has {bundle.model_id!r} "
+            f"({bundle.name}); start head, tail and planner with the same bundle"
+        )
+    last = len(bundle.segments)
+    if not 0 <= plan.cut <= last:
+        raise CodesignError(f"cut {plan.cut} does not exist; cuts are 0 to {last}")
+    for spec in bundle.crossings[plan.cut] if plan.cut < last else ():
+        if plan.codec not in codecs_for(spec):
+            raise CodesignError(
+                f"codec {plan.codec!r} cannot carry tensor {spec.name!r} at cut {plan.cut}; "
+                f"usable: {', '.join(codecs_for(spec))}"
+            )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import Counter
@@ -14,11 +15,12 @@ from codesign_ros.engines.factory import EngineFactory
 from codesign_ros.runtime.emulation import stretched
 from codesign_ros.runtime.engine_pool import EnginePool
 from codesign_ros.runtime.epochs import EpochTable
-from codesign_ros.runtime.head import check_plan
-from codesign_ros.runtime.stages import Scores, TailStage, tail_key
-from codesign_ros.runtime.values import Embedding, EmbeddingKind, Result, Status
-from codesign_ros.types import Plan
+from codesign_ros.runtime.stages import Scores, TailStage, check_plan, tail_key
+from codesign_ros.runtime.values import Embedding, EmbeddingKind, Result, Status, unexpected
+from codesign_ros.types import CodesignError, Plan
 from codesign_ros.wire.decode import WireError
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -36,6 +38,11 @@ class TailSettings:
 
 class TailRuntime:
     """Runs tails by epoch, one embedding after the other on a thread of its own.
+
+    Every embedding is answered. ``refusals`` counts those that were refused, by reason: those of
+    ``codesign_ros.wire.decode.REASONS`` and ``kind``, ``model``, ``epoch``, ``cut``, ``busy``,
+    ``closed``, ``output`` (it makes no finite answer) and ``internal`` (nobody foresaw it; it is
+    logged and costs this embedding alone).
 
     Args:
         bundle: the network.
@@ -62,6 +69,7 @@ class TailRuntime:
         nothing = Plan(cut=len(bundle.segments), model_id=bundle.model_id, reason="no plan yet")
         self._epochs: EpochTable[TailStage | None] = EpochTable(nothing, None)
         self._lock = threading.Lock()
+        self._closed = False
         self._queue: Queue[tuple[Embedding, TailStage, float] | None] = Queue()
         self._thread = threading.Thread(target=self._compute, name="tail-compute", daemon=True)
         self._thread.start()
@@ -107,26 +115,30 @@ class TailRuntime:
     def on_embedding(self, embedding: Embedding) -> None:
         """Take an embedding; every frame gets an answer, if only that it is refused and why."""
         received_s = time.perf_counter()
-        if embedding.kind is EmbeddingKind.PROBE:
+        if embedding.kind == EmbeddingKind.PROBE:
             self.counts["probes"] += 1
-            self._send_answer(
+            self._drain(embedding)
+            self._answer(
                 Result(embedding.stamp, embedding.sequence, embedding.epoch, status=Status.PROBE)
             )
             return
         self.counts["embeddings"] += 1
         try:
-            stage = self._accept(embedding)
+            self._accept(embedding, received_s)
         except WireError as error:
             self._refuse(embedding, error)
-            return
-        self._queue.put((embedding, stage, received_s))
 
     def close(self) -> None:
         """Answer what has been accepted, then stop."""
-        self._queue.put(None)
+        with self._lock:
+            self._closed = True
+            self._queue.put(None)
         self._thread.join()
 
-    def _accept(self, embedding: Embedding) -> TailStage:
+    def _accept(self, embedding: Embedding, received_s: float) -> None:
+        """Queue an embedding if it fits what is prepared here."""
+        if embedding.kind != EmbeddingKind.FRAME:
+            raise WireError("kind", f"kind {embedding.kind} of embeddings is not known")
         if embedding.model_id != self._bundle.model_id:
             raise WireError(
                 "model",
@@ -141,32 +153,77 @@ class TailRuntime:
                 raise WireError(
                     "cut", f"cut {embedding.cut} came, epoch {embedding.epoch} is {stage.plan.cut}"
                 )
-            # Believed only from an embedding that fits a plan, and never beyond its own epoch.
-            self._epochs.drop_before(min(embedding.oldest_epoch, embedding.epoch))
-        if self._queue.qsize() >= self.settings.queue_depth:
-            raise WireError("busy", f"{self._queue.qsize()} embeddings wait already")
-        return stage
+            if self._closed:
+                raise WireError("closed", "the tail is not active any more")
+            if self._queue.qsize() >= self.settings.queue_depth:
+                raise WireError("busy", f"{self._queue.qsize()} embeddings wait already")
+            self._queue.put((embedding, stage, received_s))
 
-    def _refuse(self, embedding: Embedding, error: WireError) -> None:
-        self.refusals[error.reason] += 1
-        self.last_refusal = f"frame {embedding.sequence}: {error}"
-        self._send_answer(
+    def _drain(self, embedding: Embedding) -> None:
+        """Forget the epochs that the head has drained.
+
+        Believed only from a probe of our network or a sound embedding, and not beyond their epoch.
+        """
+        with self._lock:
+            if embedding.model_id == self._bundle.model_id and (
+                embedding.epoch in self._epochs.epochs
+            ):
+                self._epochs.drop_before(min(embedding.oldest_epoch, embedding.epoch))
+
+    def _refuse(self, embedding: Embedding, error: WireError, queue_s: float = 0.0) -> None:
+        with self._lock:
+            self.refusals[error.reason] += 1
+            self.last_refusal = f"frame {embedding.sequence}: {error}"
+        self._answer(
             Result(
                 embedding.stamp,
                 embedding.sequence,
                 embedding.epoch,
                 status=Status.REFUSED,
                 reason=str(error),
+                queue_s=queue_s,
             )
         )
+
+    def _answer(self, answer: Result) -> None:
+        try:
+            self._send_answer(answer)
+        except Exception:
+            _log.exception("the answer for frame %d could not be sent", answer.sequence)
+            with self._lock:
+                self.counts["errors"] += 1
 
     # The compute thread
 
     def _compute(self) -> None:
-        while (item := self._queue.get()) is not None:
-            self._run(*item)
+        # Nothing is kept in a variable here: it would hold on to an embedding, or to the engines
+        # of an old epoch, until the next embedding comes.
+        while self._compute_next():
+            pass
 
-    def _run(self, embedding: Embedding, stage: TailStage, received_s: float) -> None:
+    def _compute_next(self) -> bool:
+        """Wait for an embedding and answer it; False when the tail is closed."""
+        item = self._queue.get()
+        if item is None:
+            return False
+        embedding, stage, received_s = item
+        queue_s = time.perf_counter() - received_s
+        try:
+            answer = self._run(embedding, stage, queue_s)
+        except WireError as error:
+            self._refuse(embedding, error, queue_s)
+        except CodesignError as error:
+            self._refuse(embedding, WireError("output", str(error)), queue_s)
+        except Exception as error:
+            _log.exception("the tail failed on frame %d", embedding.sequence)
+            self._refuse(embedding, WireError("internal", unexpected(error)), queue_s)
+        else:
+            self.counts["answers"] += 1
+            self._drain(embedding)
+            self._answer(answer)
+        return True
+
+    def _run(self, embedding: Embedding, stage: TailStage, queue_s: float) -> Result:
         started_s = time.perf_counter()
         decode_s = 0.0
 
@@ -176,24 +233,17 @@ class TailRuntime:
             decode_s = time.perf_counter() - started_s
             return stage.run(tensors)
 
-        try:
-            scores = stretched(work, self.settings.slowdown)
-        except WireError as error:
-            self._refuse(embedding, error)
-            return
+        scores = stretched(work, self.settings.slowdown)
         decode_s *= max(1.0, self.settings.slowdown)
-        self.counts["answers"] += 1
-        self._send_answer(
-            Result(
-                embedding.stamp,
-                embedding.sequence,
-                embedding.epoch,
-                label=scores.label,
-                score=scores.score,
-                class_names=scores.class_names,
-                class_scores=scores.class_scores,
-                queue_s=started_s - received_s,
-                decode_s=decode_s,
-                tail_s=time.perf_counter() - started_s - decode_s,
-            )
+        return Result(
+            embedding.stamp,
+            embedding.sequence,
+            embedding.epoch,
+            label=scores.label,
+            score=scores.score,
+            class_names=scores.class_names,
+            class_scores=scores.class_scores,
+            queue_s=queue_s,
+            decode_s=decode_s,
+            tail_s=time.perf_counter() - started_s - decode_s,
         )

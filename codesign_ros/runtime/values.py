@@ -10,6 +10,11 @@ from codesign_ros.types import Box
 from codesign_ros.wire.codecs import EncodedTensor
 
 
+def unexpected(error: Exception) -> str:
+    """One line on an error that nobody foresaw, for a result's ``reason``."""
+    return " ".join(f"unexpected {type(error).__name__}: {error}".split())
+
+
 class Role(IntEnum):
     """``role`` of msg/DeviceProfile.msg."""
 

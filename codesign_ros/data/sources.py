@@ -1,0 +1,221 @@
+"""Opens whatever frames can come from: bag, video, camera, folder of images, synthetic mine."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+
+from codesign_ros.data.bags import BagSource, is_bag
+from codesign_ros.data.frames import FrameSource, SourceFrame
+from codesign_ros.data.images import ImageError, compressed_encoding, compressed_size
+from codesign_ros.data.mine import MineGenerator
+from codesign_ros.types import CodesignError
+
+# FFmpeg prints to stderr what we report ourselves; OpenCV reads this when it first opens a video.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+def open_source(
+    spec: str, *, topic: str | None = None, seed: int = 0, frames: int = 0, fps: float = 30.0
+) -> FrameSource:
+    """Open a source of frames.
+
+    Args:
+        spec: A bag, a video file, ``/dev/videoN``, a folder of images, ``mine`` or ``mine:SEED``.
+        topic: The image topic, for bags with several.
+        seed: Seed of the mine where ``spec`` names none.
+        frames: Stop after so many frames; 0 = all there are (the mine and cameras: no end).
+        fps: Rate of sources that have none of their own (folder, mine); asked of a camera.
+
+    Raises:
+        CodesignError: The source is missing, unreadable or of no known kind.
+    """
+    if frames < 0 or fps <= 0:
+        raise CodesignError(f"a source needs frames >= 0 and fps > 0 (not {frames}, {fps})")
+    source: FrameSource
+    if spec == "mine" or spec.startswith("mine:"):
+        return MineSource(_mine_seed(spec, seed), frames or None, fps)
+    path = Path(spec)
+    if spec.startswith("/dev/"):
+        source = CameraSource(path, fps)
+    elif not path.exists():
+        raise CodesignError(f"source {spec} does not exist")
+    elif is_bag(path):
+        source = BagSource(path, topic=topic)
+    elif path.is_dir():
+        source = FolderSource(path, fps)
+    else:
+        source = VideoSource(path)
+    return Limited(source, frames) if frames else source
+
+
+def _mine_seed(spec: str, seed: int) -> int:
+    _, colon, text = spec.partition(":")
+    if not colon:
+        return seed
+    if not text.isdecimal():
+        raise CodesignError(f"source '{spec}': the seed must be a whole number, as in mine:7")
+    return int(text)
+
+
+class Limited:
+    """The first frames of another source."""
+
+    def __init__(self, source: FrameSource, limit: int) -> None:
+        self._source = source
+        self._limit = limit
+        self.fps = source.fps
+        self.live = source.live
+        self.frames: int | None = limit if source.frames is None else min(limit, source.frames)
+
+    def __iter__(self) -> Iterator[SourceFrame]:
+        return itertools.islice(iter(self._source), self._limit)
+
+
+class MineSource:
+    """A film of the synthetic mine, with ground truth; without an end if ``frames`` is None."""
+
+    live = False
+
+    def __init__(self, seed: int, frames: int | None, fps: float) -> None:
+        self._mine = MineGenerator(seed)
+        self.frames = frames
+        self.fps = fps
+
+    def __iter__(self) -> Iterator[SourceFrame]:
+        for number, frame in enumerate(self._mine.sequence(self.frames, self.fps)):
+            height, width, channels = frame.image.shape
+            yield SourceFrame(
+                round(number * 1e9 / self.fps),
+                frame.image.tobytes(),
+                "bgr8",
+                height,
+                width,
+                width * channels,
+                frame.truth,
+            )
+
+
+class FolderSource:
+    """The JPEG and PNG files of a folder, in the order of their names."""
+
+    live = False
+
+    def __init__(self, path: Path, fps: float) -> None:
+        self._files = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+        if not self._files:
+            raise CodesignError(f"folder {path} has no images ({', '.join(IMAGE_SUFFIXES)})")
+        self.frames: int | None = len(self._files)
+        self.fps = fps
+
+    def __iter__(self) -> Iterator[SourceFrame]:
+        for number, file in enumerate(self._files):
+            try:
+                data = file.read_bytes()
+                encoding, (height, width) = compressed_encoding(data), compressed_size(data)
+            except (OSError, ImageError) as error:
+                raise CodesignError(f"image {file} cannot be read: {error}") from error
+            yield SourceFrame(round(number * 1e9 / self.fps), data, encoding, height, width, 0)
+
+
+class VideoSource:
+    """A video file that OpenCV can decode."""
+
+    live = False
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        capture = self._open()
+        self.fps = float(capture.get(cv2.CAP_PROP_FPS))
+        count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        can_read = capture.grab()
+        capture.release()
+        if not can_read or not 0 < self.fps < 10_000:
+            raise CodesignError(f"video {path} holds no frame that can be decoded")
+        # Containers without an index report nonsense.
+        self.frames: int | None = count if count > 0 else None
+
+    def _open(self) -> cv2.VideoCapture:
+        with _quiet_opencv():
+            capture = cv2.VideoCapture(str(self._path))
+        if not capture.isOpened():
+            capture.release()
+            raise CodesignError(f"{self._path} is neither a bag nor a video that can be decoded")
+        return capture
+
+    def __iter__(self) -> Iterator[SourceFrame]:
+        capture = self._open()
+        try:
+            for number in itertools.count():
+                done, image = capture.read()
+                if not done:
+                    return
+                yield _bgr_frame(round(number * 1e9 / self.fps), image)
+        finally:
+            capture.release()
+
+
+class CameraSource:
+    """A camera of Video4Linux, stamped with this machine's clock when a frame arrives."""
+
+    live = True
+    frames = None
+
+    def __init__(self, device: Path, fps: float) -> None:
+        self._device = device
+        if not device.exists():
+            raise CodesignError(f"camera {device} does not exist")
+        # Names below /dev/v4l are links; OpenCV wants the number.
+        match = re.fullmatch(r"/dev/video(\d+)", str(device.resolve()))
+        if match is None:
+            raise CodesignError(f"{device} is no camera (expected /dev/videoN or a link to one)")
+        self._number = int(match[1])
+        capture = self._open(fps)
+        self.fps = float(capture.get(cv2.CAP_PROP_FPS)) or fps
+        capture.release()
+
+    def _open(self, fps: float) -> cv2.VideoCapture:
+        with _quiet_opencv():
+            capture = cv2.VideoCapture(self._number, cv2.CAP_V4L2)
+        if not capture.isOpened():
+            capture.release()
+            raise CodesignError(f"camera {self._device} cannot be opened (in use, or no camera)")
+        capture.set(cv2.CAP_PROP_FPS, fps)
+        capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+        return capture
+
+    def __iter__(self) -> Iterator[SourceFrame]:
+        capture = self._open(self.fps)
+        try:
+            while True:
+                done, image = capture.read()
+                if not done:
+                    raise CodesignError(f"camera {self._device} stopped sending frames")
+                yield _bgr_frame(time.time_ns(), image)
+        finally:
+            capture.release()
+
+
+@contextmanager
+def _quiet_opencv() -> Iterator[None]:
+    """Keep OpenCV from printing about what we report ourselves."""
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+
+
+def _bgr_frame(stamp_ns: int, image: cv2.typing.MatLike) -> SourceFrame:
+    height, width, channels = image.shape
+    return SourceFrame(stamp_ns, image.tobytes(), "bgr8", height, width, width * channels)

@@ -1,0 +1,158 @@
+"""Results of the command line as tables for people and as plain values for JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.table import Table
+
+from codesign_ros.bundle import Bundle
+from codesign_ros.cost.profile import NetworkProfile
+from codesign_ros.evaluation.metrics import recalls
+from codesign_ros.evaluation.offline import Evaluation
+from codesign_ros.planning.solvers import Row, Solution
+from codesign_ros.runtime.profiling import StageProfile
+from codesign_ros.types import Structure
+
+
+def evaluation_table(evaluation: Evaluation) -> Table:
+    """Confusion by class and accuracy."""
+    share = evaluation.accuracy
+    title = f"{evaluation.frames} frames, accuracy " + (
+        "unknown: the source has no ground truth" if share is None else f"{share:.4f}"
+    )
+    table = Table(title=title, title_justify="left")
+    table.add_column("truth")
+    for name in evaluation.classes:
+        table.add_column(f"answered {name}", justify="right")
+    table.add_column("right", justify="right")
+    confusion = evaluation.confusion
+    for name, counts, right in zip(
+        evaluation.classes, confusion.tolist(), recalls(confusion), strict=True
+    ):
+        table.add_row(name, *map(str, counts), "-" if right is None else f"{right:.4f}")
+    return table
+
+
+def solution_table(solution: Solution, top: int) -> Table:
+    """The best plan of each cut, best first, with device-only and server-only among them."""
+    table = Table(
+        title="Best plan of each cut (predicted, not run)",
+        title_justify="left",
+        caption_justify="left",
+    )
+    for name in ("cut", "head", "tail", "merge", "codec"):
+        table.add_column(name)
+    for name in ("T1 ms", "T3 ms", "T2 ms", "total ms", "bytes", "loss", "L"):
+        table.add_column(name, justify="right")
+    for row in _best_of_each_cut(solution)[:top]:
+        c, p = row.candidate, row.prediction
+        table.add_row(
+            _cut_name(solution, c.cut),
+            c.head_structure.value,
+            c.tail_structure.value,
+            c.merge.value,
+            c.codec,
+            *(f"{t * 1e3:.2f}" for t in (p.head_s, p.link_s, p.tail_s)),
+            f"{(p.head_s + p.link_s + p.tail_s) * 1e3:.2f}",
+            f"{p.payload_bytes:.0f}",
+            f"{p.accuracy_loss:.4f}",
+            f"{p.objective:.5f}",
+        )
+    return table
+
+
+def solution_json(solution: Solution) -> dict[str, Any]:
+    """The best plan, the two simple policies, and the best plan of each cut."""
+    named = {"device_only": solution.device_only, "server_only": solution.server_only}
+    return {
+        "plan": _row_json(solution.rows[0]),
+        **{name: None if row is None else _row_json(row) for name, row in named.items()},
+        "by_cut": [_row_json(row) for row in _best_of_each_cut(solution)],
+    }
+
+
+def profile_json(
+    bundle: Bundle, network: NetworkProfile, times: Mapping[str, StageProfile]
+) -> dict[str, Any]:
+    """What each cut means: work before it, what crosses, and this machine's times in S3."""
+    last = network.segments
+    codecs = ("raw", "fp16+zstd", "uint8+zstd", "uint4+zstd", "jpeg")
+    sizes = times["head"].codec_bytes
+    return {
+        "bundle": bundle.name,
+        "model_id": bundle.model_id,
+        "flops": {s.value: network.flops(0, last, s) for s in Structure},
+        "cuts": [
+            {
+                "cut": cut,
+                "after": "image" if cut == 0 else bundle.segments[cut - 1],
+                "load_fraction": network.load_fraction(cut, Structure.S3),
+                "head_ms": times["head"].stage_s[cut, Structure.S3] * 1e3,
+                "tail_ms": times["tail"].stage_s[cut, Structure.S3] * 1e3,
+                "bytes": {c: sizes[cut, c] for c in codecs if (cut, c) in sizes},
+            }
+            for cut in range(last + 1)
+        ],
+    }
+
+
+def profile_table(content: Mapping[str, Any]) -> Table:
+    """The same as a table."""
+    table = Table(
+        title=f"{content['bundle']}: {content['flops']['S3'] / 1e6:.0f} MFLOP folded; times of "
+        "this machine, bytes of a calibration frame",
+        title_justify="left",
+    )
+    table.add_column("cut", justify="right")
+    table.add_column("after")
+    for name in ("work before", "head ms", "tail ms", "raw", "fp16+zstd", "uint8+zstd"):
+        table.add_column(name, justify="right")
+    table.add_column("uint4+zstd", justify="right")
+    table.add_column("jpeg", justify="right")
+    for row in content["cuts"]:
+        sizes = (
+            row["bytes"].get(c) for c in ("raw", "fp16+zstd", "uint8+zstd", "uint4+zstd", "jpeg")
+        )
+        table.add_row(
+            str(row["cut"]),
+            row["after"],
+            f"{row['load_fraction']:.1%}",
+            f"{row['head_ms']:.2f}",
+            f"{row['tail_ms']:.2f}",
+            *("" if size is None else f"{size:.0f}" for size in sizes),
+        )
+    return table
+
+
+def _best_of_each_cut(solution: Solution) -> list[Row]:
+    best: dict[int, Row] = {}
+    for row in solution.rows:
+        best.setdefault(row.candidate.cut, row)
+    return list(best.values())
+
+
+def _cut_name(solution: Solution, cut: int) -> str:
+    if cut == 0:
+        return "0 (server only)"
+    return f"{cut} (device only)" if cut == solution.problem.cost.segments else str(cut)
+
+
+def _row_json(row: Row) -> dict[str, Any]:
+    c, p = row.candidate, row.prediction
+    return {
+        "cut": c.cut,
+        "head_structure": c.head_structure.value,
+        "tail_structure": c.tail_structure.value,
+        "merge": c.merge.value,
+        "precision": c.precision,
+        "codec": c.codec,
+        "head_s": p.head_s,
+        "link_s": p.link_s,
+        "tail_s": p.tail_s,
+        "latency_s": p.head_s + p.link_s + p.tail_s,
+        "accuracy_loss": p.accuracy_loss,
+        "payload_bytes": p.payload_bytes,
+        "objective": p.objective,
+    }

@@ -1,0 +1,185 @@
+"""What all four nodes share: transitions that explain failures, autostart, clean shutdown."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.executors import MultiThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.signals import SignalHandlerOptions
+
+from codesign_ros.nodes.params import Param, Params
+from codesign_ros.types import CodesignError
+
+DIAGNOSTICS_PERIOD_S = 1.0
+
+AUTOSTART = Param("autostart", True, "configure and activate when the process starts")
+
+
+class CodesignNode(LifecycleNode):
+    """A lifecycle node. Subclasses fill in ``configure``, ``activate`` and their opposites.
+
+    Those may raise CodesignError: the transition then fails and its one line is logged.
+
+    Args:
+        name: default node name.
+        params: the node's parameters beside ``autostart``.
+        namespace: default namespace.
+
+    Raises:
+        CodesignError: a parameter has a value that is not allowed.
+    """
+
+    def __init__(self, name: str, params: Sequence[Param], namespace: str = "") -> None:
+        super().__init__(name, namespace=namespace)
+        # Set when the node cannot go on; `main` then ends the process with this one line.
+        self.failure: str | None = None
+        self.done = threading.Event()
+        self.state_label = "unconfigured"
+        self.params = Params(self, (AUTOSTART, *params))
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        # Own groups: a transition that takes seconds must not hold up signs of life.
+        self.timers_group = MutuallyExclusiveCallbackGroup()
+        self.create_timer(DIAGNOSTICS_PERIOD_S, self.publish_diagnostics, self.timers_group)
+
+    # For subclasses
+
+    def configure(self) -> None:
+        """Open what the node needs; called on the configure transition."""
+
+    def activate(self) -> None:
+        """Start working."""
+
+    def deactivate(self) -> None:
+        """Stop working; what was accepted is finished or accounted for."""
+
+    def cleanup(self) -> None:
+        """Let go of what ``configure`` opened."""
+
+    def announce(self) -> None:
+        """Tell others that the state changed."""
+
+    def diagnostics(self) -> tuple[bytes, str, Mapping[str, Any]]:
+        """Level, message and values for /diagnostics."""
+        return DiagnosticStatus.OK, self.state_label, {}
+
+    def fail(self, reason: str) -> None:
+        """End the process with one line; for mistakes that show only after the start."""
+        self.failure = reason
+        self.done.set()
+
+    # Lifecycle
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Configure."""
+        return self._transition(self.configure, "inactive")
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Activate."""
+        returned = self._transition(self.activate, "active")
+        if returned is TransitionCallbackReturn.SUCCESS:
+            super().on_activate(state)
+        return returned
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Deactivate."""
+        returned = self._transition(self.deactivate, "inactive")
+        super().on_deactivate(state)
+        return returned
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Clean up."""
+        return self._transition(self.cleanup, "unconfigured")
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Shut down from any state."""
+        if self.state_label == "active":
+            self._transition(self.deactivate, "inactive")
+        if self.state_label == "inactive":
+            self._transition(self.cleanup, "unconfigured")
+        return self._transition(lambda: None, "finalized")
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Go back to unconfigured after an unexpected error."""
+        return self._transition(self.cleanup, "unconfigured")
+
+    def _transition(self, work: Callable[[], None], state_label: str) -> TransitionCallbackReturn:
+        try:
+            work()
+        except CodesignError as error:
+            self.get_logger().error(str(error))
+            self.failure = str(error)
+            return TransitionCallbackReturn.FAILURE
+        except Exception as error:
+            # rclpy swallows what a transition raises; a defect must show.
+            self.get_logger().fatal(traceback.format_exc())
+            self.failure = f"unexpected {type(error).__name__}: {error}"
+            return TransitionCallbackReturn.ERROR
+        self.state_label = state_label
+        self.announce()
+        self.publish_diagnostics()
+        return TransitionCallbackReturn.SUCCESS
+
+    # Diagnostics
+
+    def publish_diagnostics(self) -> None:
+        """Publish this node's status on /diagnostics."""
+        level, message, values = self.diagnostics()
+        status = DiagnosticStatus(
+            level=level,
+            name=self.get_fully_qualified_name(),
+            message=message,
+            hardware_id=self.get_namespace(),
+            values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
+        )
+        array = DiagnosticArray(status=[status])
+        array.header.stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(array)
+
+
+def run(make_node: Callable[[], CodesignNode], threads: int = 4) -> int:
+    """Run one node as a process until SIGINT, SIGTERM or ``fail``.
+
+    Returns:
+        The exit status: 0, or 1 after a failure, whose one line went to standard error.
+    """
+    # Our own handlers: rclpy's end the context at once, and then nobody could be told goodbye.
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    interrupted = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: interrupted.set())
+    try:
+        node = make_node()
+    except CodesignError as error:
+        print(f"error: {error}", file=sys.stderr)
+        rclpy.shutdown()
+        return 1
+    executor = MultiThreadedExecutor(num_threads=threads)
+    executor.add_node(node)
+    if node.params["autostart"]:
+        started = node.trigger_configure() is TransitionCallbackReturn.SUCCESS
+        started = started and node.trigger_activate() is TransitionCallbackReturn.SUCCESS
+        if not started:
+            node.done.set()
+    while not interrupted.is_set() and not node.done.is_set():
+        executor.spin_once(timeout_sec=0.2)
+    if node.done.is_set() and node.failure:
+        print(f"error: {node.failure}", file=sys.stderr)
+    status = 1 if node.done.is_set() and node.failure else 0
+    # First the callbacks end, those in the executor's queue too, then the node: a callback must not
+    # meet destroyed entities.
+    executor.remove_node(node)
+    executor.spin_once(timeout_sec=0.1)
+    executor.shutdown(timeout_sec=1.0)
+    node.trigger_shutdown()
+    node.destroy_node()
+    rclpy.shutdown()
+    return status

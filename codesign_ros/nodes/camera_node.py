@@ -1,0 +1,236 @@
+"""The camera: frames from a bag, a video, a device, a folder or the synthetic mine."""
+
+from __future__ import annotations
+
+import threading
+from array import array
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import cv2
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import CompressedImage, Image
+
+from codesign_ros.data.frames import FrameSource, SourceFrame
+from codesign_ros.data.images import COMPRESSED, to_rgb
+from codesign_ros.data.sources import open_source
+from codesign_ros.msg import InferenceResult
+from codesign_ros.nodes import qos
+from codesign_ros.nodes.base import CodesignNode, run
+from codesign_ros.nodes.conversions import (
+    ground_truth_to_msg,
+    header_from,
+    stamp_from,
+)
+from codesign_ros.nodes.params import Param
+from codesign_ros.runtime.pacing import Pacer, make_pacer
+from codesign_ros.runtime.values import Stamp
+from codesign_ros.types import CodesignError
+from codesign_ros.wire.codecs import JPEG_QUALITY
+
+PARAMS = (
+    Param(
+        "source",
+        "mine",
+        "a bag, a video file, a device such as /dev/video0, a folder of images, or mine[:SEED]",
+    ),
+    Param("source_topic", "", "image topic of a bag that has several; empty = the only one"),
+    Param("frames", 0, "end after so many frames; 0 = all there are", low=0, high=2**31 - 1),
+    Param("loop", False, "start again at the end of a recording"),
+    Param(
+        "pacing",
+        "window",
+        "recordings only. stamps: as recorded; rate: at rate_hz; window: as fast as results come, "
+        "so that a slow machine is slow and loses nothing",
+        choices=("stamps", "rate", "window"),
+    ),
+    Param("rate_hz", 30.0, "pace of pacing rate [Hz]", low=0.01, high=1000.0),
+    Param("window", 3, "frames in flight of pacing window", low=1, high=1000),
+    Param(
+        "window_timeout_s",
+        10.0,
+        "pacing window: go on without a result that takes longer [s]",
+        low=0.1,
+        high=600.0,
+    ),
+    Param(
+        "image_transport",
+        "compressed",
+        "publish image_raw/compressed (JPEG) or image_raw",
+        choices=("compressed", "raw"),
+    ),
+    Param("frame_id", "camera", "frame_id of the images"),
+)
+
+
+class CameraNode(CodesignNode):
+    """Publishes frames, stamped anew on this machine's clock, and their ground truth if known."""
+
+    def __init__(self) -> None:
+        super().__init__("camera", PARAMS)
+        self._source: FrameSource | None = None
+        self._pacer: Pacer | None = None
+        self._thread: threading.Thread | None = None
+        self._stopping = threading.Event()
+        self._published = 0
+        self._finished = False
+
+    def configure(self) -> None:
+        """Open the source."""
+        self._source = open_source(
+            self.params["source"],
+            topic=self.params["source_topic"] or None,
+            frames=self.params["frames"],
+            fps=self.params["rate_hz"],
+        )
+        recording = not self._source.live
+        compressed = self.params["image_transport"] == "compressed"
+        overridable = QoSOverridingOptions.with_default_policies()
+        self._images = self.create_publisher(
+            CompressedImage if compressed else Image,
+            "image_raw/compressed" if compressed else "image_raw",
+            qos.image(reliable=recording, depth=self.params["window"] if recording else 1),
+            qos_overriding_options=overridable,
+        )
+        self._truths = self.create_publisher(InferenceResult, "ground_truth", qos.result())
+        self._results = self.create_subscription(
+            InferenceResult,
+            "result",
+            self._on_result,
+            qos.result(),
+            callback_group=MutuallyExclusiveCallbackGroup(),
+        )
+
+    def cleanup(self) -> None:
+        """Close the source."""
+        self.destroy_publisher(self._images)
+        self.destroy_publisher(self._truths)
+        self.destroy_subscription(self._results)
+        self._source = None
+
+    def activate(self) -> None:
+        """Start to play, from the beginning."""
+        self._published, self._finished = 0, False
+        self._stopping.clear()
+        self._thread = threading.Thread(target=self._play, name="camera", daemon=True)
+        self._thread.start()
+
+    def deactivate(self) -> None:
+        """Stop playing."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def diagnostics(self) -> tuple[bytes, str, Mapping[str, Any]]:
+        """Frames published, and whether the source is at its end."""
+        values: dict[str, Any] = {
+            "source": self.params["source"],
+            "frames": self._published,
+            "finished": self._finished,
+        }
+        if self._pacer is not None:
+            values["unanswered"] = self._pacer.unanswered
+        return DiagnosticStatus.OK, self.state_label, values
+
+    def _on_result(self, msg: InferenceResult) -> None:
+        if self._pacer is not None:
+            self._pacer.answered(stamp_from(msg.header).stamp_ns)
+
+    def _play(self) -> None:
+        assert self._source is not None
+        pacing = "live" if self._source.live else self.params["pacing"]
+        self._pacer = make_pacer(
+            pacing,
+            rate_hz=self.params["rate_hz"],
+            window=self.params["window"],
+            timeout_s=self.params["window_timeout_s"],
+            stopping=self._stopping,
+        )
+        try:
+            if not self._source.live:
+                self._wait_for_listeners(results=pacing == "window")
+            for frame in self._frames(self._source):
+                self._pacer.wait(frame.stamp_ns)
+                if self._stopping.is_set():
+                    return
+                self._publish(frame)
+        except CodesignError as error:
+            self.fail(str(error))
+            return
+        self._finished = True
+        self.publish_diagnostics()
+        self.get_logger().info(f"end of {self.params['source']}: {self._published} frames")
+
+    def _frames(self, source: FrameSource) -> Iterator[SourceFrame]:
+        while True:
+            yield from source
+            if not self.params["loop"]:
+                return
+
+    def _wait_for_listeners(self, *, results: bool) -> None:
+        """A recording starts when somebody listens, or its first frames would be lost."""
+        while not self._stopping.wait(0.05):
+            heard = self._images.get_subscription_count() > 0
+            answers = not results or self.count_publishers(self._results.topic_name) > 0
+            if heard and answers:
+                return
+
+    def _publish(self, frame: SourceFrame) -> None:
+        now_ns = self.get_clock().now().nanoseconds
+        stamp = Stamp(now_ns, self.params["frame_id"])
+        if frame.truth is not None:
+            self._truths.publish(ground_truth_to_msg(frame.truth, stamp, self._published))
+        assert self._pacer is not None
+        self._pacer.sent(now_ns)
+        self._images.publish(self._message(frame, stamp))
+        self._published += 1
+
+    def _message(self, frame: SourceFrame, stamp: Stamp) -> CompressedImage | Image:
+        header = header_from(stamp)
+        if self.params["image_transport"] == "compressed":
+            encoding, data = as_compressed(frame)
+            return CompressedImage(header=header, format=encoding, data=array("B", data))
+        raw = as_raw(frame)
+        return Image(
+            header=header,
+            height=raw.height,
+            width=raw.width,
+            encoding=raw.encoding,
+            step=raw.step,
+            data=array("B", raw.data),
+        )
+
+
+def as_compressed(frame: SourceFrame) -> tuple[str, bytes]:
+    """Encoding and bytes of a frame as a compressed picture; raw frames become JPEGs."""
+    if frame.encoding in COMPRESSED:
+        return frame.encoding, frame.data
+    rgb = _rgb(frame)
+    _, jpeg = cv2.imencode(
+        ".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    )
+    return "jpeg", jpeg.tobytes()
+
+
+def as_raw(frame: SourceFrame) -> SourceFrame:
+    """A frame with its pixels; compressed ones are decoded to rgb8."""
+    if frame.encoding not in COMPRESSED:
+        return frame
+    rgb = _rgb(frame)
+    _, width, channels = rgb.shape
+    return replace(frame, data=rgb.tobytes(), encoding="rgb8", step=width * channels)
+
+
+def _rgb(frame: SourceFrame) -> np.ndarray:
+    return to_rgb(
+        frame.data, frame.encoding, height=frame.height, width=frame.width, step=frame.step
+    )
+
+
+def main() -> int:
+    """Run the camera as a process."""
+    return run(CameraNode)

@@ -1,0 +1,227 @@
+"""The head: frames in, embeddings out to the tail, one result a frame out to everybody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticStatus
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.parameter import Parameter
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+
+from codesign_ros.data.images import compressed_encoding, to_rgb
+from codesign_ros.msg import Embedding, InferenceResult
+from codesign_ros.nodes import qos
+from codesign_ros.nodes.base import run
+from codesign_ros.nodes.conversions import (
+    embedding_to_msg,
+    result_from_msg,
+    result_to_msg,
+    stamp_from,
+)
+from codesign_ros.nodes.device_node import DeviceNode
+from codesign_ros.nodes.params import Param
+from codesign_ros.runtime.head import HeadRuntime, HeadSettings
+from codesign_ros.runtime.profiling import StageProfile
+from codesign_ros.runtime.values import Device, Role
+from codesign_ros.types import CodesignError
+
+PROBE_PERIOD_S = 0.5
+# Weight of the newest frame in the running mean of frame sizes.
+_MEAN_WEIGHT = 0.1
+# A frame whose stamp is this far from the clock was not stamped by it.
+_STRANGE_AGE_S = 10.0
+
+PARAMS = (
+    Param(
+        "image_transport",
+        "compressed",
+        "topic to take frames from: image_raw/compressed or image_raw",
+        choices=("compressed", "raw"),
+    ),
+    Param(
+        "image_reliability",
+        "best_effort",
+        "best_effort for cameras; reliable where every frame of a recording must arrive",
+        choices=("best_effort", "reliable"),
+    ),
+    Param("queue_depth", 3, "frames that may wait; one more drops the oldest", low=1, high=1000),
+    Param(
+        "deadline_s",
+        1.0,
+        "finish a frame on the robot when its answer takes longer than this, on top of twice its "
+        "time on the link [s]",
+        low=0.01,
+        high=60.0,
+    ),
+    Param(
+        "emulation.link_bps",
+        0.0,
+        "emulated: embeddings leave at this rate [bit/s]; 0 = off",
+        low=0.0,
+        high=1e12,
+    ),
+)
+
+
+class HeadNode(DeviceNode):
+    """Runs the first part of the network on the robot; see ``HeadRuntime``."""
+
+    role = Role.HEAD
+    part = "head"
+    runtime: HeadRuntime | None
+
+    def __init__(self) -> None:
+        super().__init__("head", PARAMS)
+        self._frame_bytes = 0.0
+        overridable = QoSOverridingOptions.with_default_policies()
+        self._embeddings = self.create_publisher(
+            Embedding, "embedding", qos.embedding(), qos_overriding_options=overridable
+        )
+        self._results = self.create_publisher(
+            InferenceResult, "result", qos.result(), qos_overriding_options=overridable
+        )
+        images = qos.image(
+            self.params["image_reliability"] == "reliable", self.params["queue_depth"]
+        )
+        compressed = self.params["image_transport"] == "compressed"
+        self.create_subscription(
+            CompressedImage if compressed else Image,
+            "image_raw/compressed" if compressed else "image_raw",
+            self._on_compressed if compressed else self._on_image,
+            images,
+            callback_group=MutuallyExclusiveCallbackGroup(),
+            qos_overriding_options=overridable,
+        )
+        self.create_subscription(
+            InferenceResult,
+            "result/remote",
+            self._on_answer,
+            qos.result(),
+            callback_group=MutuallyExclusiveCallbackGroup(),
+            qos_overriding_options=overridable,
+        )
+        self.create_timer(PROBE_PERIOD_S, self._probe, self.timers_group)
+        self.add_on_set_parameters_callback(self._on_parameters)
+
+    def activate(self) -> None:
+        """Warm up the whole network and start to take frames."""
+        assert self.bundle is not None
+        assert self.factory is not None
+        settings = HeadSettings(
+            queue_depth=self.params["queue_depth"],
+            deadline_s=self.params["deadline_s"],
+            slowdown=self.params["emulation.slowdown"],
+        )
+        self.runtime = HeadRuntime(
+            self.bundle,
+            self.factory,
+            settings,
+            send_embedding=lambda e: self._embeddings.publish(embedding_to_msg(e)),
+            send_result=lambda r: self._results.publish(result_to_msg(r)),
+            clock_ns=lambda: self.get_clock().now().nanoseconds,
+            emulated_bps=self.params["emulation.link_bps"],
+        )
+
+    def deactivate(self) -> None:
+        """Stop; frames in flight are answered as dropped."""
+        runtime, self.runtime = self.runtime, None
+        if runtime is not None:
+            runtime.close()
+
+    def device(self, profile: StageProfile | None) -> Device:
+        """Describe this head, with what it knows of the link and of its frames."""
+        device = super().device(profile)
+        runtime = self.runtime
+        if runtime is None:
+            return device
+        return Device(
+            **{
+                **vars(device),
+                "link_bps": runtime.uplink.bandwidth_bps,
+                "link_delay_s": runtime.uplink.delay_s,
+                "frame_bytes": self._frame_bytes,
+            }
+        )
+
+    def diagnostics(self) -> tuple[bytes, str, Mapping[str, Any]]:
+        """Frames by what became of them, the plan and the link."""
+        runtime = self.runtime
+        if runtime is None:
+            return super().diagnostics()
+        plan = runtime.plan
+        values = {
+            "epoch": plan.epoch,
+            "cut": plan.cut,
+            "served_by": plan.served_by or "the robot alone",
+            "in_flight": runtime.in_flight,
+            "link_bps": round(runtime.uplink.bandwidth_bps),
+            "link_delay_s": round(runtime.uplink.delay_s, 4),
+            **dict(runtime.counts),
+        }
+        return DiagnosticStatus.OK, self.state_label, values
+
+    def _on_compressed(self, msg: CompressedImage) -> None:
+        # The format field is free text that drivers fill in differently; the bytes tell.
+        data = msg.data.tobytes()
+        self._take(msg.header, len(data), lambda: to_rgb(data, compressed_encoding(data)))
+
+    def _on_image(self, msg: Image) -> None:
+        self._take(
+            msg.header,
+            len(msg.data),
+            lambda: to_rgb(
+                msg.data, msg.encoding, height=msg.height, width=msg.width, step=msg.step
+            ),
+        )
+
+    def _take(self, header: Header, size: int, load: Callable[[], np.ndarray]) -> None:
+        runtime = self.runtime
+        if runtime is None:
+            return
+        stamp = stamp_from(header)
+        age_s = (self.get_clock().now().nanoseconds - stamp.stamp_ns) / 1e9
+        if abs(age_s) > _STRANGE_AGE_S:
+            self.get_logger().warning(
+                f"frame stamps are {age_s:.0f} s off this machine's clock, so response times will "
+                "be too; play the bag with camera_node, which stamps frames anew",
+                once=True,
+            )
+        mean = self._frame_bytes or size
+        self._frame_bytes = mean + _MEAN_WEIGHT * (size - mean)
+        runtime.on_frame(stamp, load)
+
+    def _on_answer(self, msg: InferenceResult) -> None:
+        runtime = self.runtime
+        if runtime is None:
+            return
+        try:
+            runtime.on_answer(result_from_msg(msg))
+        except CodesignError as error:
+            self.get_logger().warning(f"ignored an answer: {error}")
+
+    def _probe(self) -> None:
+        if self.runtime is not None:
+            self.runtime.probe()
+
+    def _on_parameters(self, changes: list[Parameter]) -> SetParametersResult:
+        runtime = self.runtime
+        for change in changes if runtime else ():
+            assert runtime is not None
+            if change.name == "emulation.link_bps":
+                runtime.uplink.emulated_bps = float(change.value)
+            elif change.name == "emulation.slowdown":
+                runtime.settings.slowdown = float(change.value)
+            elif change.name in ("deadline_s", "queue_depth"):
+                setattr(runtime.settings, change.name, change.value)
+        return SetParametersResult(successful=True)
+
+
+def main() -> int:
+    """Run the head as a process."""
+    return run(HeadNode)

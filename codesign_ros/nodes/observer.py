@@ -1,0 +1,181 @@
+"""A node that watches a running system and steers it as a user would, for demo and tests."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from rcl_interfaces.srv import SetParameters
+from rclpy.client import Client
+from rclpy.context import Context
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
+
+from codesign_ros.msg import InferenceResult
+from codesign_ros.msg import Plan as PlanMsg
+from codesign_ros.nodes import qos
+from codesign_ros.nodes.conversions import plan_from_msg, result_from_msg, time_to_ns
+from codesign_ros.runtime.values import Result
+from codesign_ros.srv import Solve
+from codesign_ros.types import CodesignError, Plan
+
+TRANSITIONS = {
+    "configure": Transition.TRANSITION_CONFIGURE,
+    "activate": Transition.TRANSITION_ACTIVATE,
+    "deactivate": Transition.TRANSITION_DEACTIVATE,
+    "cleanup": Transition.TRANSITION_CLEANUP,
+}
+
+
+class Observer:
+    """Collects what one robot publishes, with the time at which it arrived here [s, monotonic].
+
+    Attributes:
+        results: results in order of arrival, with their times.
+        truths: true class by stamp [ns], as the camera published it.
+        plans: plans in order of arrival.
+        diagnostics: last values by node name.
+
+    Args:
+        robot: the robot's namespace.
+        domain_id: DDS domain; None = that of the environment.
+    """
+
+    def __init__(self, robot: str, domain_id: int | None = None) -> None:
+        self.results: list[tuple[float, Result]] = []
+        self.truths: dict[int, str] = {}
+        self.plans: list[tuple[float, Plan]] = []
+        self.diagnostics: dict[str, dict[str, str]] = {}
+        self.messages: dict[str, str] = {}
+        self._robot = robot
+        self._context = Context()
+        rclpy.init(
+            context=self._context,
+            domain_id=domain_id,
+            signal_handler_options=SignalHandlerOptions.NO,
+        )
+        self._node = Node("observer", context=self._context, namespace=robot)
+        everything = QoSProfile(
+            history=HistoryPolicy.KEEP_LAST, depth=1000, reliability=ReliabilityPolicy.RELIABLE
+        )
+        subscribe = self._node.create_subscription
+        subscribe(InferenceResult, "result", self._on_result, everything)
+        subscribe(InferenceResult, "ground_truth", self._on_truth, everything)
+        subscribe(PlanMsg, "/codesign/plan", self._on_plan, qos.state(depth=16))
+        subscribe(DiagnosticArray, "/diagnostics", self._on_diagnostics, 50)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self._node)
+        self._thread = threading.Thread(target=self._spin, name="observer", daemon=True)
+        self._thread.start()
+
+    @property
+    def node(self) -> Node:
+        """The ROS node, for more subscriptions and publishers."""
+        return self._node
+
+    def close(self) -> None:
+        """Leave the graph."""
+        self._executor.shutdown()
+        self._thread.join()
+        self._node.destroy_node()
+        self._context.try_shutdown()
+
+    # Steering
+
+    def change_state(self, node: str, transition: str, timeout_s: float = 30.0) -> None:
+        """Ask a lifecycle node for a transition, as `ros2 lifecycle set` does.
+
+        Raises:
+            CodesignError: the node is not there, refuses, or does not answer in time.
+        """
+        request = ChangeState.Request(transition=Transition(id=TRANSITIONS[transition]))
+        if not self.call(ChangeState, f"{node}/change_state", request, timeout_s).success:
+            raise CodesignError(f"{node} did not {transition}")
+
+    def set_parameter(self, node: str, name: str, value: Any, timeout_s: float = 30.0) -> None:
+        """Set a parameter of a node, as `ros2 param set` does.
+
+        Raises:
+            CodesignError: the node is not there, refuses, or does not answer in time.
+        """
+        request = SetParameters.Request(
+            parameters=[Parameter(name, value=value).to_parameter_msg()]
+        )
+        answer = self.call(SetParameters, f"{node}/set_parameters", request, timeout_s)
+        if not answer.results[0].successful:
+            raise CodesignError(f"{node} refused {name}: {answer.results[0].reason}")
+
+    def solve(self, timeout_s: float = 30.0, **what_if: Any) -> Solve.Response:
+        """Ask the planner what it would do; see srv/Solve.srv.
+
+        Raises:
+            CodesignError: it cannot tell, or does not answer in time.
+        """
+        request = Solve.Request(robot=self._robot, **{"lambda_1": -1.0, **what_if})
+        answer: Solve.Response = self.call(Solve, "/codesign/solve", request, timeout_s)
+        if not answer.ok:
+            raise CodesignError(answer.message)
+        return answer
+
+    def call(self, kind: Any, name: str, request: Any, timeout_s: float) -> Any:
+        """Call a service.
+
+        Raises:
+            CodesignError: the service is not there or does not answer in time.
+        """
+        client: Client = self._node.create_client(kind, name)
+        try:
+            if not client.wait_for_service(timeout_s):
+                raise CodesignError(f"service {name} is not there")
+            answered = threading.Event()
+            future = client.call_async(request)
+            future.add_done_callback(lambda _: answered.set())
+            if not answered.wait(timeout_s):
+                raise CodesignError(f"service {name} does not answer")
+            return future.result()
+        finally:
+            self._node.destroy_client(client)
+
+    def wait_until(self, condition: Callable[[], bool], what: str, timeout_s: float) -> None:
+        """Wait for a condition on what was observed.
+
+        Raises:
+            CodesignError: it did not come true in time; the text says ``what`` was awaited.
+        """
+        give_up_s = time.monotonic() + timeout_s
+        while not condition():
+            if time.monotonic() > give_up_s:
+                raise CodesignError(f"waited {timeout_s:.0f} s in vain for {what}")
+            time.sleep(0.02)
+
+    # News
+
+    def _spin(self) -> None:
+        try:
+            self._executor.spin()
+        except ExternalShutdownException:
+            return
+
+    def _on_result(self, msg: InferenceResult) -> None:
+        self.results.append((time.monotonic(), result_from_msg(msg)))
+
+    def _on_truth(self, msg: InferenceResult) -> None:
+        self.truths[time_to_ns(msg.header.stamp)] = msg.label
+
+    def _on_plan(self, msg: PlanMsg) -> None:
+        if msg.robot == self._robot:
+            self.plans.append((time.monotonic(), plan_from_msg(msg)))
+
+    def _on_diagnostics(self, msg: DiagnosticArray) -> None:
+        for status in msg.status:
+            self.diagnostics[status.name] = {pair.key: pair.value for pair in status.values}
+            self.messages[status.name] = status.message

@@ -1,0 +1,115 @@
+"""Declaring parameters with descriptions, ranges and choices, and refusing values outside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from codesign_ros.types import CodesignError
+
+
+@dataclass(frozen=True)
+class Param:
+    """One parameter of a node.
+
+    Attributes:
+        name: name, with dots for groups.
+        default: value when nothing sets it; its type is the parameter's type. Where it is a float,
+            whole numbers are taken too.
+        description: what it means, with its unit.
+        low: smallest value allowed.
+        high: largest value allowed.
+        choices: values allowed; for a list of names, what its items may be.
+    """
+
+    name: str
+    default: Any
+    description: str
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+
+    def check(self, value: Any) -> str | None:
+        """Say in one line what is wrong with ``value``; None if it is fine."""
+        kind = type(self.default)
+        if kind is float and type(value) is int:
+            value = float(value)
+        if kind is list:
+            value = list(value) if isinstance(value, (list, tuple)) else value
+        if type(value) is not kind:
+            return f"parameter {self.name} must be a {kind.__name__}, not {value!r}"
+        if (self.low is not None and value < self.low) or (
+            self.high is not None and value > self.high
+        ):
+            return f"parameter {self.name} must be from {self.low} to {self.high}, not {value}"
+        for item in (value if kind is list else [value]) if self.choices else []:
+            if item not in self.choices:
+                return (
+                    f"parameter {self.name}: unknown value {item!r}; "
+                    f"known are {', '.join(self.choices)}"
+                )
+        if kind is list and not value:
+            return f"parameter {self.name} must not be empty"
+        return None
+
+    def descriptor(self) -> ParameterDescriptor:
+        """The description that `ros2 param describe` shows."""
+        descriptor = ParameterDescriptor(
+            name=self.name,
+            description=self.description,
+            additional_constraints=f"one of {', '.join(self.choices)}" if self.choices else "",
+            dynamic_typing=isinstance(self.default, float),
+        )
+        if self.low is not None and self.high is not None:
+            if isinstance(self.default, float):
+                limits = FloatingPointRange(from_value=self.low, to_value=self.high)
+                descriptor.floating_point_range = [limits]
+            else:
+                limits = IntegerRange(from_value=int(self.low), to_value=int(self.high), step=1)
+                descriptor.integer_range = [limits]
+        return descriptor
+
+
+class Params:
+    """A node's parameters: declared, checked at start and whenever somebody sets one."""
+
+    def __init__(self, node: Node, params: Sequence[Param]) -> None:
+        """Declare ``params`` on ``node``.
+
+        Raises:
+            CodesignError: a value from the command line or a parameter file is not allowed.
+        """
+        self._node = node
+        self._params = {param.name: param for param in params}
+        for param in params:
+            try:
+                node.declare_parameter(param.name, param.default, param.descriptor())
+            except Exception as error:
+                # rclpy has an exception class for each kind of refusal; all mean the same here.
+                raise CodesignError(f"parameter {param.name}: {error}") from None
+            if problem := param.check(node.get_parameter(param.name).value):
+                raise CodesignError(problem)
+        node.add_on_set_parameters_callback(self._check)
+
+    def __getitem__(self, name: str) -> Any:
+        """The value of a parameter, in the type of its default."""
+        value = self._node.get_parameter(name).value
+        return type(self._params[name].default)(value)
+
+    def _check(self, changes: list[Parameter]) -> SetParametersResult:
+        for change in changes:
+            param = self._params.get(change.name)
+            problem = param.check(change.value) if param else None
+            if problem:
+                return SetParametersResult(successful=False, reason=problem)
+        return SetParametersResult(successful=True)

@@ -1,0 +1,119 @@
+"""The tail: embeddings in, answers out to the head."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticStatus
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.parameter import Parameter
+from rclpy.qos_overriding_options import QoSOverridingOptions
+
+from codesign_ros.msg import Embedding, InferenceResult
+from codesign_ros.nodes import qos
+from codesign_ros.nodes.base import run
+from codesign_ros.nodes.conversions import embedding_from_msg, result_to_msg
+from codesign_ros.nodes.device_node import DeviceNode
+from codesign_ros.nodes.params import Param
+from codesign_ros.runtime.tail import TailRuntime, TailSettings
+from codesign_ros.runtime.values import Role
+from codesign_ros.types import CodesignError
+
+PARAMS = (
+    Param(
+        "queue_depth", 8, "embeddings that may wait; one more is refused as busy", low=1, high=1000
+    ),
+)
+
+
+class TailNode(DeviceNode):
+    """Runs the second part of the network on the server; see ``TailRuntime``."""
+
+    role = Role.TAIL
+    part = "tail"
+    runtime: TailRuntime | None
+
+    def __init__(self) -> None:
+        super().__init__("tail", PARAMS)
+        self._malformed = 0
+        overridable = QoSOverridingOptions.with_default_policies()
+        self._answers = self.create_publisher(
+            InferenceResult, "result/remote", qos.result(), qos_overriding_options=overridable
+        )
+        self.create_subscription(
+            Embedding,
+            "embedding",
+            self._on_embedding,
+            qos.embedding(),
+            callback_group=MutuallyExclusiveCallbackGroup(),
+            qos_overriding_options=overridable,
+        )
+        self.add_on_set_parameters_callback(self._on_parameters)
+
+    def activate(self) -> None:
+        """Start to take plans and embeddings."""
+        assert self.bundle is not None
+        assert self.factory is not None
+        settings = TailSettings(
+            queue_depth=self.params["queue_depth"], slowdown=self.params["emulation.slowdown"]
+        )
+        self.runtime = TailRuntime(
+            self.bundle,
+            self.factory,
+            settings,
+            send_answer=lambda r: self._answers.publish(result_to_msg(r)),
+        )
+
+    def deactivate(self) -> None:
+        """Answer what was accepted, then stop."""
+        runtime, self.runtime = self.runtime, None
+        if runtime is not None:
+            runtime.close()
+
+    def diagnostics(self) -> tuple[bytes, str, Mapping[str, Any]]:
+        """Embeddings by what became of them; refusals by reason make it a warning."""
+        runtime = self.runtime
+        if runtime is None:
+            return super().diagnostics()
+        refused = dict(runtime.refusals)
+        if self._malformed:
+            refused["kind"] = self._malformed
+        values = {
+            "epoch": runtime.plan.epoch,
+            "epochs": " ".join(map(str, runtime.epochs)),
+            **dict(runtime.counts),
+            "refused": sum(refused.values()),
+            **{f"refused.{reason}": count for reason, count in refused.items()},
+            "last_refusal": runtime.last_refusal,
+        }
+        if refused:
+            message = f"{self.state_label}; refused {sum(refused.values())} embeddings"
+            return DiagnosticStatus.WARN, message, values
+        return DiagnosticStatus.OK, self.state_label, values
+
+    def _on_embedding(self, msg: Embedding) -> None:
+        runtime = self.runtime
+        if runtime is None:
+            return
+        try:
+            runtime.on_embedding(embedding_from_msg(msg))
+        except CodesignError as error:
+            self._malformed += 1
+            self.get_logger().warning(f"refused: {error}")
+
+    def _on_parameters(self, changes: list[Parameter]) -> SetParametersResult:
+        runtime = self.runtime
+        for change in changes if runtime else ():
+            assert runtime is not None
+            if change.name == "emulation.slowdown":
+                runtime.settings.slowdown = float(change.value)
+            elif change.name == "queue_depth":
+                runtime.settings.queue_depth = change.value
+        return SetParametersResult(successful=True)
+
+
+def main() -> int:
+    """Run the tail as a process."""
+    return run(TailNode)

@@ -1,0 +1,43 @@
+from pathlib import Path
+
+import pytest
+
+from codesign_ros import resources
+from codesign_ros.resources import resource_path
+from codesign_ros.types import CodesignError
+
+
+def pretend_installed(monkeypatch, package: Path):
+    package.mkdir(parents=True)
+    monkeypatch.setattr(resources, "__file__", str(package / "resources.py"))
+
+
+def test_source_tree():
+    assert (resource_path("msg") / "InferenceResult.msg").is_file()
+
+
+@pytest.mark.parametrize(
+    "lib", ["lib/python3.11/site-packages", "local/lib/python3.10/dist-packages"]
+)
+def test_colcon_prefix(tmp_path, monkeypatch, lib):
+    pretend_installed(monkeypatch, tmp_path / lib / "codesign_ros")
+    share = tmp_path / "share" / "codesign_ros" / "config"
+    share.mkdir(parents=True)
+    # A directory of that name beside the package belongs to somebody else.
+    (tmp_path / lib / "config").mkdir()
+    assert resource_path("config") == share
+
+
+def test_wheel(tmp_path, monkeypatch):
+    package = tmp_path / "lib" / "python3.12" / "site-packages" / "codesign_ros"
+    pretend_installed(monkeypatch, package)
+    (package / "share" / "bags").mkdir(parents=True)
+    assert resource_path("bags") == package / "share" / "bags"
+
+
+def test_missing_and_unknown(tmp_path, monkeypatch):
+    pretend_installed(monkeypatch, tmp_path / "lib" / "site-packages" / "codesign_ros")
+    with pytest.raises(CodesignError, match="'launch' directory is missing"):
+        resource_path("launch")
+    with pytest.raises(CodesignError, match="known are msg"):
+        resource_path("weights")
