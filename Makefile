@@ -22,8 +22,12 @@ demo: setup
 codesign: setup
 	@scripts/in_ros codesign $(ARGS)
 
+# Tests that need no ROS in one process, then each file of node tests in a process of its own.
 test: lint
-	scripts/in_ros python -m pytest $(ARGS)
+	scripts/in_ros python -m pytest $(ARGS) --ignore-glob='*test_node_*'
+	for file in $(sort $(wildcard test/test_node_*.py)); do \
+	  scripts/in_ros python -m pytest $(ARGS) $$file || exit 1; \
+	done
 
 lint: setup
 	scripts/in_ros ruff check .

@@ -22,8 +22,12 @@ MODES = ("measured", "roofline", "paper")
 
 # Faster than this the link is not what limits a plan, and its measurement is mostly noise [bit/s].
 _FAST_BPS = 1e9
+# A change of the link matters if it changes the time of a payload of this size, which is about what
+# embeddings have, by this much: on a fast link the measured rate is mostly noise.
+_REFERENCE_BYTES = 32_768
+_LEAST_CHANGE_S = 0.005
 # A measured rate must be out of its band in so many announcements in a row.
-_OUT_OF_BAND = 2
+_OUT_OF_BAND = 3
 
 
 @dataclass(frozen=True)
@@ -111,11 +115,16 @@ class PlannerRuntime:
         return change
 
     def heartbeat(self, device: Device, now_s: float) -> str | None:
-        """Take a sign of life: as an announcement, but the profile stays as it was announced."""
+        """Take a sign of life: what was measured while running counts, the rest is as announced.
+
+        State and profile come from announcements alone, which are reliable: a heartbeat may be
+        overtaken by the announcement of the next state.
+        """
         known = next((d for d in self.registry.devices if d.node == device.node), None)
         if known is None:
             return None  # its announcement is on the way
-        return self.hear(replace(device, profile=known.profile), now_s)
+        device = replace(device, state=known.state, model_id=known.model_id, profile=known.profile)
+        return self.hear(device, now_s)
 
     def tick(self, now_s: float) -> list[str]:
         """Let time pass; returns who left, one line each."""
@@ -264,8 +273,12 @@ class PlannerRuntime:
             return None
         planned_bps, measured_bps = robot.plan.link_bps, min(device.link_bps, _FAST_BPS)
         band = self.settings.link_band
+        if not robot.plan.server_available or measured_bps <= 0:
+            robot.out_of_band = 0
+            return None
         inside = planned_bps / band <= measured_bps <= planned_bps * band
-        if not robot.plan.server_available or measured_bps <= 0 or inside:
+        change_s = abs(8 * _REFERENCE_BYTES / measured_bps - 8 * _REFERENCE_BYTES / planned_bps)
+        if inside or change_s < _LEAST_CHANGE_S:
             robot.out_of_band = 0
             return None
         robot.out_of_band += 1

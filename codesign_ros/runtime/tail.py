@@ -117,7 +117,6 @@ class TailRuntime:
         received_s = time.perf_counter()
         if embedding.kind == EmbeddingKind.PROBE:
             self.counts["probes"] += 1
-            self._drain(embedding)
             self._answer(
                 Result(embedding.stamp, embedding.sequence, embedding.epoch, status=Status.PROBE)
             )
@@ -158,17 +157,6 @@ class TailRuntime:
             if self._queue.qsize() >= self.settings.queue_depth:
                 raise WireError("busy", f"{self._queue.qsize()} embeddings wait already")
             self._queue.put((embedding, stage, received_s))
-
-    def _drain(self, embedding: Embedding) -> None:
-        """Forget the epochs that the head has drained.
-
-        Believed only from a probe of our network or a sound embedding, and not beyond their epoch.
-        """
-        with self._lock:
-            if embedding.model_id == self._bundle.model_id and (
-                embedding.epoch in self._epochs.epochs
-            ):
-                self._epochs.drop_before(min(embedding.oldest_epoch, embedding.epoch))
 
     def _refuse(self, embedding: Embedding, error: WireError, queue_s: float = 0.0) -> None:
         with self._lock:
@@ -219,7 +207,9 @@ class TailRuntime:
             self._refuse(embedding, WireError("internal", unexpected(error)), queue_s)
         else:
             self.counts["answers"] += 1
-            self._drain(embedding)
+            with self._lock:
+                # Believed only from a sound embedding, and never beyond its own epoch.
+                self._epochs.drop_before(min(embedding.oldest_epoch, embedding.epoch))
             self._answer(answer)
         return True
 

@@ -1,0 +1,102 @@
+"""Start the nodes of split inference: all on one machine, or the robot's and the server's apart.
+
+    ros2 launch codesign_ros split_inference.launch.py
+    ros2 launch codesign_ros split_inference.launch.py role:=robot robot:=/miner1
+    ros2 launch codesign_ros split_inference.launch.py role:=server robot:=/miner1
+
+The nodes are lifecycle nodes that configure and activate themselves (parameter ``autostart``).
+"""
+
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+NODES = {"robot": ("camera", "head"), "server": ("planner", "tail")}
+PLANNER_NAMESPACE = "/codesign"
+
+
+def generate_launch_description() -> LaunchDescription:
+    share = Path(get_package_share_directory("codesign_ros"))
+    return LaunchDescription(
+        [
+            DeclareLaunchArgument(
+                "role",
+                default_value="all",
+                choices=["all", *NODES],
+                description="robot: camera and head; server: tail and planner; all: the four",
+            ),
+            DeclareLaunchArgument(
+                "robot",
+                default_value="/robot",
+                description="namespace of camera, head and tail; pairs a head with its tail",
+            ),
+            DeclareLaunchArgument(
+                "bundle",
+                default_value="",
+                description="model bundle; empty = as in params, else the one of the package",
+            ),
+            DeclareLaunchArgument(
+                "bag",
+                default_value="",
+                description="recording for the camera to play, every frame of which must arrive; "
+                "empty = the source in params",
+            ),
+            DeclareLaunchArgument(
+                "params",
+                default_value=str(share / "config" / "split_inference.yaml"),
+                description="parameter file of the four nodes",
+            ),
+            DeclareLaunchArgument(
+                "lambda_1",
+                default_value="",
+                description="weight of the accuracy loss in Eq. 11 [s per unit of loss]; "
+                "empty = as in params",
+            ),
+            DeclareLaunchArgument(
+                "objective",
+                default_value="",
+                description="latency or throughput; empty = as in params",
+            ),
+            OpaqueFunction(function=start_nodes),
+        ]
+    )
+
+
+def start_nodes(context: LaunchContext) -> list[Node]:
+    """Make the nodes of the role, once the arguments are known."""
+    given = {
+        name: LaunchConfiguration(name).perform(context)
+        for name in ("role", "robot", "bundle", "bag", "params", "lambda_1", "objective")
+    }
+    names = NODES.get(given["role"]) or [name for role in NODES.values() for name in role]
+    return [
+        Node(
+            package="codesign_ros",
+            executable=f"{name}_node",
+            name=name,
+            namespace=PLANNER_NAMESPACE if name == "planner" else given["robot"],
+            parameters=[given["params"], overrides(name, given)],
+            output="screen",
+        )
+        for name in names
+    ]
+
+
+def overrides(node: str, given: dict[str, str]) -> dict[str, object]:
+    """Parameters of a node that launch arguments set, over those in the file."""
+    values: dict[str, object] = {}
+    if given["bundle"] and node != "camera":
+        values["bundle"] = str(Path(given["bundle"]).resolve())
+    if given["bag"] and node == "camera":
+        values["source"] = str(Path(given["bag"]).resolve())
+    if given["bag"] and node == "head":
+        values["image_reliability"] = "reliable"
+    if given["lambda_1"] and node == "planner":
+        values["lambda_1"] = float(given["lambda_1"])
+    if given["objective"] and node == "planner":
+        values["objective"] = given["objective"]
+    return values
