@@ -7,7 +7,10 @@ VENV   := .venv
 ARGS   ?=
 
 REQUIREMENTS := requirements/runtime.txt requirements/test.txt requirements/build.txt
-ifndef ROS_DISTRO
+ifdef ROS_DISTRO
+# The distribution's generators need Python packages that the system has (empy, lark).
+VENV_FLAGS := --system-site-packages
+else
 REQUIREMENTS += requirements/ros_wheels.txt
 endif
 # What the build reads: interfaces, Python, launch, config, models.
@@ -38,7 +41,7 @@ setup: install/.built
 
 # One stamp for each step, so that a second call does no work twice.
 $(VENV)/.installed: $(REQUIREMENTS)
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV_FLAGS) $(VENV)
 	$(VENV)/bin/python -m pip install --quiet $(addprefix -r ,$(REQUIREMENTS))
 	touch $@
 

@@ -26,6 +26,7 @@ STRUCTURES = tuple(structure.value for structure in Structure)
 MERGES = tuple(merge.value for merge in Merge)
 OBJECTIVES = tuple(objective.value for objective in Objective)
 MODES = ("measured", "roofline", "paper")
+_FILE_COLUMNS = 110
 
 
 class _Parser(argparse.ArgumentParser):
@@ -110,6 +111,11 @@ def _bundle_path(options: argparse.Namespace) -> Path:
     return Path(options.bundle or resource_path("bundles") / "mine_repvgg.bundle")
 
 
+def _console() -> Console:
+    """The console for results: as wide as the terminal, and wide enough in a file or a pipe."""
+    return Console() if sys.stdout.isatty() else Console(width=_FILE_COLUMNS)
+
+
 def _write_json(path: str | None, content: dict[str, Any]) -> None:
     if path is None:
         return
@@ -157,7 +163,7 @@ def _demo(options: argparse.Namespace) -> int:
         for name in ("objective", "lambda_1", "mode")
         if (value := getattr(options, name)) is not None
     }
-    console = Console()
+    console = _console()
     summary = run_demo(
         DemoOptions(
             source=options.bag or str(resource_path("bags") / "mine_demo"),
@@ -218,7 +224,7 @@ def _evaluate(options: argparse.Namespace) -> int:
             backend=options.backend,
             progress=lambda done: progress.update(task, completed=done),
         )
-    Console().print(evaluation_table(evaluation))
+    _console().print(evaluation_table(evaluation))
     _write_json(options.json, evaluation.to_json())
     return 0
 
@@ -292,7 +298,7 @@ def _plan(options: argparse.Namespace) -> int:
             frame_codecs=tuple(chosen.get("frame_codecs", ("jpeg", "raw"))),
         ),
     )
-    Console().print(solution_table(solution, options.top))
+    _console().print(solution_table(solution, options.top))
     _write_json(options.json, solution_json(solution))
     return 0
 
@@ -316,7 +322,7 @@ def _profile(options: argparse.Namespace) -> int:
         head = measure_here(bundle, "head", options.budget_s)
         tail = measure_here(bundle, "tail", options.budget_s)
     content = profile_json(bundle, network, {"head": head, "tail": tail})
-    Console().print(profile_table(content))
+    _console().print(profile_table(content))
     _write_json(options.json, content)
     return 0
 
@@ -339,5 +345,5 @@ def _train(options: argparse.Namespace) -> int:
 
     names = ("seed", "frames", "steps", "minutes", "measure_frames", "threads")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-    train_bundle(options.out, TrainOptions(**given), Console())
+    train_bundle(options.out, TrainOptions(**given), _console())
     return 0

@@ -12,6 +12,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from codesign_ros.evaluation.tables import slim_table
 from codesign_ros.runtime.values import Result, Status
 from codesign_ros.types import Plan
 
@@ -151,8 +152,8 @@ def print_report(summary: Mapping[str, Any], console: Console) -> None:
 
 
 def _epoch_table(summary: Mapping[str, Any]) -> Table:
-    table = Table(title="Plans in force", title_justify="left")
-    for name in ("epoch", "cut", "codec", "served by", "frames", "pause ms", "predicted ms"):
+    table = slim_table("Plans in force")
+    for name in ("epoch", "cut", "codec", "served by", "frames", "pause ms", "expected ms"):
         table.add_column(name, justify="left" if name in ("codec", "served by") else "right")
     table.add_column("reason", overflow="fold")
     for row in summary["epochs"]:
@@ -161,7 +162,7 @@ def _epoch_table(summary: Mapping[str, Any]) -> Table:
             str(row["epoch"]),
             "-" if row["cut"] is None else str(row["cut"]),
             row["codec"] or "-",
-            row["served_by"],
+            row["served_by"].rpartition("/")[2],
             str(row["frames"]),
             f"{row['pause_ms']:.0f}",
             "-" if predicted is None else f"{predicted:.1f}",
@@ -171,7 +172,7 @@ def _epoch_table(summary: Mapping[str, Any]) -> Table:
 
 
 def _figures_table(summary: Mapping[str, Any]) -> Table:
-    table = Table(title="This run", title_justify="left", show_header=False)
+    table = slim_table("This run", show_header=False)
     table.add_column("what")
     table.add_column("figure")
     response = summary["response_ms"]
@@ -200,10 +201,9 @@ def _figures_table(summary: Mapping[str, Any]) -> Table:
 
 def _baseline_table(summary: Mapping[str, Any]) -> Table:
     emulated = ", ".join(f"{name} {value:g}" for name, value in summary["emulation"].items())
-    table = Table(
-        title="Predicted by the cost model when the first frame was sent "
-        f"({f'emulated: {emulated}' if emulated else 'nothing emulated'})",
-        title_justify="left",
+    table = slim_table(
+        "Predicted by the cost model when the first frame was sent "
+        f"({f'emulated: {emulated}' if emulated else 'nothing emulated'})"
     )
     table.add_column("policy")
     table.add_column("latency ms", justify="right")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rich import box
 from rich.table import Table
 
 from codesign_ros.bundle import Bundle
@@ -13,7 +14,12 @@ from codesign_ros.evaluation.metrics import recalls
 from codesign_ros.evaluation.offline import Evaluation
 from codesign_ros.planning.solvers import Row, Solution
 from codesign_ros.runtime.profiling import StageProfile
-from codesign_ros.types import Structure
+from codesign_ros.types import Merge, Structure
+
+
+def slim_table(title: str, **options: Any) -> Table:
+    """An empty table that stays readable on 80 columns."""
+    return Table(title=title, title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0), **options)
 
 
 def evaluation_table(evaluation: Evaluation) -> Table:
@@ -22,7 +28,7 @@ def evaluation_table(evaluation: Evaluation) -> Table:
     title = f"{evaluation.frames} frames, accuracy " + (
         "unknown: the source has no ground truth" if share is None else f"{share:.4f}"
     )
-    table = Table(title=title, title_justify="left")
+    table = slim_table(title)
     table.add_column("truth")
     for name in evaluation.classes:
         table.add_column(f"answered {name}", justify="right")
@@ -36,29 +42,26 @@ def evaluation_table(evaluation: Evaluation) -> Table:
 
 
 def solution_table(solution: Solution, top: int) -> Table:
-    """The best plan of each cut, best first, with device-only and server-only among them."""
-    table = Table(
-        title="Best plan of each cut (predicted, not run)",
-        title_justify="left",
-        caption_justify="left",
-    )
-    for name in ("cut", "head", "tail", "merge", "codec"):
+    """The best plan of the ``top`` best cuts, and always those of device-only and server-only."""
+    table = slim_table("Best plan of each cut (predicted, not run)")
+    for name in ("cut", "head", "tail", "codec"):
         table.add_column(name)
-    for name in ("T1 ms", "T3 ms", "T2 ms", "total ms", "bytes", "loss", "L"):
+    for name in ("T1 ms", "T3 ms", "T2 ms", "sum", "bytes", "loss", "L"):
         table.add_column(name, justify="right")
-    for row in _best_of_each_cut(solution)[:top]:
+    rows = _best_of_each_cut(solution)
+    simple = (0, solution.problem.cost.segments)
+    for row in rows[:top] + [row for row in rows[top:] if row.candidate.cut in simple]:
         c, p = row.candidate, row.prediction
         table.add_row(
             _cut_name(solution, c.cut),
-            c.head_structure.value,
-            c.tail_structure.value,
-            c.merge.value,
+            _structure_name(c.head_structure, c.merge),
+            _structure_name(c.tail_structure, c.merge),
             c.codec,
-            *(f"{t * 1e3:.2f}" for t in (p.head_s, p.link_s, p.tail_s)),
-            f"{(p.head_s + p.link_s + p.tail_s) * 1e3:.2f}",
+            *(f"{t * 1e3:.1f}" for t in (p.head_s, p.link_s, p.tail_s)),
+            f"{(p.head_s + p.link_s + p.tail_s) * 1e3:.1f}",
             f"{p.payload_bytes:.0f}",
             f"{p.accuracy_loss:.4f}",
-            f"{p.objective:.5f}",
+            f"{p.objective:.4f}",
         )
     return table
 
@@ -100,14 +103,13 @@ def profile_json(
 
 def profile_table(content: Mapping[str, Any]) -> Table:
     """The same as a table."""
-    table = Table(
-        title=f"{content['bundle']}: {content['flops']['S3'] / 1e6:.0f} MFLOP folded; times of "
-        "this machine, bytes of a calibration frame",
-        title_justify="left",
+    table = slim_table(
+        f"{content['bundle']}: {content['flops']['S3'] / 1e6:.0f} MFLOP folded; times of this "
+        "machine, bytes of a calibration frame"
     )
     table.add_column("cut", justify="right")
     table.add_column("after")
-    for name in ("work before", "head ms", "tail ms", "raw", "fp16+zstd", "uint8+zstd"):
+    for name in ("before", "head ms", "tail ms", "raw", "fp16+zstd", "uint8+zstd"):
         table.add_column(name, justify="right")
     table.add_column("uint4+zstd", justify="right")
     table.add_column("jpeg", justify="right")
@@ -135,8 +137,12 @@ def _best_of_each_cut(solution: Solution) -> list[Row]:
 
 def _cut_name(solution: Solution, cut: int) -> str:
     if cut == 0:
-        return "0 (server only)"
-    return f"{cut} (device only)" if cut == solution.problem.cost.segments else str(cut)
+        return "0 server"
+    return f"{cut} robot" if cut == solution.problem.cost.segments else str(cut)
+
+
+def _structure_name(structure: Structure, merge: Merge) -> str:
+    return structure.value if merge is Merge.FOLD else f"{structure.value} {merge.value}"
 
 
 def _row_json(row: Row) -> dict[str, Any]:

@@ -42,6 +42,7 @@ class CodesignNode(LifecycleNode):
         super().__init__(name, namespace=namespace)
         # Set when the node cannot go on; `main` then ends the process with this one line.
         self.failure: str | None = None
+        self.starting = False
         self.done = threading.Event()
         self.state_label = "unconfigured"
         self.params = Params(self, (AUTOSTART, *params))
@@ -115,8 +116,9 @@ class CodesignNode(LifecycleNode):
         try:
             work()
         except CodesignError as error:
-            self.get_logger().error(str(error))
             self.failure = str(error)
+            if not self.starting:  # else `run` ends the process with this line
+                self.get_logger().error(str(error))
             return TransitionCallbackReturn.FAILURE
         except Exception as error:
             # rclpy swallows what a transition raises; a defect must show.
@@ -165,8 +167,10 @@ def run(make_node: Callable[[], CodesignNode], threads: int = 4) -> int:
     executor = MultiThreadedExecutor(num_threads=threads)
     executor.add_node(node)
     if node.params["autostart"]:
+        node.starting = True
         started = node.trigger_configure() is TransitionCallbackReturn.SUCCESS
         started = started and node.trigger_activate() is TransitionCallbackReturn.SUCCESS
+        node.starting = False
         if not started:
             node.done.set()
     while not interrupted.is_set() and not node.done.is_set():

@@ -51,11 +51,14 @@ class ClockPacer(LivePacer):
         self._frames = 0
         self._start_s = 0.0
         self._first_ns = 0
+        self._last_ns = 0
 
     def wait(self, recorded_ns: int) -> None:
-        """Wait for the frame's time, counted from the first frame."""
-        if self._frames == 0 or recorded_ns < self._first_ns:  # the start, or a recording's again
-            self._start_s, self._first_ns, self._frames = time.monotonic(), recorded_ns, 0
+        """Wait for the frame's time, counted from the recording's first frame."""
+        again = self._rate_hz is None and recorded_ns < self._last_ns  # the recording starts again
+        if self._frames == 0 or again:
+            self._start_s, self._first_ns = time.monotonic(), recorded_ns
+        self._last_ns = recorded_ns
         if self._rate_hz is None:
             offset_s = (recorded_ns - self._first_ns) / 1e9
         else:
