@@ -32,9 +32,9 @@ def test_crossings_are_the_true_shapes(network):
         assert (spec.name, spec.shape, spec.dtype) == (name, tuple(x.shape), "float32")
 
 
-@pytest.mark.parametrize("cut", [-1, 18 + 1])
+@pytest.mark.parametrize("cut", [-1, 15 + 1])
 def test_cut_out_of_range(network, cut):
-    with pytest.raises(CodesignError, match=f"cut {cut} does not exist.*0 to 18"):
+    with pytest.raises(CodesignError, match=f"cut {cut} does not exist.*0 to 15"):
         network.crossing(cut)
 
 

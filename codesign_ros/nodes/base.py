@@ -21,7 +21,7 @@ from codesign_ros.types import CodesignError
 
 DIAGNOSTICS_PERIOD_S = 1.0
 
-AUTOSTART = Param("autostart", True, "configure and activate when the process starts")
+AUTOSTART = Param("autostart", True, "configure and activate when the process starts", fixed=True)
 
 
 class CodesignNode(LifecycleNode):

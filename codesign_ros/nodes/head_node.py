@@ -7,9 +7,7 @@ from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
-from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.parameter import Parameter
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
@@ -43,12 +41,14 @@ PARAMS = (
         "compressed",
         "topic to take frames from: image_raw/compressed or image_raw",
         choices=("compressed", "raw"),
+        fixed=True,
     ),
     Param(
         "image_reliability",
         "best_effort",
         "best_effort for cameras; reliable where every frame of a recording must arrive",
         choices=("best_effort", "reliable"),
+        fixed=True,
     ),
     Param("queue_depth", 3, "frames that may wait; one more drops the oldest", low=1, high=1000),
     Param(
@@ -107,7 +107,7 @@ class HeadNode(DeviceNode):
             qos_overriding_options=overridable,
         )
         self.create_timer(PROBE_PERIOD_S, self._probe, self.timers_group)
-        self.add_on_set_parameters_callback(self._on_parameters)
+        self.params.when_set(self._on_parameters)
 
     def activate(self) -> None:
         """Warm up the whole network and start to take frames."""
@@ -209,17 +209,16 @@ class HeadNode(DeviceNode):
         if self.runtime is not None:
             self.runtime.probe()
 
-    def _on_parameters(self, changes: list[Parameter]) -> SetParametersResult:
+    def _on_parameters(self, values: Mapping[str, Any]) -> None:
         runtime = self.runtime
-        for change in changes if runtime else ():
+        for name, value in values.items() if runtime else ():
             assert runtime is not None
-            if change.name == "emulation.link_bps":
-                runtime.uplink.emulated_bps = float(change.value)
-            elif change.name == "emulation.slowdown":
-                runtime.settings.slowdown = float(change.value)
-            elif change.name in ("deadline_s", "queue_depth"):
-                setattr(runtime.settings, change.name, change.value)
-        return SetParametersResult(successful=True)
+            if name == "emulation.link_bps":
+                runtime.uplink.emulated_bps = value
+            elif name == "emulation.slowdown":
+                runtime.settings.slowdown = value
+            elif name in ("deadline_s", "queue_depth"):
+                setattr(runtime.settings, name, value)
 
 
 def main() -> int:

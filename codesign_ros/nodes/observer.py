@@ -120,7 +120,7 @@ class Observer:
         Raises:
             CodesignError: it cannot tell, or does not answer in time.
         """
-        request = Solve.Request(robot=self._robot, **{"lambda_1": -1.0, **what_if})
+        request = Solve.Request(**{"robot": self._robot, "lambda_1": -1.0, **what_if})
         answer: Solve.Response = self.call(Solve, "/codesign/solve", request, timeout_s)
         if not answer.ok:
             raise CodesignError(answer.message)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,7 @@ class Param:
         low: smallest value allowed.
         high: largest value allowed.
         choices: values allowed; for a list of names, what its items may be.
+        fixed: it holds from the start of the process on and cannot be set later.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Param:
     low: float | None = None
     high: float | None = None
     choices: tuple[str, ...] = ()
+    fixed: bool = False
 
     def check(self, value: Any) -> str | None:
         """Say in one line what is wrong with ``value``; None if it is fine."""
@@ -48,8 +50,9 @@ class Param:
             value = list(value) if isinstance(value, (list, tuple)) else value
         if type(value) is not kind:
             return f"parameter {self.name} must be a {kind.__name__}, not {value!r}"
-        if (self.low is not None and value < self.low) or (
-            self.high is not None and value > self.high
+        # Written so that NaN is outside too.
+        if not (
+            (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
         ):
             return f"parameter {self.name} must be from {self.low} to {self.high}, not {value}"
         for item in (value if kind is list else [value]) if self.choices else []:
@@ -69,6 +72,7 @@ class Param:
             description=self.description,
             additional_constraints=f"one of {', '.join(self.choices)}" if self.choices else "",
             dynamic_typing=isinstance(self.default, float),
+            read_only=self.fixed,
         )
         if self.low is not None and self.high is not None:
             if isinstance(self.default, float):
@@ -91,6 +95,7 @@ class Params:
         """
         self._node = node
         self._params = {param.name: param for param in params}
+        self._listeners: list[Callable[[Mapping[str, Any]], None]] = []
         for param in params:
             try:
                 node.declare_parameter(param.name, param.default, param.descriptor())
@@ -99,17 +104,29 @@ class Params:
                 raise CodesignError(f"parameter {param.name}: {error}") from None
             if problem := param.check(node.get_parameter(param.name).value):
                 raise CodesignError(problem)
-        node.add_on_set_parameters_callback(self._check)
+        node.add_on_set_parameters_callback(self._on_set)
 
     def __getitem__(self, name: str) -> Any:
         """The value of a parameter, in the type of its default."""
-        value = self._node.get_parameter(name).value
+        return self._typed(name, self._node.get_parameter(name).value)
+
+    def when_set(self, listener: Callable[[Mapping[str, Any]], None]) -> None:
+        """Have ``listener`` called with new values by name, after all of them passed the checks.
+
+        rclpy's own callbacks will not do for that: those that were added last are called first, and
+        would act on values that are refused after them.
+        """
+        self._listeners.append(listener)
+
+    def _typed(self, name: str, value: Any) -> Any:
         return type(self._params[name].default)(value)
 
-    def _check(self, changes: list[Parameter]) -> SetParametersResult:
-        for change in changes:
-            param = self._params.get(change.name)
-            problem = param.check(change.value) if param else None
-            if problem:
+    def _on_set(self, changes: list[Parameter]) -> SetParametersResult:
+        ours = [change for change in changes if change.name in self._params]
+        for change in ours:
+            if problem := self._params[change.name].check(change.value):
                 return SetParametersResult(successful=False, reason=problem)
+        values = {change.name: self._typed(change.name, change.value) for change in ours}
+        for listener in self._listeners:
+            listener(values)
         return SetParametersResult(successful=True)

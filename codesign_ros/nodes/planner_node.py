@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
+import traceback
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
-from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.client import Client
-from rclpy.parameter import Parameter
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.cost.devices import load_devices
@@ -30,6 +30,7 @@ from codesign_ros.planning.objective import Objective, parse_objective
 from codesign_ros.resources import resource_path
 from codesign_ros.runtime.planner import MODES, PlannerRuntime, PlannerSettings
 from codesign_ros.runtime.registry import Registry
+from codesign_ros.runtime.values import unexpected
 from codesign_ros.srv import CommitPlan, PreparePlan, Solve
 from codesign_ros.types import CodesignError, Merge, Plan, Structure
 from codesign_ros.wire.codecs import FRAME_CODECS, TENSOR_CODECS
@@ -116,7 +117,8 @@ class PlannerNode(CodesignNode):
         super().__init__("planner", PARAMS, namespace="/codesign")
         self._lock = threading.RLock()
         self._runtime: PlannerRuntime | None = None
-        self._last_failure = ""
+        # Why a robot has no new plan, one line each.
+        self._failures: dict[str, str] = {}
         self._calls = ReentrantCallbackGroup()
         self._service_clients: dict[tuple[str, str], Client] = {}
         self._plans = self.create_publisher(PlanMsg, "/codesign/plan", qos.state(depth=16))
@@ -138,7 +140,7 @@ class PlannerNode(CodesignNode):
         )
         self.create_service(Solve, "/codesign/solve", self._on_solve, callback_group=self._calls)
         self.create_timer(TICK_PERIOD_S, self._tick, callback_group=news)
-        self.add_on_set_parameters_callback(self._on_parameters)
+        self.params.when_set(self._on_parameters)
         # Leading a plan through prepare and commit waits for services; it has a thread of its own.
         self._wake = threading.Event()
         self._stopping = threading.Event()
@@ -173,7 +175,7 @@ class PlannerNode(CodesignNode):
             self._runtime = None
 
     def diagnostics(self) -> tuple[bytes, str, Mapping[str, Any]]:
-        """Devices, plans in force, and why the last plan could not be made."""
+        """Devices, plans in force, and what stands in the way of others."""
         with self._lock:
             runtime = self._runtime
             if runtime is None:
@@ -186,8 +188,9 @@ class PlannerNode(CodesignNode):
                     f"epoch {plan.epoch}, cut {plan.cut}, served by "
                     f"{plan.served_by or 'the robot alone'}: {plan.reason}"
                 )
-        if self._last_failure:
-            return DiagnosticStatus.WARN, self._last_failure, values
+            problems = [*self._failures.values(), *runtime.foreign_tails()]
+        if problems:
+            return DiagnosticStatus.WARN, "; ".join(problems), values
         return DiagnosticStatus.OK, self.state_label, values
 
     # News
@@ -225,30 +228,29 @@ class PlannerNode(CodesignNode):
                 self.get_logger().warning(change)
         self._wake.set()
 
-    def _on_parameters(self, changes: list[Parameter]) -> SetParametersResult:
+    def _on_parameters(self, values: Mapping[str, Any]) -> None:
         known = {param.name for param in SOLVE_PARAMS}
-        changed = {c.name: c.value for c in changes if c.name in known}
+        changed = {name: value for name, value in values.items() if name in known}
         with self._lock:
             if changed and self._runtime is not None:
                 reason = ", ".join(f"{name} set to {value}" for name, value in changed.items())
                 settings = self._settings(changed)
                 self._runtime.change_settings(settings, reason, time.monotonic())
-        return SetParametersResult(successful=True)
 
     def _settings(self, changed: Mapping[str, Any]) -> PlannerSettings:
         values = {param.name: self.params[param.name] for param in SOLVE_PARAMS} | dict(changed)
         return PlannerSettings(
             mode=values["mode"],
             objective=parse_objective(values["objective"]),
-            lambda_1=float(values["lambda_1"]),
+            lambda_1=values["lambda_1"],
             structures=tuple(map(Structure, values["structures"])),
             merges=tuple(map(Merge, values["merges"])),
             codecs=tuple(values["codecs"]),
             frame_codecs=tuple(values["frame_codecs"]),
             precision=values["precision"],
-            link_bps=float(values["link_bps"]),
-            link_band=float(values["link_band"]),
-            debounce_s=float(values["debounce_s"]),
+            link_bps=values["link_bps"],
+            link_band=values["link_band"],
+            debounce_s=values["debounce_s"],
         )
 
     # Plans
@@ -269,17 +271,21 @@ class PlannerNode(CodesignNode):
                     return
                 plan = self._runtime.next_plan(robot, reason)
                 head = self._runtime.registry.head_of(robot)
-            if plan is None or head is None:
-                return
-            self._put_in_force(plan, head.node)
+            if plan is not None and head is not None:
+                self._put_in_force(plan, head.node)
         except CodesignError as error:
-            self._last_failure = f"no new plan for {robot}: {error}"
-            self.get_logger().error(self._last_failure)
+            self._note_failure(robot, str(error))
             return
-        self._last_failure = ""
+        except Exception as error:
+            # It must show, and cost this robot a plan, not all robots their planner.
+            self.get_logger().error(traceback.format_exc())
+            self._note_failure(robot, unexpected(error))
+            return
         with self._lock:
-            if self._runtime is not None:
-                self._runtime.adopt(plan)
+            self._failures.pop(robot, None)
+            if plan is None or self._runtime is None:
+                return
+            self._runtime.adopt(plan)
         msg = plan_to_msg(plan)
         msg.stamp = self.get_clock().now().to_msg()
         self._plans.publish(msg)
@@ -288,6 +294,12 @@ class PlannerNode(CodesignNode):
             f"epoch {plan.epoch} for {robot}: {where}, {plan.latency_s * 1e3:.1f} ms predicted; "
             f"{reason}"
         )
+
+    def _note_failure(self, robot: str, why: str) -> None:
+        line = f"no new plan for {robot}: {why}"
+        with self._lock:
+            self._failures[robot] = line
+        self.get_logger().error(line)
 
     def _put_in_force(self, plan: Plan, head: str) -> None:
         """Prepare the tail, prepare the head, commit the head, tell the tail.
@@ -347,6 +359,10 @@ class PlannerNode(CodesignNode):
     def _answer_what_if(
         self, runtime: PlannerRuntime, request: Solve.Request, response: Solve.Response
     ) -> None:
+        if not math.isfinite(request.lambda_1):
+            raise CodesignError(f"lambda_1 must be a finite number, not {request.lambda_1}")
+        if not 0 <= request.link_bps < math.inf:
+            raise CodesignError(f"link_bps must be 0 or a finite rate, not {request.link_bps}")
         settings = runtime.settings
         if request.mode:
             settings = replace(settings, mode=request.mode)

@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
-from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.parameter import Parameter
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from codesign_ros.msg import Embedding, InferenceResult
@@ -50,7 +48,7 @@ class TailNode(DeviceNode):
             callback_group=MutuallyExclusiveCallbackGroup(),
             qos_overriding_options=overridable,
         )
-        self.add_on_set_parameters_callback(self._on_parameters)
+        self.params.when_set(self._on_parameters)
 
     def activate(self) -> None:
         """Start to take plans and embeddings."""
@@ -103,15 +101,14 @@ class TailNode(DeviceNode):
             self._malformed += 1
             self.get_logger().warning(f"refused: {error}")
 
-    def _on_parameters(self, changes: list[Parameter]) -> SetParametersResult:
+    def _on_parameters(self, values: Mapping[str, Any]) -> None:
         runtime = self.runtime
-        for change in changes if runtime else ():
+        for name, value in values.items() if runtime else ():
             assert runtime is not None
-            if change.name == "emulation.slowdown":
-                runtime.settings.slowdown = float(change.value)
-            elif change.name == "queue_depth":
-                runtime.settings.queue_depth = change.value
-        return SetParametersResult(successful=True)
+            if name == "emulation.slowdown":
+                runtime.settings.slowdown = value
+            elif name == "queue_depth":
+                runtime.settings.queue_depth = value
 
 
 def main() -> int:

@@ -117,13 +117,19 @@ class PlannerRuntime:
     def heartbeat(self, device: Device, now_s: float) -> str | None:
         """Take a sign of life: what was measured while running counts, the rest is as announced.
 
-        State and profile come from announcements alone, which are reliable: a heartbeat may be
-        overtaken by the announcement of the next state.
+        State, profile and a new start come from announcements alone, which are reliable: a
+        heartbeat may be overtaken by the announcement of the next state.
         """
         known = next((d for d in self.registry.devices if d.node == device.node), None)
         if known is None:
             return None  # its announcement is on the way
-        device = replace(device, state=known.state, model_id=known.model_id, profile=known.profile)
+        device = replace(
+            device,
+            state=known.state,
+            model_id=known.model_id,
+            profile=known.profile,
+            epoch=max(device.epoch, known.epoch),
+        )
         return self.hear(device, now_s)
 
     def tick(self, now_s: float) -> list[str]:
@@ -207,10 +213,7 @@ class PlannerRuntime:
                 f"registered: {', '.join(known) or 'none'}"
             )
         if head.model_id != self._bundle.model_id:
-            raise CodesignError(
-                f"head {head.node} runs network {head.model_id!r}, the planner has "
-                f"{self._bundle.model_id!r} ({self._bundle.name}); give both the same bundle"
-            )
+            raise CodesignError(self._foreign(head))
         tail = self._tail_of(robot)
         rate_bps = link_bps or head.link_bps or settings.link_bps
         self.solved += 1
@@ -227,6 +230,22 @@ class PlannerRuntime:
                 objective=settings.objective,
                 lambda_1=settings.lambda_1,
             )
+        )
+
+    def foreign_tails(self) -> list[str]:
+        """Why active tails with another network are not used, one line each."""
+        return [
+            self._foreign(device)
+            for device in self.registry.devices
+            if (device.role, device.state) == (Role.TAIL, "active")
+            and device.model_id != self._bundle.model_id
+        ]
+
+    def _foreign(self, device: Device) -> str:
+        return (
+            f"{device.role.name.lower()} {device.node} runs network {device.model_id!r}, the "
+            f"planner has {self._bundle.model_id!r} ({self._bundle.name}); give both the same "
+            "bundle"
         )
 
     def _tail_of(self, robot: str) -> Device | None:

@@ -1,0 +1,115 @@
+"""The command line: results as JSON, mistakes as one line."""
+
+import importlib.util
+import json
+
+import pytest
+
+from codesign_ros.cli import main
+from codesign_ros.data.mine_bag import write_mine_bag
+
+
+def run(capsys, *arguments):
+    """Exit status and standard error of a command, whether it returns or exits."""
+    try:
+        status = main([str(argument) for argument in arguments])
+    except SystemExit as error:
+        status = error.code
+    return status, capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def bag(tmp_path_factory):
+    path = tmp_path_factory.mktemp("bags") / "short"
+    write_mine_bag(path, seed=5, frames=6)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def cache(engine_cache, monkeypatch):
+    monkeypatch.setenv("CODESIGN_CACHE_DIR", str(engine_cache))
+
+
+def test_evaluate_writes_what_a_script_needs(capsys, tiny_bundle, bag, tmp_path):
+    out = tmp_path / "result.json"
+    status, _ = run(capsys, "evaluate", bag, "--bundle", tiny_bundle.path, "--json", out)
+    content = json.loads(out.read_text())
+    assert status == 0
+    assert content["frames"] == len(content["predictions"]) == 6
+    assert 0 <= content["accuracy"] <= 1
+
+
+def test_evaluate_gives_the_same_answers_wherever_it_is_cut(capsys, tiny_bundle, bag, tmp_path):
+    labels = []
+    for cut in (0, 3, len(tiny_bundle.segments)):
+        out = tmp_path / f"{cut}.json"
+        run(
+            capsys, "evaluate", bag, "--bundle", tiny_bundle.path, "--cut", cut, "--codec", "raw",
+            "--json", out,
+        )  # fmt: skip
+        labels.append([p["label"] for p in json.loads(out.read_text())["predictions"]])
+    assert labels[0] == labels[1] == labels[2]
+
+
+@pytest.mark.parametrize("mode", ["paper", "roofline", "measured"])
+def test_plan_offers_both_ends(capsys, tiny_bundle, tmp_path, mode):
+    out = tmp_path / "plan.json"
+    status, _ = run(capsys, "plan", "--bundle", tiny_bundle.path, "--mode", mode, "--json", out)
+    content = json.loads(out.read_text())
+    assert status == 0
+    assert content["device_only"]["cut"] == len(tiny_bundle.segments)
+    assert content["server_only"]["cut"] == 0
+    assert content["plan"]["objective"] == min(row["objective"] for row in content["by_cut"])
+
+
+def test_profile_lists_every_cut(capsys, tiny_bundle, tmp_path):
+    out = tmp_path / "profile.json"
+    status, _ = run(capsys, "profile", "--bundle", tiny_bundle.path, "--budget-s", 0, "--json", out)
+    content = json.loads(out.read_text())
+    assert status == 0
+    assert [row["cut"] for row in content["cuts"]] == list(range(len(tiny_bundle.segments) + 1))
+    assert content["cuts"][-1]["load_fraction"] == 1.0
+
+
+def test_mine_writes_a_bag_and_spares_what_is_there(capsys, tmp_path):
+    out = tmp_path / "bag"
+    assert run(capsys, "mine", out, "--frames", 2, "--storage", "sqlite3")[0] == 0
+    status, error = run(capsys, "mine", out, "--frames", 2)
+    assert status == 2
+    assert "exists already" in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        (["evaluate", "/nowhere"], "/nowhere"),
+        (["evaluate", "mine"], "--frames"),
+        (["evaluate", "mine:1", "--frames", "1", "--cut", "99"], "99"),
+        (["evaluate", "mine:1", "--frames", "1", "--codec", "lz4"], "lz4"),
+        (["evaluate", "mine:1", "--frames", "1", "--backend", "abacus"], "abacus"),
+        (["evaluate", "mine:1", "--frames", "1", "--bundle", "/nowhere"], "/nowhere"),
+        (["evaluate", "mine:1", "--frames", "1", "--json", "/nowhere/x.json"], "/nowhere/x.json"),
+        (["plan", "--robot", "abacus"], "abacus"),
+        (["plan", "--link-bps", "0"], "link"),
+        (["plan", "--objective", "beauty"], "beauty"),
+        (["plan", "--lambda-1", "-1"], "lambda_1"),
+        (["plan", "--codec", "lz4"], "lz4"),
+        (["demo", "--bag", "/nowhere"], "/nowhere"),
+        (["demo", "--script", "/nowhere"], "/nowhere"),
+        (["demo", "--bundle", "/nowhere"], "/nowhere"),
+        (["mine"], "out"),
+        (["fly"], "fly"),
+        ([], "COMMAND"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_the_thing(capsys, tiny_bundle, arguments, names):
+    if arguments[:1] == ["demo"] and importlib.util.find_spec("rclpy") is None:
+        pytest.skip("the demo needs ROS 2")
+    if arguments and arguments[0] in ("evaluate", "plan") and "--bundle" not in arguments:
+        arguments = [*arguments, "--bundle", tiny_bundle.path]
+    status, error = run(capsys, *arguments)
+    lines = [line for line in error.splitlines() if line.startswith("error: ")]
+    assert status == 2
+    assert len(lines) == 1
+    assert names in lines[0]
+    assert "Traceback" not in error

@@ -1,0 +1,137 @@
+"""The two halves of the work on a frame, joined at every cut, against the whole network."""
+
+import numpy as np
+import pytest
+from conftest import CLASSES, tiny_frames
+from runtime_fakes import plan_for, whole_scores
+
+from codesign_ros.engines.factory import EngineFactory
+from codesign_ros.runtime.stages import (
+    HeadStage,
+    Scores,
+    TailStage,
+    check_plan,
+    head_key,
+    scores_from,
+    tail_key,
+)
+from codesign_ros.types import CodesignError, Merge, Plan, Structure
+from codesign_ros.wire.codecs import encode
+from codesign_ros.wire.decode import WireError
+
+
+@pytest.fixture(scope="module")
+def factory(tiny_bundle, engine_cache):
+    return EngineFactory(tiny_bundle, cache_dir=engine_cache)
+
+
+@pytest.fixture(scope="module")
+def frame():
+    return tiny_frames(1, seed=3)[0]
+
+
+def head_stage(bundle, factory, plan):
+    return HeadStage(bundle, plan, factory.build(head_key(plan)) if plan.cut else None)
+
+
+def tail_stage(bundle, factory, plan):
+    return TailStage(bundle, plan, factory.build(tail_key(plan)))
+
+
+def test_softmax_and_best_class():
+    logits = np.array([[1.0, 3.0, 2.0]], np.float32)
+    scores = scores_from({"logits": logits}, CLASSES)
+    expected = np.exp(logits[0]) / np.exp(logits[0]).sum()
+    np.testing.assert_allclose(scores.class_scores, expected, rtol=1e-6)
+    assert scores.label == "helmets"
+    assert scores.score == max(scores.class_scores)
+
+
+def test_softmax_of_large_logits_is_finite():
+    scores = scores_from({"logits": np.array([[3e38, 0, -3e38]], np.float32)}, CLASSES)
+    assert scores == Scores(CLASSES, (1.0, 0.0, 0.0))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_an_output_that_is_not_finite_has_no_best_class(bad):
+    with pytest.raises(CodesignError, match="not finite"):
+        scores_from({"logits": np.array([[0, bad, 1]], np.float32)}, CLASSES)
+
+
+def test_keys_name_the_plan_s_engines(tiny_bundle):
+    plan = plan_for(
+        tiny_bundle,
+        1,
+        4,
+        head_structure=Structure.S3_S1,
+        tail_structure=Structure.S3_SS,
+        merge=Merge.PRUNE,
+    )
+    assert (head_key(plan).part, tail_key(plan).part) == ("head", "tail")
+    assert head_key(plan).structure is Structure.S3_S1
+    assert tail_key(plan).structure is Structure.S3_SS
+    for key in (head_key(plan), tail_key(plan)):
+        assert (key.cut, key.merge, key.precision) == (4, Merge.PRUNE, "fp32")
+
+
+def test_every_cut_gives_the_whole_network_s_scores(tiny_bundle, factory, frame):
+    last = len(tiny_bundle.segments)
+    (expected,), (label,) = whole_scores(tiny_bundle, factory, [frame])
+    for cut in range(last + 1):
+        plan = plan_for(tiny_bundle, 1, cut, head_structure=Structure.S3_SS_S1)
+        output = head_stage(tiny_bundle, factory, plan).run(frame)
+        assert (output.scores is None) == (cut < last)
+        assert output.head_s >= 0
+        assert output.encode_s >= 0
+        scores = output.scores
+        if scores is None:
+            tail = tail_stage(tiny_bundle, factory, plan)
+            scores = tail.run(tail.decode(output.encoded))
+        np.testing.assert_allclose(scores.class_scores, expected, atol=1e-5)
+        assert scores.label == label
+
+
+@pytest.mark.parametrize(
+    ("cut", "codec", "loss"), [(0, "jpeg", 0.1), (0, "raw+zstd", 1e-5), (8, "uint8+zstd", 0.05)]
+)
+def test_the_plan_s_codec_is_used(tiny_bundle, factory, frame, cut, codec, loss):
+    (expected,), _ = whole_scores(tiny_bundle, factory, [frame])
+    plan = plan_for(tiny_bundle, 1, cut, codec=codec)
+    encoded = head_stage(tiny_bundle, factory, plan).run(frame).encoded
+    assert [tensor.codec for tensor in encoded] == [codec]
+    tail = tail_stage(tiny_bundle, factory, plan)
+    scores = tail.run(tail.decode(encoded))
+    np.testing.assert_allclose(scores.class_scores, expected, atol=loss)
+
+
+def test_a_tail_takes_no_tensors_but_its_own(tiny_bundle, factory, frame):
+    plan = plan_for(tiny_bundle, 1, 3, codec="fp16")
+    tail = tail_stage(tiny_bundle, factory, plan)
+    (good,) = head_stage(tiny_bundle, factory, plan).run(frame).encoded
+    (spec,) = tiny_bundle.crossings[3]
+    assert tail.decode([good]).keys() == {spec.name}
+    other_codec = encode(spec.name, np.zeros(spec.shape, np.float32), "raw")
+    for tensors, reason in (([], "shape"), ([good, good], "shape"), ([other_codec], "codec")):
+        with pytest.raises(WireError) as caught:
+            tail.decode(tensors)
+        assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"cut": 3, "model_id": "other"}, "the plan is for network 'other', this node has '"),
+        ({"cut": -1}, "cut -1 does not exist; cuts are 0 to "),
+        ({"cut": 999}, "cut 999 does not exist"),
+        ({"cut": 3, "codec": "jpeg"}, "codec 'jpeg' cannot carry tensor .* at cut 3"),
+        ({"cut": 3, "codec": "lz4"}, "codec 'lz4' cannot carry"),
+        ({"cut": 0, "codec": "fp16"}, "usable: raw, raw.zstd, jpeg"),
+    ],
+)
+def test_a_plan_that_cannot_be_followed_is_refused(tiny_bundle, fields, says):
+    with pytest.raises(CodesignError, match=says):
+        check_plan(Plan(**{"model_id": tiny_bundle.model_id} | fields), tiny_bundle)
+
+
+def test_a_plan_that_keeps_all_on_the_robot_needs_no_codec(tiny_bundle):
+    check_plan(plan_for(tiny_bundle, 1, len(tiny_bundle.segments), codec="raw"), tiny_bundle)
