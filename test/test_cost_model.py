@@ -144,3 +144,20 @@ def test_measured_load_is_the_share_of_time():
 def test_the_whole_network_on_the_robot_must_be_measured():
     with pytest.raises(CodesignError, match=r"cut 3, S3"):
         MeasuredCost(3, MeasuredStages({(2, S3): 1.0}), TAIL, {})
+
+
+def test_a_frame_that_can_go_as_it_is_costs_the_head_nothing():
+    head, tail = (
+        MeasuredStages(
+            {(0, Structure.S3): 0.002, (1, Structure.S3): 0.010},
+            {(0, "jpeg"): 0.003},
+        ),
+        MeasuredStages({(0, Structure.S3): 0.004}, {(0, "jpeg"): 0.001}),
+    )
+    encoded = MeasuredCost(1, head, tail, {(0, "jpeg"): 50_000})
+    assert encoded.head_s(0, Structure.S3, "jpeg") == pytest.approx(0.005)
+    assert encoded.payload_bytes(0, "jpeg") == 50_000
+    forwarded = MeasuredCost(1, head, tail, {(0, "jpeg"): 50_000}, sendable_bytes=40_000)
+    assert forwarded.head_s(0, Structure.S3, "jpeg") == 0
+    assert forwarded.payload_bytes(0, "jpeg") == 40_000
+    assert forwarded.tail_s(0, Structure.S3, "jpeg") == pytest.approx(0.005)

@@ -334,3 +334,20 @@ def test_analytic_modes_take_the_peaks_announced_or_named(planner, tiny_bundle, 
     assert plans[0] == plans[1]
     assert np.isfinite(plans[0].latency_s)
     assert len(asked) == 1
+
+
+def test_frames_that_can_go_as_they_are_make_a_new_plan(planner, head, tail):
+    first = in_force(planner, head, tail)
+    assert planner.heartbeat(head, 1.0) is None
+    news = planner.heartbeat(replace(head, frame_bytes=2000.0), 2.0)
+    assert news == "the camera's JPEGs (2 kB) fit the network's input"
+    ((_, reason),) = planner.due(3.0)
+    plan = planner.next_plan(ROBOT, reason)
+    assert plan is not None
+    assert plan.epoch == first.epoch + 1
+    row = planner.solve(ROBOT, replace(planner.settings, frame_codecs=("jpeg",))).server_only
+    assert row is not None
+    assert (row.prediction.head_s, row.prediction.payload_bytes) == (0.0, 2000.0)
+    planner.adopt(plan)
+    assert planner.heartbeat(replace(head, frame_bytes=2500.0), 4.0) is None
+    assert "do not fit" in (planner.heartbeat(head, 5.0) or "")

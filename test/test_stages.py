@@ -1,5 +1,6 @@
 """The two halves of the work on a frame, joined at every cut, against the whole network."""
 
+import cv2
 import numpy as np
 import pytest
 from conftest import CLASSES, tiny_frames
@@ -12,6 +13,7 @@ from codesign_ros.runtime.stages import (
     TailStage,
     check_plan,
     head_key,
+    is_sendable,
     scores_from,
     tail_key,
 )
@@ -135,3 +137,33 @@ def test_a_plan_that_cannot_be_followed_is_refused(tiny_bundle, fields, says):
 
 def test_a_plan_that_keeps_all_on_the_robot_needs_no_codec(tiny_bundle):
     check_plan(plan_for(tiny_bundle, 1, len(tiny_bundle.segments), codec="raw"), tiny_bundle)
+
+
+def test_a_jpeg_of_the_input_s_size_goes_as_it_is(tiny_bundle, factory):
+    plan = Plan(cut=0, codec="jpeg", model_id=tiny_bundle.model_id)
+    head = HeadStage(tiny_bundle, plan, None)
+    tail = TailStage(tiny_bundle, plan, factory.build(tail_key(plan)))
+    image = tiny_frames(1)[0]
+    jpeg = cv2.imencode(".jpg", image[..., ::-1])[1].tobytes()
+    assert is_sendable(jpeg, tiny_bundle.input)
+    output = head.forward(jpeg)
+    assert output.encoded[0].data == jpeg
+    decoded = cv2.cvtColor(
+        cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB
+    )
+    whole = Plan(cut=len(tiny_bundle.segments), model_id=tiny_bundle.model_id)
+    expected = HeadStage(tiny_bundle, whole, factory.build(head_key(whole))).run(decoded).scores
+    actual = tail.run(tail.decode(output.encoded))
+    np.testing.assert_allclose(actual.class_scores, expected.class_scores, atol=1e-5)
+
+
+def test_what_is_not_the_input_s_baseline_jpeg_is_not_sent_as_it_is(tiny_bundle):
+    spec = tiny_bundle.input
+    fits = np.zeros((spec.height, spec.width, 3), np.uint8)
+    jpeg = cv2.imencode(".jpg", fits)[1].tobytes()
+    progressive = cv2.imencode(".jpg", fits, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
+    other_size = cv2.imencode(".jpg", fits[:-8])[1].tobytes()
+    grey = cv2.imencode(".jpg", fits[..., 0])[1].tobytes()
+    png = cv2.imencode(".png", fits)[1].tobytes()
+    for data in (progressive, other_size, grey, png, jpeg[:-1], b""):
+        assert not is_sendable(data, spec)

@@ -105,6 +105,9 @@ class MeasuredCost:
         head: the robot's measurements.
         tail: the server's; None if there is none.
         codec_bytes: mean payload by (cut, codec) [bytes], as the head measured it.
+        sendable_bytes: mean size of the camera's JPEGs where cut 0 can send them as they are
+            [bytes]; 0 = it cannot, and the head decodes and encodes them. Such a frame costs the
+            head no time, and no accuracy: the whole network sees the same JPEG.
         accuracy: as for :class:`AnalyticCost`.
 
     Raises:
@@ -118,6 +121,7 @@ class MeasuredCost:
         tail: MeasuredStages | None,
         codec_bytes: Mapping[tuple[int, str], float],
         accuracy: AccuracyTable | None = None,
+        sendable_bytes: float = 0.0,
     ) -> None:
         if (segments, _BASE) not in head.stage_s:
             raise CodesignError(
@@ -129,6 +133,7 @@ class MeasuredCost:
         self._tail = tail
         self._codec_bytes = dict(codec_bytes)
         self._accuracy = accuracy
+        self._sendable_bytes = sendable_bytes
 
     @property
     def segments(self) -> int:
@@ -137,6 +142,8 @@ class MeasuredCost:
 
     def head_s(self, cut: int, structure: Structure, codec: str) -> float | None:
         """Time to prepare the frame, to run segments 1..cut and to encode [s]."""
+        if self._is_sent_as_it_is(cut, codec):
+            return 0.0
         if cut == self._segments:
             return self._head.stage_s.get((cut, structure))
         # Preparing the frame is all that the head does at cut 0, whatever the structure.
@@ -148,6 +155,8 @@ class MeasuredCost:
 
     def payload_bytes(self, cut: int, codec: str) -> float | None:
         """Bytes that cross at ``cut``; None where the head has not measured the codec there."""
+        if self._is_sent_as_it_is(cut, codec):
+            return self._sendable_bytes
         return self._codec_bytes.get((cut, codec))
 
     def accuracy_loss(
@@ -163,7 +172,12 @@ class MeasuredCost:
         fraction = self._load_fraction(cut)
         if fraction is None:
             return None
+        if self._is_sent_as_it_is(cut, codec):
+            codec = "raw"
         return _accuracy_loss(self._accuracy, fraction, cut, head, tail, merge, precision, codec)
+
+    def _is_sent_as_it_is(self, cut: int, codec: str) -> bool:
+        return cut == 0 and codec == "jpeg" and self._sendable_bytes > 0
 
     def _load_fraction(self, cut: int) -> float | None:
         """Lambda as the head's share of the time that the whole network takes on the robot."""

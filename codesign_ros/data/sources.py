@@ -21,6 +21,10 @@ from codesign_ros.types import CodesignError
 # FFmpeg prints to stderr what we report ourselves; OpenCV reads this when it first opens a video.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
 
+# OpenCV 4.11 has its log level here, 4.14 there.
+_OPENCV_LOG = cv2 if hasattr(cv2, "setLogLevel") else cv2.utils.logging
+_SILENT = 0
+
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
@@ -208,12 +212,12 @@ class CameraSource:
 @contextmanager
 def _quiet_opencv() -> Iterator[None]:
     """Keep OpenCV from printing about what we report ourselves."""
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    level = _OPENCV_LOG.getLogLevel()
+    _OPENCV_LOG.setLogLevel(_SILENT)
     try:
         yield
     finally:
-        cv2.utils.logging.setLogLevel(level)
+        _OPENCV_LOG.setLogLevel(level)
 
 
 def _bgr_frame(stamp_ns: int, image: cv2.typing.MatLike) -> SourceFrame:

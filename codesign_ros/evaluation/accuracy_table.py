@@ -67,7 +67,7 @@ def measure_accuracy(
         engine = _Pieces(form, threads).whole()
         hits = 0
         for image, label in zip(images, labels, strict=True):
-            hits += _answer(engine, normalise(image, form.input_spec)) == label
+            hits += int(_answer(engine, normalise(image, form.input_spec)) == label)
             ran(1)
         return hits / len(images)
 

@@ -19,7 +19,14 @@ from codesign_ros.data.images import to_rgb
 from codesign_ros.engines.factory import EngineFactory
 from codesign_ros.evaluation.metrics import accuracy, confusion_matrix
 from codesign_ros.preprocess import letterbox
-from codesign_ros.runtime.stages import HeadStage, Scores, TailStage, head_key, tail_key
+from codesign_ros.runtime.stages import (
+    HeadStage,
+    Scores,
+    TailStage,
+    head_key,
+    is_sendable,
+    tail_key,
+)
 from codesign_ros.types import CodesignError, Merge, Plan, Structure
 from codesign_ros.wire.codecs import codecs_for
 
@@ -178,10 +185,13 @@ def _check(plan: Plan, bundle: Bundle) -> None:
 def _predict(
     frame: SourceFrame, bundle: Bundle, head: HeadStage, tail: TailStage | None
 ) -> Prediction:
-    rgb = to_rgb(
-        frame.data, frame.encoding, height=frame.height, width=frame.width, step=frame.step
-    )
-    sent = head.run(letterbox(rgb, bundle.input))
+    if head.sends_jpeg and frame.encoding == "jpeg" and is_sendable(frame.data, bundle.input):
+        sent = head.forward(frame.data)
+    else:
+        rgb = to_rgb(
+            frame.data, frame.encoding, height=frame.height, width=frame.width, step=frame.step
+        )
+        sent = head.run(letterbox(rgb, bundle.input))
     scores: Scores | None = sent.scores
     if tail is not None:
         scores = tail.run(tail.decode(sent.encoded))

@@ -202,7 +202,7 @@ def _figures_table(summary: Mapping[str, Any]) -> Table:
 def _baseline_table(summary: Mapping[str, Any]) -> Table:
     emulated = ", ".join(f"{name} {value:g}" for name, value in summary["emulation"].items())
     table = slim_table(
-        "Predicted by the cost model when the first frame was sent "
+        "Predicted by the cost model at the start "
         f"({f'emulated: {emulated}' if emulated else 'nothing emulated'})"
     )
     table.add_column("policy")

@@ -14,7 +14,11 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.executors import MultiThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.publisher import Publisher
+from rclpy.qos import QoSProfile
+from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.signals import SignalHandlerOptions
+from rclpy.subscription import Subscription
 
 from codesign_ros.nodes.params import Param, Params
 from codesign_ros.types import CodesignError
@@ -77,6 +81,44 @@ class CodesignNode(LifecycleNode):
         self.failure = reason
         self.done.set()
 
+    # Topics
+
+    def advertise(self, kind: Any, topic: str, profile: QoSProfile) -> Publisher:
+        """Create a publisher whose quality of service the parameters ``qos_overrides.*`` change.
+
+        Raises:
+            CodesignError: one of them has a value that cannot be used.
+        """
+        try:
+            return self.create_publisher(
+                kind,
+                topic,
+                profile,
+                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            )
+        except Exception as error:
+            raise _qos_mistake(topic, error) from None
+
+    def listen(
+        self, kind: Any, topic: str, callback: Callable[[Any], None], profile: QoSProfile
+    ) -> Subscription:
+        """Create a subscription, likewise overridable, whose callbacks wait for no others.
+
+        Raises:
+            CodesignError: one of the overrides has a value that cannot be used.
+        """
+        try:
+            return self.create_subscription(
+                kind,
+                topic,
+                callback,
+                profile,
+                callback_group=MutuallyExclusiveCallbackGroup(),
+                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            )
+        except Exception as error:
+            raise _qos_mistake(topic, error) from None
+
     # Lifecycle
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -110,7 +152,12 @@ class CodesignNode(LifecycleNode):
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Go back to unconfigured after an unexpected error."""
-        return self._transition(self.cleanup, "unconfigured")
+        failure = self.failure
+        returned = self._transition(self.cleanup, "unconfigured")
+        if returned is not TransitionCallbackReturn.SUCCESS:
+            self.state_label = "finalized"
+        self.failure = failure  # what went wrong first
+        return returned
 
     def _transition(self, work: Callable[[], None], state_label: str) -> TransitionCallbackReturn:
         try:
@@ -147,14 +194,25 @@ class CodesignNode(LifecycleNode):
         self._diagnostics.publish(array)
 
 
+def _qos_mistake(topic: str, error: Exception) -> CodesignError:
+    # rclpy has an exception class for each kind of mistake, some of them private.
+    why = " ".join(str(error).split())
+    return CodesignError(f"topic {topic}, parameters qos_overrides.*: {why}")
+
+
 def run(make_node: Callable[[], CodesignNode], threads: int = 4) -> int:
     """Run one node as a process until SIGINT, SIGTERM or ``fail``.
 
     Returns:
         The exit status: 0, or 1 after a failure, whose one line went to standard error.
     """
-    # Our own handlers: rclpy's end the context at once, and then nobody could be told goodbye.
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        # Our own handlers: rclpy's end the context at once, and then nobody could be told goodbye.
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    except Exception as error:
+        # Arguments or a parameter file that ROS cannot read; its exception classes are private.
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
     interrupted = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: interrupted.set())
@@ -183,7 +241,8 @@ def run(make_node: Callable[[], CodesignNode], threads: int = 4) -> int:
     executor.remove_node(node)
     executor.spin_once(timeout_sec=0.1)
     executor.shutdown(timeout_sec=1.0)
-    node.trigger_shutdown()
+    if node.state_label != "finalized":
+        node.trigger_shutdown()
     node.destroy_node()
     rclpy.shutdown()
     return status

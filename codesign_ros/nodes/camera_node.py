@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import traceback
 from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -11,8 +12,6 @@ from typing import Any
 import cv2
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CompressedImage, Image
 
 from codesign_ros.data.frames import FrameSource, SourceFrame
@@ -28,7 +27,7 @@ from codesign_ros.nodes.conversions import (
 )
 from codesign_ros.nodes.params import Param
 from codesign_ros.runtime.pacing import Pacer, make_pacer
-from codesign_ros.runtime.values import Stamp
+from codesign_ros.runtime.values import Stamp, unexpected
 from codesign_ros.types import CodesignError
 from codesign_ros.wire.codecs import JPEG_QUALITY
 
@@ -62,6 +61,7 @@ PARAMS = (
         "compressed",
         "publish image_raw/compressed (JPEG) or image_raw",
         choices=("compressed", "raw"),
+        fixed=True,
     ),
     Param("frame_id", "camera", "frame_id of the images"),
 )
@@ -81,32 +81,27 @@ class CameraNode(CodesignNode):
 
     def configure(self) -> None:
         """Open the source."""
-        self._source = open_source(
+        source = open_source(
             self.params["source"],
             topic=self.params["source_topic"] or None,
             frames=self.params["frames"],
             fps=self.params["rate_hz"],
         )
-        recording = not self._source.live
+        recording = not source.live
         compressed = self.params["image_transport"] == "compressed"
-        overridable = QoSOverridingOptions.with_default_policies()
-        self._images = self.create_publisher(
+        self._images = self.advertise(
             CompressedImage if compressed else Image,
             "image_raw/compressed" if compressed else "image_raw",
             qos.image(reliable=recording, depth=self.params["window"] if recording else 1),
-            qos_overriding_options=overridable,
         )
-        self._truths = self.create_publisher(InferenceResult, "ground_truth", qos.result())
-        self._results = self.create_subscription(
-            InferenceResult,
-            "result",
-            self._on_result,
-            qos.result(),
-            callback_group=MutuallyExclusiveCallbackGroup(),
-        )
+        self._truths = self.advertise(InferenceResult, "ground_truth", qos.result())
+        self._results = self.listen(InferenceResult, "result", self._on_result, qos.result())
+        self._source = source
 
     def cleanup(self) -> None:
         """Close the source."""
+        if self._source is None:  # it could not be opened
+            return
         self.destroy_publisher(self._images)
         self.destroy_publisher(self._truths)
         self.destroy_subscription(self._results)
@@ -160,6 +155,10 @@ class CameraNode(CodesignNode):
                 self._publish(frame)
         except CodesignError as error:
             self.fail(str(error))
+            return
+        except Exception as error:  # a defect; it must not look like a camera that sees nothing
+            self.get_logger().fatal(traceback.format_exc())
+            self.fail(unexpected(error))
             return
         self._finished = True
         self.publish_diagnostics()

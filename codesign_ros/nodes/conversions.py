@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from typing import Any
 
@@ -240,8 +241,8 @@ def device_from_msg(msg: DeviceProfileMsg) -> Device:
     """Message to device.
 
     Raises:
-        CodesignError: role or a structure is not known, or arrays that belong together differ in
-            length.
+        CodesignError: role or a structure is not known, arrays that belong together differ in
+            length, or a time, rate or size is negative or not finite.
     """
     stages = (msg.stage_cut, msg.stage_structure, msg.stage_s, msg.stage_measured)
     codecs = (msg.codec_cut, msg.codec_name, msg.codec_s, msg.codec_bytes)
@@ -249,6 +250,10 @@ def device_from_msg(msg: DeviceProfileMsg) -> Device:
         raise CodesignError(
             f"profile of {msg.node!r}: arrays that belong together differ in length"
         )
+    numbers = (msg.peak_flops, msg.memory_bandwidth, msg.link_bps, msg.link_delay_s)
+    for number in (*numbers, msg.frame_bytes, *msg.stage_s, *msg.codec_s):
+        if not 0 <= number < math.inf:
+            raise CodesignError(f"profile of {msg.node!r}: {number} is no time, rate or size")
     try:
         keys = [(c, Structure(s)) for c, s in zip(msg.stage_cut, msg.stage_structure, strict=True)]
         role = Role(msg.role)

@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
@@ -30,8 +28,6 @@ from codesign_ros.runtime.values import Device, Role
 from codesign_ros.types import CodesignError
 
 PROBE_PERIOD_S = 0.5
-# Weight of the newest frame in the running mean of frame sizes.
-_MEAN_WEIGHT = 0.1
 # A frame whose stamp is this far from the clock was not stamped by it.
 _STRANGE_AGE_S = 10.0
 
@@ -78,34 +74,19 @@ class HeadNode(DeviceNode):
 
     def __init__(self) -> None:
         super().__init__("head", PARAMS)
-        self._frame_bytes = 0.0
-        overridable = QoSOverridingOptions.with_default_policies()
-        self._embeddings = self.create_publisher(
-            Embedding, "embedding", qos.embedding(), qos_overriding_options=overridable
-        )
-        self._results = self.create_publisher(
-            InferenceResult, "result", qos.result(), qos_overriding_options=overridable
-        )
+        self._embeddings = self.advertise(Embedding, "embedding", qos.embedding())
+        self._results = self.advertise(InferenceResult, "result", qos.result())
         images = qos.image(
             self.params["image_reliability"] == "reliable", self.params["queue_depth"]
         )
         compressed = self.params["image_transport"] == "compressed"
-        self.create_subscription(
+        self.listen(
             CompressedImage if compressed else Image,
             "image_raw/compressed" if compressed else "image_raw",
             self._on_compressed if compressed else self._on_image,
             images,
-            callback_group=MutuallyExclusiveCallbackGroup(),
-            qos_overriding_options=overridable,
         )
-        self.create_subscription(
-            InferenceResult,
-            "result/remote",
-            self._on_answer,
-            qos.result(),
-            callback_group=MutuallyExclusiveCallbackGroup(),
-            qos_overriding_options=overridable,
-        )
+        self.listen(InferenceResult, "result/remote", self._on_answer, qos.result())
         self.create_timer(PROBE_PERIOD_S, self._probe, self.timers_group)
         self.params.when_set(self._on_parameters)
 
@@ -145,7 +126,7 @@ class HeadNode(DeviceNode):
                 **vars(device),
                 "link_bps": runtime.uplink.bandwidth_bps,
                 "link_delay_s": runtime.uplink.delay_s,
-                "frame_bytes": self._frame_bytes,
+                "frame_bytes": runtime.sendable_bytes,
             }
         )
 
@@ -169,18 +150,19 @@ class HeadNode(DeviceNode):
     def _on_compressed(self, msg: CompressedImage) -> None:
         # The format field is free text that drivers fill in differently; the bytes tell.
         data = msg.data.tobytes()
-        self._take(msg.header, len(data), lambda: to_rgb(data, compressed_encoding(data)))
+        self._take(msg.header, lambda: to_rgb(data, compressed_encoding(data)), data)
 
     def _on_image(self, msg: Image) -> None:
         self._take(
             msg.header,
-            len(msg.data),
             lambda: to_rgb(
                 msg.data, msg.encoding, height=msg.height, width=msg.width, step=msg.step
             ),
         )
 
-    def _take(self, header: Header, size: int, load: Callable[[], np.ndarray]) -> None:
+    def _take(
+        self, header: Header, load: Callable[[], np.ndarray], jpeg: bytes | None = None
+    ) -> None:
         runtime = self.runtime
         if runtime is None:
             return
@@ -192,9 +174,7 @@ class HeadNode(DeviceNode):
                 "be too; play the bag with camera_node, which stamps frames anew",
                 once=True,
             )
-        mean = self._frame_bytes or size
-        self._frame_bytes = mean + _MEAN_WEIGHT * (size - mean)
-        runtime.on_frame(stamp, load)
+        runtime.on_frame(stamp, load, jpeg)
 
     def _on_answer(self, msg: InferenceResult) -> None:
         runtime = self.runtime

@@ -99,10 +99,11 @@ class Params:
         for param in params:
             try:
                 node.declare_parameter(param.name, param.default, param.descriptor())
+                value = node.get_parameter(param.name).value
             except Exception as error:
                 # rclpy has an exception class for each kind of refusal; all mean the same here.
                 raise CodesignError(f"parameter {param.name}: {error}") from None
-            if problem := param.check(node.get_parameter(param.name).value):
+            if problem := param.check(value):
                 raise CodesignError(problem)
         node.add_on_set_parameters_callback(self._on_set)
 

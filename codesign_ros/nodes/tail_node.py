@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from codesign_ros.msg import Embedding, InferenceResult
 from codesign_ros.nodes import qos
@@ -36,18 +34,8 @@ class TailNode(DeviceNode):
     def __init__(self) -> None:
         super().__init__("tail", PARAMS)
         self._malformed = 0
-        overridable = QoSOverridingOptions.with_default_policies()
-        self._answers = self.create_publisher(
-            InferenceResult, "result/remote", qos.result(), qos_overriding_options=overridable
-        )
-        self.create_subscription(
-            Embedding,
-            "embedding",
-            self._on_embedding,
-            qos.embedding(),
-            callback_group=MutuallyExclusiveCallbackGroup(),
-            qos_overriding_options=overridable,
-        )
+        self._answers = self.advertise(InferenceResult, "result/remote", qos.result())
+        self.listen(Embedding, "embedding", self._on_embedding, qos.embedding())
         self.params.when_set(self._on_parameters)
 
     def activate(self) -> None:

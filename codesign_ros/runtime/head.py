@@ -18,7 +18,14 @@ from codesign_ros.runtime.emulation import stretched
 from codesign_ros.runtime.engine_pool import EnginePool
 from codesign_ros.runtime.epochs import EpochTable
 from codesign_ros.runtime.ledger import Frame, FrameLedger, Phase
-from codesign_ros.runtime.stages import HeadOutput, HeadStage, Scores, check_plan, head_key
+from codesign_ros.runtime.stages import (
+    HeadOutput,
+    HeadStage,
+    Scores,
+    check_plan,
+    head_key,
+    is_sendable,
+)
 from codesign_ros.runtime.uplink import Uplink
 from codesign_ros.runtime.values import (
     Embedding,
@@ -35,6 +42,9 @@ _log = logging.getLogger(__name__)
 # Embeddings that wait behind the one on the link before the head stops computing more: one keeps
 # the link busy, others would only grow old there.
 _MAX_SENDING = 1
+
+# Weight of the newest frame in the running mean of frame sizes.
+_MEAN_WEIGHT = 0.1
 
 _CLOSED = "the head is not active any more"
 
@@ -86,6 +96,8 @@ class HeadRuntime:
     ) -> None:
         self.settings = settings
         self.counts: Counter[str] = Counter()
+        # Mean size of the camera's frames where cut 0 can send them as they are [bytes]; else 0.
+        self.sendable_bytes = 0.0
         self._bundle = bundle
         self._send_result = send_result
         self._clock_ns = clock_ns
@@ -140,10 +152,20 @@ class HeadRuntime:
 
     # Frames and answers
 
-    def on_frame(self, stamp: Stamp, load: Callable[[], np.ndarray]) -> None:
-        """Take a frame; ``load`` gives its pixels (h, w, 3) uint8 RGB or raises CodesignError."""
+    def on_frame(
+        self, stamp: Stamp, load: Callable[[], np.ndarray], jpeg: bytes | None = None
+    ) -> None:
+        """Take a frame.
+
+        Args:
+            stamp: its stamp.
+            load: gives its pixels (h, w, 3) uint8 RGB, or raises CodesignError.
+            jpeg: the frame as the camera compressed it, if it did.
+        """
+        sendable = jpeg is not None and is_sendable(jpeg, self._bundle.input)
         with self._work:
-            frame = self._ledger.admit(stamp, load)
+            frame = self._ledger.admit(stamp, load, jpeg if sendable else None)
+            self._note_size(len(jpeg) if jpeg is not None and sendable else 0)
             self.counts["frames"] += 1
             if not self._running:
                 self._settle(frame, _dropped(frame, _CLOSED))
@@ -255,8 +277,10 @@ class HeadRuntime:
     def _run(self, frame: Frame, stage: HeadStage, stranded: bool) -> None:
         start = time.perf_counter()
 
-        def work() -> tuple[np.ndarray, HeadOutput]:
+        def work() -> tuple[np.ndarray | None, HeadOutput]:
             image = frame.image
+            if frame.jpeg is not None and stage.sends_jpeg:
+                return image, stage.forward(frame.jpeg)
             if image is None:
                 image = letterbox(frame.load(), self._bundle.input)
             return image, stage.run(image)
@@ -279,6 +303,12 @@ class HeadRuntime:
             frame.phase = Phase.SENDING
             frame.deadline_s = self._deadline_s(payload_bytes)
         self.uplink.submit(embedding, lambda: self._may_send(frame, payload_bytes))
+
+    def _note_size(self, sendable_bytes: int) -> None:
+        """Keep the running mean of sendable JPEGs; a frame that is not sendable ends it."""
+        mean = self.sendable_bytes or sendable_bytes
+        change = _MEAN_WEIGHT * (sendable_bytes - mean)
+        self.sendable_bytes = mean + change if sendable_bytes else 0.0
 
     def _may_send(self, frame: Frame, payload_bytes: int) -> bool:
         with self._work:

@@ -32,6 +32,7 @@ class Frame:
     sequence: int
     stamp: Stamp
     load: Callable[[], np.ndarray]
+    jpeg: bytes | None = None
     phase: Phase = Phase.WAITING
     epoch: int = 0
     image: np.ndarray | None = None
@@ -49,9 +50,17 @@ class FrameLedger:
         self._frames: dict[int, Frame] = {}
         self._next_sequence = 0
 
-    def admit(self, stamp: Stamp, load: Callable[[], np.ndarray]) -> Frame:
-        """Enter a new frame; ``load`` gives its pixels, (h, w, 3) uint8 RGB, when it starts."""
-        frame = Frame(self._next_sequence, stamp, load)
+    def admit(
+        self, stamp: Stamp, load: Callable[[], np.ndarray], jpeg: bytes | None = None
+    ) -> Frame:
+        """Enter a new frame.
+
+        Args:
+            stamp: its stamp.
+            load: gives its pixels, (h, w, 3) uint8 RGB, when it starts.
+            jpeg: the camera's JPEG, if cut 0 can send it as it is.
+        """
+        frame = Frame(self._next_sequence, stamp, load, jpeg)
         self._frames[frame.sequence] = frame
         self._next_sequence += 1
         return frame

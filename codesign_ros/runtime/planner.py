@@ -73,6 +73,7 @@ class _Robot:
     reasons: list[str] = field(default_factory=list)
     due_s: float = math.inf
     out_of_band: int = 0
+    sendable: bool = False
 
 
 class PlannerRuntime:
@@ -109,7 +110,11 @@ class PlannerRuntime:
     def hear(self, device: Device, now_s: float) -> str | None:
         """Take an announcement; returns what changed, one line, or None."""
         self._last_epoch = max(self._last_epoch, device.epoch)
-        change = self.registry.hear(device, now_s) or self._link_change(device)
+        change = (
+            self.registry.hear(device, now_s)
+            or self._link_change(device)
+            or self._frames_change(device)
+        )
         if change:
             self.request(device.robot, change, now_s)
         return change
@@ -174,8 +179,10 @@ class PlannerRuntime:
         Raises:
             CodesignError: nothing can be planned with what is known; the old plan stays.
         """
-        if self.registry.head_of(robot) is None:
+        head = self.registry.head_of(robot)
+        if head is None:
             return None
+        self._robots.setdefault(robot, _Robot()).sendable = head.frame_bytes > 0
         plan = self.solve(robot, self.settings).plan
         self._last_epoch += 1
         return replace(self.labelled(plan, robot), epoch=self._last_epoch, reason=reason)
@@ -262,6 +269,7 @@ class PlannerRuntime:
                 _measured(tail) if tail else None,
                 codec_bytes,
                 self._bundle.accuracy,
+                head.frame_bytes,
             )
         if self._network_profile is None:
             self._network_profile = self._make_network_profile()
@@ -305,6 +313,19 @@ class PlannerRuntime:
             return None
         robot.out_of_band = 0
         return f"link rate {planned_bps / 1e6:.1f} -> {measured_bps / 1e6:.1f} Mbit/s"
+
+    def _frames_change(self, device: Device) -> str | None:
+        """Whether the camera's frames became such that cut 0 can send them as they are, or not."""
+        robot = self._robots.get(device.robot)
+        if robot is None or robot.plan is None or device.role is not Role.HEAD:
+            return None
+        sendable = device.frame_bytes > 0
+        if sendable == robot.sendable or not robot.plan.server_available:
+            return None
+        robot.sendable = sendable
+        if sendable:
+            return f"the camera's JPEGs ({device.frame_bytes / 1e3:.0f} kB) fit the network's input"
+        return "the camera's frames do not fit the network's input any more"
 
 
 def _measured(device: Device) -> MeasuredStages:

@@ -11,9 +11,9 @@ import numpy as np
 from codesign_ros.bundle import Bundle
 from codesign_ros.engines.base import Engine, EngineKey
 from codesign_ros.preprocess import normalise
-from codesign_ros.types import CodesignError, Plan
+from codesign_ros.types import CodesignError, InputSpec, Plan
 from codesign_ros.wire.codecs import EncodedTensor, codecs_for, encode
-from codesign_ros.wire.decode import Limits, WireError, decode
+from codesign_ros.wire.decode import Limits, WireError, decode, jpeg_shape
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,18 @@ def tail_key(plan: Plan) -> EngineKey:
     return EngineKey("tail", plan.cut, plan.tail_structure, plan.merge, plan.precision)
 
 
+def is_sendable(jpeg: bytes, input: InputSpec) -> bool:
+    """Whether a camera's JPEG is just what cut 0 sends: baseline, whole, of the input's size.
+
+    The robot then need not decode it and encode it again, which would cost time and quality.
+    """
+    try:
+        shape = jpeg_shape(memoryview(jpeg), "frame")
+    except WireError:
+        return False
+    return shape == (input.height, input.width, 3) and jpeg.endswith(b"\xff\xd9")
+
+
 class HeadStage:
     """Frame to embedding, or to scores when the plan keeps all on the robot.
 
@@ -72,6 +84,17 @@ class HeadStage:
         self.plan = plan
         self._bundle = bundle
         self._engine = engine
+
+    @property
+    def sends_jpeg(self) -> bool:
+        """Whether the plan sends the frame as a JPEG, so that ``forward`` may stand for ``run``."""
+        return self.plan.cut == 0 and self.plan.codec == "jpeg"
+
+    def forward(self, jpeg: bytes) -> HeadOutput:
+        """Send a camera's JPEG, for which ``is_sendable`` holds, as it is."""
+        (spec,) = self._bundle.crossings[0]
+        encoded = EncodedTensor(spec.name, spec.dtype, spec.shape, self.plan.codec, jpeg)
+        return HeadOutput(None, (encoded,), 0.0, 0.0)
 
     def run(self, image: np.ndarray) -> HeadOutput:
         """Run the head on a letterboxed frame, (H, W, 3) uint8 RGB."""

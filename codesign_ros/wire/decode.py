@@ -206,7 +206,7 @@ def _decode_jpeg(data: memoryview, expected: TensorSpec) -> np.ndarray:
     # Without the end marker the decoder would fill the missing rows with grey and say nothing.
     if data[-2:] != b"\xff\xd9":
         raise WireError("corrupt", f"JPEG '{expected.name}' is cut off")
-    shape = _jpeg_shape(data, expected.name)
+    shape = jpeg_shape(data, expected.name)
     if shape != tuple(expected.shape):
         raise WireError(
             "shape", f"JPEG '{expected.name}' has shape {shape}, expected {expected.shape}"
@@ -222,11 +222,18 @@ def _decode_jpeg(data: memoryview, expected: TensorSpec) -> np.ndarray:
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
 
 
-def _jpeg_shape(data: memoryview, name: str) -> tuple[int, int, int]:
+def jpeg_shape(data: memoryview, name: str) -> tuple[int, int, int]:
     """Return (height, width, components) from the frame header of a baseline JPEG (ITU T.81, B.2).
 
     OpenCV cannot read a header alone. Progressive files are refused: our encoder makes none, and
     their many passes cost time out of proportion to their size.
+
+    Args:
+        data: the file.
+        name: what to call it in an error.
+
+    Raises:
+        WireError: it is not a baseline JPEG.
     """
     position = 2
     if data[:2] == b"\xff\xd8":

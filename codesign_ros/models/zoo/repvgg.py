@@ -50,7 +50,7 @@ def repvgg(name: str, classes: int, input: InputSpec) -> Network:
     widths = [int(b * m) for b, m in zip(_BASE_WIDTHS, multipliers, strict=True)]
     return _stack(
         stem=min(64, widths[0]),
-        stages=list(zip(widths, _DEPTHS[name[0]], strict=True)),
+        stages=[(w,) * depth for w, depth in zip(widths, _DEPTHS[name[0]], strict=True)],
         groups=_GROUPS[name[2:]],
         pool=nn.AdaptiveAvgPool2d(1),
         classes=classes,
@@ -59,19 +59,20 @@ def repvgg(name: str, classes: int, input: InputSpec) -> Network:
 
 
 def mine_repvgg(classes: int, input: InputSpec) -> Network:
-    """Make the small RepVGG for the mine's frames, about 330 million multiply-adds at 640 x 400.
+    """Make the small RepVGG for the mine's frames, about 0.7 billion multiply-adds at 640 x 400.
 
-    Early stages are narrow so that the robot's half is light; most of the work is in the last
-    stage, on a 20 x 13 map, which is also the map that is cheap to send. The pooling takes the
-    maximum: one bare head anywhere in the frame decides its class, and an average would dilute it.
+    The stages before the neck are narrow, so that the robot's half is light. The neck,
+    ``stage3.0``, has so few channels that its 40 x 25 map is several times cheaper to send than the
+    frame. Nearly all work comes after it. The pooling takes the maximum: one bare head anywhere in
+    the frame decides its class, and an average would dilute it.
 
     Returns:
-        Segments ``stage0``, ``stage1.0`` ... ``stage4.9``, ``pool`` and ``logits``, whose output
+        Segments ``stage0``, ``stage1.0`` ... ``stage3.8``, ``pool`` and ``logits``, whose output
         is (B, classes).
     """
     return _stack(
         stem=8,
-        stages=[(16, 1), (32, 2), (48, 2), (96, 10)],
+        stages=[(16,), (32, 32), (24, *(96,) * 8)],
         groups=1,
         pool=nn.AdaptiveMaxPool2d(1),
         classes=classes,
@@ -82,17 +83,20 @@ def mine_repvgg(classes: int, input: InputSpec) -> Network:
 def _stack(
     *,
     stem: int,
-    stages: Sequence[tuple[int, int]],
+    stages: Sequence[Sequence[int]],
     groups: int,
     pool: nn.Module,
     classes: int,
     input: InputSpec,
 ) -> Network:
-    """Stack blocks: a stem of stride 2, then stages of (width, depth) that each begin with one."""
+    """Stack blocks: a stem of stride 2, then stages that each begin with one.
+
+    A stage is given as the number of channels of each of its blocks.
+    """
     segments: list[tuple[str, nn.Module]] = [("stage0", RepVGGBlock(3, stem, stride=2))]
     channels = stem
-    for stage, (width, depth) in enumerate(stages, start=1):
-        for i in range(depth):
+    for stage, widths in enumerate(stages, start=1):
+        for i, width in enumerate(widths):
             # Counted from the stem (0), the blocks with odd neighbours 2, 4, 6 ... have groups.
             block_groups = groups if len(segments) % 2 == 0 else 1
             stride = 2 if i == 0 else 1

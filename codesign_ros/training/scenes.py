@@ -1,0 +1,108 @@
+"""Scenes of the mine rendered once to disk, for training and for measuring.
+
+Drawing a scene takes about a tenth of a second, and training looks at each many times; so they are
+drawn once, by several processes, into one file of raw pixels that is then mapped into memory.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from codesign_ros.data.mine import MineGenerator
+from codesign_ros.data.mine_render import CLASSES
+from codesign_ros.data.mine_tunnel import HEIGHT, WIDTH
+from codesign_ros.types import Box, CodesignError, GroundTruth
+
+_FRAME_BYTES = HEIGHT * WIDTH * 3
+# Frames that a process draws before it reports.
+_CHUNK = 16
+# Robots' cameras send raw pictures or JPEGs: every second scene goes through one of this quality.
+_JPEG_QUALITY = 85
+
+
+@dataclass(frozen=True, eq=False)
+class SceneSet:
+    """Frames and what is in them.
+
+    Attributes:
+        images: (n, H, W, 3) uint8, RGB; may be a memory map.
+        labels: (n,) int64, index into ``codesign_ros.data.mine_render.CLASSES``.
+        boxes: for each frame its boxes.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    boxes: tuple[tuple[Box, ...], ...]
+
+
+def render_scenes(
+    file: Path,
+    seed: int,
+    frames: int,
+    *,
+    processes: int = 2,
+    on_rendered: Callable[[int], None] = lambda _count: None,
+) -> SceneSet:
+    """Draw independent scenes into a new file.
+
+    Args:
+        file: raw pixels go here, 768 kB for each frame; it must live as long as the result.
+        seed: seed of the scenes; frame i is frame i of ``MineGenerator(seed)``, the odd ones as
+            they come out of a JPEG.
+        frames: how many.
+        processes: how many processes draw.
+        on_rendered: told how many more frames are drawn.
+
+    Raises:
+        CodesignError: the disk has no room for the file.
+    """
+    needed = frames * _FRAME_BYTES
+    free = shutil.disk_usage(file.parent).free
+    if free < needed:
+        raise CodesignError(
+            f"{frames} scenes need {needed / 1e9:.1f} GB in {file.parent}, which has "
+            f"{free / 1e9:.1f} GB free; take fewer frames or set TMPDIR to a larger disk"
+        )
+    images = np.memmap(file, np.uint8, "w+", shape=(frames, HEIGHT, WIDTH, 3))
+    chunks = [range(start, min(start + _CHUNK, frames)) for start in range(0, frames, _CHUNK)]
+    # A forked process would inherit torch's threads in whatever state they are.
+    context = multiprocessing.get_context("spawn")
+    truths: list[GroundTruth] = []
+    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+        jobs = [pool.submit(_render_chunk, file, frames, seed, chunk) for chunk in chunks]
+        try:
+            for job in jobs:
+                drawn = job.result()
+                truths += drawn
+                on_rendered(len(drawn))
+        finally:
+            pool.shutdown(cancel_futures=True)
+    labels = np.array([CLASSES.index(truth.label) for truth in truths], np.int64)
+    return SceneSet(images, labels, tuple(truth.boxes for truth in truths))
+
+
+def _render_chunk(file: Path, frames: int, seed: int, indices: range) -> list[GroundTruth]:
+    """Draw some frames into their places in the file; runs in a process of its own."""
+    cv2.setNumThreads(1)
+    images = np.memmap(file, np.uint8, "r+", shape=(frames, HEIGHT, WIDTH, 3))
+    generator = MineGenerator(seed)
+    truths = []
+    for index in indices:
+        frame = generator.frame(index)
+        picture = frame.image
+        if index % 2:
+            _, jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+            decoded = cv2.imdecode(jpeg, cv2.IMREAD_COLOR)
+            assert decoded is not None
+            picture = decoded
+        cv2.cvtColor(picture, cv2.COLOR_BGR2RGB, dst=images[index])
+        truths.append(frame.truth)
+    return truths
