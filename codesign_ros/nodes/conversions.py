@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
+from rclpy.exceptions import InvalidTopicNameException
+from rclpy.validate_full_topic_name import validate_full_topic_name
 from std_msgs.msg import Header
 
 from codesign_ros.msg import (
@@ -241,9 +243,13 @@ def device_from_msg(msg: DeviceProfileMsg) -> Device:
     """Message to device.
 
     Raises:
-        CodesignError: role or a structure is not known, arrays that belong together differ in
-            length, or a time, rate or size is negative or not finite.
+        CodesignError: the node's name is none, role or a structure is not known, arrays that belong
+            together differ in length, or a time, rate or size is negative or not finite.
     """
+    try:
+        validate_full_topic_name(msg.node)
+    except InvalidTopicNameException:
+        raise CodesignError(f"profile of {msg.node!r}: that is no full name of a node") from None
     stages = (msg.stage_cut, msg.stage_structure, msg.stage_s, msg.stage_measured)
     codecs = (msg.codec_cut, msg.codec_name, msg.codec_s, msg.codec_bytes)
     if len({len(part) for part in stages}) > 1 or len({len(part) for part in codecs}) > 1:

@@ -13,6 +13,7 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.client import Client
+from rclpy.subscription import Subscription
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.cost.devices import load_devices
@@ -39,6 +40,8 @@ TICK_PERIOD_S = 0.05
 # Building the engines of a plan takes a fraction of a second when the cache is warm; on a slow
 # device that exports the network first it takes several.
 SERVICE_TIMEOUT_S = 30.0
+# After a plan that could not be put in force; longer than the time between two heartbeats [s].
+RETRY_S = 1.0
 
 SOLVE_PARAMS = (
     Param("mode", "measured", "cost model", choices=MODES),
@@ -122,24 +125,10 @@ class PlannerNode(CodesignNode):
         self._calls = ReentrantCallbackGroup()
         self._service_clients: dict[tuple[str, str], Client] = {}
         self._plans = self.create_publisher(PlanMsg, "/codesign/plan", qos.state(depth=16))
-        news = MutuallyExclusiveCallbackGroup()
-        self.create_subscription(
-            DeviceProfile,
-            "/codesign/devices",
-            self._on_device,
-            qos.state(depth=64),
-            callback_group=news,
-            event_callbacks=SubscriptionEventCallbacks(liveliness=self._on_liveliness),
-        )
-        self.create_subscription(
-            DeviceProfile,
-            "/codesign/heartbeat",
-            self._on_heartbeat,
-            qos.heartbeat(),
-            callback_group=news,
-        )
+        self._news = MutuallyExclusiveCallbackGroup()
+        self._subscriptions_to_devices: list[Subscription] = []
         self.create_service(Solve, "/codesign/solve", self._on_solve, callback_group=self._calls)
-        self.create_timer(TICK_PERIOD_S, self._tick, callback_group=news)
+        self.create_timer(TICK_PERIOD_S, self._tick, callback_group=self._news)
         self.params.when_set(self._on_parameters)
         # Leading a plan through prepare and commit waits for services; it has a thread of its own.
         self._wake = threading.Event()
@@ -155,6 +144,24 @@ class PlannerNode(CodesignNode):
             self._runtime = PlannerRuntime(
                 bundle, devices, self._settings({}), registry, lambda: profile_of(bundle)
             )
+        # Only now: announcements are heard once, those of devices that were here before us too.
+        self._subscriptions_to_devices = [
+            self.create_subscription(
+                DeviceProfile,
+                "/codesign/devices",
+                self._on_device,
+                qos.state(depth=64),
+                callback_group=self._news,
+                event_callbacks=SubscriptionEventCallbacks(liveliness=self._on_liveliness),
+            ),
+            self.create_subscription(
+                DeviceProfile,
+                "/codesign/heartbeat",
+                self._on_heartbeat,
+                qos.heartbeat(),
+                callback_group=self._news,
+            ),
+        ]
 
     def activate(self) -> None:
         """Start to solve and to lead."""
@@ -171,8 +178,12 @@ class PlannerNode(CodesignNode):
 
     def cleanup(self) -> None:
         """Forget the devices."""
+        for subscription in self._subscriptions_to_devices:
+            self.destroy_subscription(subscription)
+        self._subscriptions_to_devices = []
         with self._lock:
             self._runtime = None
+            self._failures.clear()
 
     def diagnostics(self) -> tuple[bytes, str, Mapping[str, Any]]:
         """Devices, plans in force, and what stands in the way of others."""
@@ -266,26 +277,37 @@ class PlannerNode(CodesignNode):
 
     def _replan(self, robot: str, reason: str) -> None:
         try:
-            with self._lock:
-                if self._runtime is None:
-                    return
-                plan = self._runtime.next_plan(robot, reason)
-                head = self._runtime.registry.head_of(robot)
-            if plan is not None and head is not None:
-                self._put_in_force(plan, head.node)
+            self._lead_to_next_plan(robot, reason)
         except CodesignError as error:
             self._note_failure(robot, str(error))
-            return
         except Exception as error:
             # It must show, and cost this robot a plan, not all robots their planner.
             self.get_logger().error(traceback.format_exc())
             self._note_failure(robot, unexpected(error))
-            return
+
+    def _lead_to_next_plan(self, robot: str, reason: str) -> None:
+        with self._lock:
+            runtime = self._runtime
+            if runtime is None:
+                return
+            plan = runtime.next_plan(robot, reason)
+            head = runtime.registry.head_of(robot)
+        if plan is not None and head is not None:
+            try:
+                self._put_in_force(plan, head.node)
+            except CodesignError:
+                # A device that is just coming or going, or that is in a later epoch than it has
+                # told us of yet.
+                with self._lock:
+                    runtime.request(robot, reason, time.monotonic() + RETRY_S)
+                if self._stopping.is_set():
+                    return
+                raise
         with self._lock:
             self._failures.pop(robot, None)
-            if plan is None or self._runtime is None:
+            if plan is None:
                 return
-            self._runtime.adopt(plan)
+            runtime.adopt(plan)
         msg = plan_to_msg(plan)
         msg.stamp = self.get_clock().now().to_msg()
         self._plans.publish(msg)
@@ -298,8 +320,10 @@ class PlannerNode(CodesignNode):
     def _note_failure(self, robot: str, why: str) -> None:
         line = f"no new plan for {robot}: {why}"
         with self._lock:
+            is_new = self._failures.get(robot) != line
             self._failures[robot] = line
-        self.get_logger().error(line)
+        if is_new:
+            self.get_logger().error(line)
 
     def _put_in_force(self, plan: Plan, head: str) -> None:
         """Prepare the tail, prepare the head, commit the head, tell the tail.

@@ -43,7 +43,7 @@ _OTHER_SEED = 1_000_000
 # JPEGs among the scenes (the odd ones): with less noise eight of them make 3 MB, not 4.
 _CALIBRATION = slice(1, 17, 2)
 # Steps timed for a time budget, and the share of the budget that is not planned.
-_TIMED_STEPS = 4
+_TIMED_STEPS = 12
 _TIMED_FRAMES = 4
 _RESERVE = 0.07
 # Points of the learning curve that are kept, each a mean over the steps since the last.
@@ -65,7 +65,7 @@ class TrainOptions:
 
     seed: int = 1
     frames: int = 6000
-    steps: int = 1600
+    steps: int = 5000
     minutes: float | None = None
     measure_frames: int = 1500
     threads: int = 2
