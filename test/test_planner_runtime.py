@@ -193,6 +193,18 @@ def test_a_tail_that_falls_silent_makes_a_new_plan(planner, head, tail):
     assert not in_force(planner).server_available
 
 
+def test_a_tail_that_is_heard_again_is_back(planner, head, tail):
+    in_force(planner, head, tail)
+    planner.heartbeat(head, 8.0)
+    planner.tick(11.0)
+    planner.due(12.0)
+    # Out of reach for a while: it does not know that it was missed, and announces nothing.
+    bare = replace(tail, profile=None, epoch=1)
+    assert planner.heartbeat(bare, 13.0) == "tail /robot/tail registered (active)"
+    assert len(planner.due(14.0)) == 1
+    assert in_force(planner).server_available
+
+
 def test_a_tail_that_lost_its_plan_is_given_one(planner, head, tail):
     in_force(planner, head, tail)
     planner.heartbeat(replace(tail, epoch=1), 1.0)

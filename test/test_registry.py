@@ -69,6 +69,17 @@ def test_a_silent_device_leaves_after_its_lease(registry):
     assert registry.devices == (TAIL,)
 
 
+def test_a_lost_device_is_remembered_until_it_announces_itself(registry):
+    registry.hear(TAIL, 0.0)
+    assert registry.announced("/robot/tail") == TAIL
+    assert registry.announced("/robot/head") is None
+    registry.expire(9.0)
+    assert registry.devices == ()
+    assert registry.announced("/robot/tail") == TAIL
+    registry.hear(replace(TAIL, state="finalized"), 9.5)
+    assert registry.announced("/robot/tail") is None
+
+
 def test_after_a_lost_writer_silence_counts_sooner(registry):
     registry.hear(HEAD, 0.0)
     registry.hear(TAIL, 0.0)

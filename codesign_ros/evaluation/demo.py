@@ -177,6 +177,7 @@ class _Run:
         """Let the camera play to the end."""
         camera = self._processes.name("camera")
         self._observer.change_state(camera, "configure")
+        self._wait(self._is_heard, "the first frame's result to be heard", START_TIMEOUT_S)
         self._observer.change_state(camera, "activate")
         events = list(self._options.scenario.events)
         results = self._observer.results
@@ -235,6 +236,15 @@ class _Run:
     def _is_link_measured(self) -> bool:
         head = self._observer.diagnostics.get(self._processes.name("head"), {})
         return float(head.get("link_bps", 0)) > 0
+
+    def _is_heard(self) -> bool:
+        """Whether the head knows that camera and observer listen, and the camera of the observer.
+
+        DDS brings results to those listeners alone that the sender knows of.
+        """
+        head = self._observer.diagnostics.get(self._processes.name("head"), {})
+        results, truths = head.get("listeners result"), self._camera().get("listeners ground_truth")
+        return int(results or 0) >= 2 and int(truths or 0) >= 1
 
     def _is_finished(self) -> bool:
         if self._camera().get("finished") != "True":

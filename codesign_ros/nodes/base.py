@@ -50,6 +50,8 @@ class CodesignNode(LifecycleNode):
         self.done = threading.Event()
         self.state_label = "unconfigured"
         self.params = Params(self, (AUTOSTART, *params))
+        self._advertised: dict[str, Publisher] = {}
+        self._advertised_lock = threading.Lock()
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         # Own groups: a transition that takes seconds must not hold up signs of life.
         self.timers_group = MutuallyExclusiveCallbackGroup()
@@ -86,11 +88,13 @@ class CodesignNode(LifecycleNode):
     def advertise(self, kind: Any, topic: str, profile: QoSProfile) -> Publisher:
         """Create a publisher whose quality of service the parameters ``qos_overrides.*`` change.
 
+        /diagnostics says how many listen to it.
+
         Raises:
             CodesignError: one of them has a value that cannot be used.
         """
         try:
-            return self.create_publisher(
+            publisher = self.create_publisher(
                 kind,
                 topic,
                 profile,
@@ -98,6 +102,14 @@ class CodesignNode(LifecycleNode):
             )
         except Exception as error:
             raise _qos_mistake(topic, error) from None
+        with self._advertised_lock:
+            self._advertised[topic] = publisher
+        return publisher
+
+    def withdraw(self, topic: str) -> None:
+        """Destroy the publisher that ``advertise`` created."""
+        with self._advertised_lock:
+            self.destroy_publisher(self._advertised.pop(topic))
 
     def listen(
         self, kind: Any, topic: str, callback: Callable[[Any], None], profile: QoSProfile
@@ -182,12 +194,20 @@ class CodesignNode(LifecycleNode):
     def publish_diagnostics(self) -> None:
         """Publish this node's status on /diagnostics."""
         level, message, values = self.diagnostics()
+        with self._advertised_lock:
+            listeners = {
+                f"listeners {topic}": publisher.get_subscription_count()
+                for topic, publisher in self._advertised.items()
+            }
         status = DiagnosticStatus(
             level=level,
             name=self.get_fully_qualified_name(),
             message=message,
             hardware_id=self.get_namespace(),
-            values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
+            values=[
+                KeyValue(key=key, value=str(value))
+                for key, value in {**values, **listeners}.items()
+            ],
         )
         array = DiagnosticArray(status=[status])
         array.header.stamp = self.get_clock().now().to_msg()

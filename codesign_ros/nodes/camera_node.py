@@ -31,6 +31,8 @@ from codesign_ros.runtime.values import Stamp, unexpected
 from codesign_ros.types import CodesignError
 from codesign_ros.wire.codecs import JPEG_QUALITY
 
+IMAGE_TOPICS = {"compressed": "image_raw/compressed", "raw": "image_raw"}
+
 PARAMS = (
     Param(
         "source",
@@ -60,7 +62,7 @@ PARAMS = (
         "image_transport",
         "compressed",
         "publish image_raw/compressed (JPEG) or image_raw",
-        choices=("compressed", "raw"),
+        choices=tuple(IMAGE_TOPICS),
         fixed=True,
     ),
     Param("frame_id", "camera", "frame_id of the images"),
@@ -91,7 +93,7 @@ class CameraNode(CodesignNode):
         compressed = self.params["image_transport"] == "compressed"
         self._images = self.advertise(
             CompressedImage if compressed else Image,
-            "image_raw/compressed" if compressed else "image_raw",
+            IMAGE_TOPICS[self.params["image_transport"]],
             qos.image(reliable=recording, depth=self.params["window"] if recording else 1),
         )
         self._truths = self.advertise(InferenceResult, "ground_truth", qos.result())
@@ -102,8 +104,8 @@ class CameraNode(CodesignNode):
         """Close the source."""
         if self._source is None:  # it could not be opened
             return
-        self.destroy_publisher(self._images)
-        self.destroy_publisher(self._truths)
+        self.withdraw(IMAGE_TOPICS[self.params["image_transport"]])
+        self.withdraw("ground_truth")
         self.destroy_subscription(self._results)
         self._source = None
 

@@ -18,6 +18,7 @@ from rclpy.subscription import Subscription
 from codesign_ros.bundle import Bundle
 from codesign_ros.cost.devices import load_devices
 from codesign_ros.cost.profile import NetworkProfile
+from codesign_ros.cost.roofline import RooflineMode
 from codesign_ros.engines.factory import PRECISIONS
 from codesign_ros.msg import DeviceProfile
 from codesign_ros.msg import Plan as PlanMsg
@@ -175,6 +176,8 @@ class PlannerNode(CodesignNode):
         self._wake.set()
         if self._worker is not None:
             self._worker.join()
+        with self._lock:
+            self._failures.clear()  # they are tried again after the next start
 
     def cleanup(self) -> None:
         """Forget the devices."""
@@ -183,7 +186,6 @@ class PlannerNode(CodesignNode):
         self._subscriptions_to_devices = []
         with self._lock:
             self._runtime = None
-            self._failures.clear()
 
     def diagnostics(self) -> tuple[bytes, str, Mapping[str, Any]]:
         """Devices, plans in force, and what stands in the way of others."""
@@ -288,8 +290,10 @@ class PlannerNode(CodesignNode):
     def _lead_to_next_plan(self, robot: str, reason: str) -> None:
         with self._lock:
             runtime = self._runtime
-            if runtime is None:
-                return
+        if runtime is None:
+            return
+        self._get_ready(runtime, runtime.settings.mode)
+        with self._lock:
             plan = runtime.next_plan(robot, reason)
             head = runtime.registry.head_of(robot)
         if plan is not None and head is not None:
@@ -371,14 +375,22 @@ class PlannerNode(CodesignNode):
 
     def _on_solve(self, request: Solve.Request, response: Solve.Response) -> Solve.Response:
         with self._lock:
-            try:
-                if self._runtime is None:
-                    raise CodesignError("the planner is not configured")
-                self._answer_what_if(self._runtime, request, response)
-                response.ok = True
-            except CodesignError as error:
-                response.message = str(error)
+            runtime = self._runtime
+        try:
+            if runtime is None:
+                raise CodesignError("the planner is not configured")
+            self._get_ready(runtime, request.mode or runtime.settings.mode)
+            with self._lock:
+                self._answer_what_if(runtime, request, response)
+            response.ok = True
+        except CodesignError as error:
+            response.message = str(error)
         return response
+
+    def _get_ready(self, runtime: PlannerRuntime, mode: str) -> None:
+        """Do what takes seconds before the lock is taken, under which heartbeats are heard."""
+        if mode in {known.value for known in RooflineMode}:
+            runtime.network_profile()
 
     def _answer_what_if(
         self, runtime: PlannerRuntime, request: Solve.Request, response: Solve.Response

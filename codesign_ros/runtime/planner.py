@@ -125,7 +125,7 @@ class PlannerRuntime:
         State, profile and a new start come from announcements alone, which are reliable: a
         heartbeat may be overtaken by the announcement of the next state.
         """
-        known = next((d for d in self.registry.devices if d.node == device.node), None)
+        known = self.registry.announced(device.node)
         if known is None:
             return None  # its announcement is on the way
         device = replace(
@@ -271,16 +271,20 @@ class PlannerRuntime:
                 self._bundle.accuracy,
                 head.frame_bytes,
             )
-        if self._network_profile is None:
-            self._network_profile = self._make_network_profile()
         return AnalyticCost(
-            self._network_profile,
+            self.network_profile(),
             self._spec(head),
             self._spec(tail) if tail else None,
             RooflineMode(mode),
             self._bundle.accuracy,
             codec_bytes,
         )
+
+    def network_profile(self) -> NetworkProfile:
+        """FLOPs and bytes of the network; the first call may take seconds."""
+        if self._network_profile is None:
+            self._network_profile = self._make_network_profile()
+        return self._network_profile
 
     def _spec(self, device: Device) -> DeviceSpec:
         if device.peak_flops > 0 and device.memory_bandwidth > 0:

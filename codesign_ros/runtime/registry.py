@@ -21,6 +21,8 @@ class Registry:
         self._silence_s = silence_s
         self._devices: dict[str, Device] = {}
         self._heard_s: dict[str, float] = {}
+        # As they announced themselves: a device that comes back on the air need not do so again.
+        self._lost: dict[str, Device] = {}
         self._suspicious_until_s = float("-inf")
 
     def hear(self, device: Device, now_s: float) -> str | None:
@@ -29,6 +31,7 @@ class Registry:
         Returns:
             What changed, one line, or None if it was only a heartbeat.
         """
+        self._lost.pop(device.node, None)
         before = self._devices.get(device.node)
         if device.state in GONE_STATES:
             return self._remove(device.node, device.state) if before else None
@@ -56,7 +59,12 @@ class Registry:
         """Remove devices that fell silent; returns them with what happened, one line each."""
         limit_s = self._silence_s if now_s <= self._suspicious_until_s else self._lease_s
         lost = [node for node, heard_s in self._heard_s.items() if now_s - heard_s > limit_s]
-        return [(self._devices[node], self._remove(node, "lost")) for node in lost]
+        self._lost |= {node: self._devices[node] for node in lost}
+        return [(self._lost[node], self._remove(node, "lost")) for node in lost]
+
+    def announced(self, node: str) -> Device | None:
+        """The device of that name as it was last heard of, also if it was lost since."""
+        return self._devices.get(node) or self._lost.get(node)
 
     def head_of(self, robot: str) -> Device | None:
         """The active head in a robot's namespace."""
