@@ -27,6 +27,7 @@ MERGES = tuple(merge.value for merge in Merge)
 OBJECTIVES = tuple(objective.value for objective in Objective)
 MODES = ("measured", "roofline", "paper")
 _FILE_COLUMNS = 110
+_TRAIN_MINUTES = 25.0
 
 
 class _Parser(argparse.ArgumentParser):
@@ -332,8 +333,14 @@ def _add_train(commands: Any) -> None:
     parser.add_argument("out", type=Path, help="bundle directory to make")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--frames", type=int, help="training scenes")
-    parser.add_argument("--steps", type=int, help="optimiser steps (fixed: repeatable)")
-    parser.add_argument("--minutes", type=float, help="time for everything, in place of --steps")
+    parser.add_argument(
+        "--steps", type=int, help="so many optimiser steps, which makes the run repeatable"
+    )
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        help=f"time for everything, if --steps is not given (default: {_TRAIN_MINUTES:g})",
+    )
     parser.add_argument(
         "--measure-frames", type=int, help="scenes that the accuracy is measured on"
     )
@@ -345,5 +352,7 @@ def _train(options: argparse.Namespace) -> int:
 
     names = ("seed", "frames", "steps", "minutes", "measure_frames", "threads")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    if "steps" not in given:
+        given.setdefault("minutes", _TRAIN_MINUTES)
     train_bundle(options.out, TrainOptions(**given), _console())
     return 0

@@ -158,7 +158,7 @@ def _rendered(
 
 
 def _steps_that_fit(options: TrainOptions, scenes: SceneSet, others: SceneSet, start: float) -> int:
-    """Find how many steps leave time for measuring, by trying both on a few frames.
+    """Find how many steps leave time for measuring, by timing both on a few frames.
 
     Raises:
         CodesignError: not even one does.
@@ -166,16 +166,19 @@ def _steps_that_fit(options: TrainOptions, scenes: SceneSet, others: SceneSet, s
     assert options.minutes is not None
     trainer = Trainer(_make_network, scenes, TrainingConfig(steps=_TIMED_STEPS))
     step_s = float(np.median([trainer.step().step_s for _ in range(_TIMED_STEPS)]))
-    before = time.monotonic()
-    count = min(_TIMED_FRAMES, len(others.labels))
-    measure_accuracy(
-        trainer.network(),
-        others.images[:count],
-        others.labels[:count],
-        data="",
-        threads=options.threads,
-    )
-    measure_s = (time.monotonic() - before) / count * len(others.labels)
+    network = trainer.network()
+
+    def measuring_s(count: int) -> float:
+        before = time.monotonic()
+        images, labels = others.images[:count], others.labels[:count]
+        measure_accuracy(network, images, labels, data="", threads=options.threads)
+        return time.monotonic() - before
+
+    # Making the engines takes seconds however many frames follow, and the first call loads modules.
+    measuring_s(1)
+    one_s, some_s = measuring_s(1), measuring_s(1 + _TIMED_FRAMES)
+    frame_s = max(0.0, some_s - one_s) / _TIMED_FRAMES
+    measure_s = one_s + frame_s * len(others.labels)
     left_s = options.minutes * 60 * (1 - _RESERVE) - (time.monotonic() - start) - measure_s
     if left_s < step_s:
         raise CodesignError(
