@@ -176,9 +176,13 @@ class Robot:
         return messages
 
     def wait_for_listeners(self, node, name, count):
-        """Wait until a node knows of its listeners: DDS sends to no others."""
+        """Wait until a node and its listeners, the observer among them, know of each other."""
         key = f"listeners {name}"
-        self.wait(lambda: int(self.values(node).get(key, 0)) >= count, f"{node}'s {key}: {count}")
+
+        def are_there():
+            return self.observer.knows(name) and int(self.values(node).get(key, 0)) >= count
+
+        self.wait(are_there, f"{node}'s {key}: {count}")
 
     # What the observer heard
 

@@ -105,5 +105,11 @@ def test_the_printed_report_shows_the_figures():
     console = Console(width=110, record=True, file=io.StringIO())
     print_report(summarise(recording([answer(0), answer(1)])), console)
     text = console.export_text()
-    for expected in ("Plans in force", "device only", "lost, duplicated, out of order", "0, 0, 0"):
+    for expected in (
+        "splitting gained nothing",
+        "Plans in force",
+        "device only",
+        "lost, duplicated, out of order",
+        "0, 0, 0",
+    ):
         assert expected in text

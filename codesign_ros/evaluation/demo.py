@@ -244,7 +244,8 @@ class _Run:
         """
         head = self._observer.diagnostics.get(self._processes.name("head"), {})
         results, truths = head.get("listeners result"), self._camera().get("listeners ground_truth")
-        return int(results or 0) >= 2 and int(truths or 0) >= 1
+        known = self._observer.knows("result") and self._observer.knows("ground_truth")
+        return known and int(results or 0) >= 2 and int(truths or 0) >= 1
 
     def _is_finished(self) -> bool:
         if self._camera().get("finished") != "True":

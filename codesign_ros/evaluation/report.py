@@ -189,6 +189,9 @@ def _figures_table(summary: Mapping[str, Any]) -> Table:
     table.add_row("on the wire", f"{summary['wire_bytes_per_frame']:.0f} bytes a frame")
     served = ", ".join(f"{who} {count}" for who, count in summary["served_by"].items())
     table.add_row("finished by", served or "-")
+    split = sum(row["frames"] for row in summary["epochs"] if _is_split(row))
+    never = "0: by the cost model, splitting gained nothing here"
+    table.add_row("frames under a split plan", str(split) if split else never)
     accuracy = summary["accuracy"]
     table.add_row("accuracy", "no ground truth" if accuracy is None else f"{accuracy:.4f}")
     alone = summary["one_process"]
@@ -197,6 +200,11 @@ def _figures_table(summary: Mapping[str, Any]) -> Table:
     equal = alone["equal_predictions"]
     table.add_row("same answer as in one process", f"{equal} of {summary['results']} frames")
     return table
+
+
+def _is_split(row: Mapping[str, Any]) -> bool:
+    """Whether an epoch's plan gives both sides a part of the network."""
+    return bool(row["cut"]) and row["served_by"] != "robot"
 
 
 def _baseline_table(summary: Mapping[str, Any]) -> Table:

@@ -69,6 +69,11 @@ PARAMS = (
 )
 
 
+# Writer and reader find each other independently. We know of our listeners; they need this long at
+# most to know of us, and would miss what is sent before [s].
+_SETTLE_S = 0.5
+
+
 class CameraNode(CodesignNode):
     """Publishes frames, stamped anew on this machine's clock, and their ground truth if known."""
 
@@ -178,6 +183,7 @@ class CameraNode(CodesignNode):
             heard = self._images.get_subscription_count() > 0
             answers = not results or self.count_publishers(self._results.topic_name) > 0
             if heard and answers:
+                self._stopping.wait(_SETTLE_S)
                 return
 
     def _publish(self, frame: SourceFrame) -> None:

@@ -89,6 +89,13 @@ class Observer:
         self._node.destroy_node()
         self._context.try_shutdown()
 
+    def knows(self, topic: str) -> bool:
+        """Whether somebody is known to send on a topic of the robot.
+
+        The sender may know of us before, and what it sends until then is missed.
+        """
+        return self._node.count_publishers(topic) > 0
+
     # Steering
 
     def change_state(self, node: str, transition: str, timeout_s: float = 30.0) -> None:
