@@ -88,6 +88,7 @@ def test_results_are_those_of_one_process(start, node_bundle, picture_folder, so
     if source == "pictures":
         assert len({p.label for p in expected}) > 1  # or equal labels would say little
     else:
+        robot.wait(lambda: len(robot.observer.truths) >= frames.frames, "all ground truth")
         assert robot.observer.truths.keys() == {r.stamp.stamp_ns for r in robot.results}
     assert "server" in {result.served_by for result in robot.results}
 
