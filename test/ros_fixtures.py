@@ -34,8 +34,10 @@ PATIENCE_S = 90.0
 _STRAY = ("traceback", "exception", "terminate called", "core dumped")
 # Their ports lie above those that Linux gives to clients, and `codesign demo` takes lower ones.
 _DOMAINS = range(215, 233)
-# From here on participants of a domain bind unicast ports (RTPS 2.5, 9.6.2.3), 250 apart.
+# Participants bind unicast ports by domain and number, two each (RTPS 2.5, 9.6.2.3).
 _FIRST_PORT, _PORTS_A_DOMAIN = 7410, 250
+# A participant takes the lowest number that is free: more than any test has.
+_PARTICIPANTS = 20
 
 
 @contextlib.contextmanager
@@ -61,12 +63,15 @@ def _is_locked(file):
 
 
 def _is_unused(domain):
-    """Whether no participant of others, who know nothing of our locks, is in a domain."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.bind(("", _FIRST_PORT + _PORTS_A_DOMAIN * domain))
-        except OSError:
-            return False
+    """Whether no participant is in a domain: of others, who know nothing of our locks, or of a test
+    that was killed and could not stop its nodes."""
+    first = _FIRST_PORT + _PORTS_A_DOMAIN * domain
+    for port in range(first, first + 2 * _PARTICIPANTS, 2):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind(("", port))
+            except OSError:
+                return False
     return True
 
 
