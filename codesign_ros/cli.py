@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from rich.console import Console
 
+from codesign_ros.cost.model import MODES
 from codesign_ros.planning.objective import Objective, parse_objective
 from codesign_ros.resources import resource_path
 from codesign_ros.types import CodesignError, Merge, Structure
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 STRUCTURES = tuple(structure.value for structure in Structure)
 MERGES = tuple(merge.value for merge in Merge)
 OBJECTIVES = tuple(objective.value for objective in Objective)
-MODES = ("measured", "roofline", "paper")
 _FILE_COLUMNS = 110
 _TRAIN_MINUTES = 25.0
 
@@ -282,7 +282,9 @@ def _add_plan(commands: Any) -> None:
 def _plan(options: argparse.Namespace) -> int:
     from codesign_ros.evaluation.tables import solution_json, solution_table
     from codesign_ros.evaluation.whatif import WhatIf, solve_what_if
+    from codesign_ros.runtime.planner import PlannerSettings
 
+    default = PlannerSettings()
     chosen = _codecs(options.codec)
     solution = solve_what_if(
         _open_bundle(options),
@@ -293,10 +295,10 @@ def _plan(options: argparse.Namespace) -> int:
             link_bps=options.link_bps,
             link_delay_s=options.link_delay_s,
             merges=tuple(map(Merge, options.merge)),
-            objective=parse_objective(options.objective or OBJECTIVES[0]),
-            lambda_1=1.0 if options.lambda_1 is None else options.lambda_1,
-            codecs=tuple(chosen.get("codecs", ("raw", "fp16+zstd", "uint8+zstd"))),
-            frame_codecs=tuple(chosen.get("frame_codecs", ("jpeg", "raw"))),
+            objective=parse_objective(options.objective or default.objective.value),
+            lambda_1=default.lambda_1 if options.lambda_1 is None else options.lambda_1,
+            codecs=tuple(chosen.get("codecs", default.codecs)),
+            frame_codecs=tuple(chosen.get("frame_codecs", default.frame_codecs)),
         ),
     )
     _console().print(solution_table(solution, options.top))

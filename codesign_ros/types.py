@@ -141,29 +141,6 @@ class Plan:
         """T_total = T1 + T3 + T2 (Eq. 8) [s]."""
         return self.head_s + self.link_s + self.tail_s
 
-    @property
-    def period_s(self) -> float:
-        """Time between results when the stages work as a pipeline: max(T1, T3, T2) [s]."""
-        return max(self.head_s, self.link_s, self.tail_s)
-
-    def same_split(self, other: Plan) -> bool:
-        """Whether both plans run the same engines in the same places (predictions aside)."""
-        return all(getattr(self, name) == getattr(other, name) for name in _SPLIT_FIELDS)
-
-
-# The fields of a plan that say what runs where; the rest are predictions and reasons.
-_SPLIT_FIELDS = (
-    "cut",
-    "head_structure",
-    "tail_structure",
-    "merge",
-    "precision",
-    "codec",
-    "served_by",
-    "model_id",
-    "robot",
-)
-
 
 @dataclass(frozen=True)
 class Box:

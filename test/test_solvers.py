@@ -103,7 +103,11 @@ def test_grid_finds_the_least_objective(seed, objective, lambda_1, rate):
     assert values == sorted(values)
     assert values[0] == pytest.approx(brute_force(cost, problem), rel=1e-12)
     plan = solution.plan
-    duration = plan.latency_s if objective is Objective.LATENCY else plan.period_s
+    duration = (
+        plan.latency_s
+        if objective is Objective.LATENCY
+        else max(plan.head_s, plan.link_s, plan.tail_s)
+    )
     assert values[0] == pytest.approx(duration + lambda_1 * plan.accuracy_loss)
 
 

@@ -15,6 +15,9 @@ from codesign_ros.cost.profile import NetworkProfile
 from codesign_ros.cost.roofline import RooflineMode, compute_s
 from codesign_ros.types import CodesignError, DeviceSpec, Merge, Structure
 
+MODES = ("measured", RooflineMode.ROOFLINE.value, RooflineMode.PAPER.value)
+"""The planner's modes; all but the first follow from the devices' peaks."""
+
 # The structure by whose load lambda of Eq. 10 is counted: the folded network, which every device
 # can run.
 _BASE = Structure.S3

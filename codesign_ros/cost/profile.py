@@ -53,11 +53,6 @@ class NetworkProfile:
         """Share of the operations that lie before ``cut``: lambda of Eq. 5, 0 to 1."""
         return self.flops(0, cut, structure) / self.flops(0, self.segments, structure)
 
-    def crossing_elements(self, cut: int) -> int:
-        """Count the elements that cross at ``cut``, the embeddings N_e of Eq. 7."""
-        self._check(cut, cut)
-        return sum(spec.elements for spec in self.crossings[cut])
-
     def _check(self, cut_from: int, cut_to: int) -> None:
         if not 0 <= cut_from <= cut_to <= self.segments:
             raise CodesignError(

@@ -17,6 +17,7 @@ from rclpy.subscription import Subscription
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.cost.devices import load_devices
+from codesign_ros.cost.model import MODES
 from codesign_ros.cost.profile import NetworkProfile
 from codesign_ros.cost.roofline import RooflineMode
 from codesign_ros.engines.factory import PRECISIONS
@@ -30,7 +31,7 @@ from codesign_ros.nodes.events import SubscriptionEventCallbacks
 from codesign_ros.nodes.params import Param
 from codesign_ros.planning.objective import Objective, parse_objective
 from codesign_ros.resources import resource_path
-from codesign_ros.runtime.planner import MODES, PlannerRuntime, PlannerSettings
+from codesign_ros.runtime.planner import PlannerRuntime, PlannerSettings
 from codesign_ros.runtime.registry import Registry
 from codesign_ros.runtime.values import unexpected
 from codesign_ros.srv import CommitPlan, PreparePlan, Solve
@@ -44,17 +45,18 @@ SERVICE_TIMEOUT_S = 30.0
 # After a plan that could not be put in force; longer than the time between two heartbeats [s].
 RETRY_S = 1.0
 
+_DEFAULT = PlannerSettings()
 SOLVE_PARAMS = (
-    Param("mode", "measured", "cost model", choices=MODES),
+    Param("mode", _DEFAULT.mode, "cost model", choices=MODES),
     Param(
         "objective",
-        "latency",
+        _DEFAULT.objective.value,
         "time that counts in Eq. 11: of one frame, or between two results of the pipeline",
         choices=tuple(objective.value for objective in Objective),
     ),
     Param(
         "lambda_1",
-        1.0,
+        _DEFAULT.lambda_1,
         "weight of the accuracy loss in Eq. 11 [s per unit of accuracy]: 1.0 accepts 10 ms more "
         "for 0.01 of accuracy",
         low=0.0,
@@ -62,39 +64,50 @@ SOLVE_PARAMS = (
     ),
     Param(
         "structures",
-        [structure.value for structure in Structure],
+        [structure.value for structure in _DEFAULT.structures],
         "structures that head and tail may have",
         choices=tuple(structure.value for structure in Structure),
     ),
     Param(
         "merges",
-        [Merge.FOLD.value],
+        [merge.value for merge in _DEFAULT.merges],
         "what may happen to branches that do not stay",
         choices=tuple(merge.value for merge in Merge),
     ),
     Param(
         "codecs",
-        ["raw", "fp16+zstd", "uint8+zstd"],
+        list(_DEFAULT.codecs),
         "codecs for tensors (cuts 1 to N-1)",
         choices=TENSOR_CODECS,
     ),
-    Param("frame_codecs", ["jpeg", "raw"], "codecs for the frame (cut 0)", choices=FRAME_CODECS),
-    Param("precision", "fp32", "numeric precision of both halves", choices=PRECISIONS),
+    Param(
+        "frame_codecs",
+        list(_DEFAULT.frame_codecs),
+        "codecs for the frame (cut 0)",
+        choices=FRAME_CODECS,
+    ),
+    Param("precision", _DEFAULT.precision, "numeric precision of both halves", choices=PRECISIONS),
     Param(
         "link_bps",
-        10e6,
+        _DEFAULT.link_bps,
         "rate of the uplink to assume until the head has measured it [bit/s]",
         low=1.0,
         high=1e12,
     ),
     Param(
         "link_band",
-        1.5,
+        _DEFAULT.link_band,
         "solve again when the measured rate is so many times off the planned one",
         low=1.01,
         high=100.0,
     ),
-    Param("debounce_s", 0.2, "wait so long for more news before solving [s]", low=0.0, high=10.0),
+    Param(
+        "debounce_s",
+        _DEFAULT.debounce_s,
+        "wait so long for more news before solving [s]",
+        low=0.0,
+        high=10.0,
+    ),
 )
 PARAMS = (
     Param(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.cost.measured import MeasuredStages
-from codesign_ros.cost.model import AnalyticCost, MeasuredCost
+from codesign_ros.cost.model import MODES, AnalyticCost, MeasuredCost
 from codesign_ros.cost.profile import NetworkProfile
 from codesign_ros.cost.roofline import RooflineMode
 from codesign_ros.planning.objective import Objective
@@ -17,8 +17,6 @@ from codesign_ros.planning.solvers import Solution, grid
 from codesign_ros.runtime.registry import Registry
 from codesign_ros.runtime.values import Device, Role
 from codesign_ros.types import CodesignError, DeviceSpec, LinkSpec, Merge, Plan, Structure
-
-MODES = ("measured", "roofline", "paper")
 
 # Faster than this the link is not what limits a plan, and its measurement is mostly noise [bit/s].
 _FAST_BPS = 1e9
