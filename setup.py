@@ -28,5 +28,5 @@ setup(
     package_dir={f"codesign_ros.share.{kind}": kind for kind in SHARED},
     package_data={f"codesign_ros.share.{kind}": ["*", "*/*"] for kind in SHARED},
     install_requires=requirements("runtime.txt"),
-    entry_points={"console_scripts": ["codesign = codesign_ros.cli:main"]},
+    entry_points={"console_scripts": ["codesign = codesign_ros.cli.main:main"]},
 )

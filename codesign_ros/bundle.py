@@ -36,7 +36,10 @@ if TYPE_CHECKING:
 VERSION = 1
 """The newest layout of a bundle that this package reads, and the one it writes."""
 
-TASKS = ("classification",)
+TASKS = ("classification", "detection", "features")
+"""What the network's output means. Classification: logits, one for each class. Detection:
+(1, 4 + C, anchors) with x_min, y_min, x_max, y_max in pixels of the network's input, then the C classes'
+probabilities. Features: nothing that this package knows; answers carry no label."""
 
 _MODEL = "model.yaml"
 _WEIGHTS = "weights.safetensors"
@@ -60,7 +63,8 @@ class Bundle:
         task: one of ``TASKS``.
         architecture: name in ``codesign_ros.models.zoo``.
         architecture_args: the arguments of that architecture.
-        classes: names of the classes, in the order of the network's outputs.
+        classes: names of the classes, in the order of the network's outputs; may be
+            empty with ``features``.
         input: how a frame becomes the network's input.
         segments: names of the N segments.
         crossings: for each cut 0..N the tensors that cross there. Cut 0 has the frame as it is on
@@ -266,7 +270,9 @@ def _parse_description(description: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(f"task '{description['task']}' is not known ({', '.join(TASKS)})")
     if not isinstance(description["architecture_args"], dict):
         raise TypeError("architecture_args is not a mapping")
-    classes, segments = (_names(description[key], key) for key in ("classes", "segments"))
+    segments = _names(description["segments"], "segments")
+    none = description["task"] == "features" and description["classes"] == []
+    classes = () if none else _names(description["classes"], "classes")
     input_spec = description["input"]
     mean, std = (tuple(map(float, input_spec[key])) for key in ("mean", "std"))
     if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
@@ -280,9 +286,7 @@ def _parse_description(description: dict[str, Any]) -> dict[str, Any]:
     )
     if len(crossings) != len(segments) + 1:
         raise ValueError(f"{len(segments)} segments need {len(segments) + 1} crossings")
-    scores = sum(spec.elements for spec in crossings[-1])
-    if scores != len(classes):
-        raise ValueError(f"{len(classes)} classes, but the network's output has {scores} elements")
+    _check_output(description["task"], classes, crossings[-1])
     return {
         "name": str(description["name"]),
         "task": description["task"],
@@ -293,6 +297,18 @@ def _parse_description(description: dict[str, Any]) -> dict[str, Any]:
         "segments": segments,
         "crossings": crossings,
     }
+
+
+def _check_output(task: str, classes: tuple[str, ...], outputs: tuple[TensorSpec, ...]) -> None:
+    """Raise ValueError where the network's output is not what the task and the classes need."""
+    shapes = ", ".join(str(spec.shape) for spec in outputs)
+    expected = {
+        "classification": [(1, len(classes))],
+        "detection": [(1, 4 + len(classes), spec.shape[-1]) for spec in outputs[:1]],
+        "features": [spec.shape for spec in outputs],
+    }
+    if [spec.shape for spec in outputs] != expected[task]:
+        raise ValueError(f"the output {shapes} does not fit {task} of {len(classes)} classes")
 
 
 def _names(value: Any, key: str) -> tuple[str, ...]:

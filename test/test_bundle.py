@@ -175,13 +175,13 @@ def test_malformed_model_yaml(copy, text, message):
                 "weights_sha256",
             )
         ],
-        ({"task": "poetry"}, "task 'poetry' is not known (classification)"),
+        ({"task": "poetry"}, "task 'poetry' is not known (classification, detection, features)"),
         ({"architecture": "mine_vit"}, "unknown architecture 'mine_vit'"),
         ({"architecture_args": {"depth": 3}}, "arguments of architecture 'mine_repvgg': "),
         ({"architecture_args": {"classes": "three"}}, "copy.bundle: "),
         ({"architecture_args": [3]}, "architecture_args is not a mapping"),
         ({"classes": "empty"}, "classes is not a list of names"),
-        ({"classes": ["a", "b"]}, "2 classes, but the network's output has 3 elements"),
+        ({"classes": ["a", "b"]}, "the output (1, 3) does not fit classification of 2 classes"),
         ({"segments": ["one"]}, "1 segments need 2 crossings"),
         ({"input": 3}, "model.yaml is not sound"),
         (

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from codesign_ros.cli import main
+from codesign_ros.cli.main import main
 from codesign_ros.data.mine_bag import write_mine_bag
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from codesign_ros.models.network import Network
+from codesign_ros.models.network import IMAGE, Network
 
 _OPSET = 17
 
@@ -19,14 +19,12 @@ class _AllCrossings(nn.Module):
 
     def __init__(self, network: Network) -> None:
         super().__init__()
-        self.segments = network.segments
+        self.network = network
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        crossings = []
-        for segment in self.segments:
-            image = segment(image)
-            crossings.append(image)
-        return tuple(crossings)
+        names = self.network.segment_names
+        made = self.network.run({IMAGE: image}, 0, len(names), names)
+        return tuple(made[name] for name in names)
 
 
 def export_onnx(network: Network) -> bytes:

@@ -14,7 +14,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from codesign_ros.models.network import Network, meta_image, on_meta
+from codesign_ros.models.network import IMAGE, Network, meta_image, on_meta
 
 _aten = torch.ops.aten
 
@@ -88,11 +88,12 @@ def layer_records(network: Network) -> tuple[LayerRecord, ...]:
     """
     network = on_meta(network)
     recorder = _Recorder(network)
-    x = meta_image(network.input_spec)
+    made = {IMAGE: meta_image(network.input_spec)}
     with torch.no_grad(), recorder:
-        for name, segment in zip(network.segment_names, network.segments, strict=True):
+        for cut, name in enumerate(network.segment_names):
             recorder.segment = name
-            x = segment(x)
+            crossing = [spec.name for spec in network.crossing(cut + 1)]
+            made = network.run(made, cut, cut + 1, crossing)
     return tuple(recorder.records)
 
 

@@ -21,7 +21,7 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 def reparameterize(model: ModuleT, structure: Structure, merge: Merge) -> ModuleT:
-    """Copy ``model`` with every RepVGG block in the form it has at run time.
+    """Copy ``model`` with every RepVGG block and every convolution with BatchNorm as it runs.
 
     Args:
         model: any module; it is left as it is.
@@ -41,6 +41,10 @@ def reparameterize(model: ModuleT, structure: Structure, merge: Merge) -> Module
     # deepcopy looks each object up in its memo first, so seeding the memo swaps the blocks as the
     # model is copied, wherever they are (also where one block is used twice).
     memo: dict[int, object] = {id(b): _deploy_block(b, structure, merge) for b in blocks}
+    branches = {id(part) for block in blocks for part in block.modules()}
+    for module in model.modules():
+        if isinstance(module, ConvBN) and id(module) not in branches:
+            memo[id(module)] = _fused(module)
     return copy.deepcopy(model, memo).eval()
 
 
@@ -67,6 +71,12 @@ def _deploy_block(block: RepVGGBlock, structure: Structure, merge: Merge) -> Rep
             bias_3x3 = bias_3x3 + bias
 
     return RepVGGDeployBlock(_conv_like(conv, kernel_3x3, bias_3x3), conv_1x1, identity)
+
+
+@torch.no_grad()
+def _fused(branch: ConvBN) -> nn.Conv2d:
+    """Build one convolution with bias that computes convolution and BatchNorm."""
+    return _conv_like(branch.conv, *_fused_conv(branch))
 
 
 def _bn_scale_bias(bn: nn.BatchNorm2d) -> tuple[torch.Tensor, torch.Tensor]:

@@ -6,7 +6,6 @@ import torch
 from torch import nn
 
 from codesign_ros.models.network import Network
-from codesign_ros.types import TensorSpec
 
 
 class Half(nn.Module):
@@ -14,21 +13,24 @@ class Half(nn.Module):
 
     A half without segments hands its tensors on unchanged.
 
+    Args:
+        network: what is cut; its modules are shared, not copied.
+        start: cut at which the half begins.
+        stop: cut at which it ends.
+
     Attributes:
         inputs: tensors it takes, batch 1.
         outputs: tensors it makes, batch 1.
     """
 
-    def __init__(
-        self,
-        segments: nn.ModuleList,
-        inputs: tuple[TensorSpec, ...],
-        outputs: tuple[TensorSpec, ...],
-    ) -> None:
+    def __init__(self, network: Network, start: int, stop: int) -> None:
         super().__init__()
-        self.segments = segments
-        self.inputs = inputs
-        self.outputs = outputs
+        self.inputs = network.crossing(start)
+        self.outputs = network.crossing(stop)
+        self.segments = network.segments[start:stop]
+        # In a tuple, so that a half does not own the modules of the other one.
+        self._network = (network,)
+        self._range = (start, stop)
 
     def forward(self, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Run the half on exactly the tensors in ``inputs``; returns those in ``outputs``.
@@ -39,11 +41,8 @@ class Half(nn.Module):
         names = {spec.name for spec in self.inputs}
         if tensors.keys() != names:
             raise ValueError(f"this half takes {sorted(names)}, not {sorted(tensors)}")
-        (source,), (target,) = self.inputs, self.outputs
-        x = tensors[source.name]
-        for segment in self.segments:
-            x = segment(x)
-        return {target.name: x}
+        (network,) = self._network
+        return network.run(tensors, *self._range, [spec.name for spec in self.outputs])
 
 
 def split(network: Network, cut: int) -> tuple[Half, Half]:
@@ -59,10 +58,8 @@ def split(network: Network, cut: int) -> tuple[Half, Half]:
     Raises:
         CodesignError: ``cut`` is not in 0..N.
     """
-    crossing = network.crossing(cut)
-    last = len(network.segment_names)
-    head = Half(network.segments[:cut], network.crossing(0), crossing)
-    tail = Half(network.segments[cut:], crossing, network.crossing(last))
+    head = Half(network, 0, cut)
+    tail = Half(network, cut, len(network.segment_names))
     # Set here and not by train(), which would also change modules that were put in another mode.
     head.training = tail.training = network.training
     return head, tail

@@ -8,16 +8,21 @@ from typing import Any
 
 from codesign_ros.models.network import Network
 from codesign_ros.models.zoo.repvgg import mine_repvgg, repvgg
+from codesign_ros.models.zoo.yolo import yolo
 from codesign_ros.types import CodesignError, InputSpec
 
-_ARCHITECTURES: dict[str, Callable[..., Network]] = {"mine_repvgg": mine_repvgg, "repvgg": repvgg}
+_ARCHITECTURES: dict[str, Callable[..., Network]] = {
+    "mine_repvgg": mine_repvgg,
+    "repvgg": repvgg,
+    "yolo": yolo,
+}
 
 
 def build(architecture: str, args: Mapping[str, Any], input: InputSpec) -> Network:
     """Make an untrained network.
 
     Args:
-        architecture: ``repvgg`` or ``mine_repvgg``.
+        architecture: ``repvgg``, ``mine_repvgg`` or ``yolo``.
         args: the other arguments of the function of that name, e.g. ``{"classes": 3}``.
         input: how a frame becomes the network's input.
 

@@ -1,0 +1,98 @@
+"""What several commands share: options, consoles, files."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from codesign_ros.planning.objective import Objective
+from codesign_ros.resources import resource_path
+from codesign_ros.types import CodesignError, Merge, Structure
+from codesign_ros.wire.codecs import FRAME_CODECS, KNOWN_CODECS, TENSOR_CODECS
+
+if TYPE_CHECKING:
+    from codesign_ros.bundle import Bundle
+
+STRUCTURES = tuple(structure.value for structure in Structure)
+MERGES = tuple(merge.value for merge in Merge)
+OBJECTIVES = tuple(objective.value for objective in Objective)
+_FILE_COLUMNS = 110
+
+
+def command(commands: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
+    """Add a command to the parser; ``run`` gets its options and returns the exit status."""
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def add_bundle(parser: argparse.ArgumentParser) -> None:
+    """Add ``--bundle``."""
+    parser.add_argument(
+        "--bundle", default="", help="model bundle (default: the one that comes with the package)"
+    )
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Add ``--json``; see ``write_json``."""
+    parser.add_argument("--json", metavar="FILE", help="write the result as JSON too")
+
+
+def add_objective(parser: argparse.ArgumentParser) -> None:
+    """Add what Eq. 11 is told: objective, weight and codecs."""
+    parser.add_argument("--objective", choices=OBJECTIVES, help="time that counts in Eq. 11")
+    parser.add_argument(
+        "--lambda-1", type=float, help="weight of the accuracy loss in Eq. 11 [s per unit]"
+    )
+    parser.add_argument(
+        "--codec",
+        nargs="+",
+        choices=KNOWN_CODECS,
+        metavar="CODEC",
+        help=f"codecs to choose from: {', '.join(KNOWN_CODECS)}; jpeg and raw also hold for frames",
+    )
+
+
+def codecs_chosen(chosen: list[str] | None) -> dict[str, list[str]]:
+    """The planner's two lists for the codecs that the user allows; a list without any stays."""
+    lists = {
+        "codecs": [codec for codec in chosen or () if codec in TENSOR_CODECS],
+        "frame_codecs": [codec for codec in chosen or () if codec in FRAME_CODECS],
+    }
+    return {name: codecs for name, codecs in lists.items() if codecs}
+
+
+def open_bundle(options: argparse.Namespace) -> Bundle:
+    """Open the bundle of ``--bundle``."""
+    from codesign_ros.bundle import Bundle
+
+    return Bundle.open(bundle_path(options))
+
+
+def bundle_path(options: argparse.Namespace) -> Path:
+    """Return where the bundle of ``--bundle`` is."""
+    return Path(options.bundle or resource_path("bundles") / "mine_repvgg.bundle")
+
+
+def result_console() -> Console:
+    """The console for results: as wide as the terminal, and wide enough in a file or a pipe."""
+    return Console() if sys.stdout.isatty() else Console(width=_FILE_COLUMNS)
+
+
+def write_json(path: str | None, content: dict[str, Any]) -> None:
+    """Write a result to the file of ``--json``, if one was named.
+
+    Raises:
+        CodesignError: the file cannot be written.
+    """
+    if path is None:
+        return
+    try:
+        Path(path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise CodesignError(f"cannot write {path}: {error.strerror}") from None

@@ -1,0 +1,40 @@
+"""``codesign mine``: bags of the synthetic mine."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from codesign_ros.cli.common import command
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = command(commands, "mine", _run, "write a bag of synthetic mine scenes with truth")
+    parser.add_argument("out", type=Path, help="bag directory to make")
+    parser.add_argument("--seed", type=int, default=0, help="same seed, same messages")
+    parser.add_argument("--frames", type=int, default=300)
+    parser.add_argument("--storage", choices=("mcap", "sqlite3"), default="mcap")
+    parser.add_argument("--raw", action="store_true", help="sensor_msgs/Image in place of JPEGs")
+
+
+def _run(options: argparse.Namespace) -> int:
+    from rich.progress import Progress
+
+    from codesign_ros.data.mine_bag import write_mine_bag
+
+    with Progress(console=Console(stderr=True)) as progress:
+        task = progress.add_task("rendering", total=options.frames)
+        write_mine_bag(
+            options.out,
+            seed=options.seed,
+            frames=options.frames,
+            storage=options.storage,
+            raw=options.raw,
+            progress=lambda done, _: progress.update(task, completed=done),
+        )
+    print(f"{options.out}: {options.frames} frames of seed {options.seed}")
+    return 0
