@@ -37,9 +37,12 @@ VERSION = 1
 """The newest layout of a bundle that this package reads, and the one it writes."""
 
 TASKS = ("classification", "detection", "features")
-"""What the network's output means. Classification: logits, one for each class. Detection:
-(1, 4 + C, anchors) with x_min, y_min, x_max, y_max in pixels of the network's input, then the C classes'
-probabilities. Features: nothing that this package knows; answers carry no label."""
+"""What the network's output means.
+
+Classification: logits, one for each class. Detection: (1, 4 + C, anchors) with x_min, y_min, x_max,
+y_max in pixels of the network's input, then the C classes' probabilities. Features: nothing that
+this package knows; answers carry no label.
+"""
 
 _MODEL = "model.yaml"
 _WEIGHTS = "weights.safetensors"

@@ -12,6 +12,8 @@ from codesign_ros.types import CodesignError
 
 KINDS = ("msg", "config", "bundles", "bags", "launch")
 
+_DEFAULT_BUNDLE = "mine_repvgg.bundle"
+
 
 def resource_path(kind: str) -> Path:
     """The directory that holds the package's files of one kind.
@@ -34,6 +36,15 @@ def resource_path(kind: str) -> Path:
             return place
     looked = ", ".join(str(place) for place in places)
     raise CodesignError(f"the package's '{kind}' directory is missing (looked in {looked})")
+
+
+def default_bundle() -> Path:
+    """The model bundle that is used where none is named.
+
+    Raises:
+        CodesignError: The package's bundles are not there.
+    """
+    return resource_path("bundles") / _DEFAULT_BUNDLE
 
 
 def _places(package: Path, kind: str) -> list[Path]:

@@ -41,10 +41,20 @@ class Structure(str, Enum):
 
 
 class Merge(str, Enum):
-    """What happens to a branch that does not stay: added into the 3x3 exactly, or thrown away."""
+    """What happens to a branch that does not stay.
+
+    ``fold`` adds it into the 3x3, which is exact; ``prune`` throws it away; ``prune+bn`` throws it
+    away and measures the statistics of every BatchNorm anew, on frames that the bundle holds.
+    """
 
     FOLD = "fold"
     PRUNE = "prune"
+    PRUNE_BN = "prune+bn"
+
+
+PRECISIONS = ("fp32", "int8-tensor", "int8-channel")
+"""In which numbers a network computes: float32, or 8-bit integers with one step for each weight
+tensor or for each of its output channels."""
 
 
 @dataclass(frozen=True)

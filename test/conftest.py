@@ -18,7 +18,9 @@ collect_ignore_glob = [] if HAS_ROS else ["test_node_*.py", "test_conversions.py
 CLASSES = ("empty", "helmets", "bare-headed")
 TINY_INPUT = InputSpec(height=64, width=96, mean=(0.5, 0.45, 0.4), std=(0.25, 0.3, 0.2))
 
-# Made up, in the order that is measured on real networks: folding loses nothing, pruning much.
+TINY_CODECS = ("fp16", "uint8", "uint4")
+# Made up, in the order that is measured on real networks: folding and codecs lose nothing, pruning
+# much.
 TINY_ACCURACY = AccuracyTable(
     metric="accuracy",
     reference=0.9,
@@ -30,6 +32,11 @@ TINY_ACCURACY = AccuracyTable(
             (Merge.PRUNE, (0.3, 0.35, 0.8, 0.9)),
         )
         for structure, value in zip(Structure, values, strict=True)
+    )
+    + tuple(
+        AccuracyRow(Merge.FOLD, Structure.S3, Structure.S3, "fp32", codec, cut, 0.9)
+        for cut, codecs in ((0, ("jpeg",)), (1, TINY_CODECS), (14, TINY_CODECS))
+        for codec in codecs
     ),
 )
 

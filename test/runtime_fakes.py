@@ -11,8 +11,9 @@ import numpy as np
 
 from codesign_ros.engines.factory import EngineFactory
 from codesign_ros.preprocess import normalise
+from codesign_ros.runtime.answers import classified
 from codesign_ros.runtime.head import HeadRuntime, HeadSettings
-from codesign_ros.runtime.stages import head_key, scores_from
+from codesign_ros.runtime.stages import head_key
 from codesign_ros.runtime.tail import TailRuntime, TailSettings
 from codesign_ros.runtime.values import Stamp
 from codesign_ros.types import Plan
@@ -70,10 +71,8 @@ def whole_scores(bundle, factory, frames):
     """Scores (frames, classes) of the whole network, and the index of the best class."""
     last = len(bundle.segments)
     engine = factory.build(head_key(plan_for(bundle, 0, last)))
-    rows = [
-        scores_from(engine.run({"image": normalise(frame, bundle.input)}), bundle.classes)
-        for frame in frames
-    ]
+    outputs = (engine.run({"image": normalise(frame, bundle.input)}) for frame in frames)
+    rows = [classified(*output.values(), bundle.classes) for output in outputs]
     return np.array([row.class_scores for row in rows]), [row.label for row in rows]
 
 
@@ -91,7 +90,7 @@ class Head:
             factory,
             HeadSettings(**settings),
             send_embedding=send_embedding or self.embeddings.append,
-            send_result=send_result or self.results.append,
+            send_result=send_result or (lambda result, load: self.results.append(result)),
             clock_ns=lambda: 5_000_000_000,
             emulated_bps=emulated_bps,
         )

@@ -44,17 +44,41 @@ def test_better_than_the_reference_is_no_loss():
 
 
 def test_what_was_not_measured_is_not_assumed():
-    assert TABLE.structure_loss(S3_S1, FOLD, "fp32") is None
-    assert TABLE.structure_loss(S3, FOLD, "int8") is None
+    assert TABLE.structure_loss(S3, PRUNE, "int8-tensor") is None
+    assert TABLE.structure_loss(S3, FOLD, "int8-channel") is None
+    assert TABLE.structure_loss(S3, Merge.PRUNE_BN, "fp32") is None
+    # Folding in fp32 is exact.
+    assert TABLE.structure_loss(S3_S1, FOLD, "fp32") == 0.0
 
 
 def test_codec_loss_is_against_the_same_network_uncut():
     # uint4 at cut 5: 0.96 - 0.94 for the folded network, 0.85 - 0.80 for the pruned one.
-    assert TABLE.codec_loss(5, "uint4", "fp32") == pytest.approx(0.05)
-    assert TABLE.codec_loss(5, "uint8", "fp32") == 0.0
-    assert TABLE.codec_loss(4, "uint4", "fp32") == 0.0
+    assert TABLE.codec_loss(5, "uint4", "fp32", FOLD) == pytest.approx(0.02)
+    assert TABLE.codec_loss(5, "uint4", "fp32", PRUNE) == pytest.approx(0.05)
+    assert TABLE.codec_loss(5, "uint8", "fp32", FOLD) == 0.0
     # Its uncut network was not measured, so nothing can be said about the codec.
-    assert TABLE.codec_loss(6, "uint8", "fp32") == 0.0
+    assert TABLE.codec_loss(6, "uint8", "fp32", FOLD) is None
+
+
+def test_codec_that_was_not_measured_with_a_merge_loses_what_it_loses_with_another():
+    assert TABLE.codec_loss(5, "uint4", "fp32", Merge.PRUNE_BN) == pytest.approx(0.05)
+
+
+def test_zstd_and_raw_lose_nothing_more():
+    assert TABLE.codec_loss(5, "uint4+zstd", "fp32", FOLD) == pytest.approx(0.02)
+    for codec, cut in (("raw", 3), ("raw+zstd", 0)):
+        assert TABLE.codec_loss(cut, codec, "int8-tensor", FOLD) == 0.0
+
+
+def test_between_measured_cuts_the_larger_loss_of_the_two_counts():
+    values = {3: 0.90, 7: 0.94, 9: 0.70}
+    rows = [row(FOLD, S3, S3, value, "uint8", cut) for cut, value in values.items()]
+    table = AccuracyTable("map50", 0.95, "seed 7", (row(FOLD, S3, S3, 0.95), *rows))
+    losses = [table.codec_loss(cut, "uint8", "fp32", FOLD) for cut in range(12)]
+    assert set(losses[:3] + losses[10:]) == {None}
+    assert losses[3:10] == pytest.approx([0.05, 0.05, 0.05, 0.05, 0.01, 0.25, 0.25])
+    assert table.codec_loss(5, "uint8", "int8-tensor", FOLD) is None
+    assert table.codec_loss(5, "fp16", "fp32", FOLD) is None
 
 
 def test_total_loss_by_hand():
@@ -85,6 +109,15 @@ def test_json_round_trip():
         "cut": None,
         "value": 0.96,
     }
+    assert "details" not in json.loads(text)
+
+
+def test_details_are_kept():
+    details = {"map50.helmet": 0.75, "coco.ap_small": 0.25}
+    measured = AccuracyRow(FOLD, S3, S3, "int8-channel", "raw", None, 0.8, details)
+    table = AccuracyTable("map50", 0.9, "seed 7", (measured,), {"map50.helmet": 0.875})
+    assert AccuracyTable.from_json(table.to_json()) == table
+    assert json.loads(table.to_json())["rows"][0]["details"] == details
 
 
 @pytest.mark.parametrize(
@@ -96,6 +129,8 @@ def test_json_round_trip():
         ({"rows": [{"cut": True}]}, "cut must be"),
         ({"rows": [{"cut": 1}]}, "lacks the field 'merge'"),
         ({"rows": 3}, "cannot be read"),
+        ({"details": 3}, "cannot be read"),
+        ({"details": {"coco.ap": 2}}, "2 is not between 0 and 1"),
     ],
 )
 def test_malformed_tables_are_one_line(change, text):

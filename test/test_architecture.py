@@ -14,37 +14,42 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "codesign_ros"
 
 # Modules at the top of the package; a room may import those that are below it.
-SHARED = ("types", "preprocess", "bundle", "resources")
+SHARED = ("types", "preprocess", "postprocess", "drawing", "bundle", "resources")
 
 # What each room may import of the package. Shared modules are rooms of one file.
 MAY_IMPORT = {
     "types": (),
     "resources": ("types",),
     "preprocess": ("types",),
+    "postprocess": ("types", "preprocess"),
+    "drawing": ("types",),
     "wire": ("types",),
     "models": ("types",),
     "cost": ("types", "models"),
     "planning": ("types", "cost"),
     "bundle": ("types", "cost", "models"),
-    "engines": ("types", "models", "bundle", "preprocess"),
+    "engines": ("types", "models", "bundle", "preprocess", "postprocess"),
     "data": ("types", "resources", "preprocess"),
-    "runtime": ("types", "preprocess", "bundle", "wire", "engines", "cost", "planning"),
+    "runtime": (
+        "types", "preprocess", "postprocess", "bundle", "wire", "engines", "cost", "planning",
+    ),
     "nodes": (*SHARED, "wire", "engines", "cost", "planning", "data", "runtime"),
     "simulation": (*SHARED, "wire", "models", "engines", "cost", "planning", "runtime"),
     "evaluation": (
         *SHARED, "wire", "models", "engines", "cost", "planning", "data", "runtime", "nodes",
         "simulation",
     ),
+    "explain": (*SHARED, "models", "engines", "data"),
     "training": (
         *SHARED, "wire", "models", "engines", "cost", "planning", "data", "runtime", "evaluation",
     ),
     "cli": (
         *SHARED, "wire", "models", "engines", "cost", "planning", "data", "runtime", "nodes",
-        "simulation", "evaluation", "training",
+        "simulation", "evaluation", "explain", "training",
     ),
 }  # fmt: skip
 
-TORCH_ROOMS = ("models", "training", "engines")
+TORCH_ROOMS = ("models", "explain", "training", "engines")
 ROS_ROOMS = ("nodes",)
 ROS = (
     "rclpy",

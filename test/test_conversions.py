@@ -87,11 +87,13 @@ plans = st.builds(
 def profiles(draw):
     keys = draw(st.lists(st.tuples(uint16, st.sampled_from(Structure)), min_size=1, unique=True))
     codecs = draw(st.lists(st.tuples(uint16, texts), unique=True, max_size=5))
+    precisions = draw(st.lists(st.tuples(uint16, texts), unique=True, max_size=3))
     return StageProfile(
         stage_s={key: draw(size32) for key in keys},
         estimated=frozenset(key for key in keys if draw(st.booleans())),
         codec_s={key: draw(size32) for key in codecs},
         codec_bytes={key: float(draw(uint32)) for key in codecs},
+        precision_s={key: draw(size32) for key in precisions},
     )
 
 
@@ -262,6 +264,7 @@ def test_measured_and_estimated_stages():
         ({"stage_cut": array("H", [1, 2])}, "differ in length"),
         ({"stage_measured": []}, "differ in length"),
         ({"codec_bytes": array("I")}, "differ in length"),
+        ({"precision_cut": array("H", [1])}, "differ in length"),
         ({"stage_s": array("f", [math.nan])}, "nan is no time, rate or size"),
         ({"codec_s": array("f", [-0.5])}, "-0.5 is no time, rate or size"),
         ({"link_bps": math.inf}, "inf is no time, rate or size"),

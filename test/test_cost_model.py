@@ -1,5 +1,7 @@
 """The three modes with numbers worked out by hand."""
 
+from dataclasses import replace
+
 import pytest
 
 from codesign_ros.cost.accuracy import AccuracyRow, AccuracyTable
@@ -88,7 +90,19 @@ def test_accuracy_loss_by_hand():
     assert cost.accuracy_loss(0, S3, S1, PRUNE, "fp32", "raw") == pytest.approx(0.1)
     assert cost.accuracy_loss(3, S3, S1, PRUNE, "fp32", "raw") == pytest.approx(0.5)
     assert cost.accuracy_loss(1, S3, S3, FOLD, "fp32", "uint4") == pytest.approx(0.03)
-    assert cost.accuracy_loss(1, FULL, S3, FOLD, "fp32", "raw") is None
+    # Not measured, but exact.
+    assert cost.accuracy_loss(1, FULL, S3, FOLD, "fp32", "raw") == 0.0
+    assert cost.accuracy_loss(1, FULL, S3, PRUNE, "fp32", "raw") is None
+    assert cost.accuracy_loss(1, S3, S3, FOLD, "int8-tensor", "raw") is None
+    assert cost.accuracy_loss(2, S3, S3, FOLD, "fp32", "uint4") is None
+
+
+def test_with_nothing_measured_time_alone_decides_between_codecs():
+    for table in (None, AccuracyTable("map50", 0.9, "data", ())):
+        cost = analytic(accuracy=table)
+        assert cost.accuracy_loss(2, S3, FULL, FOLD, "fp32", "uint4") == 0.0
+        assert cost.accuracy_loss(2, S3, FULL, PRUNE, "fp32", "raw") is None
+        assert cost.accuracy_loss(2, S3, FULL, FOLD, "int8-channel", "raw") is None
 
 
 def test_without_a_table_only_exact_folding_is_offered():
@@ -121,6 +135,32 @@ def test_measured_times_include_coding():
     assert cost.tail_s(0, S1, "jpeg") == pytest.approx(0.034)
     # At cut N nothing is encoded.
     assert cost.head_s(3, S3, "raw") == pytest.approx(0.11)
+
+
+def test_other_precisions_have_the_time_that_was_measured_in_s3():
+    head = replace(HEAD, precision_s={(0, "int8"): 0.01, (1, "int8"): 0.02, (3, "int8"): 0.03})
+    tail = replace(TAIL, precision_s={(1, "int8"): 0.005})
+    sizes = {(0, "jpeg"): 900.0, (1, "uint8"): 80.0}
+    cost = MeasuredCost(3, head, tail, sizes, TABLE)
+    assert cost.head_s(1, S3, "uint8", "int8") == pytest.approx(0.021)
+    # S1 costs 7/5 of S3 in fp32.
+    assert cost.head_s(1, S1, "uint8", "int8") == pytest.approx(0.02 * 7 / 5 + 0.001)
+    assert cost.head_s(3, S3, "raw", "int8") == pytest.approx(0.03)
+    assert cost.head_s(0, S3, "jpeg", "int8") == pytest.approx(0.012)
+    assert cost.tail_s(1, S3, "uint8", "int8") == pytest.approx(0.0055)
+    for unknown in (
+        cost.head_s(2, S3, "uint8", "int8"),
+        cost.tail_s(0, S3, "jpeg", "int8"),
+        cost.head_s(1, S3, "uint8", "fp16"),
+        cost.head_s(1, FULL, "uint8", "int8"),
+    ):
+        assert unknown is None
+
+
+def test_the_roofline_knows_fp32_alone():
+    assert analytic().head_s(1, S3, "raw", "fp32") is not None
+    assert analytic().head_s(1, S3, "raw", "int8") is None
+    assert analytic().tail_s(1, S3, "raw", "int8") is None
 
 
 def test_what_was_not_measured_is_not_known():

@@ -1,5 +1,6 @@
 import itertools
 import os
+import shutil
 import subprocess
 import sys
 
@@ -8,10 +9,11 @@ import pytest
 import torch
 from conftest import tiny_frames, write_tiny_bundle
 
+from codesign_ros.bundle import Bundle
 from codesign_ros.engines.base import EngineKey
-from codesign_ros.engines.factory import BACKENDS, EngineFactory
+from codesign_ros.engines.factory import BACKENDS, PRECISIONS_OF, EngineFactory
 from codesign_ros.preprocess import normalise
-from codesign_ros.types import CodesignError, Merge, Structure
+from codesign_ros.types import PRECISIONS, CodesignError, Merge, Structure
 from codesign_ros.wire.codecs import encode
 from codesign_ros.wire.decode import Limits, decode
 
@@ -133,10 +135,62 @@ def test_tail_of_the_last_cut_does_not_exist(factory, tiny_bundle):
 
 
 def test_unknown_precision_and_backend(factory, tiny_bundle):
-    with pytest.raises(CodesignError, match="'int8' is not available; known: fp32"):
+    with pytest.raises(CodesignError, match=r"'int8' is not available on .*; it has: fp32"):
         factory.build(EngineKey("head", 1, precision="int8"))
     with pytest.raises(CodesignError, match="unknown backend 'tpu'; known: onnxruntime, torch"):
         EngineFactory(tiny_bundle, "tpu")
+
+
+def test_torch_has_no_int8(tiny_bundle, engine_cache):
+    factory = EngineFactory(tiny_bundle, "torch", engine_cache)
+    with pytest.raises(
+        CodesignError,
+        match=r"^precision 'int8-channel' is not available on backend torch; ",
+    ):
+        factory.build(EngineKey("tail", 0, precision="int8-channel"))
+    assert PRECISIONS_OF["onnxruntime"] == ("fp32", "int8-tensor", "int8-channel")
+
+
+@pytest.mark.parametrize("precision", ["int8-tensor", "int8-channel"])
+def test_int8_head_and_tail_are_the_int8_whole(tiny_bundle, engine_cache, frame, precision):
+    factory = EngineFactory(tiny_bundle, cache_dir=engine_cache)
+    image = {"image": normalise(frame, tiny_bundle.input)}
+
+    def whole(wanted):
+        key = EngineKey("tail", 0, Structure.S3_SS, precision=wanted)
+        return factory.build(key).run(image)["logits"]
+
+    for cut in (1, 7):
+        keys = [EngineKey(part, cut, Structure.S3_SS, precision=precision)
+                for part in ("head", "tail")]  # fmt: skip
+        made = factory.build(keys[0]).run(image)
+        sent = over_the_wire(made, tiny_bundle.crossings[cut])
+        np.testing.assert_array_equal(factory.build(keys[1]).run(sent)["logits"], whole(precision))
+    assert 0 < np.abs(whole(precision) - whole("fp32")).max() < 0.2 * np.abs(whole("fp32")).max()
+
+
+def test_pruned_with_batchnorm_runs_on_both_backends(tiny_bundle, engine_cache, frame):
+    image = {"image": normalise(frame, tiny_bundle.input)}
+    key = EngineKey("tail", 0, Structure.S3, Merge.PRUNE_BN)
+    outputs = [
+        EngineFactory(tiny_bundle, backend, engine_cache).build(key).run(image)["logits"]
+        for backend in BACKENDS
+    ]
+    np.testing.assert_allclose(*outputs, atol=1e-4)
+    pruned = EngineFactory(tiny_bundle, cache_dir=engine_cache).build(
+        EngineKey("tail", 0, Structure.S3, Merge.PRUNE)
+    )
+    assert np.abs(outputs[0] - pruned.run(image)["logits"]).max() > 1e-2
+
+
+def test_calibration_frames_are_part_of_the_forms_that_they_shape(tiny_bundle, tmp_path):
+    other = shutil.copytree(tiny_bundle.path, tmp_path / "other.bundle")
+    np.savez_compressed(other / "calibration.npz", frames=tiny_frames(2, seed=9))
+    one, two = EngineFactory(tiny_bundle), EngineFactory(Bundle.open(other))
+    for merge, precision in itertools.product(Merge, ("fp32", "int8-tensor", "int8-channel")):
+        depends = merge is Merge.PRUNE_BN or precision != "fp32"
+        keys = {each.cache_key(Structure.S3, merge, precision) for each in (one, two)}
+        assert len(keys) == (2 if depends else 1)
 
 
 WARM_START = """
@@ -148,14 +202,18 @@ from codesign_ros.engines.factory import EngineFactory
 
 factory = EngineFactory(Bundle.open(sys.argv[1]), cache_dir=Path(sys.argv[2]))
 for part in ("head", "tail"):
-    factory.build(EngineKey(part, 3)).warm_up()
+    for precision in ("fp32", "int8-channel"):
+        factory.build(EngineKey(part, 3, precision=precision)).warm_up()
 heavy = [name for name in sys.modules if name == "torch" or name.startswith("codesign_ros.models.")]
 sys.exit(f"imported {heavy}" if heavy else 0)
 """
 
 
 def test_with_a_warm_cache_torch_is_not_imported(tiny_bundle, engine_cache):
-    EngineFactory(tiny_bundle, cache_dir=engine_cache).build(EngineKey("head", 3))
+    for precision in ("fp32", "int8-channel"):
+        EngineFactory(tiny_bundle, cache_dir=engine_cache).build(
+            EngineKey("head", 3, precision=precision)
+        )
     done = subprocess.run(
         [sys.executable, "-c", WARM_START, str(tiny_bundle.path), str(engine_cache)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
@@ -190,12 +248,13 @@ def test_cache_key_tells_weights_and_forms_apart(tiny_bundle, tmp_path):
     other = write_tiny_bundle(tmp_path / "other.bundle", seed=1)
     same = write_tiny_bundle(tmp_path / "same.bundle")
     keys = {
-        EngineFactory(bundle).cache_key(structure, merge)
+        EngineFactory(bundle).cache_key(structure, merge, precision)
         for bundle in (tiny_bundle, same, other)
         for structure in Structure
         for merge in Merge
+        for precision in PRECISIONS
     }
-    assert len(keys) == 2 * 4 * 2
+    assert len(keys) == 2 * 4 * 3 * 3
 
 
 def test_cache_directory_by_environment(tiny_bundle, tmp_path, monkeypatch):

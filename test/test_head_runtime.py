@@ -195,7 +195,7 @@ def test_a_full_queue_drops_the_oldest(make):
 def test_results_that_cannot_be_handed_on_end_nothing(make, caplog):
     seen = []
 
-    def send(result):
+    def send(result, load):
         seen.append(result.sequence)
         if result.sequence == 0:
             raise OSError("publisher is gone")
@@ -213,7 +213,7 @@ def test_whoever_takes_a_result_may_put_the_next_frame(make):
     """Order holds when results are handed on from inside the handing on."""
     results = []
 
-    def send(result):
+    def send(result, load):
         results.append(result)
         while head.runtime.counts["frames"] < 40:
             head.put(FRAMES[0])

@@ -33,9 +33,10 @@ def test_an_answer_waits_for_those_before_it():
     ledger = FrameLedger()
     first, second, third = admit(ledger, 3)
     assert ledger.finish(third, result(third)) == []
-    assert ledger.finish(first, result(first)) == [result(first)]
+    assert ledger.finish(first, result(first)) == [first]
+    assert first.result == result(first)
     assert len(ledger) == 2
-    assert ledger.finish(second, result(second)) == [result(second), result(third)]
+    assert ledger.finish(second, result(second)) == [second, third]
     assert len(ledger) == 0
 
 

@@ -22,7 +22,8 @@ from codesign_ros.nodes.conversions import (
     result_to_msg,
 )
 from codesign_ros.preprocess import letterbox, normalise
-from codesign_ros.runtime.stages import TailStage, scores_from, tail_key
+from codesign_ros.runtime.answers import classified
+from codesign_ros.runtime.stages import TailStage, tail_key
 from codesign_ros.runtime.values import EmbeddingKind, Result, Stamp, Status
 from codesign_ros.srv import CommitPlan, PreparePlan
 from codesign_ros.types import CodesignError, Plan
@@ -84,7 +85,7 @@ class Camera:
 
     def expected(self, picture):
         image = normalise(letterbox(self.pictures[picture], self.bundle.input), self.bundle.input)
-        return scores_from(self._whole.run({"image": image}), self.bundle.classes)
+        return classified(*self._whole.run({"image": image}).values(), self.bundle.classes)
 
     def check_result(self, result, picture, served_by):
         scores = self.expected(picture)

@@ -54,7 +54,7 @@ BAD_VALUES = [
     ("planner", "codecs", "[raw, zip]", "unknown value 'zip'; known are raw, raw+zstd"),
     ("planner", "frame_codecs", "[gif]", "unknown value 'gif'; known are raw, raw+zstd, jpeg"),
     ("planner", "structures", "[S3, S4]", "unknown value 'S4'; known are S3, S3+Ss"),
-    ("planner", "precision", "fp7", "unknown value 'fp7'; known are fp32"),
+    ("planner", "precisions", "[fp7]", "unknown value 'fp7'; known are fp32"),
     # out of range
     ("camera", "window", "0", "Min: 1, Max: 1000, value: 0"),
     ("head", "deadline_s", "0.0", "Min: 0.01, Max: 60.0, value: 0.0"),

@@ -82,11 +82,11 @@ def test_results_are_those_of_one_process(start, node_bundle, picture_folder, so
     check_one_each(robot.results, frames.frames)
 
     expected = evaluate(frames, node_bundle).predictions
-    assert [result.label for result in robot.results] == [p.label for p in expected]
+    assert [result.label for result in robot.results] == [p.answer.label for p in expected]
     scores = [result.score for result in robot.results]
-    assert scores == pytest.approx([p.score for p in expected], abs=1e-5)
+    assert scores == pytest.approx([p.answer.score for p in expected], abs=1e-5)
     if source == "pictures":
-        assert len({p.label for p in expected}) > 1  # or equal labels would say little
+        assert len({p.answer.label for p in expected}) > 1  # or equal labels would say little
     else:
         robot.wait(lambda: len(robot.observer.truths) >= frames.frames, "all ground truth")
         assert robot.observer.truths.keys() == {r.stamp.stamp_ns for r in robot.results}

@@ -63,8 +63,8 @@ def test_raw_is_the_whole_network_at_every_cut(tiny_bundle, images, answers, cut
         tail_structure=Structure.S3_SS,
         backend=backend,
     )
-    assert [p.label for p in evaluation.predictions] == answers
-    assert evaluation.accuracy == 1.0
+    assert [p.answer.label for p in evaluation.predictions] == answers
+    assert evaluation.quality.accuracy == 1.0
     assert evaluation.frames == COUNT
     sent = {p.payload_bytes for p in evaluation.predictions}
     last = len(tiny_bundle.segments)
@@ -75,7 +75,8 @@ def test_raw_is_the_whole_network_at_every_cut(tiny_bundle, images, answers, cut
 def test_prune_is_another_network(tiny_bundle, images, answers):
     pruned = evaluate(ListSource(images, answers), tiny_bundle, merge=Merge.PRUNE)
     folded = evaluate(ListSource(images, answers), tiny_bundle)
-    assert [p.score for p in pruned.predictions] != [p.score for p in folded.predictions]
+    scores, others = ([p.answer.score for p in e.predictions] for e in (pruned, folded))
+    assert scores != others
 
 
 def test_json(tiny_bundle, images, answers):
@@ -102,7 +103,7 @@ def test_json(tiny_bundle, images, answers):
 
 def test_without_truth_there_is_no_accuracy(tiny_bundle, images):
     evaluation = evaluate(ListSource(images[:2], [None, None]), tiny_bundle)
-    assert evaluation.accuracy is None
+    assert evaluation.quality.accuracy is None
     assert evaluation.to_json()["accuracy"] is None
 
 
@@ -126,4 +127,4 @@ def test_mistakes_are_one_line(tiny_bundle, images, arguments, text):
 def test_truth_of_another_task(tiny_bundle, images):
     evaluation = evaluate(ListSource(images[:1], ["cat"]), tiny_bundle)
     with pytest.raises(CodesignError, match="ground truth has class 'cat'"):
-        _ = evaluation.accuracy
+        _ = evaluation.quality.accuracy

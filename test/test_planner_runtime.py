@@ -5,13 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from codesign_ros.cost.accuracy import AccuracyRow
 from codesign_ros.cost.profile import profile_network
 from codesign_ros.planning.objective import Objective
 from codesign_ros.runtime.planner import PlannerRuntime, PlannerSettings
 from codesign_ros.runtime.profiling import StageProfile
 from codesign_ros.runtime.registry import Registry
 from codesign_ros.runtime.values import Device, Role
-from codesign_ros.types import CodesignError, DeviceSpec, Structure
+from codesign_ros.types import CodesignError, DeviceSpec, Merge, Structure
 
 ROBOT = "/robot"
 CODECS = ("raw", "uint8+zstd")
@@ -117,6 +118,34 @@ def test_the_plan_is_the_best_of_all(
     served = plan.cut < len(tiny_bundle.segments)
     assert plan.served_by == ("/robot/tail" if served else "")
     assert plan.server_available
+
+
+@pytest.mark.parametrize(("loss", "lambda_1", "chosen"), [
+    (0.01, 1.0, "int8-tensor"),  # 100 ms less on the robot are worth 10 ms
+    (0.01, 20.0, "fp32"),  # but not 200 ms
+    (None, 0.0, "fp32"),  # nobody knows what it loses
+])  # fmt: skip
+def test_the_precision_is_chosen_where_its_time_and_loss_are_known(
+    tiny_bundle, head, loss, lambda_1, chosen
+):
+    table = tiny_bundle.accuracy
+    if loss is not None:
+        row = AccuracyRow(
+            Merge.FOLD, Structure.S3, Structure.S3, "int8-tensor", "raw", None,
+            table.reference - loss,
+        )  # fmt: skip
+        table = replace(table, rows=(*table.rows, row))
+    settings = PlannerSettings(precisions=("fp32", "int8-tensor"), lambda_1=lambda_1)
+    bundle = replace(tiny_bundle, accuracy=table)
+    planner = PlannerRuntime(bundle, {}, settings, Registry(10.0, 1.0), lambda: None)
+    last = len(bundle.segments)
+    whole_s = head.profile.stage_s[last, Structure.S3]
+    timed = replace(head.profile, precision_s={(last, "int8-tensor"): whole_s - 0.1})
+    plan = in_force(planner, replace(head, profile=timed))
+    assert (plan.cut, plan.precision) == (last, chosen)
+    assert plan.head_s == pytest.approx(whole_s - 0.1 * (chosen != "fp32"))
+    # A head that has not timed it is not told to run it.
+    assert in_force(planner, head, now_s=5.0).precision == "fp32"
 
 
 def test_every_plan_has_a_newer_epoch_and_says_why(planner, head, tail):

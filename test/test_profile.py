@@ -4,8 +4,11 @@ import math
 
 import pytest
 import torch
+import torchvision
 
 from codesign_ros.cost.profile import profile_network
+from codesign_ros.models.importing import import_network
+from codesign_ros.models.zoo import build
 from codesign_ros.models.zoo.repvgg import mine_repvgg, repvgg
 from codesign_ros.types import CodesignError, InputSpec, Structure, TensorSpec
 
@@ -73,3 +76,32 @@ def test_published_operations_without_weights():
     # 1.4e9 multiply-adds deployed; the 1x1 branches add a ninth of the convolutions.
     assert math.isclose(profile.flops(0, n, S3) / 2e9, 1.36, rel_tol=0.02)
     assert math.isclose(profile.flops(0, n, FULL) / 2e9, 1.36 * 10 / 9, rel_tol=0.02)
+
+
+# 1e9 multiply-adds at 224 x 224 as torchvision's documentation has them, of convolutions and
+# matrix products; activations, poolings and sums come on top here.
+PUBLISHED = {
+    "resnet18": 1.81,
+    "mobilenet_v3_small": 0.06,
+    "vit_b_32": 4.41,
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_operations_of_imported_networks(name):
+    module = torchvision.models.get_model(name, weights=None)
+    profile = profile_network(import_network(module, InputSpec(224, 224)).network)
+    total = profile.flops(0, profile.segments, S3) / 2e9
+    assert math.isclose(total, PUBLISHED[name], rel_tol=0.06)
+
+
+def test_the_detector_by_hand():
+    profile = profile_network(build("yolo", {"classes": 3}, InputSpec(64, 96)))
+    names = profile.segment_names
+    conv0, boxes = names.index("conv0"), names.index("boxes")
+    out = 16 * 32 * 48
+    assert profile.flops(conv0, conv0 + 1, S3) == 2 * out * 3 * 9 + out
+    # 8x12, 4x6 and 2x3 anchors; of each, four sides of 16 bins: softmax (3), times the bin (1),
+    # sum (1); then four distances times stride (1), four corners (1), three sigmoids (1).
+    anchors = 96 + 24 + 6
+    assert profile.flops(boxes, boxes + 1, S3) == anchors * (64 * 5 + 4 + 4 + 3)

@@ -20,6 +20,7 @@ PROFILE = StageProfile(
     estimated=frozenset({(3, S3_SS)}),
     codec_s={(0, "jpeg"): 0.25},
     codec_bytes={(0, "jpeg"): 1234.5},
+    precision_s={(3, "int8-tensor"): 0.0625},
 )
 
 
@@ -60,6 +61,7 @@ def test_a_slower_device_takes_longer_and_sends_the_same(slowdown, factor):
     slow = PROFILE.stretched(slowdown)
     assert slow.stage_s == {(0, S3): 0.125 * factor, (3, S3_SS): 0.5 * factor}
     assert slow.codec_s == {(0, "jpeg"): 0.25 * factor}
+    assert slow.precision_s == {(3, "int8-tensor"): 0.0625 * factor}
     assert (slow.codec_bytes, slow.estimated) == (PROFILE.codec_bytes, PROFILE.estimated)
 
 
@@ -81,6 +83,34 @@ def test_everything_is_there_and_positive(tiny_bundle, factory, part):
     }
     assert set(profile.codec_s) == set(profile.codec_bytes) == keys
     assert min(profile.codec_s.values()) > 0
+
+
+@pytest.mark.parametrize("part", ["head", "tail"])
+@pytest.mark.usefixtures("one_run")
+def test_other_precisions_are_timed_in_s3_at_every_cut(tiny_bundle, factory, part, monkeypatch):
+    last = len(tiny_bundle.segments)
+    speed = {"fp32": 1.0, "int8-channel": 0.5}
+
+    def stage_s(factory, part, cut, structure, image, precision="fp32"):
+        segments = cut if part == "head" else last - cut
+        return segments * speed[precision] * (1 if structure is S3 else 2)
+
+    monkeypatch.setattr(profiling, "_stage_s", stage_s)
+    monkeypatch.setattr(profiling, "_prepare", lambda jpeg, bundle: None)
+    profile = measure(tiny_bundle, factory, part, 0.0, ("fp32", "int8-channel"))
+    assert set(profile.precision_s) == {(cut, "int8-channel") for cut in range(last + 1)}
+    for cut in range(last + 1):
+        half_s = profile.precision_s[cut, "int8-channel"]
+        assert half_s == pytest.approx(profile.stage_s[cut, S3] / 2, abs=1e-2)
+
+
+@pytest.mark.usefixtures("one_run")
+def test_int8_halves_are_really_timed(tiny_bundle, factory):
+    profile = measure(tiny_bundle, factory, "tail", 0.0, ("int8-tensor",))
+    last = len(tiny_bundle.segments)
+    times = [profile.precision_s[cut, "int8-tensor"] for cut in range(last + 1)]
+    assert times[last] == 0
+    assert min(times[:last]) > 0
 
 
 @pytest.mark.usefixtures("one_run")
@@ -105,7 +135,7 @@ def test_beyond_the_budget_s3_and_whole_halves_are_timed_the_rest_scaled(
     last = len(tiny_bundle.segments)
     ratio = dict(zip(Structure, (1.0, 1.5, 2.0, 3.0), strict=True))
 
-    def stage_s(factory, part, cut, structure, image):
+    def stage_s(factory, part, cut, structure, image, precision="fp32"):
         segments = cut if part == "head" else last - cut
         return 0.25 * segments * ratio[structure]
 
@@ -128,7 +158,7 @@ def test_the_nearest_timed_half_gives_the_scale(tiny_bundle, factory, part, monk
     last = len(tiny_bundle.segments)
     clock = SimpleNamespace(now=0.0, perf_counter=lambda: clock.now)
 
-    def stage_s(factory, part, cut, structure, image):
+    def stage_s(factory, part, cut, structure, image, precision="fp32"):
         clock.now += 1.0
         segments = cut if part == "head" else last - cut
         # The ratio differs at each cut.
@@ -178,14 +208,15 @@ def test_a_profile_is_measured_once(tiny_bundle, factory, tmp_path, monkeypatch)
     monkeypatch.setattr(profiling, "measure", fake_measure)
     for _ in range(2):
         assert profile_cached(tiny_bundle, factory, "head", 3.0, tmp_path) == PROFILE
-    assert measured == [("head", 3.0)]
+    assert measured == [("head", 3.0, ())]
     profile_cached(tiny_bundle, factory, "tail", 3.0, tmp_path)
     threads = EngineFactory(tiny_bundle, cache_dir=tmp_path, threads=2)
     profile_cached(tiny_bundle, threads, "head", 3.0, tmp_path)
-    assert len(measured) == 3
+    profile_cached(tiny_bundle, factory, "head", 3.0, tmp_path, ("int8-tensor",))
+    assert len(measured) == 4
     # A damaged file counts as not there.
     for file in tmp_path.iterdir():
         file.write_bytes(file.read_bytes()[:-3])
         assert FileCache(tmp_path).get(file.name) is None
     assert profile_cached(tiny_bundle, factory, "head", 3.0, tmp_path) == PROFILE
-    assert len(measured) == 4
+    assert len(measured) == 5

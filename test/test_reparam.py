@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from codesign_ros.models.blocks import RepVGGBlock
+from codesign_ros.models.blocks import BranchedConv, RepVGGBlock
+from codesign_ros.models.importing import import_network
 from codesign_ros.models.reparam import reparameterize
-from codesign_ros.types import Merge, Structure
+from codesign_ros.types import InputSpec, Merge, Structure
 
 TOLERANCE = 1e-5
 
@@ -132,3 +133,93 @@ def test_a_deployed_model_is_refused():
     deployed = reparameterize(RepVGGBlock(4, 4), Structure.S3, Merge.FOLD)
     with pytest.raises(ValueError, match="already"):
         reparameterize(nn.Sequential(deployed), Structure.S3_S1, Merge.FOLD)
+
+
+def imported_conv(conv, *, norm=False, size=9):
+    """One convolution of an imported network, behind one that makes its channels."""
+    parts = [nn.Conv2d(3, conv.in_channels, 1), nn.ReLU(), conv]
+    parts += [nn.BatchNorm2d(conv.out_channels)] if norm else []
+    module = randomise(nn.Sequential(*parts), seed=6)
+    return module, import_network(module, InputSpec(size, size + 1)).network
+
+
+def numpy_like_branches(conv, x):
+    """Off-centre taps, off-diagonal of the centre tap and its diagonal, each applied in float64."""
+    weight, groups = conv.weight.double(), conv.groups
+    row, column = (size // 2 for size in conv.kernel_size)
+    own = torch.zeros(conv.out_channels, weight.shape[1], dtype=torch.bool)
+    if conv.in_channels == conv.out_channels and conv.stride == (1, 1):
+        for channel in range(conv.out_channels):
+            own[channel, channel % weight.shape[1]] = True
+    rest, cross, diagonal = weight.clone(), torch.zeros_like(weight), torch.zeros_like(weight)
+    rest[:, :, row, column] = 0
+    cross[:, :, row, column] = weight[:, :, row, column] * ~own
+    diagonal[:, :, row, column] = weight[:, :, row, column] * own
+    return [
+        F.conv2d(x.double(), part, None, conv.stride, conv.padding, groups=groups)
+        for part in (rest, cross, diagonal)
+    ]
+
+
+CONVS = [
+    nn.Conv2d(4, 4, 3, padding=1),
+    nn.Conv2d(4, 4, 3, padding=1, bias=False),
+    nn.Conv2d(4, 4, 5, padding=2, groups=4),
+    nn.Conv2d(4, 4, 3, padding=1, groups=2),
+    nn.Conv2d(4, 6, 3, padding=1, groups=2),
+    nn.Conv2d(4, 4, 3, padding=1, stride=2, bias=False),
+    nn.Conv2d(4, 4, (1, 7), padding=(0, 3)),
+]
+
+
+@pytest.mark.parametrize("conv", CONVS, ids=str)
+@pytest.mark.parametrize("norm", [False, True])
+@torch.no_grad()
+def test_any_wide_convolution_has_the_structures(conv, norm):
+    module, network = imported_conv(copy.deepcopy(conv), norm=norm)
+    x = torch.randn(1, 3, 9, 10)
+    between = module[:2](x)
+    rest, cross, diagonal = numpy_like_branches(module[2], between)
+    bias = 0 if conv.bias is None else module[2].bias.double().reshape(1, -1, 1, 1)
+    for structure in Structure:
+        folded = reparameterize(network, structure, Merge.FOLD)(x)
+        torch.testing.assert_close(folded, module(x), atol=TOLERANCE, rtol=1e-5)
+        kept = rest + bias
+        kept = kept + (cross if structure.keeps_1x1 else 0)
+        kept = kept + (diagonal if structure.keeps_identity else 0)
+        pruned = reparameterize(network, structure, Merge.PRUNE)(x)
+        expected = module[3].double()(kept) if norm else kept
+        module.float()
+        torch.testing.assert_close(pruned.double(), expected, atol=TOLERANCE, rtol=1e-5)
+
+
+@pytest.mark.parametrize("structure", Structure)
+def test_branches_of_an_imported_convolution(structure):
+    def branched(conv):
+        _, network = imported_conv(conv)
+        merged = reparameterize(network, structure, Merge.FOLD)
+        (found,) = [m for m in merged.modules() if isinstance(m, BranchedConv)] or [None]
+        return found is not None and found.conv_1x1 is not None, (
+            found is not None and found.identity is not None
+        )
+
+    ones, identity = structure.keeps_1x1, structure.keeps_identity
+    assert branched(nn.Conv2d(4, 4, 3, padding=1)) == (ones, identity)
+    # Of a depthwise convolution the identity is all of the centre tap.
+    assert branched(nn.Conv2d(4, 4, 3, padding=1, groups=4)) == (False, identity)
+    assert branched(nn.Conv2d(4, 4, 3, padding=1, stride=2)) == (ones, False)
+    # Their centre tap does not lie on their input, or they have none.
+    for conv in (
+        nn.Conv2d(4, 4, 3),
+        nn.Conv2d(4, 4, 3, padding=2, dilation=2),
+        nn.Conv2d(4, 4, 4, padding=2),
+        nn.Conv2d(4, 4, 1),
+    ):
+        assert branched(conv) == (False, False)
+
+
+def test_a_merged_imported_network_is_refused():
+    _, network = imported_conv(nn.Conv2d(4, 4, 3, padding=1))
+    merged = reparameterize(network, Structure.S3_S1, Merge.FOLD)
+    with pytest.raises(ValueError, match="already"):
+        reparameterize(merged, Structure.S3, Merge.FOLD)

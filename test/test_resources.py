@@ -3,13 +3,19 @@ from pathlib import Path
 import pytest
 
 from codesign_ros import resources
-from codesign_ros.resources import resource_path
+from codesign_ros.resources import default_bundle, resource_path
 from codesign_ros.types import CodesignError
 
 
 def pretend_installed(monkeypatch, package: Path):
     package.mkdir(parents=True)
     monkeypatch.setattr(resources, "__file__", str(package / "resources.py"))
+
+
+def test_the_default_bundle_is_one_of_the_package():
+    bundle = default_bundle()
+    assert bundle.parent == resource_path("bundles")
+    assert (bundle / "model.yaml").is_file()
 
 
 def test_source_tree():

@@ -15,8 +15,9 @@ def write(tmp_path, text):
     return path
 
 
-def test_the_package_script_has_the_events_of_the_demo():
-    scenario = read_scenario(resource_path("config") / "demo.yaml")
+@pytest.mark.parametrize("script", ["demo.yaml", "demo_detector.yaml"])
+def test_the_package_scripts_have_the_events_of_the_demo(script):
+    scenario = read_scenario(resource_path("config") / script)
     assert [e.tail for e in scenario.events if e.tail] == ["deactivate", "activate"]
     assert any(e.link_bps for e in scenario.events)
     assert [e.at for e in scenario.events] == sorted(e.at for e in scenario.events)

@@ -14,7 +14,7 @@ from codesign_ros.planning.solvers import grid
 from codesign_ros.types import CodesignError, LinkSpec, Merge, Structure
 
 STRUCTURES = tuple(Structure)
-MERGES = tuple(Merge)
+MERGES = (Merge.FOLD, Merge.PRUNE)
 CODECS = ("raw", "uint8", "uint4")
 FRAME_CODECS = ("jpeg", "raw")
 
@@ -33,16 +33,18 @@ class TableCost:
         self.loss = rng.uniform(0, 0.5, (n, s, s, 2, k))
         self.known = rng.uniform(size=(n, k)) > 0.2
         self.known[segments] = True
+        # Time of each precision against fp32.
+        self.speed = {"fp32": 1.0, "int8-tensor": 1.0, "int8-channel": 0.2}
 
     @staticmethod
     def index(codec):
         return ("jpeg", *CODECS).index(codec)
 
-    def head_s(self, cut, structure, codec):
-        return self.head[cut, STRUCTURES.index(structure)]
+    def head_s(self, cut, structure, codec, precision):
+        return self.head[cut, STRUCTURES.index(structure)] * self.speed[precision]
 
-    def tail_s(self, cut, structure, codec):
-        return self.tail[cut, STRUCTURES.index(structure)]
+    def tail_s(self, cut, structure, codec, precision):
+        return self.tail[cut, STRUCTURES.index(structure)] * self.speed[precision]
 
     def payload_bytes(self, cut, codec):
         k = self.index(codec)
@@ -214,7 +216,9 @@ def test_unknown_costs_are_not_offered():
     cost.known[:4] = False
     assert {row.candidate.cut for row in grid(make(cost)).rows} == {4}
     cost.known[:] = True
-    cost.tail_s = lambda cut, structure, codec: 0.1 if structure is Structure.S3 else None
+    cost.tail_s = lambda cut, structure, codec, precision: (
+        0.1 if structure is Structure.S3 else None
+    )
     rows = grid(make(cost)).rows
     assert {r.candidate.tail_structure for r in rows if r.candidate.cut < 4} == {Structure.S3}
 
@@ -250,3 +254,19 @@ def test_structures_of_an_empty_half_follow_the_other():
         (c.head_structure, c.tail_structure) for c in (r.candidate for r in rows) if c.cut == 2
     }
     assert pairs == set(itertools.product(STRUCTURES, repeat=2))
+
+
+def test_the_precision_is_chosen_too():
+    cost = TableCost(3)
+    both = grid(make(cost, precisions=("fp32", "int8-channel"), lambda_1=0.0))
+    assert {row.candidate.precision for row in both.rows} == {"fp32", "int8-channel"}
+    assert both.plan.precision == "int8-channel"
+    fast = grid(make(cost, precisions=("int8-channel",), lambda_1=0.0))
+    assert both.rows[0].candidate == fast.rows[0].candidate
+    # Where another precision gains nothing, fp32 stays.
+    assert grid(make(cost, precisions=("int8-tensor", "fp32"))).plan.precision == "fp32"
+
+
+def test_a_problem_without_precisions():
+    with pytest.raises(CodesignError, match="at least one structure, merge and precision"):
+        make(TableCost(0), precisions=())

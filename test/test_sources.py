@@ -110,7 +110,16 @@ def test_a_device_that_is_no_camera(capfd):
     assert capfd.readouterr().err == ""
 
 
-@pytest.mark.parametrize("spec", ["mine:", "mine:x", "mine:-1"])
+def test_independent_scenes():
+    source = open_source("scenes:3", frames=2)
+    generator = MineGenerator(3)
+    for number, frame in enumerate(source):
+        assert frame.data == generator.frame(number).image.tobytes()
+        assert frame.truth == generator.frame(number).truth
+    assert source.frames == 2
+
+
+@pytest.mark.parametrize("spec", ["mine:", "mine:x", "mine:-1", "scenes:x"])
 def test_bad_seed(spec):
     with pytest.raises(CodesignError, match="whole number"):
         open_source(spec)

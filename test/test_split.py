@@ -4,10 +4,12 @@ import itertools
 
 import pytest
 import torch
+from cut_checks import check_every_cut, trained
 from torch import nn
 
 from codesign_ros.models.reparam import reparameterize
 from codesign_ros.models.split import split
+from codesign_ros.models.zoo import build
 from codesign_ros.models.zoo.repvgg import mine_repvgg
 from codesign_ros.types import CodesignError, InputSpec, Merge, Structure
 
@@ -86,3 +88,34 @@ def test_wrong_names_and_cuts(network):
         head({"stage0": torch.zeros(1)})
     with pytest.raises(CodesignError, match="cut 16 does not exist"):
         split(network, 16)
+
+
+@pytest.mark.parametrize("structure", [None, Structure.S3, Structure.S3_SS_S1])
+def test_the_detector_at_every_cut(structure):
+    torch.manual_seed(0)
+    detector = build("yolo", {"classes": 3, "reg_max": 12}, InputSpec(64, 64))
+    detector = trained(detector)
+    image = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        expected = {"boxes": detector(image)}
+    if structure is not None:
+        detector = reparameterize(detector, structure, Merge.FOLD)
+    assert len(detector.segment_names) == 26
+    assert check_every_cut(detector, image, expected) == 3
+
+
+def test_what_the_detectors_neck_needs_crosses():
+    detector = build("yolo", {"classes": 3}, InputSpec(64, 96))
+
+    def crossing(name):
+        cut = detector.segment_names.index(name) + 1
+        return [spec.name for spec in detector.crossing(cut)]
+
+    # P3 is there from the end of stage 4, P4 from the end of stage 6.
+    assert crossing("rep4.4") == ["rep4.4"]
+    assert crossing("rep4.5") == ["rep4.5"]
+    assert crossing("conv5") == ["rep4.5", "conv5"]
+    assert crossing("rep6.5") == ["rep4.5", "rep6.5"]
+    assert crossing("conv7") == ["rep4.5", "rep6.5", "conv7"]
+    assert crossing("sppf9") == ["rep4.5", "rep6.5", "sppf9"]
+    assert crossing("detect") == ["detect"]

@@ -3,18 +3,16 @@
 import cv2
 import numpy as np
 import pytest
-from conftest import CLASSES, tiny_frames
+from conftest import tiny_frames
 from runtime_fakes import plan_for, whole_scores
 
 from codesign_ros.engines.factory import EngineFactory
 from codesign_ros.runtime.stages import (
     HeadStage,
-    Scores,
     TailStage,
     check_plan,
     head_key,
     is_sendable,
-    scores_from,
     tail_key,
 )
 from codesign_ros.types import CodesignError, Merge, Plan, Structure
@@ -40,26 +38,6 @@ def tail_stage(bundle, factory, plan):
     return TailStage(bundle, plan, factory.build(tail_key(plan)))
 
 
-def test_softmax_and_best_class():
-    logits = np.array([[1.0, 3.0, 2.0]], np.float32)
-    scores = scores_from({"logits": logits}, CLASSES)
-    expected = np.exp(logits[0]) / np.exp(logits[0]).sum()
-    np.testing.assert_allclose(scores.class_scores, expected, rtol=1e-6)
-    assert scores.label == "helmets"
-    assert scores.score == max(scores.class_scores)
-
-
-def test_softmax_of_large_logits_is_finite():
-    scores = scores_from({"logits": np.array([[3e38, 0, -3e38]], np.float32)}, CLASSES)
-    assert scores == Scores(CLASSES, (1.0, 0.0, 0.0))
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_an_output_that_is_not_finite_has_no_best_class(bad):
-    with pytest.raises(CodesignError, match="not finite"):
-        scores_from({"logits": np.array([[0, bad, 1]], np.float32)}, CLASSES)
-
-
 def test_keys_name_the_plan_s_engines(tiny_bundle):
     plan = plan_for(
         tiny_bundle,
@@ -82,10 +60,10 @@ def test_every_cut_gives_the_whole_network_s_scores(tiny_bundle, factory, frame)
     for cut in range(last + 1):
         plan = plan_for(tiny_bundle, 1, cut, head_structure=Structure.S3_SS_S1)
         output = head_stage(tiny_bundle, factory, plan).run(frame)
-        assert (output.scores is None) == (cut < last)
+        assert (output.answer is None) == (cut < last)
         assert output.head_s >= 0
         assert output.encode_s >= 0
-        scores = output.scores
+        scores = output.answer
         if scores is None:
             tail = tail_stage(tiny_bundle, factory, plan)
             scores = tail.run(tail.decode(output.encoded))
@@ -152,7 +130,7 @@ def test_a_jpeg_of_the_input_s_size_goes_as_it_is(tiny_bundle, factory):
         cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB
     )
     whole = Plan(cut=len(tiny_bundle.segments), model_id=tiny_bundle.model_id)
-    expected = HeadStage(tiny_bundle, whole, factory.build(head_key(whole))).run(decoded).scores
+    expected = HeadStage(tiny_bundle, whole, factory.build(head_key(whole))).run(decoded).answer
     actual = tail.run(tail.decode(output.encoded))
     np.testing.assert_allclose(actual.class_scores, expected.class_scores, atol=1e-5)
 

@@ -88,7 +88,7 @@ def test_build_by_name():
 @pytest.mark.parametrize(
     ("architecture", "args", "text"),
     [
-        ("lenet", {}, "unknown architecture 'lenet'; known are mine_repvgg, repvgg"),
+        ("lenet", {}, "unknown architecture 'lenet'; known are graph, mine_repvgg, repvgg"),
         ("mine_repvgg", {}, "missing a required argument: 'classes'"),
         ("mine_repvgg", {"classes": 3, "depth": 2}, "unexpected keyword argument 'depth'"),
         ("repvgg", {"name": "C1", "classes": 3}, "unknown RepVGG 'C1'"),

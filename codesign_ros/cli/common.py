@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from codesign_ros.planning.objective import Objective
-from codesign_ros.resources import resource_path
+from codesign_ros.resources import default_bundle
 from codesign_ros.types import CodesignError, Merge, Structure
 from codesign_ros.wire.codecs import FRAME_CODECS, KNOWN_CODECS, TENSOR_CODECS
 
@@ -76,7 +76,7 @@ def open_bundle(options: argparse.Namespace) -> Bundle:
 
 def bundle_path(options: argparse.Namespace) -> Path:
     """Return where the bundle of ``--bundle`` is."""
-    return Path(options.bundle or resource_path("bundles") / "mine_repvgg.bundle")
+    return Path(options.bundle) if options.bundle else default_bundle()
 
 
 def result_console() -> Console:
@@ -96,3 +96,11 @@ def write_json(path: str | None, content: dict[str, Any]) -> None:
         Path(path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise CodesignError(f"cannot write {path}: {error.strerror}") from None
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """Read ``HxW`` as height and width [px], for argparse."""
+    height, separator, width = text.partition("x")
+    if not (separator and height.isdigit() and width.isdigit()):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a size such as 400x640")
+    return int(height), int(width)

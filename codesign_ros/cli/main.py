@@ -10,10 +10,32 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from codesign_ros.cli import demo, evaluate, mine, plan, profile, train
+from codesign_ros.cli import (
+    accuracy,
+    demo,
+    evaluate,
+    explain,
+    import_network,
+    mine,
+    plan,
+    profile,
+    split_train,
+    train,
+)
 from codesign_ros.types import CodesignError
 
-_COMMANDS = (demo, evaluate, mine, plan, profile, train)
+_COMMANDS = (
+    accuracy,
+    demo,
+    evaluate,
+    explain,
+    import_network,
+    mine,
+    plan,
+    profile,
+    split_train,
+    train,
+)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -6,37 +6,110 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from codesign_ros.cli.common import command, result_console
+from codesign_ros.cli.common import command, image_size, result_console
+from codesign_ros.types import CodesignError
 
-_TRAIN_MINUTES = 25.0
+_MINUTES = {"detection": 75.0, "classification": 25.0}
+_MINE = "mine"
 
 
 def add(commands: Any) -> None:
     """Add the command to the parser."""
-    parser = command(commands, "train", _run, "train the mine's classifier and write its bundle")
+    parser = command(commands, "train", _run, "train a detector or classifier and write its bundle")
     parser.add_argument("out", type=Path, help="bundle directory to make")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--frames", type=int, help="training scenes")
     parser.add_argument(
-        "--steps", type=int, help="so many optimiser steps, which makes the run repeatable"
+        "--data",
+        default=_MINE,
+        help="mine (generated scenes; the default); for detection a data set in VOC, COCO or YOLO "
+        "layout; for classification a folder with a folder of images for each class, or "
+        "mnist:DIR, fashion-mnist:DIR, cifar100:DIR",
     )
-    parser.add_argument(
+    parser.add_argument("--task", choices=tuple(_MINUTES), default="detection")
+    parser.add_argument("--seed", type=int, help="of data, weights and augmentation")
+    parser.add_argument("--frames", type=int, help="scenes of the mine to train on")
+    parser.add_argument("--val-frames", type=int, help="pictures to measure on, at most")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--epochs", type=float, help="how often each picture is seen")
+    length.add_argument(
+        "--steps", type=int, help="optimiser steps; with the same seed the run repeats itself"
+    )
+    length.add_argument(
         "--minutes",
         type=float,
-        help=f"time for everything, if --steps is not given (default: {_TRAIN_MINUTES:g})",
+        help="time for training (default with the mine: "
+        f"{_MINUTES['detection']:g}, for classification {_MINUTES['classification']:g})",
     )
+    parser.add_argument("--batch-frames", type=int, help="pixels of a batch, in whole frames")
+    parser.add_argument("--learning-rate", type=float, help="its peak")
+    parser.add_argument("--variant", help="width of the detector: nano or small")
+    parser.add_argument("--reg-max", type=int, help="bins of a box side's distribution")
+    parser.add_argument("--input", type=image_size, metavar="HxW", help="the network's input [px]")
+    parser.add_argument("--classes", nargs="+", metavar="NAME", help="classes to learn")
+    parser.add_argument("--init", type=Path, metavar="BUNDLE", help="weights to start from")
     parser.add_argument(
-        "--measure-frames", type=int, help="scenes that the accuracy is measured on"
+        "--resume", action="store_true", help="go on from the checkpoint of an interrupted run"
     )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where to compute")
     parser.add_argument("--threads", type=int, help="processor cores to use")
 
 
 def _run(options: argparse.Namespace) -> int:
+    given = {
+        name: value
+        for name, value in vars(options).items()
+        if value is not None and name not in ("run", "out", "task")
+    }
+    if not given["resume"]:
+        del given["resume"]
+    no_length = given.keys().isdisjoint(("epochs", "steps", "minutes"))
+    if options.data == _MINE and no_length:
+        given["minutes"] = _MINUTES[options.task]
+    if options.task == "detection":
+        _train_detector(options.out, given)
+    elif options.data == _MINE:
+        _train_mine_classifier(options.out, given)
+    else:
+        _train_classifier(options.out, given)
+    return 0
+
+
+def _train_detector(out: Path, given: dict[str, Any]) -> None:
+    from codesign_ros.training.detector_command import train_detector
+    from codesign_ros.training.detector_options import DetectorOptions
+
+    if "input" in given:
+        given["height"], given["width"] = given.pop("input")
+    if "classes" in given:
+        given["classes"] = tuple(given["classes"])
+    train_detector(out, DetectorOptions(**given), result_console())
+
+
+def _train_mine_classifier(out: Path, given: dict[str, Any]) -> None:
     from codesign_ros.training.command import TrainOptions, train_bundle
 
-    names = ("seed", "frames", "steps", "minutes", "measure_frames", "threads")
-    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-    if "steps" not in given:
-        given.setdefault("minutes", _TRAIN_MINUTES)
-    train_bundle(options.out, TrainOptions(**given), result_console())
-    return 0
+    del given["data"]
+    if "val_frames" in given:
+        given["measure_frames"] = given.pop("val_frames")
+    try:
+        chosen = TrainOptions(**given)
+    except TypeError:
+        raise CodesignError(
+            "the mine's classifier takes --seed, --frames, --val-frames, --steps, --minutes and "
+            "--threads only"
+        ) from None
+    train_bundle(out, chosen, result_console())
+
+
+def _train_classifier(out: Path, given: dict[str, Any]) -> None:
+    from codesign_ros.training.classifier_command import train_classifier
+    from codesign_ros.training.classifier_options import ClassifierOptions
+
+    spec = given.pop("data")
+    try:
+        chosen = ClassifierOptions(**given)
+    except TypeError:
+        raise CodesignError(
+            "a classifier's data have classes of their own: --frames, --classes, --variant and "
+            "--reg-max are the detector's"
+        ) from None
+    train_classifier(spec, out, chosen, result_console())

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from bisect import bisect_left
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
 from codesign_ros.types import CodesignError, Merge, Structure
 
 _RAW = "raw"
+_LOSSLESS_STAGE = "+zstd"
+_Shape = tuple[Merge, Structure, Structure, str]
 
 
 @dataclass(frozen=True)
 class AccuracyRow:
     """One measurement: a metric's ``value`` (0 to 1) for a network in these shapes.
 
-    ``cut`` is None where nothing was cut (and the codec therefore ``raw``).
+    ``cut`` is None where nothing was cut (and the codec therefore ``raw``). ``details`` are further
+    values of the same measurement, 0 to 1, such as ``map50.helmet`` or ``coco.ap_small``.
     """
 
     merge: Merge
@@ -27,6 +32,7 @@ class AccuracyRow:
     codec: str
     cut: int | None
     value: float
+    details: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -34,39 +40,64 @@ class AccuracyTable:
     """All measurements of one bundle, ``accuracy.json``.
 
     Attributes:
-        metric: what was measured, e.g. ``accuracy``.
+        metric: what was measured: ``accuracy``, or ``map50``, the mean over the classes of the
+            average precision at an overlap of 0.5.
         reference: its value for the unchanged network, 0 to 1.
         data: on which data.
         rows: the measurements.
+        details: further values for the unchanged network, see ``AccuracyRow``.
     """
 
     metric: str
     reference: float
     data: str
     rows: tuple[AccuracyRow, ...]
+    details: Mapping[str, float] = field(default_factory=dict)
 
     def structure_loss(self, structure: Structure, merge: Merge, precision: str) -> float | None:
         """Delta A_n(theta) of Eq. 9: what is lost when the whole network has this structure.
 
         Eq. 9 picks one of four measured losses by a Sign function; here it is looked up. A value
-        above the reference counts as no loss.
+        above the reference counts as no loss. Folding in fp32 is exact, so where it was not
+        measured its loss is 0.
 
         Returns:
             The loss, 0 to 1, or None where it was not measured.
         """
         value = self._uncut.get((merge, structure, structure, precision))
-        return None if value is None else max(0.0, self.reference - value)
+        if value is None:
+            return 0.0 if (merge, precision) == (Merge.FOLD, "fp32") else None
+        return max(0.0, self.reference - value)
 
-    def codec_loss(self, cut: int, codec: str, precision: str) -> float:
+    def codec_loss(self, cut: int, codec: str, precision: str, merge: Merge) -> float | None:
         """What the codec loses at ``cut`` against the same network with nothing on the wire.
 
-        The largest loss counts where several structures were measured; 0 where none was.
+        ``raw`` loses nothing: the tail gets the very tensors. Nor does zstd on top of a codec.
+        Where a codec was measured at cuts before and behind this one, the larger loss of the two
+        nearest stands for it.
+
+        The largest loss counts where several structures were measured. Where the codec was not
+        measured with this merge, the largest loss with another one stands for it: the codec rounds
+        what crosses, and the merge is a loss of its own (``structure_loss``).
+
+        Returns:
+            The loss, 0 to 1, or None where the codec was measured neither here nor on both sides.
         """
-        return self._codec_losses.get((cut, codec, precision), 0.0)
+        codec = codec.removesuffix(_LOSSLESS_STAGE)
+        if codec == _RAW:
+            return 0.0
+        of_codec = self._codec_losses.get((codec, precision), {})
+        sources = [of_codec[merge]] if merge in of_codec else list(of_codec.values())
+        losses = [_around(by_cut, cut) for by_cut in sources]
+        return max((loss for loss in losses if loss is not None), default=None)
 
     def to_json(self) -> str:
         """Write the table as text that :meth:`from_json` reads."""
-        return json.dumps(asdict(self), indent=1) + "\n"
+        content = asdict(self)
+        for measured in (content, *content["rows"]):
+            if not measured["details"]:
+                del measured["details"]
+        return json.dumps(content, indent=1) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> AccuracyTable:
@@ -82,30 +113,44 @@ class AccuracyTable:
                 reference=_share(content["reference"]),
                 data=str(content["data"]),
                 rows=tuple(_row(row) for row in content["rows"]),
+                details=_details(content),
             )
         except KeyError as error:
             raise CodesignError(f"the accuracy table lacks the field {error}") from None
-        except (ValueError, TypeError, RecursionError) as error:
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
             reason = " ".join(str(error).split())
             raise CodesignError(f"the accuracy table cannot be read: {reason}") from None
 
     # Looked up for every candidate of a search, hence by key.
     @cached_property
-    def _uncut(self) -> dict[tuple[Merge, Structure, Structure, str], float]:
+    def _uncut(self) -> dict[_Shape, float]:
         return {_shape(row): row.value for row in self.rows if (row.codec, row.cut) == (_RAW, None)}
 
     @cached_property
-    def _codec_losses(self) -> dict[tuple[int, str, str], float]:
-        losses: dict[tuple[int, str, str], float] = {}
+    def _codec_losses(self) -> dict[tuple[str, str], dict[Merge, dict[int, float]]]:
+        """Loss by codec (zstd left out) and precision, then by merge, then by measured cut."""
+        losses: dict[tuple[str, str], dict[Merge, dict[int, float]]] = {}
         for row in self.rows:
             uncut = self._uncut.get(_shape(row))
             if row.cut is not None and uncut is not None:
-                key = (row.cut, row.codec, row.precision)
-                losses[key] = max(losses.get(key, 0.0), uncut - row.value)
+                codec = row.codec.removesuffix(_LOSSLESS_STAGE)
+                by_cut = losses.setdefault((codec, row.precision), {}).setdefault(row.merge, {})
+                by_cut[row.cut] = max(by_cut.get(row.cut, 0.0), uncut - row.value)
         return losses
 
 
-def _shape(row: AccuracyRow) -> tuple[Merge, Structure, Structure, str]:
+def _around(losses: Mapping[int, float], cut: int) -> float | None:
+    """Loss at a cut, or the larger one of the nearest cuts on both sides; else None."""
+    if cut in losses:
+        return losses[cut]
+    cuts = sorted(losses)
+    behind = bisect_left(cuts, cut)
+    if not 0 < behind < len(cuts):
+        return None
+    return max(losses[cuts[behind - 1]], losses[cuts[behind]])
+
+
+def _shape(row: AccuracyRow) -> _Shape:
     return row.merge, row.head_structure, row.tail_structure, row.precision
 
 
@@ -126,7 +171,12 @@ def _row(content: Any) -> AccuracyRow:
         codec=str(content["codec"]),
         cut=cut,
         value=_share(content["value"]),
+        details=_details(content),
     )
+
+
+def _details(content: Any) -> dict[str, float]:
+    return {str(name): _share(value) for name, value in content.get("details", {}).items()}
 
 
 def _share(value: Any) -> float:

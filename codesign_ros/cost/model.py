@@ -33,8 +33,10 @@ class AnalyticCost:
         robot: the device of the head.
         server: the device of the tail; None if there is none.
         mode: how time follows from intensity.
-        accuracy: measured accuracy. Without it folding in fp32 loses nothing, which is exact, and
-            pruning and other precisions are not offered, because their loss is not known.
+        accuracy: measured accuracy. What it does not tell the loss of is not offered: pruning,
+            other precisions, codecs. Folding in fp32 is exact and loses nothing. Without a table,
+            or with one that has no measurement (a network whose output means nothing to us has
+            none), time alone decides between codecs.
         measured_bytes: mean payload by (cut, codec) [bytes], needed for codecs whose size depends
             on the values (jpeg, zstd); it goes before the size worked out from the shape.
     """
@@ -60,13 +62,17 @@ class AnalyticCost:
         """N, the number of segments."""
         return self._profile.segments
 
-    def head_s(self, cut: int, structure: Structure, codec: str) -> float | None:
-        """T_1 of Eq. 5 [s]."""
-        return self._half_s(0, cut, structure, self._robot)
+    def head_s(
+        self, cut: int, structure: Structure, codec: str, precision: str = "fp32"
+    ) -> float | None:
+        """T_1 of Eq. 5 [s]; None but for fp32, for which the devices' peaks are."""
+        return self._half_s(0, cut, structure, self._robot) if precision == "fp32" else None
 
-    def tail_s(self, cut: int, structure: Structure, codec: str) -> float | None:
-        """T_2 of Eq. 6 [s]; None without a server."""
-        if self._server is None:
+    def tail_s(
+        self, cut: int, structure: Structure, codec: str, precision: str = "fp32"
+    ) -> float | None:
+        """T_2 of Eq. 6 [s]; None without a server, and as for ``head_s``."""
+        if self._server is None or precision != "fp32":
             return None
         return self._half_s(cut, self.segments, structure, self._server)
 
@@ -143,18 +149,24 @@ class MeasuredCost:
         """N, the number of segments."""
         return self._segments
 
-    def head_s(self, cut: int, structure: Structure, codec: str) -> float | None:
+    def head_s(
+        self, cut: int, structure: Structure, codec: str, precision: str = "fp32"
+    ) -> float | None:
         """Time to prepare the frame, to run segments 1..cut and to encode [s]."""
         if self._is_sent_as_it_is(cut, codec):
             return 0.0
         if cut == self._segments:
-            return self._head.stage_s.get((cut, structure))
-        # Preparing the frame is all that the head does at cut 0, whatever the structure.
-        return self._head.half_s(cut, structure if cut else _BASE, codec)
+            return self._head.time_s(cut, structure, precision)
+        if cut == 0:
+            # Preparing the frame is all that the head does, whatever the plan.
+            return self._head.half_s(cut, _BASE, codec)
+        return self._head.half_s(cut, structure, codec, precision)
 
-    def tail_s(self, cut: int, structure: Structure, codec: str) -> float | None:
+    def tail_s(
+        self, cut: int, structure: Structure, codec: str, precision: str = "fp32"
+    ) -> float | None:
         """Time to decode and to run segments cut+1..N [s]; None without a server."""
-        return None if self._tail is None else self._tail.half_s(cut, structure, codec)
+        return None if self._tail is None else self._tail.half_s(cut, structure, codec, precision)
 
     def payload_bytes(self, cut: int, codec: str) -> float | None:
         """Bytes that cross at ``cut``; None where the head has not measured the codec there."""
@@ -205,10 +217,15 @@ def _accuracy_loss(
     precision: str,
     codec: str,
 ) -> float | None:
-    if table is None:
+    if table is None or not table.rows:
         return 0.0 if merge is Merge.FOLD and precision == "fp32" else None
-    head_loss = table.structure_loss(head, merge, precision)
-    tail_loss = table.structure_loss(tail, merge, precision)
-    if head_loss is None or tail_loss is None:
+    losses = (
+        table.structure_loss(head, merge, precision),
+        table.structure_loss(tail, merge, precision),
+        table.codec_loss(cut, codec, precision, merge),
+    )
+    known = [loss for loss in losses if loss is not None]
+    if len(known) < len(losses):
         return None
-    return total_loss(load_fraction, head_loss, tail_loss) + table.codec_loss(cut, codec, precision)
+    head_loss, tail_loss, codec_loss = known
+    return total_loss(load_fraction, head_loss, tail_loss) + codec_loss

@@ -1,4 +1,4 @@
-"""Opens whatever frames can come from: bag, video, camera, folder of images, synthetic mine."""
+"""Opens whatever frames can come from: bag, video, camera, images, labelled images, the mine."""
 
 from __future__ import annotations
 
@@ -8,15 +8,23 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 
 from codesign_ros.data.bags import BagSource, is_bag
 from codesign_ros.data.frames import FrameSource, SourceFrame
+from codesign_ros.data.image_files import IMAGE_SUFFIXES
 from codesign_ros.data.images import ImageError, compressed_encoding, compressed_size
-from codesign_ros.data.mine import MineGenerator
-from codesign_ros.types import CodesignError
+from codesign_ros.data.labelled import (
+    DetectionSet,
+    has_labels,
+    open_detection_set,
+    open_for_measuring,
+)
+from codesign_ros.data.mine import MineFrame, MineGenerator
+from codesign_ros.types import CodesignError, GroundTruth
 
 # FFmpeg prints to stderr what we report ourselves; OpenCV reads this when it first opens a video.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
@@ -25,30 +33,46 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
 _OPENCV_LOG = cv2 if hasattr(cv2, "setLogLevel") else cv2.utils.logging
 _SILENT = 0
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+_DESCRIPTIONS = (".json", ".yaml", ".yml")
 
 
 def open_source(
-    spec: str, *, topic: str | None = None, seed: int = 0, frames: int = 0, fps: float = 30.0
+    spec: str,
+    *,
+    topic: str | None = None,
+    seed: int = 0,
+    frames: int = 0,
+    fps: float = 30.0,
+    split: str | None = None,
 ) -> FrameSource:
     """Open a source of frames.
 
     Args:
-        spec: A bag, a video file, ``/dev/videoN``, a folder of images, ``mine`` or ``mine:SEED``.
+        spec: A bag, a video file, ``/dev/videoN``, a folder of images, a labelled data set
+            (``data.labelled``), ``mine`` or ``mine:SEED`` (a film), ``scenes`` or
+            ``scenes:SEED`` (independent scenes of the mine).
         topic: The image topic, for bags with several.
         seed: Seed of the mine where ``spec`` names none.
         frames: Stop after so many frames; 0 = all there are (the mine and cameras: no end).
         fps: Rate of sources that have none of their own (folder, mine); asked of a camera.
+        split: Part of a labelled data set; None = its ``val``, or all where it has no such part.
 
     Raises:
         CodesignError: The source is missing, unreadable or of no known kind.
     """
     if frames < 0 or fps <= 0:
         raise CodesignError(f"a source needs frames >= 0 and fps > 0 (not {frames}, {fps})")
-    source: FrameSource
-    if spec == "mine" or spec.startswith("mine:"):
-        return MineSource(_mine_seed(spec, seed), frames or None, fps)
     path = Path(spec)
+    if _is_labelled(path):
+        whole = open_detection_set(spec, split) if split else open_for_measuring(spec)
+        images = whole.images[:frames] if frames else whole.images
+        return LabelledSource(replace(whole, images=images), fps)
+    if split:
+        raise CodesignError(f"source {spec} has no split '{split}': it is no labelled data set")
+    source: FrameSource
+    if spec.partition(":")[0] in ("mine", "scenes"):
+        independent = spec.startswith("scenes")
+        return MineSource(_mine_seed(spec, seed), frames or None, fps, independent=independent)
     if spec.startswith("/dev/"):
         source = CameraSource(path, fps)
     elif not path.exists():
@@ -60,6 +84,11 @@ def open_source(
     else:
         source = VideoSource(path)
     return Limited(source, frames) if frames else source
+
+
+def _is_labelled(path: Path) -> bool:
+    described = path.is_file() and path.suffix.lower() in _DESCRIPTIONS
+    return (described or path.is_dir()) and not is_bag(path) and has_labels(path)
 
 
 def _mine_seed(spec: str, seed: int) -> int:
@@ -86,17 +115,28 @@ class Limited:
 
 
 class MineSource:
-    """A film of the synthetic mine, with ground truth; without an end if ``frames`` is None."""
+    """The synthetic mine, with ground truth; without an end if ``frames`` is None.
+
+    A film, or independent scenes: those tell more of a network, since a film's frames are alike.
+    """
 
     live = False
 
-    def __init__(self, seed: int, frames: int | None, fps: float) -> None:
+    def __init__(
+        self, seed: int, frames: int | None, fps: float, *, independent: bool = False
+    ) -> None:
         self._mine = MineGenerator(seed)
+        self._independent = independent
         self.frames = frames
         self.fps = fps
 
     def __iter__(self) -> Iterator[SourceFrame]:
-        for number, frame in enumerate(self._mine.sequence(self.frames, self.fps)):
+        if self._independent:
+            numbers = itertools.count() if self.frames is None else range(self.frames)
+            frames: Iterator[MineFrame] = map(self._mine.frame, numbers)
+        else:
+            frames = self._mine.sequence(self.frames, self.fps)
+        for number, frame in enumerate(frames):
             height, width, channels = frame.image.shape
             yield SourceFrame(
                 round(number * 1e9 / self.fps),
@@ -129,6 +169,33 @@ class FolderSource:
             except (OSError, ImageError) as error:
                 raise CodesignError(f"image {file} cannot be read: {error}") from error
             yield SourceFrame(round(number * 1e9 / self.fps), data, encoding, height, width, 0)
+
+
+class LabelledSource:
+    """The pictures of a labelled data set, with their boxes as ground truth.
+
+    Attributes:
+        labelled: The data set; its ``warnings`` are for whoever opened the source to print.
+    """
+
+    live = False
+
+    def __init__(self, labelled: DetectionSet, fps: float) -> None:
+        self.labelled = labelled
+        self.frames: int | None = len(labelled)
+        self.fps = fps
+
+    def __iter__(self) -> Iterator[SourceFrame]:
+        for number, image in enumerate(self.labelled.images):
+            stamp_ns = round(number * 1e9 / self.fps)
+            truth = GroundTruth("", image.boxes)
+            height, width = image.height, image.width
+            if image.orientation == 1:
+                data, encoding = image.read()
+                yield SourceFrame(stamp_ns, data, encoding, height, width, 0, truth)
+            else:  # whoever decodes a frame takes it as it is stored
+                data = image.load().tobytes()
+                yield SourceFrame(stamp_ns, data, "rgb8", height, width, 3 * width, truth)
 
 
 class VideoSource:

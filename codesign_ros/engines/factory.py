@@ -7,20 +7,26 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from codesign_ros.bundle import Bundle
 from codesign_ros.engines.base import Engine, EngineKey
 from codesign_ros.engines.cache import FileCache, default_cache_dir
-from codesign_ros.types import CodesignError, Merge, Structure, TensorSpec
+from codesign_ros.types import PRECISIONS, CodesignError, Merge, Structure, TensorSpec
 
 if TYPE_CHECKING:
     from codesign_ros.engines.onnx import PieceCutter
     from codesign_ros.models.network import Network
 
-BACKENDS = ("onnxruntime", "torch")
-PRECISIONS = ("fp32",)
+PRECISIONS_OF = {"onnxruntime": PRECISIONS, "torch": ("fp32",)}
+"""Precisions by backend."""
 
-# Part of the cache key; raise it when the export makes another file of the same network.
-_EXPORT_VERSION = 1
+BACKENDS = tuple(PRECISIONS_OF)
+
+# Part of the cache key; raise it when another file is made of the same network.
+_FORM_VERSION = 2
+
+_Form = tuple[Structure, Merge, str]
 
 
 class EngineFactory:
@@ -51,8 +57,9 @@ class EngineFactory:
         self._cache = FileCache(cache_dir if cache_dir is not None else default_cache_dir())
         self._lock = threading.Lock()
         # The forms used last. Head and tail of a plan, or all cuts of one structure, come in a row.
-        self._cutter: tuple[tuple[Structure, Merge], PieceCutter] | None = None
-        self._network: tuple[tuple[Structure, Merge], Network] | None = None
+        self._cutter: tuple[_Form, PieceCutter] | None = None
+        self._network: tuple[_Form, Network] | None = None
+        self._frames: np.ndarray | None = None
 
     def build(self, key: EngineKey) -> Engine:
         """Make the engine for ``key``; it is not warmed up.
@@ -60,21 +67,30 @@ class EngineFactory:
         Raises:
             ValueError: that half has no segments (head of cut 0, tail of cut N), or there is no
                 such cut or part.
-            CodesignError: the precision is not available, or the bundle or cache cannot be used.
+            CodesignError: the backend has not that precision, or the bundle or cache cannot be
+                used.
         """
         inputs, outputs = self._ends(key)
-        if key.precision not in PRECISIONS:
+        available = PRECISIONS_OF[self.backend]
+        if key.precision not in available:
             raise CodesignError(
-                f"precision '{key.precision}' is not available; known: {', '.join(PRECISIONS)}"
+                f"precision '{key.precision}' is not available on backend {self.backend}; "
+                f"it has: {', '.join(available)}"
             )
         with self._lock:
             if self.backend == "torch":
                 return self._build_torch(key)
             return self._build_onnx(key, inputs, outputs)
 
-    def cache_key(self, structure: Structure, merge: Merge) -> str:
-        """Return the name of the cache file for the whole network in this form."""
-        parts = (self.bundle.model_id, structure.value, merge.value, f"export{_EXPORT_VERSION}")
+    def cache_key(self, structure: Structure, merge: Merge, precision: str = "fp32") -> str:
+        """Return the name of the cache file for the whole network in this form.
+
+        Where calibration frames have a part in the form, they have one in the name.
+        """
+        parts = [self.bundle.model_id, structure.value, merge.value, precision]
+        parts.append(f"form{_FORM_VERSION}")
+        if merge is Merge.PRUNE_BN or precision != "fp32":
+            parts.append(hashlib.sha256(self._calibration_frames().tobytes()).hexdigest())
         return hashlib.sha256("|".join(parts).encode()).hexdigest()[:32] + ".onnx.cache"
 
     def _ends(self, key: EngineKey) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
@@ -94,36 +110,40 @@ class EngineFactory:
     ) -> Engine:
         from codesign_ros.engines.onnx import OnnxEngine, PieceCutter
 
-        form = (key.structure, key.merge)
+        form = (key.structure, key.merge, key.precision)
         if self._cutter is None or self._cutter[0] != form:
-            self._cutter = (form, PieceCutter(self._exported(*form)))
+            self._cutter = (form, PieceCutter(self._exported(form)))
         return OnnxEngine(self._cutter[1].piece(inputs, outputs), inputs, outputs, self.threads)
 
-    def _exported(self, structure: Structure, merge: Merge) -> bytes:
+    def _exported(self, form: _Form) -> bytes:
         """Return the whole network as ONNX, from the cache if it is there."""
-        name = self.cache_key(structure, merge)
+        name = self.cache_key(*form)
         model = self._cache.get(name)
         if model is None:
-            from codesign_ros.engines.export import export_onnx
+            from codesign_ros.engines.forms import as_onnx
 
-            model = export_onnx(self._reparameterized(structure, merge))
+            model = as_onnx(self.bundle.network(), *form, self._calibration_frames)
             self._cache.put(name, model)
         return model
 
     def _build_torch(self, key: EngineKey) -> Engine:
         import torch
 
+        from codesign_ros.engines.forms import as_it_runs
         from codesign_ros.engines.torch import TorchEngine
         from codesign_ros.models.split import split
 
         torch.set_num_threads(self.threads)
-        form = (key.structure, key.merge)
+        form = (key.structure, key.merge, key.precision)
         if self._network is None or self._network[0] != form:
-            self._network = (form, self._reparameterized(*form))
+            network = as_it_runs(
+                self.bundle.network(), key.structure, key.merge, self._calibration_frames
+            )
+            self._network = (form, network)
         head, tail = split(self._network[1], key.cut)
         return TorchEngine(head if key.part == "head" else tail)
 
-    def _reparameterized(self, structure: Structure, merge: Merge) -> Network:
-        from codesign_ros.models.reparam import reparameterize
-
-        return reparameterize(self.bundle.network(), structure, merge)
+    def _calibration_frames(self) -> np.ndarray:
+        if self._frames is None:
+            self._frames = self.bundle.calibration_frames()
+        return self._frames

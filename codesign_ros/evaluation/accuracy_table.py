@@ -1,49 +1,69 @@
-"""Measures a classifier's accuracy in every form that a plan can give it, for its bundle.
+"""Measures a network's accuracy in every form that a plan can give it, for its bundle.
 
-One run of the network yields the tensors of all cuts; each is then sent through each codec, and
-only what lies behind the cut runs again.
+One run of a form yields its answer and the tensors of all cuts; each is then sent through each
+codec, and only what lies behind the cut runs again.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from codesign_ros.cost.accuracy import AccuracyRow, AccuracyTable
 from codesign_ros.engines.export import export_onnx
+from codesign_ros.engines.forms import as_onnx
 from codesign_ros.engines.onnx import OnnxEngine, PieceCutter
+from codesign_ros.evaluation.judges import ClassJudge, Judge, Score
+from codesign_ros.evaluation.resume import Resumable, fingerprint
 from codesign_ros.models.network import Network
-from codesign_ros.models.reparam import reparameterize
 from codesign_ros.preprocess import normalise
-from codesign_ros.types import Merge, Structure, TensorSpec
+from codesign_ros.types import PRECISIONS, CodesignError, Merge, Structure, TensorSpec
 from codesign_ros.wire.codecs import encode
 from codesign_ros.wire.decode import Limits, decode
 
-PRECISION = "fp32"
 LOSSY_CODECS = ("fp16", "uint8", "uint4")
 """Codecs that change a tensor; zstd on top of one changes nothing more."""
 
-FORMS = tuple((structure, merge) for merge in Merge for structure in Structure)
-"""What is measured uncut: four structures under both merges."""
+Images = Sequence[np.ndarray] | np.ndarray
+
+
+class Form(NamedTuple):
+    """What a network is made into; head and tail alike, which is what Eq. 9-10 need."""
+
+    structure: Structure
+    merge: Merge
+    precision: str = "fp32"
+
+
+FOLDED = Form(Structure.S3, Merge.FOLD)
+
+
+def all_forms(
+    structures: Sequence[Structure] = tuple(Structure),
+    merges: Sequence[Merge] = tuple(Merge),
+    precisions: Sequence[str] = PRECISIONS,
+) -> tuple[Form, ...]:
+    """List every combination."""
+    return tuple(map(Form._make, itertools.product(structures, merges, precisions)))
 
 
 def measure_accuracy(
     network: Network,
-    images: Sequence[np.ndarray] | np.ndarray,
+    images: Images,
     labels: np.ndarray,
     *,
     data: str,
     threads: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> AccuracyTable:
-    """Measure a trained classifier, fp32 on ONNX Runtime.
+    """Measure a trained classifier in fp32, folded and pruned; see ``measure_forms``.
 
-    Rows: the whole network in every form, head and tail alike, which is what Eq. 9-10 need; the
-    frame as JPEG at cut 0; each of ``LOSSY_CODECS``, without and with zstd, at every cut between.
-    Codecs are measured in one form, the folded ``S3``: folding is exact, so the same tensors cross
-    in all folded forms.
+    Codecs are measured at every cut, in one form, the folded ``S3``: folding is exact, so the same
+    tensors cross in all folded forms.
 
     Args:
         network: trained, with all its branches.
@@ -53,95 +73,182 @@ def measure_accuracy(
         threads: threads of one engine.
         progress: called with (runs of an engine done, runs in all) as the work goes on.
     """
-    cuts = len(network.segment_names) - 1
-    total = len(images) * (1 + len(FORMS) + 2 + cuts * len(LOSSY_CODECS))
+    return measure_forms(
+        network,
+        images,
+        ClassJudge(labels),
+        data=data,
+        forms=all_forms(merges=(Merge.FOLD, Merge.PRUNE), precisions=("fp32",)),
+        coded_forms=(FOLDED,),
+        cuts=range(len(network.segment_names)),
+        threads=threads,
+        progress=progress,
+    )
+
+
+def measure_forms(
+    network: Network,
+    images: Images,
+    judge: Judge,
+    *,
+    data: str,
+    forms: Sequence[Form],
+    coded_forms: Sequence[Form] | None = None,
+    cuts: Sequence[int] = (),
+    codecs: Sequence[str] = LOSSY_CODECS,
+    calibration_frames: np.ndarray | None = None,
+    threads: int = 1,
+    checkpoint: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> AccuracyTable:
+    """Measure a trained network on ONNX Runtime.
+
+    Rows for each form: the whole network uncut; the frame as JPEG at cut 0; each codec at each
+    other cut. ``raw`` at a cut has no row: the tail gets the same tensors as in the whole network.
+
+    Args:
+        network: trained, with all its branches.
+        images: letterboxed frames, uint8 (n, H, W, 3) RGB, n > 0, that it has not seen.
+        judge: knows what is in them.
+        data: says in the table what the frames are.
+        forms: what to measure.
+        coded_forms: those of them in which codecs are measured; None = all.
+        cuts: where, 0 to N - 1.
+        codecs: codecs that change a tensor.
+        calibration_frames: uint8 (n, H, W, 3), for the forms that need them.
+        threads: threads of one engine.
+        checkpoint: file that keeps the forms that are done; where it is there, the measurement
+            goes on from it. It stays.
+        progress: called with (runs of an engine done, runs in all) as the work goes on.
+
+    Raises:
+        CodesignError: there are no frames, a cut does not exist, or the checkpoint is of another
+            measurement or cannot be used.
+    """
+    cuts = sorted(set(cuts))
+    last = len(network.segment_names)
+    if not len(images):
+        raise CodesignError("there is no frame to measure the accuracy on")
+    for cut in cuts:
+        if not 0 <= cut < last:
+            raise CodesignError(f"nothing is sent at cut {cut}: cuts are 0 to {last - 1}")
+    coded = set(forms if coded_forms is None else coded_forms)
+
+    def calibration() -> np.ndarray:
+        if calibration_frames is None:
+            raise CodesignError("INT8 and prune+bn need calibration frames")
+        return calibration_frames
+
+    def ways(form: Form) -> list[tuple[int, str]]:
+        """What is measured of a form beside the uncut network."""
+        sent = [(cut, codec) for cut in cuts if cut for codec in codecs]
+        return [*([(0, "jpeg")] if 0 in cuts else []), *sent] if form in coded else []
+
+    runs = {form: len(images) * (1 + len(ways(form))) for form in forms}
+    total = len(images) + sum(runs.values())
     done = 0
 
-    def ran(runs: int) -> None:
+    def ran(count: int) -> None:
         nonlocal done
-        done += runs
+        done += count
         if progress is not None:
             progress(done, total)
 
-    def whole(form: Network) -> float:
-        engine = _Pieces(form, threads).whole()
-        hits = 0
-        for image, label in zip(images, labels, strict=True):
-            hits += int(_answer(engine, normalise(image, form.input_spec)) == label)
-            ran(1)
-        return hits / len(images)
+    kept = Resumable(
+        checkpoint,
+        lambda: fingerprint(
+            network, images, calibration_frames, judge.metric, data, cuts, codecs, coded_forms
+        ),
+    )
+    for form in forms:
+        if form in kept.rows:
+            ran(runs[form])
+            continue
+        pieces = _Pieces(network, as_onnx(network, *form, calibration), threads)
+        scores = _scores(pieces, images, judge, ways(form), ran)
+        kept.add(form, [_row(form, sent, score) for sent, score in scores.items()])
+    # The unchanged network, its BatchNorms and all its branches as they were trained.
+    unchanged = _Pieces(network, export_onnx(network), threads)
+    (reference,) = _scores(unchanged, images, judge, [], ran).values()
+    rows = tuple(itertools.chain.from_iterable(kept.rows[form] for form in forms))
+    return AccuracyTable(judge.metric, reference.value, data, rows, reference.details)
 
-    rows = [
-        AccuracyRow(
-            merge, structure, structure, PRECISION, "raw", None,
-            whole(reparameterize(network, structure, merge)),
-        )
-        for structure, merge in FORMS
-    ]  # fmt: skip
-    sender = _Sender(reparameterize(network, Structure.S3, Merge.FOLD), threads)
-    hits: Counter[tuple[int, str]] = Counter()
-    for image, label in zip(images, labels, strict=True):
-        answers = sender.answers(image)
-        hits.update({sent: int(answer == label) for sent, answer in answers.items()})
-        ran(1 + len(answers))
-    for (cut, codec), count in sorted(hits.items()):
-        lossless = ("",) if codec == "jpeg" else ("", "+zstd")
-        rows += [
-            AccuracyRow(
-                Merge.FOLD, Structure.S3, Structure.S3, PRECISION, codec + then, cut,
-                count / len(images),
-            )
-            for then in lossless
-        ]  # fmt: skip
-    return AccuracyTable("accuracy", whole(network), data, tuple(rows))
+
+_Sent = tuple[int, str] | None
+
+
+def _row(form: Form, sent: _Sent, score: Score) -> AccuracyRow:
+    cut, codec = sent or (None, "raw")
+    structure, merge, precision = form
+    return AccuracyRow(merge, structure, structure, precision, codec, cut, *score)
+
+
+def _scores(
+    pieces: _Pieces,
+    images: Images,
+    judge: Judge,
+    ways: list[tuple[int, str]],
+    ran: Callable[[int], None],
+) -> dict[_Sent, Score]:
+    """Score of the whole network (key None) and of each way to send what crosses."""
+    answers: dict[_Sent, list] = {sent: [] for sent in (None, *ways)}
+    for image in images:
+        for sent, output in pieces.outputs(image, ways):
+            answers[sent].append(judge.answer(output))
+        ran(len(answers))
+    return {sent: judge.score(given) for sent, given in answers.items()}
 
 
 class _Pieces:
-    """Engines for any run of segments of one network."""
+    """Engines for pieces of one form of a network.
 
-    def __init__(self, network: Network, threads: int) -> None:
-        self.last = len(network.segment_names)
-        self.crossings = [network.crossing(cut)[0] for cut in range(self.last + 1)]
-        self._cutter = PieceCutter(export_onnx(network))
+    Args:
+        network: the trained network, for its crossings.
+        model: the form as ONNX.
+        threads: threads of one engine.
+    """
+
+    def __init__(self, network: Network, model: bytes, threads: int) -> None:
+        self._network = network
+        self._cutter = PieceCutter(model)
         self._threads = threads
-
-    def engine(self, cut: int, outputs: tuple[TensorSpec, ...]) -> OnnxEngine:
-        """Make the engine that takes what crosses at ``cut``."""
-        inputs = (self.crossings[cut],)
-        return OnnxEngine(self._cutter.piece(inputs, outputs), inputs, outputs, self._threads)
-
-    def whole(self) -> OnnxEngine:
-        """Make the engine from image to answer."""
-        return self.engine(0, (self.crossings[-1],))
-
-
-class _Sender:
-    """Answers of a network for one frame sent in every lossy way at every cut."""
-
-    def __init__(self, network: Network, threads: int) -> None:
-        pieces = _Pieces(network, threads)
-        self._spec = network.input_spec
-        self._frame = TensorSpec("image", (self._spec.height, self._spec.width, 3), "uint8")
-        self._crossings = pieces.crossings[1:-1]
-        self._all = pieces.engine(0, tuple(self._crossings))
-        self._whole = pieces.whole()
-        self._tails = [pieces.engine(cut, (pieces.crossings[-1],)) for cut in range(1, pieces.last)]
         self._limits = Limits()
+        self._engines: dict[tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]], OnnxEngine] = {}
 
-    def answers(self, image: np.ndarray) -> dict[tuple[int, str], int]:
-        """Return the class for each (cut, codec); ``image`` is uint8 (H, W, 3)."""
-        received = decode(encode("image", image, "jpeg"), self._frame, self._limits)
-        answers = {(0, "jpeg"): _answer(self._whole, normalise(received, self._spec))}
-        tensors = self._all.run({"image": normalise(image, self._spec)})
-        for cut, (spec, tail) in enumerate(zip(self._crossings, self._tails, strict=True), start=1):
-            for codec in LOSSY_CODECS:
-                sent = encode(spec.name, tensors[spec.name], codec)
-                answers[cut, codec] = _answer(tail, decode(sent, spec, self._limits))
-        return answers
+    def outputs(
+        self, image: np.ndarray, ways: list[tuple[int, str]]
+    ) -> Iterator[tuple[_Sent, np.ndarray]]:
+        """Yield the output for a frame, uint8 (H, W, 3), uncut and for each (cut, codec)."""
+        input = self._network.input_spec
+        crossings = {cut: self._network.crossing(cut) for cut, _ in ways if cut}
+        (output,) = self._network.crossing(len(self._network.segment_names))
+        made = self._run(
+            {"image": normalise(image, input)},
+            self._network.crossing(0),
+            tuple(dict.fromkeys((*itertools.chain.from_iterable(crossings.values()), output))),
+        )
+        yield None, made[output.name]
+        for cut, codec in ways:
+            if cut:
+                specs = crossings[cut]
+                received = {
+                    spec.name: decode(encode(spec.name, made[spec.name], codec), spec, self._limits)
+                    for spec in specs
+                }
+            else:
+                specs = self._network.crossing(0)
+                frame = TensorSpec("image", image.shape, "uint8")
+                jpeg = decode(encode("image", image, codec), frame, self._limits)
+                received = {"image": normalise(jpeg, input)}
+            yield (cut, codec), self._run(received, specs, (output,))[output.name]
 
-
-def _answer(engine: OnnxEngine, tensor: np.ndarray) -> int:
-    """Run an engine with one input and the logits as output; return the class."""
-    (spec,) = engine.inputs
-    (logits,) = engine.run({spec.name: tensor}).values()
-    return int(np.argmax(logits))
+    def _run(
+        self,
+        tensors: dict[str, np.ndarray],
+        inputs: tuple[TensorSpec, ...],
+        outputs: tuple[TensorSpec, ...],
+    ) -> dict[str, np.ndarray]:
+        if (inputs, outputs) not in self._engines:
+            piece = self._cutter.piece(inputs, outputs)
+            self._engines[inputs, outputs] = OnnxEngine(piece, inputs, outputs, self._threads)
+        return self._engines[inputs, outputs].run(tensors)

@@ -15,9 +15,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.data.sources import open_source
-from codesign_ros.evaluation.offline import evaluate
 from codesign_ros.evaluation.processes import NodeProcesses, private_environment
-from codesign_ros.evaluation.report import Baseline, Recording, summarise
+from codesign_ros.evaluation.replay import Prediction
+from codesign_ros.evaluation.report import Baseline, Recording, answers_by_frame, summarise
+from codesign_ros.evaluation.rerun import rerun
 from codesign_ros.evaluation.scenario import Event, Scenario
 from codesign_ros.nodes.observer import Observer
 from codesign_ros.types import CodesignError
@@ -90,19 +91,26 @@ def run_demo(options: DemoOptions, console: Console) -> dict[str, Any]:
     finally:
         processes.stop()
         observer.close()
-    console.print("the same frames in one process, to compare:")
-    with _progress(console) as progress:
-        task = progress.add_task("evaluating", total=source.frames, detail="")
-        alone = evaluate(source, bundle, progress=lambda n: progress.update(task, completed=n))
+    plans = [plan for _, plan in observer.plans]
+    one_process: list[Prediction] = []
+    results = answers_by_frame(observer.results)
+    if len(results) == run.frames_sent:
+        console.print("the same frames in one process, each under the plan that it had:")
+        with _progress(console) as progress:
+            task = progress.add_task("evaluating", total=len(results), detail="")
+            for prediction in rerun(source, bundle, results, plans):
+                one_process.append(prediction)
+                progress.update(task, completed=len(one_process))
     return summarise(
         Recording(
             frames=run.frames_sent,
             results=observer.results,
-            plans=[plan for _, plan in observer.plans],
+            plans=plans,
             truths=observer.truths,
+            task=bundle.task,
+            classes=bundle.classes,
             baselines=run.baselines,
-            one_process=[prediction.label for prediction in alone.predictions],
-            one_process_accuracy=alone.accuracy,
+            one_process=one_process,
             emulation=options.scenario.emulation,
         )
     )

@@ -12,9 +12,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from codesign_ros.evaluation.quality import Quality
+from codesign_ros.evaluation.replay import Prediction, answer_of, is_same
 from codesign_ros.evaluation.tables import slim_table
 from codesign_ros.runtime.values import Result, Status
-from codesign_ros.types import Plan
+from codesign_ros.types import GroundTruth, Plan
 
 
 @dataclass(frozen=True)
@@ -34,20 +36,23 @@ class Recording:
         frames: frames that the camera sent.
         results: results in order of arrival, with their times [s, monotonic].
         plans: plans in order, the epoch-0 plan of the robot alone not among them.
-        truths: true class by stamp [ns].
+        truths: what is truly in a frame by its stamp [ns].
+        task: what the network does, one of ``bundle.TASKS``.
+        classes: names of its classes.
         baselines: what other policies would have given at the start.
-        one_process: class of each frame from the evaluation in one process, in order.
-        one_process_accuracy: accuracy of those.
+        one_process: each frame's answer in one process under the plan that it had here, in order;
+            empty where there is not one result for each frame.
         emulation: what was emulated, by name.
     """
 
     frames: int
     results: Sequence[tuple[float, Result]]
     plans: Sequence[Plan]
-    truths: Mapping[int, str]
+    truths: Mapping[int, GroundTruth]
+    task: str
+    classes: tuple[str, ...]
     baselines: Sequence[Baseline] = ()
-    one_process: Sequence[str] = ()
-    one_process_accuracy: float | None = None
+    one_process: Sequence[Prediction] = ()
     emulation: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -66,9 +71,6 @@ def summarise(recording: Recording) -> dict[str, Any]:
     response_ms = np.array([answer.response_s * 1e3 for answer in good])
     times = [time_s for time_s, _ in recording.results]
     duration_s = times[-1] - times[0] if len(times) > 1 else 0.0
-    known = [(recording.truths.get(a.stamp.stamp_ns), a.label) for a in good]
-    judged = [(truth, label) for truth, label in known if truth is not None]
-    labels = [answer.label for answer in answers]
     return {
         "frames": recording.frames,
         "results": len(answers),
@@ -82,15 +84,10 @@ def summarise(recording: Recording) -> dict[str, Any]:
             for p in (50, 95, 99)
         },
         "wire_bytes_per_frame": float(np.mean([a.payload_bytes for a in good])) if good else 0.0,
-        "accuracy": sum(t == p for t, p in judged) / len(judged) if judged else None,
+        **_quality(recording, good),
         "served_by": dict(Counter(answer.served_by for answer in good)),
         "epochs": _epochs(recording),
-        "one_process": {
-            "accuracy": recording.one_process_accuracy,
-            "equal_predictions": sum(
-                a == b for a, b in zip(labels, recording.one_process, strict=False)
-            ),
-        },
+        "one_process": _one_process(recording),
         "baselines": [
             {
                 "policy": baseline.name,
@@ -100,8 +97,40 @@ def summarise(recording: Recording) -> dict[str, Any]:
             for baseline in recording.baselines
         ],
         "emulation": dict(recording.emulation),
-        "predictions": labels,
+        "predictions": [_prediction_json(answer, recording.task) for answer in answers],
     }
+
+
+def _quality(recording: Recording, good: Sequence[Result]) -> dict[str, Any]:
+    judged = ((recording.truths.get(a.stamp.stamp_ns), answer_of(a)) for a in good)
+    return Quality(recording.task, recording.classes, tuple(judged)).to_json()
+
+
+def _one_process(recording: Recording) -> dict[str, Any] | None:
+    """How good the same frames were in one process, and how many had the same answer here."""
+    if not recording.one_process:
+        return None
+    judged = tuple((p.truth, p.answer) for p in recording.one_process)
+    pairs = zip(answers_by_frame(recording.results), recording.one_process, strict=True)
+    return {
+        **Quality(recording.task, recording.classes, judged).to_json(),
+        "equal_predictions": sum(
+            result.status is Status.OK and is_same(answer_of(result), prediction.answer)
+            for result, prediction in pairs
+        ),
+    }
+
+
+def _prediction_json(result: Result, task: str) -> Any:
+    return [vars(box) for box in result.detections] if task == "detection" else result.label
+
+
+def answers_by_frame(results: Sequence[tuple[float, Result]]) -> list[Result]:
+    """The first result of each frame, in frame order; ``results`` come with their times."""
+    first: dict[int, Result] = {}
+    for _, result in results:
+        first.setdefault(result.stamp.stamp_ns, result)
+    return [first[stamp] for stamp in sorted(first)]
 
 
 def is_complete(summary: Mapping[str, Any]) -> bool:
@@ -192,14 +221,25 @@ def _figures_table(summary: Mapping[str, Any]) -> Table:
     split = sum(row["frames"] for row in summary["epochs"] if _is_split(row))
     never = "0: by the cost model, splitting gained nothing here"
     table.add_row("frames under a split plan", str(split) if split else never)
-    accuracy = summary["accuracy"]
-    table.add_row("accuracy", "no ground truth" if accuracy is None else f"{accuracy:.4f}")
     alone = summary["one_process"]
-    if alone["accuracy"] is not None:
-        table.add_row("accuracy in one process", f"{alone['accuracy']:.4f}")
-    equal = alone["equal_predictions"]
-    table.add_row("same answer as in one process", f"{equal} of {summary['results']} frames")
+    for name, key in (("accuracy", "accuracy"), ("mAP@0.5", "map50"), ("COCO AP", "coco")):
+        if key in summary:
+            table.add_row(name, _quality_text(summary[key]))
+        if alone and key in alone:
+            table.add_row(f"{name} in one process", _quality_text(alone[key]))
+    compared = "not compared: frames are missing"
+    if alone:
+        compared = f"{alone['equal_predictions']} of {summary['results']} frames"
+    table.add_row("same answer as in one process", compared)
     return table
+
+
+def _quality_text(value: float | Mapping[str, float | None] | None) -> str:
+    if value is None:
+        return "no ground truth"
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return ", ".join(f"{k} {'-' if v is None else f'{v:.4f}'}" for k, v in value.items())
 
 
 def _is_split(row: Mapping[str, Any]) -> bool:

@@ -12,9 +12,12 @@ from codesign_ros.bundle import Bundle
 from codesign_ros.cost.profile import NetworkProfile
 from codesign_ros.evaluation.metrics import recalls
 from codesign_ros.evaluation.offline import Evaluation
+from codesign_ros.evaluation.quality import Quality
 from codesign_ros.planning.solvers import Row, Solution
 from codesign_ros.runtime.profiling import StageProfile
 from codesign_ros.types import Merge, Structure
+
+_NO_TRUTH = "no ground truth"
 
 
 def slim_table(title: str, **options: Any) -> Table:
@@ -23,22 +26,54 @@ def slim_table(title: str, **options: Any) -> Table:
 
 
 def evaluation_table(evaluation: Evaluation) -> Table:
+    """What was measured, by the network's task."""
+    quality = evaluation.quality
+    tables = {"classification": _confusion_table, "detection": _precision_table}
+    if quality.task in tables:
+        return tables[quality.task](evaluation.frames, quality)
+    return slim_table(f"{evaluation.frames} frames; what a network for {quality.task} says has no "
+                      "truth to compare with")  # fmt: skip
+
+
+def _precision_table(frames: int, quality: Quality) -> Table:
+    """Average precision by class and by size."""
+    metrics = quality.detection
+    mean = metrics.mean_map50 if metrics else None
+    title = f"{frames} frames, mAP@0.5: " + (_NO_TRUTH if mean is None else f"{mean:.4f}")
+    table = slim_table(title)
+    table.add_column("average precision of")
+    table.add_column("found", justify="right")
+    table.add_column("overlap")
+    table.add_column("AP", justify="right")
+    counts = quality.counts()
+    map50 = metrics.map50 if metrics else dict.fromkeys(quality.classes)
+    for name in quality.classes:
+        table.add_row(name, str(counts[name]), "0.5", _share(map50[name]))
+    for key, value in metrics.coco.items() if metrics else ():
+        _, _, size = key.partition("_")
+        table.add_row(f"{size or 'all'} objects", "", "0.5 to 0.95", _share(value))
+    return table
+
+
+def _confusion_table(frames: int, quality: Quality) -> Table:
     """Confusion by class and accuracy."""
-    share = evaluation.accuracy
-    title = f"{evaluation.frames} frames, accuracy " + (
-        "unknown: the source has no ground truth" if share is None else f"{share:.4f}"
-    )
+    share = quality.accuracy
+    title = f"{frames} frames, accuracy: " + (_NO_TRUTH if share is None else f"{share:.4f}")
     table = slim_table(title)
     table.add_column("truth")
-    for name in evaluation.classes:
+    for name in quality.classes:
         table.add_column(f"answered {name}", justify="right")
     table.add_column("right", justify="right")
-    confusion = evaluation.confusion
+    confusion = quality.confusion
     for name, counts, right in zip(
-        evaluation.classes, confusion.tolist(), recalls(confusion), strict=True
+        quality.classes, confusion.tolist(), recalls(confusion), strict=True
     ):
-        table.add_row(name, *map(str, counts), "-" if right is None else f"{right:.4f}")
+        table.add_row(name, *map(str, counts), _share(right))
     return table
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
 
 
 def solution_table(solution: Solution, top: int) -> Table:

@@ -84,8 +84,8 @@ def _cost(bundle: Bundle, what_if: WhatIf) -> CostModel:
     tail = measure_here(bundle, "tail", _BUDGET_S)
     return MeasuredCost(
         len(bundle.segments),
-        MeasuredStages(head.stage_s, head.codec_s),
-        MeasuredStages(tail.stage_s, tail.codec_s),
+        MeasuredStages(head.stage_s, head.codec_s, head.precision_s),
+        MeasuredStages(tail.stage_s, tail.codec_s, tail.precision_s),
         head.codec_bytes,
         bundle.accuracy,
     )

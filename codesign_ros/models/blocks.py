@@ -65,27 +65,28 @@ class ChannelScale(nn.Module):
 
     Args:
         scale: shape (C,).
-        bias: shape (C,).
+        bias: shape (C,); None = nothing is added.
     """
 
-    def __init__(self, scale: torch.Tensor, bias: torch.Tensor) -> None:
+    def __init__(self, scale: torch.Tensor, bias: torch.Tensor | None) -> None:
         super().__init__()
         self.scale = nn.Parameter(scale.reshape(1, -1, 1, 1))
-        self.bias = nn.Parameter(bias.reshape(1, -1, 1, 1))
+        self.bias = None if bias is None else nn.Parameter(bias.reshape(1, -1, 1, 1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Scale ``x`` of shape (B, C, H, W)."""
-        return x * self.scale + self.bias
+        y = x * self.scale
+        return y if self.bias is None else y + self.bias
 
 
-class RepVGGDeployBlock(nn.Module):
-    """The block as it runs: a 3x3 convolution with bias and the branches that stay, then ReLU.
+class BranchedConv(nn.Module):
+    """A convolution as it runs: with bias, and beside it the branches that stay.
 
     Made by :func:`codesign_ros.models.reparam.reparameterize`; it has no BatchNorm.
 
     Attributes:
-        conv_3x3: 3x3 convolution with bias.
-        conv_1x1: 1x1 convolution with bias, or None.
+        conv_3x3: the convolution; in an imported network it may have another odd kernel.
+        conv_1x1: 1x1 convolution, or None.
         identity: the shortcut as a per-channel scale and bias, or None.
     """
 
@@ -96,13 +97,26 @@ class RepVGGDeployBlock(nn.Module):
         self.conv_3x3 = conv_3x3
         self.conv_1x1 = conv_1x1
         self.identity = identity
-        self.relu = nn.ReLU()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Compute the block for ``x`` of shape (B, in_channels, H, W)."""
+        """Add up the branches for ``x`` of shape (B, in_channels, H, W)."""
         y = self.conv_3x3(x)
         if self.conv_1x1 is not None:
             y = y + self.conv_1x1(x)
         if self.identity is not None:
             y = y + self.identity(x)
-        return self.relu(y)
+        return y
+
+
+class RepVGGDeployBlock(BranchedConv):
+    """The block as it runs: a 3x3 convolution with bias and the branches that stay, then ReLU."""
+
+    def __init__(
+        self, conv_3x3: nn.Conv2d, conv_1x1: nn.Conv2d | None, identity: ChannelScale | None
+    ) -> None:
+        super().__init__(conv_3x3, conv_1x1, identity)
+        self.relu = nn.ReLU()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Compute the block for ``x`` of shape (B, in_channels, H, W)."""
+        return self.relu(super().forward(x))

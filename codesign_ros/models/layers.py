@@ -15,25 +15,64 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from codesign_ros.models.network import IMAGE, Network, meta_image, on_meta
+from codesign_ros.types import CodesignError
 
 _aten = torch.ops.aten
 
 _KINDS = {
-    _aten.convolution: "conv",
-    _aten.addmm: "linear",
-    _aten.mul: "scale",
-    _aten.add: "add",
-    _aten.relu: "relu",
-    _aten.native_batch_norm: "batch_norm",
-    _aten._native_batch_norm_legit_no_training: "batch_norm",
-    _aten.mean: "pool",
-    _aten.amax: "pool",
-    _aten.adaptive_max_pool2d: "pool",
-    _aten._adaptive_avg_pool2d: "pool",
-}
+    **dict.fromkeys((_aten.convolution,), "conv"),
+    **dict.fromkeys((_aten.addmm, _aten.mm, _aten.bmm, _aten.baddbmm), "linear"),
+    **dict.fromkeys((_aten.mul, _aten.div), "scale"),
+    **dict.fromkeys((_aten.add, _aten.sub, _aten.rsub), "add"),
+    **dict.fromkeys((_aten.relu, _aten.relu_), "relu"),
+    **dict.fromkeys(
+        (
+            _aten.abs, _aten.clamp, _aten.clamp_max, _aten.clamp_min, _aten.elu, _aten.erf,
+            _aten.exp, _aten.gelu, _aten.hardsigmoid, _aten.hardswish, _aten.hardtanh,
+            _aten.leaky_relu, _aten.log, _aten.maximum, _aten.minimum, _aten.mish, _aten.neg,
+            _aten.pow, _aten._prelu_kernel, _aten.reciprocal, _aten.rsqrt, _aten.sigmoid,
+            _aten.silu, _aten.softplus, _aten.sqrt, _aten.tanh, _aten.where,
+        ),
+        "elementwise",
+    ),
+    **dict.fromkeys(
+        (_aten.native_batch_norm, _aten._native_batch_norm_legit_no_training), "batch_norm"
+    ),
+    **dict.fromkeys((_aten.native_layer_norm, _aten.native_group_norm), "norm"),
+    **dict.fromkeys((_aten._softmax, _aten._safe_softmax, _aten._log_softmax), "softmax"),
+    **dict.fromkeys(
+        (
+            _aten.adaptive_max_pool2d, _aten._adaptive_avg_pool2d, _aten.amax, _aten.amin,
+            _aten.max, _aten.mean, _aten.min, _aten.sum,
+        ),
+        "pool",
+    ),
+    **dict.fromkeys(
+        (_aten.avg_pool2d, _aten.max_pool2d_with_indices, _aten.upsample_bilinear2d), "window"
+    ),
+    **dict.fromkeys(
+        (
+            _aten._to_copy, _aten.cat, _aten.clone, _aten.constant_pad_nd, _aten.index,
+            _aten.pixel_shuffle, _aten.reflection_pad2d, _aten.repeat, _aten.roll, _aten.stack,
+            _aten.upsample_nearest2d,
+        ),
+        "copy",
+    ),
+}  # fmt: skip
 
-# These move no data: their result is a view of their argument.
-_VIEWS = {_aten.view, _aten._unsafe_view, _aten.t, _aten.detach, _aten.alias}
+# Operations for each element written; what is not here takes one.
+_FLOPS_PER_ELEMENT = {"batch_norm": 2, "softmax": 3, "norm": 5, "copy": 0}
+
+# A bilinear enlargement weighs the four points around.
+_BILINEAR_WINDOW = (2, 2)
+
+# These move no data: their results are views of their argument.
+_VIEWS = {
+    _aten.view, _aten._unsafe_view, _aten._reshape_alias, _aten.t, _aten.transpose, _aten.permute,
+    _aten.expand, _aten.squeeze, _aten.unsqueeze, _aten.select, _aten.slice, _aten.split,
+    _aten.split_with_sizes, _aten.unbind, _aten.as_strided, _aten.as_strided_,
+    _aten.detach, _aten.alias,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -41,8 +80,8 @@ class LayerRecord:
     """One primitive operation, batch 1.
 
     ``inputs`` are the shapes of the activations it reads (weights not among them), ``output`` the
-    shape it writes, ``kernel`` and ``groups`` those of a convolution (else 1), ``weights`` the
-    number of weight elements it reads, bias included.
+    shape it writes, ``kernel`` and ``groups`` those of a convolution or a pooling over windows
+    (else 1), ``weights`` the number of weight elements it reads, bias included.
     """
 
     segment: str
@@ -65,26 +104,31 @@ class LayerRecord:
 
     @property
     def flops(self) -> int:
-        """Floating point operations: 2 for each multiply-add of a convolution or linear layer.
+        """Floating point operations: 2 for each multiply-add of a convolution or matrix product.
 
-        Their bias is not counted apart. BatchNorm takes 2 an element, pooling 1 for each element
-        it reads, every other operation 1 for each element it writes.
+        Their bias is not counted apart. Poolings over windows (and bilinear enlargement) take 1 for
+        each element of the window of each element they write; other poolings and sums 1 for each
+        element they read. For each element they write, BatchNorm takes 2, softmax 3 (difference,
+        exponential, division), layer and group norm 5, what only copies none, and all others 1:
+        an activation counts as one operation, whatever it takes on a machine.
         """
         if self.kind == "conv":
             taps = math.prod(self.kernel) * self.inputs[0][1] // self.groups
             return 2 * taps * self.output_elements
         if self.kind == "linear":
-            return 2 * self.inputs[0][1] * self.output_elements
+            return 2 * self.inputs[0][-1] * self.output_elements
+        if self.kind == "window":
+            return math.prod(self.kernel) * self.output_elements
         if self.kind == "pool":
             return self.input_elements
-        return self.output_elements * (2 if self.kind == "batch_norm" else 1)
+        return self.output_elements * _FLOPS_PER_ELEMENT.get(self.kind, 1)
 
 
 def layer_records(network: Network) -> tuple[LayerRecord, ...]:
     """List the operations of ``network`` in evaluation mode, in order, for one frame.
 
     Raises:
-        NotImplementedError: the network uses an operation whose cost is not known here.
+        CodesignError: the network uses an operation whose cost is not known here.
     """
     network = on_meta(network)
     recorder = _Recorder(network)
@@ -115,27 +159,38 @@ class _Recorder(TorchDispatchMode):
         tensors = [a for a in tree_leaves(args) if isinstance(a, torch.Tensor)]
         if operation in _VIEWS:
             if id(tensors[0]) in self._weights:
-                self._weights[id(result)] = result
+                self._weights.update((id(view), view) for view in tree_leaves(result))
             return result
         if not tensors:
             return result  # makes an empty tensor, as BatchNorm does for its workspace
         if operation not in _KINDS:
-            raise NotImplementedError(
-                f"segment {self.segment!r} uses {operation}, whose cost is not in the table"
+            raise CodesignError(
+                f"segment {self.segment!r} uses {operation}, whose cost is not in the table of "
+                "codesign_ros.models.layers"
             )
         kind = _KINDS[operation]
         output = result if isinstance(result, torch.Tensor) else result[0]
         weights = [t for t in tensors if id(t) in self._weights]
-        is_conv = kind == "conv"
         self.records.append(
             LayerRecord(
                 segment=self.segment,
                 kind=kind,
                 inputs=tuple(tuple(t.shape) for t in tensors if id(t) not in self._weights),
                 output=tuple(output.shape),
-                kernel=(args[1].shape[2], args[1].shape[3]) if is_conv else (1, 1),
-                groups=args[8] if is_conv else 1,
+                kernel=_kernel(kind, operation, args),
+                groups=args[8] if kind == "conv" else 1,
                 weights=sum(t.numel() for t in weights),
             )
         )
         return result
+
+
+def _kernel(kind: str, operation: Any, args: tuple) -> tuple[int, int]:
+    if kind == "conv":
+        return args[1].shape[2], args[1].shape[3]
+    if kind != "window":
+        return 1, 1
+    if operation is _aten.upsample_bilinear2d:
+        return _BILINEAR_WINDOW
+    first, *rest = args[1]
+    return first, rest[0] if rest else first

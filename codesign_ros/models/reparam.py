@@ -11,10 +11,18 @@ import copy
 from typing import TypeVar
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
-from codesign_ros.models.blocks import ChannelScale, ConvBN, RepVGGBlock, RepVGGDeployBlock
+from codesign_ros.models.blocks import BranchedConv, ConvBN, RepVGGBlock, RepVGGDeployBlock
+from codesign_ros.models.branches import (
+    Branches,
+    batch_norm_scale_shift,
+    conv_like,
+    fuse_batch_norm,
+    merge_branches,
+)
+from codesign_ros.models.graph import GraphSegment
+from codesign_ros.models.graph_reparam import merge_segment
 from codesign_ros.types import Merge, Structure
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
@@ -22,6 +30,9 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 def reparameterize(model: ModuleT, structure: Structure, merge: Merge) -> ModuleT:
     """Copy ``model`` with every RepVGG block and every convolution with BatchNorm as it runs.
+
+    In an imported network (``models.graph``) every other k x k convolution is offered the
+    structures too; see :func:`codesign_ros.models.branches.split_centre`.
 
     Args:
         model: any module; it is left as it is.
@@ -35,88 +46,52 @@ def reparameterize(model: ModuleT, structure: Structure, merge: Merge) -> Module
         ValueError: ``model`` holds blocks that have been re-parameterised before; their branches
             are gone, so another structure cannot be made from them.
     """
-    blocks = [module for module in model.modules() if isinstance(module, RepVGGBlock)]
-    if any(isinstance(module, RepVGGDeployBlock) for module in model.modules()):
+    if any(_is_merged(module) for module in model.modules()):
         raise ValueError("the model is re-parameterised already; start from the trained one")
     # deepcopy looks each object up in its memo first, so seeding the memo swaps the blocks as the
     # model is copied, wherever they are (also where one block is used twice).
+    blocks = [module for module in model.modules() if isinstance(module, RepVGGBlock)]
     memo: dict[int, object] = {id(b): _deploy_block(b, structure, merge) for b in blocks}
     branches = {id(part) for block in blocks for part in block.modules()}
     for module in model.modules():
         if isinstance(module, ConvBN) and id(module) not in branches:
             memo[id(module)] = _fused(module)
+        if isinstance(module, GraphSegment):
+            memo[id(module)] = merge_segment(module, structure, merge)
     return copy.deepcopy(model, memo).eval()
+
+
+def _is_merged(module: nn.Module) -> bool:
+    if isinstance(module, GraphSegment):
+        return len(module.step_modules) > 0
+    return isinstance(module, BranchedConv)
 
 
 @torch.no_grad()
 def _deploy_block(block: RepVGGBlock, structure: Structure, merge: Merge) -> RepVGGDeployBlock:
-    """Build the run-time form of one block. Sums are taken in float64, so folding is exact."""
-    kernel_3x3, bias_3x3 = _fused_conv(block.branch_3x3)
-    kernel_1x1, bias_1x1 = _fused_conv(block.branch_1x1)
-    conv = block.branch_3x3.conv
-    dtype = conv.weight.dtype
-
-    if merge is Merge.FOLD and not structure.keeps_1x1:
-        kernel_3x3 = kernel_3x3 + F.pad(kernel_1x1, (1, 1, 1, 1))
-        bias_3x3 = bias_3x3 + bias_1x1
-    conv_1x1 = _conv_like(conv, kernel_1x1, bias_1x1) if structure.keeps_1x1 else None
-
-    identity = None
-    if block.branch_identity is not None:
-        scale, bias = _bn_scale_bias(block.branch_identity)
-        if structure.keeps_identity:
-            identity = ChannelScale(scale.to(dtype), bias.to(dtype))
-        elif merge is Merge.FOLD:
-            kernel_3x3 = kernel_3x3 + _identity_kernel(scale, conv.groups)
-            bias_3x3 = bias_3x3 + bias
-
-    return RepVGGDeployBlock(_conv_like(conv, kernel_3x3, bias_3x3), conv_1x1, identity)
+    """Build the run-time form of one block."""
+    identity = block.branch_identity
+    branches = Branches(
+        *_fused_conv(block.branch_3x3),
+        *_fused_conv(block.branch_1x1),
+        *((None, None) if identity is None else _scale_shift(identity)),
+    )
+    return RepVGGDeployBlock(*merge_branches(block.branch_3x3.conv, branches, structure, merge))
 
 
 @torch.no_grad()
 def _fused(branch: ConvBN) -> nn.Conv2d:
     """Build one convolution with bias that computes convolution and BatchNorm."""
-    return _conv_like(branch.conv, *_fused_conv(branch))
+    return conv_like(branch.conv, *_fused_conv(branch))
 
 
-def _bn_scale_bias(bn: nn.BatchNorm2d) -> tuple[torch.Tensor, torch.Tensor]:
-    """Write BatchNorm in evaluation mode as ``x * scale + bias``; both (C,) float64."""
+def _scale_shift(bn: nn.BatchNorm2d) -> tuple[torch.Tensor, torch.Tensor]:
+    """Write BatchNorm in evaluation mode as ``x * scale + shift``; both (C,) float64."""
     assert bn.running_mean is not None
     assert bn.running_var is not None
-    scale = bn.weight.double() / (bn.running_var.double() + bn.eps).sqrt()
-    return scale, bn.bias.double() - bn.running_mean.double() * scale
+    return batch_norm_scale_shift(bn.weight, bn.bias, bn.running_mean, bn.running_var, bn.eps)
 
 
 def _fused_conv(branch: ConvBN) -> tuple[torch.Tensor, torch.Tensor]:
     """Fuse convolution and BatchNorm: kernel (O, I / groups, k, k) and bias (O,), float64."""
-    scale, bias = _bn_scale_bias(branch.bn)
-    return branch.conv.weight.double() * scale.reshape(-1, 1, 1, 1), bias
-
-
-def _identity_kernel(scale: torch.Tensor, groups: int) -> torch.Tensor:
-    """Write ``x * scale`` as a 3x3 kernel of shape (C, C / groups, 3, 3)."""
-    channels = scale.numel()
-    kernel = scale.new_zeros(channels, channels // groups, 3, 3)
-    out = torch.arange(channels)
-    # Inside its group, output channel c reads input channel c modulo the group's width.
-    kernel[out, out % (channels // groups), 1, 1] = scale
-    return kernel
-
-
-def _conv_like(conv: nn.Conv2d, kernel: torch.Tensor, bias: torch.Tensor) -> nn.Conv2d:
-    """Make a convolution with bias of ``conv``'s channels, stride, groups and dtype."""
-    size = kernel.shape[-1]
-    out = nn.utils.skip_init(
-        nn.Conv2d,
-        conv.in_channels,
-        conv.out_channels,
-        size,
-        stride=conv.stride,
-        padding=size // 2,
-        groups=conv.groups,
-        device=conv.weight.device,
-        dtype=conv.weight.dtype,
-    )
-    out.weight.copy_(kernel)
-    out.bias.copy_(bias)
-    return out
+    return fuse_batch_norm(branch.conv.weight, branch.conv.bias, *_scale_shift(branch.bn))

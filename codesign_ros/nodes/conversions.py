@@ -232,6 +232,9 @@ def device_to_msg(device: Device, stamp: Time) -> DeviceProfileMsg:
         msg.stage_structure = [structure.value for _, structure in profile.stage_s]
         msg.stage_s = array("f", profile.stage_s.values())
         msg.stage_measured = [key not in profile.estimated for key in profile.stage_s]
+        msg.precision_cut = array("H", [cut for cut, _ in profile.precision_s])
+        msg.precision_name = [name for _, name in profile.precision_s]
+        msg.precision_s = array("f", profile.precision_s.values())
         msg.codec_cut = array("H", [cut for cut, _ in profile.codec_s])
         msg.codec_name = [codec for _, codec in profile.codec_s]
         msg.codec_s = array("f", profile.codec_s.values())
@@ -252,12 +255,13 @@ def device_from_msg(msg: DeviceProfileMsg) -> Device:
         raise CodesignError(f"profile of {msg.node!r}: that is no full name of a node") from None
     stages = (msg.stage_cut, msg.stage_structure, msg.stage_s, msg.stage_measured)
     codecs = (msg.codec_cut, msg.codec_name, msg.codec_s, msg.codec_bytes)
-    if len({len(part) for part in stages}) > 1 or len({len(part) for part in codecs}) > 1:
+    precisions = (msg.precision_cut, msg.precision_name, msg.precision_s)
+    if any(len({*map(len, arrays)}) > 1 for arrays in (stages, codecs, precisions)):
         raise CodesignError(
             f"profile of {msg.node!r}: arrays that belong together differ in length"
         )
     numbers = (msg.peak_flops, msg.memory_bandwidth, msg.link_bps, msg.link_delay_s)
-    for number in (*numbers, msg.frame_bytes, *msg.stage_s, *msg.codec_s):
+    for number in (*numbers, msg.frame_bytes, *msg.stage_s, *msg.codec_s, *msg.precision_s):
         if not 0 <= number < math.inf:
             raise CodesignError(f"profile of {msg.node!r}: {number} is no time, rate or size")
     try:
@@ -266,6 +270,7 @@ def device_from_msg(msg: DeviceProfileMsg) -> Device:
     except ValueError as error:
         raise CodesignError(f"profile of {msg.node!r}: {error}") from None
     codec_keys = list(zip(msg.codec_cut, msg.codec_name, strict=True))
+    precision_keys = list(zip(msg.precision_cut, msg.precision_name, strict=True))
     profile = StageProfile(
         stage_s=dict(zip(keys, msg.stage_s, strict=True)),
         estimated=frozenset(
@@ -273,6 +278,7 @@ def device_from_msg(msg: DeviceProfileMsg) -> Device:
         ),
         codec_s=dict(zip(codec_keys, msg.codec_s, strict=True)),
         codec_bytes={k: float(n) for k, n in zip(codec_keys, msg.codec_bytes, strict=True)},
+        precision_s=dict(zip(precision_keys, msg.precision_s, strict=True)),
     )
     return Device(
         role=role,

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.cost.devices import find_device, load_devices
 from codesign_ros.engines.cache import default_cache_dir
-from codesign_ros.engines.factory import BACKENDS, PRECISIONS, EngineFactory
+from codesign_ros.engines.factory import BACKENDS, PRECISIONS_OF, EngineFactory
 from codesign_ros.msg import DeviceProfile
 from codesign_ros.nodes import qos
 from codesign_ros.nodes.base import CodesignNode
 from codesign_ros.nodes.conversions import device_to_msg, plan_from_msg
 from codesign_ros.nodes.params import Param
-from codesign_ros.resources import resource_path
+from codesign_ros.postprocess import Selection
+from codesign_ros.resources import default_bundle, resource_path
 from codesign_ros.runtime.profiling import Part, StageProfile, profile_cached
 from codesign_ros.runtime.values import Device, Role
 from codesign_ros.srv import CommitPlan, PreparePlan
-from codesign_ros.types import CodesignError, Plan
+from codesign_ros.types import PRECISIONS, CodesignError, Plan
 
 HEARTBEAT_PERIOD_S = 0.5
 THIS_MACHINE = "this-machine"
+# Parameters of the fields' names.
+SELECTION = tuple(field.name for field in fields(Selection))
 
 PARAMS = (
     Param(
@@ -46,6 +50,35 @@ PARAMS = (
         high=600.0,
     ),
     Param(
+        "precisions",
+        ["fp32"],
+        "precisions to time beside fp32, so that the planner may choose them",
+        choices=PRECISIONS,
+    ),
+    Param(
+        "score_threshold",
+        Selection.score_threshold,
+        "detectors: boxes in a result have a score above it; low, so that precision can be "
+        "measured over all scores. Head and tail: the same",
+        low=0.0,
+        high=1.0,
+    ),
+    Param(
+        "iou_threshold",
+        Selection.iou_threshold,
+        "detectors: of two boxes of one class whose overlap (intersection over union) is above it, "
+        "the one with the lower score goes. Head and tail: the same",
+        low=0.0,
+        high=1.0,
+    ),
+    Param(
+        "max_detections",
+        Selection.max_detections,
+        "detectors: most boxes in a result, the best ones. Head and tail: the same",
+        low=1,
+        high=1000,
+    ),
+    Param(
         "emulation.slowdown",
         0.0,
         "emulated: stretch compute so many times, as on a slower device; 0 = off",
@@ -61,7 +94,7 @@ def open_bundle(path: str) -> Bundle:
     Raises:
         CodesignError: it cannot be read.
     """
-    return Bundle.open(path or resource_path("bundles") / "mine_repvgg.bundle")
+    return Bundle.open(path or default_bundle())
 
 
 class PlanFollower(Protocol):
@@ -113,7 +146,14 @@ class DeviceNode(CodesignNode):
         self.profile = None
         if budget_s > 0:
             cache_dir: Path = default_cache_dir()
-            self.profile = profile_cached(self.bundle, self.factory, self.part, budget_s, cache_dir)
+            self.profile = profile_cached(
+                self.bundle,
+                self.factory,
+                self.part,
+                budget_s,
+                cache_dir,
+                tuple(self.params["precisions"]),
+            )
 
     def cleanup(self) -> None:
         """Let go of the bundle."""
@@ -138,9 +178,16 @@ class DeviceNode(CodesignNode):
             device=self.params["device"],
             epoch=self.runtime.plan.epoch if self.runtime else 0,
             backends=(self.params["backend"],),
-            precisions=PRECISIONS,
+            precisions=PRECISIONS_OF[self.params["backend"]],
             profile=profile,
         )
+
+    def selection(self, changed: Mapping[str, Any]) -> Selection:
+        """Which boxes of a detector count, by the parameters and those that are just being set."""
+        values = {name: self.params[name] for name in SELECTION} | {
+            name: value for name, value in changed.items() if name in SELECTION
+        }
+        return Selection(**values)
 
     def _beat(self) -> None:
         # Without the profile: the link may be thin, and the profile seldom changes.

@@ -21,10 +21,13 @@ from codesign_ros.nodes.conversions import (
     stamp_from,
 )
 from codesign_ros.nodes.device_node import DeviceNode
+from codesign_ros.nodes.overlay import OverlayPainter
 from codesign_ros.nodes.params import Param
+from codesign_ros.nodes.vision import MISSING, detections_to_msg, vision
+from codesign_ros.postprocess import DISPLAY_THRESHOLD
 from codesign_ros.runtime.head import HeadRuntime, HeadSettings
 from codesign_ros.runtime.profiling import StageProfile
-from codesign_ros.runtime.values import Device, Role
+from codesign_ros.runtime.values import Device, Result, Role, Status
 from codesign_ros.types import CodesignError
 
 PROBE_PERIOD_S = 0.5
@@ -56,6 +59,13 @@ PARAMS = (
         high=60.0,
     ),
     Param(
+        "display_threshold",
+        DISPLAY_THRESHOLD,
+        "detectors: boxes in detections and overlay have at least this score; result has all",
+        low=0.0,
+        high=1.0,
+    ),
+    Param(
         "emulation.link_bps",
         0.0,
         "emulated: embeddings leave at this rate [bit/s]; 0 = off",
@@ -76,6 +86,10 @@ class HeadNode(DeviceNode):
         super().__init__("head", PARAMS)
         self._embeddings = self.advertise(Embedding, "embedding", qos.embedding())
         self._results = self.advertise(InferenceResult, "result", qos.result())
+        self._overlays = self.advertise(Image, "overlay", qos.picture())
+        self._detections = None
+        if vision is not None:
+            self._detections = self.advertise(vision.Detection2DArray, "detections", qos.result())
         images = qos.image(
             self.params["image_reliability"] == "reliable", self.params["queue_depth"]
         )
@@ -98,22 +112,28 @@ class HeadNode(DeviceNode):
             queue_depth=self.params["queue_depth"],
             deadline_s=self.params["deadline_s"],
             slowdown=self.params["emulation.slowdown"],
+            selection=self.selection({}),
         )
-        self.runtime = HeadRuntime(
+        runtime = HeadRuntime(
             self.bundle,
             self.factory,
             settings,
             send_embedding=lambda e: self._embeddings.publish(embedding_to_msg(e)),
-            send_result=lambda r: self._results.publish(result_to_msg(r)),
+            send_result=self._send_result,
             clock_ns=lambda: self.get_clock().now().nanoseconds,
             emulated_bps=self.params["emulation.link_bps"],
         )
+        self._painter = OverlayPainter(self.bundle.classes, self._overlays.publish)
+        self.runtime = runtime
+        if self._detections is None:
+            self.get_logger().info(f"detections: {MISSING}; result has the same boxes", once=True)
 
     def deactivate(self) -> None:
         """Stop; frames in flight are answered as dropped."""
         runtime, self.runtime = self.runtime, None
         if runtime is not None:
             runtime.close()
+            self._painter.close()
 
     def device(self, profile: StageProfile | None) -> Device:
         """Describe this head, with what it knows of the link and of its frames."""
@@ -145,6 +165,8 @@ class HeadNode(DeviceNode):
             "link_delay_s": round(runtime.uplink.delay_s, 4),
             **dict(runtime.counts),
         }
+        if self._detections is None:
+            values["detections"] = MISSING
         return DiagnosticStatus.OK, self.state_label, values
 
     def _on_compressed(self, msg: CompressedImage) -> None:
@@ -176,6 +198,18 @@ class HeadNode(DeviceNode):
             )
         runtime.on_frame(stamp, load, jpeg)
 
+    def _send_result(self, result: Result, load: Callable[[], np.ndarray]) -> None:
+        """Publish a result, and what people look at where somebody does."""
+        self._results.publish(result_to_msg(result))
+        if result.status is not Status.OK:
+            return
+        threshold = self.params["display_threshold"]
+        boxes = [box for box in result.detections if box.score >= threshold]
+        if self._detections is not None and self._detections.get_subscription_count() > 0:
+            self._detections.publish(detections_to_msg(boxes, result.stamp))
+        if self._overlays.get_subscription_count() > 0:
+            self._painter.draw(result.stamp, load, boxes)
+
     def _on_answer(self, msg: InferenceResult) -> None:
         runtime = self.runtime
         if runtime is None:
@@ -191,8 +225,10 @@ class HeadNode(DeviceNode):
 
     def _on_parameters(self, values: Mapping[str, Any]) -> None:
         runtime = self.runtime
-        for name, value in values.items() if runtime else ():
-            assert runtime is not None
+        if runtime is None:
+            return
+        runtime.settings.selection = self.selection(values)
+        for name, value in values.items():
             if name == "emulation.link_bps":
                 runtime.uplink.emulated_bps = value
             elif name == "emulation.slowdown":

@@ -23,10 +23,10 @@ from rclpy.signals import SignalHandlerOptions
 from codesign_ros.msg import InferenceResult
 from codesign_ros.msg import Plan as PlanMsg
 from codesign_ros.nodes import qos
-from codesign_ros.nodes.conversions import plan_from_msg, result_from_msg, time_to_ns
+from codesign_ros.nodes.conversions import plan_from_msg, result_from_msg
 from codesign_ros.runtime.values import Result
 from codesign_ros.srv import Solve
-from codesign_ros.types import CodesignError, Plan
+from codesign_ros.types import CodesignError, GroundTruth, Plan
 
 TRANSITIONS = {
     "configure": Transition.TRANSITION_CONFIGURE,
@@ -41,7 +41,7 @@ class Observer:
 
     Attributes:
         results: results in order of arrival, with their times.
-        truths: true class by stamp [ns], as the camera published it.
+        truths: what is truly in a frame by its stamp [ns], as the camera published it.
         plans: plans in order of arrival.
         diagnostics: last values by node name.
 
@@ -52,7 +52,7 @@ class Observer:
 
     def __init__(self, robot: str, domain_id: int | None = None) -> None:
         self.results: list[tuple[float, Result]] = []
-        self.truths: dict[int, str] = {}
+        self.truths: dict[int, GroundTruth] = {}
         self.plans: list[tuple[float, Plan]] = []
         self.diagnostics: dict[str, dict[str, str]] = {}
         self.messages: dict[str, str] = {}
@@ -176,7 +176,8 @@ class Observer:
         self.results.append((time.monotonic(), result_from_msg(msg)))
 
     def _on_truth(self, msg: InferenceResult) -> None:
-        self.truths[time_to_ns(msg.header.stamp)] = msg.label
+        truth = result_from_msg(msg)
+        self.truths[truth.stamp.stamp_ns] = GroundTruth(truth.label, truth.detections)
 
     def _on_plan(self, msg: PlanMsg) -> None:
         if msg.robot == self._robot:

@@ -20,7 +20,6 @@ from codesign_ros.cost.devices import load_devices
 from codesign_ros.cost.model import MODES
 from codesign_ros.cost.profile import NetworkProfile
 from codesign_ros.cost.roofline import RooflineMode
-from codesign_ros.engines.factory import PRECISIONS
 from codesign_ros.msg import DeviceProfile
 from codesign_ros.msg import Plan as PlanMsg
 from codesign_ros.nodes import qos
@@ -35,7 +34,7 @@ from codesign_ros.runtime.planner import PlannerRuntime, PlannerSettings
 from codesign_ros.runtime.registry import Registry
 from codesign_ros.runtime.values import unexpected
 from codesign_ros.srv import CommitPlan, PreparePlan, Solve
-from codesign_ros.types import CodesignError, Merge, Plan, Structure
+from codesign_ros.types import PRECISIONS, CodesignError, Merge, Plan, Structure
 from codesign_ros.wire.codecs import FRAME_CODECS, TENSOR_CODECS
 
 TICK_PERIOD_S = 0.05
@@ -86,7 +85,13 @@ SOLVE_PARAMS = (
         "codecs for the frame (cut 0)",
         choices=FRAME_CODECS,
     ),
-    Param("precision", _DEFAULT.precision, "numeric precision of both halves", choices=PRECISIONS),
+    Param(
+        "precisions",
+        list(_DEFAULT.precisions),
+        "numeric precisions that both halves may have; those that head and tail have timed, see "
+        "their parameter precisions",
+        choices=PRECISIONS,
+    ),
     Param(
         "link_bps",
         _DEFAULT.link_bps,
@@ -273,7 +278,7 @@ class PlannerNode(CodesignNode):
             merges=tuple(map(Merge, values["merges"])),
             codecs=tuple(values["codecs"]),
             frame_codecs=tuple(values["frame_codecs"]),
-            precision=values["precision"],
+            precisions=tuple(values["precisions"]),
             link_bps=values["link_bps"],
             link_band=values["link_band"],
             debounce_s=values["debounce_s"],

@@ -35,6 +35,13 @@ def result() -> QoSProfile:
     )
 
 
+def picture() -> QoSProfile:
+    """Pictures for people: reliable, for some viewers take nothing else; only the newest counts."""
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.RELIABLE
+    )
+
+
 def heartbeat() -> QoSProfile:
     """Signs of life: the next one comes soon, so none is repeated."""
     return QoSProfile(

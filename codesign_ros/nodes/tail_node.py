@@ -43,7 +43,9 @@ class TailNode(DeviceNode):
         assert self.bundle is not None
         assert self.factory is not None
         settings = TailSettings(
-            queue_depth=self.params["queue_depth"], slowdown=self.params["emulation.slowdown"]
+            queue_depth=self.params["queue_depth"],
+            slowdown=self.params["emulation.slowdown"],
+            selection=self.selection({}),
         )
         self.runtime = TailRuntime(
             self.bundle,
@@ -91,8 +93,10 @@ class TailNode(DeviceNode):
 
     def _on_parameters(self, values: Mapping[str, Any]) -> None:
         runtime = self.runtime
-        for name, value in values.items() if runtime else ():
-            assert runtime is not None
+        if runtime is None:
+            return
+        runtime.settings.selection = self.selection(values)
+        for name, value in values.items():
             if name == "emulation.slowdown":
                 runtime.settings.slowdown = value
             elif name == "queue_depth":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from typing import Protocol
 
 from codesign_ros.cost.link import transfer_s
@@ -55,10 +56,10 @@ class CostModel(Protocol):
     def segments(self) -> int:
         """N, the number of segments and the highest cut."""
 
-    def head_s(self, cut: int, structure: Structure, codec: str) -> float | None:
+    def head_s(self, cut: int, structure: Structure, codec: str, precision: str) -> float | None:
         """T1 for segments 1..cut, with encoding where known [s]."""
 
-    def tail_s(self, cut: int, structure: Structure, codec: str) -> float | None:
+    def tail_s(self, cut: int, structure: Structure, codec: str, precision: str) -> float | None:
         """T2 for segments cut+1..N, with decoding where known [s]."""
 
     def payload_bytes(self, cut: int, codec: str) -> float | None:
@@ -86,10 +87,10 @@ class Problem:
         server_available: whether a tail can serve. Without one only cut N remains.
         cuts: cuts that may be chosen besides 0 and N, which always may; None for all.
         structures: structures that head and tail may have.
-        merges: ``fold``, ``prune`` or both.
+        merges: what may become of branches that do not stay.
         codecs: codecs for cuts 1..N-1.
         frame_codecs: codecs for the frame at cut 0.
-        precision: numeric precision of both halves.
+        precisions: numeric precisions; both halves have the same.
         objective: which time counts.
         lambda_1: weight of the accuracy loss in Eq. 11 [s per unit of loss].
 
@@ -106,15 +107,15 @@ class Problem:
     merges: tuple[Merge, ...] = (Merge.FOLD,)
     codecs: tuple[str, ...] = ("raw",)
     frame_codecs: tuple[str, ...] = ("jpeg", "raw")
-    precision: str = "fp32"
+    precisions: tuple[str, ...] = ("fp32",)
     objective: Objective = Objective.LATENCY
     lambda_1: float = 0.0
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.lambda_1) and self.lambda_1 >= 0):
             raise CodesignError(f"lambda_1 must be a number from 0 up, not {self.lambda_1}")
-        if not self.structures or not self.merges:
-            raise CodesignError("at least one structure and one merge must be allowed")
+        if not (self.structures and self.merges and self.precisions):
+            raise CodesignError("at least one structure, merge and precision must be allowed")
         for cut in self.cuts or ():
             if not 0 <= cut <= self.cost.segments:
                 raise CodesignError(f"cut {cut} does not exist: cuts are 0 to {self.cost.segments}")
@@ -135,15 +136,17 @@ class Problem:
     def evaluate(self) -> Iterator[tuple[Candidate, Prediction]]:
         """Go through all candidates whose cost is known, in a fixed order (Algorithm 3)."""
         for cut in self.allowed_cuts():
-            for codec in self._codecs_at(cut):
-                yield from self._evaluate_at(cut, codec)
+            for codec, precision in product(self._codecs_at(cut), self.precisions):
+                yield from self._evaluate_at(cut, codec, precision)
 
     def _codecs_at(self, cut: int) -> tuple[str, ...]:
         if cut == self.cost.segments:
             return (NO_CODEC,)
         return self.frame_codecs if cut == 0 else self.codecs
 
-    def _evaluate_at(self, cut: int, codec: str) -> Iterator[tuple[Candidate, Prediction]]:
+    def _evaluate_at(
+        self, cut: int, codec: str, precision: str
+    ) -> Iterator[tuple[Candidate, Prediction]]:
         all_on_robot = cut == self.cost.segments
         payload = 0.0 if all_on_robot else self.cost.payload_bytes(cut, codec)
         if payload is None:
@@ -152,22 +155,23 @@ class Problem:
         if not all_on_robot:
             assert self.link is not None  # checked at construction
             link_s = transfer_s(payload, self.link)
-        head_times = {s: self.cost.head_s(cut, s, codec) for s in self.structures}
+        head_times = {s: self.cost.head_s(cut, s, codec, precision) for s in self.structures}
         tail_times = {
-            s: 0.0 if all_on_robot else self.cost.tail_s(cut, s, codec) for s in self.structures
+            s: 0.0 if all_on_robot else self.cost.tail_s(cut, s, codec, precision)
+            for s in self.structures
         }
         for head, tail in self._structure_pairs(cut):
             head_s, tail_s = head_times[head], tail_times[tail]
             if head_s is None or tail_s is None:
                 continue
             for merge in self.merges:
-                loss = self.cost.accuracy_loss(cut, head, tail, merge, self.precision, codec)
+                loss = self.cost.accuracy_loss(cut, head, tail, merge, precision, codec)
                 if loss is None:
                     continue
                 duration_s = time_s(self.objective, head_s, link_s, tail_s)
                 value = joint_objective(duration_s, loss, self.lambda_1)
                 yield (
-                    Candidate(cut, head, tail, merge, self.precision, codec),
+                    Candidate(cut, head, tail, merge, precision, codec),
                     Prediction(head_s, link_s, tail_s, loss, payload, value),
                 )
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from codesign_ros.planning.problem import Candidate, Prediction, Problem
-from codesign_ros.types import CodesignError, Merge, Plan, Structure
+from codesign_ros.types import PRECISIONS, CodesignError, Merge, Plan, Structure
 
 # Position is simplicity: ties go to the structure with fewer and cheaper branches, and to folding.
 _STRUCTURE_ORDER = {structure: i for i, structure in enumerate(Structure)}
@@ -79,7 +79,7 @@ def grid(problem: Problem) -> Solution:
     """Try every candidate (Algorithm 3, with codec and merge among the choices).
 
     Candidates of equal objective go by fewer bytes on the link, then the smaller cut, the simpler
-    head and tail structure, folding before pruning, and the codec's name.
+    head and tail structure, folding before pruning, the higher precision, and the codec's name.
 
     Raises:
         CodesignError: no candidate has a known cost.
@@ -93,7 +93,7 @@ def grid(problem: Problem) -> Solution:
     return Solution(problem, tuple(sorted(rows, key=_order)))
 
 
-def _order(row: Row) -> tuple[float, float, int, int, int, int, str]:
+def _order(row: Row) -> tuple[float, float, int, int, int, int, int, str]:
     candidate, prediction = row.candidate, row.prediction
     return (
         prediction.objective,
@@ -102,5 +102,6 @@ def _order(row: Row) -> tuple[float, float, int, int, int, int, str]:
         _STRUCTURE_ORDER[candidate.head_structure],
         _STRUCTURE_ORDER[candidate.tail_structure],
         _MERGE_ORDER[candidate.merge],
+        PRECISIONS.index(candidate.precision),
         candidate.codec,
     )

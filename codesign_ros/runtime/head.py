@@ -5,27 +5,23 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.engines.factory import EngineFactory
+from codesign_ros.postprocess import Selection, to_frame
 from codesign_ros.preprocess import letterbox
+from codesign_ros.runtime.answers import Answer
 from codesign_ros.runtime.emulation import stretched
 from codesign_ros.runtime.engine_pool import EnginePool
 from codesign_ros.runtime.epochs import EpochTable
 from codesign_ros.runtime.ledger import Frame, FrameLedger, Phase
-from codesign_ros.runtime.stages import (
-    HeadOutput,
-    HeadStage,
-    Scores,
-    check_plan,
-    head_key,
-    is_sendable,
-)
+from codesign_ros.runtime.outbox import Outbox
+from codesign_ros.runtime.stages import HeadOutput, HeadStage, check_plan, head_key, is_sendable
 from codesign_ros.runtime.uplink import Uplink
 from codesign_ros.runtime.values import (
     Embedding,
@@ -58,11 +54,13 @@ class HeadSettings:
         deadline_s: how long an embedding may wait for the link, and then how long the answer may
             take, each on top of twice the time that the link needs for it by its measured rate [s].
         slowdown: emulated: the device is so many times slower than this machine; 0 or 1 = off.
+        selection: which boxes of a detector are answers.
     """
 
     queue_depth: int = 3
     deadline_s: float = 1.0
     slowdown: float = 0.0
+    selection: Selection = field(default_factory=Selection)
 
 
 class HeadRuntime:
@@ -77,7 +75,8 @@ class HeadRuntime:
         factory: makes its engines.
         settings: see ``HeadSettings``; may be changed while running.
         send_embedding: hands an embedding to the middleware.
-        send_result: hands a frame's answer to the users; called once a frame, in frame order, from
+        send_result: hands a frame's answer to the users, and what gives the frame's pixels, (h, w,
+            3) uint8 RGB, to whoever wants to see them; called once a frame, in frame order, from
             one thread at a time.
         clock_ns: the robot's clock, on which frames are stamped [ns].
         emulated_bps: see ``Uplink``.
@@ -90,7 +89,7 @@ class HeadRuntime:
         settings: HeadSettings,
         *,
         send_embedding: Callable[[Embedding], None],
-        send_result: Callable[[Result], None],
+        send_result: Callable[[Result, Callable[[], np.ndarray]], None],
         clock_ns: Callable[[], int],
         emulated_bps: float = 0.0,
     ) -> None:
@@ -104,15 +103,11 @@ class HeadRuntime:
         self._pool = EnginePool(factory)
         alone = Plan(cut=len(bundle.segments), model_id=bundle.model_id, reason="no plan yet")
         # Never dropped: with it every frame can be finished on the robot.
-        self._whole = HeadStage(bundle, alone, self._pool.get(head_key(alone)))
+        self._whole = self._stage(alone)
         self._epochs: EpochTable[HeadStage] = EpochTable(alone, self._whole)
         self._ledger = FrameLedger()
         self._work = threading.Condition()
-        # Answers on their way out. They enter in frame order, under the lock that keeps the book,
-        # and leave in that order one by one, under a lock that does not hold up new frames.
-        self._outbox: deque[Result] = deque()
-        self._release = threading.RLock()
-        self._sent_results = 0
+        self._outbox = Outbox(self._hand_on)
         self._running = True
         self.uplink = Uplink(send_embedding, self._not_sent, emulated_bps)
         self._thread = threading.Thread(target=self._compute, name="head-compute", daemon=True)
@@ -133,9 +128,13 @@ class HeadRuntime:
             CodesignError: the plan is for another network, not newer, or cannot be built.
         """
         check_plan(plan, self._bundle)
-        engine = self._pool.get(head_key(plan)) if plan.cut > 0 else None
+        stage = self._stage(plan)
         with self._work:
-            self._epochs.prepare(plan, HeadStage(self._bundle, plan, engine))
+            self._epochs.prepare(plan, stage)
+
+    def _stage(self, plan: Plan) -> HeadStage:
+        engine = self._pool.get(head_key(plan)) if plan.cut > 0 else None
+        return HeadStage(self._bundle, plan, engine, lambda: self.settings.selection)
 
     def commit(self, epoch: int) -> None:
         """Put a prepared plan in force for every frame that starts from now on.
@@ -173,7 +172,7 @@ class HeadRuntime:
             for late in waiting[: max(0, len(waiting) - self.settings.queue_depth)]:
                 self._settle(late, _dropped(late, "the robot is busy: newer frames are waiting"))
             self._work.notify_all()
-        self._publish()
+        self._outbox.flush()
 
     def on_answer(self, answer: Result) -> None:
         """Take what the tail says about a frame or a probe."""
@@ -202,7 +201,7 @@ class HeadRuntime:
                 link_s=link_s,
             )
             self._settle(frame, result)
-        self._publish()
+        self._outbox.flush()
 
     def probe(self) -> None:
         """Send a probe of the link if a server is there to answer it."""
@@ -216,8 +215,10 @@ class HeadRuntime:
     @property
     def in_flight(self) -> int:
         """Frames that have arrived and whose answer is not out yet."""
+        # In this order: between the two, more may arrive.
+        handed_on = self._outbox.handed_on
         with self._work:
-            return self.counts["frames"] - self._sent_results
+            return self.counts["frames"] - handed_on
 
     def close(self) -> None:
         """Stop; frames in flight, and those that still come, are answered as dropped."""
@@ -229,7 +230,7 @@ class HeadRuntime:
         with self._work:
             for frame in self._ledger.unanswered():
                 self._settle(frame, _dropped(frame, _CLOSED))
-        self._publish()
+        self._outbox.flush()
 
     # The compute thread
 
@@ -282,15 +283,17 @@ class HeadRuntime:
             if frame.jpeg is not None and stage.sends_jpeg:
                 return image, stage.forward(frame.jpeg)
             if image is None:
-                image = letterbox(frame.load(), self._bundle.input)
+                pixels = frame.load()
+                image = letterbox(pixels, self._bundle.input)
+                frame.size = pixels.shape[0], pixels.shape[1]
             return image, stage.run(image)
 
         image, output = stretched(work, self.settings.slowdown)
         encode_s = output.encode_s * max(1.0, self.settings.slowdown)
         head_s = time.perf_counter() - start - encode_s
-        if output.scores is not None:
+        if output.answer is not None:
             served_by = "fallback" if stranded else "robot"
-            self._finish(frame, _answer(frame, output.scores, served_by, head_s))
+            self._finish(frame, _result(frame, output.answer, served_by, head_s))
             return
         with self._work:
             embedding = self._embedding(frame.stamp, frame.sequence, stage.plan, output.encoded)
@@ -352,33 +355,29 @@ class HeadRuntime:
         """Answer a frame that a thread of our own has in hand."""
         with self._work:
             self._settle(frame, result)
-        self._publish()
+        self._outbox.flush()
 
     def _settle(self, frame: Frame, result: Result) -> None:
-        """Enter a frame's answer; ``_work`` is held, and ``_publish`` follows once it is not."""
-        self._outbox.extend(self._ledger.finish(frame, result))
+        """Enter a frame's answer; ``_work`` is held, and the outbox is flushed once it is not.
+
+        Whoever computed it, its boxes are in the network's input; users get them in the frame.
+        """
+        height, width = frame.size or (self._bundle.input.height, self._bundle.input.width)
+        boxes = result.detections[: self.settings.selection.max_detections]
+        boxes = tuple(to_frame(boxes, height, width, self._bundle.input))
+        self._outbox.put(self._ledger.finish(frame, replace(result, detections=boxes)))
         self._epochs.drop_before(self._ledger.oldest_epoch(self._epochs.plan.epoch))
 
-    def _publish(self) -> None:
-        """Hand on all answers that are due."""
-        with self._release:
-            while self._publish_next():
-                pass
-
-    def _publish_next(self) -> bool:
+    def _hand_on(self, frame: Frame) -> None:
+        answer = frame.result
+        assert answer is not None
         with self._work:
-            if not self._outbox:
-                return False
-            answer = self._outbox.popleft()
             self.counts["dropped" if answer.status is Status.DROPPED else answer.served_by] += 1
         try:
             response_s = (self._clock_ns() - answer.stamp.stamp_ns) / 1e9
-            self._send_result(replace(answer, response_s=response_s))
+            self._send_result(replace(answer, response_s=response_s), frame.load)
         except Exception:
             self._error(f"the result of frame {answer.sequence} could not be handed on")
-        with self._work:
-            self._sent_results += 1
-        return True
 
     def _error(self, what: str) -> None:
         """Note the exception that is being handled."""
@@ -387,16 +386,13 @@ class HeadRuntime:
             self.counts["errors"] += 1
 
 
-def _answer(frame: Frame, scores: Scores, served_by: str, head_s: float) -> Result:
+def _result(frame: Frame, answer: Answer, served_by: str, head_s: float) -> Result:
     return Result(
         stamp=frame.stamp,
         sequence=frame.sequence,
         epoch=frame.epoch,
         served_by=served_by,
-        label=scores.label,
-        score=scores.score,
-        class_names=scores.class_names,
-        class_scores=scores.class_scores,
+        **vars(answer),
         payload_bytes=frame.sent_bytes,
         head_s=frame.head_s + head_s,
         encode_s=frame.encode_s,

@@ -26,7 +26,9 @@ class Phase(Enum):
 class Frame:
     """One frame between arrival and answer. Times are on the head's monotonic clock [s].
 
-    ``sent_bytes`` is what of it has been put on the link [bytes].
+    ``size`` is its (height, width) as the camera took it [px], known once its pixels were loaded;
+    before that, a JPEG that is sent as it is has the size of the network's input. ``sent_bytes`` is
+    what of it has been put on the link [bytes].
     """
 
     sequence: int
@@ -35,6 +37,7 @@ class Frame:
     jpeg: bytes | None = None
     phase: Phase = Phase.WAITING
     epoch: int = 0
+    size: tuple[int, int] | None = None
     image: np.ndarray | None = None
     head_s: float = 0.0
     encode_s: float = 0.0
@@ -78,8 +81,8 @@ class FrameLedger:
         """All frames that have no answer yet, oldest first."""
         return [frame for frame in self._frames.values() if frame.phase is not Phase.DONE]
 
-    def finish(self, frame: Frame, result: Result) -> list[Result]:
-        """Answer a frame and take out, in frame order, all answers that nothing holds back now.
+    def finish(self, frame: Frame, result: Result) -> list[Frame]:
+        """Answer a frame and take out, in order, all answered frames that nothing holds back now.
 
         Raises:
             ValueError: the frame has an answer already.
@@ -88,12 +91,11 @@ class FrameLedger:
             raise ValueError(f"frame {frame.sequence} has its answer already")
         frame.phase, frame.result = Phase.DONE, result
         frame.image = None
-        released: list[Result] = []
-        for sequence in list(self._frames):
-            answer = self._frames[sequence].result
-            if answer is None:
+        released: list[Frame] = []
+        for sequence, oldest in list(self._frames.items()):
+            if oldest.phase is not Phase.DONE:
                 break
-            released.append(answer)
+            released.append(oldest)
             del self._frames[sequence]
         return released
 

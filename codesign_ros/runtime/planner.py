@@ -37,10 +37,10 @@ class PlannerSettings:
         objective: which time counts in Eq. 11.
         lambda_1: weight of the accuracy loss in Eq. 11 [s per unit of loss].
         structures: structures that head and tail may have.
-        merges: ``fold``, ``prune`` or both.
+        merges: what may become of branches that do not stay.
         codecs: codecs for cuts 1..N-1.
         frame_codecs: codecs for the frame at cut 0.
-        precision: numeric precision of both halves.
+        precisions: numeric precisions; both halves have the same.
         link_bps: rate to assume until the head has measured the link [bit/s].
         link_band: solve again when the measured rate is this many times off the planned one.
         debounce_s: time to wait for more news before solving [s].
@@ -53,7 +53,7 @@ class PlannerSettings:
     merges: tuple[Merge, ...] = (Merge.FOLD,)
     codecs: tuple[str, ...] = ("raw", "fp16+zstd", "uint8+zstd")
     frame_codecs: tuple[str, ...] = ("jpeg", "raw")
-    precision: str = "fp32"
+    precisions: tuple[str, ...] = ("fp32",)
     link_bps: float = 10e6
     link_band: float = 1.5
     debounce_s: float = 0.2
@@ -231,7 +231,7 @@ class PlannerRuntime:
                 merges=settings.merges,
                 codecs=settings.codecs,
                 frame_codecs=settings.frame_codecs,
-                precision=settings.precision,
+                precisions=settings.precisions,
                 objective=settings.objective,
                 lambda_1=settings.lambda_1,
             )
@@ -336,4 +336,5 @@ def _measured(device: Device) -> MeasuredStages:
             f"{device.node} has not measured itself; set its parameter 'profile_s' above 0, or "
             "plan in another mode"
         )
-    return MeasuredStages(device.profile.stage_s, device.profile.codec_s)
+    profile = device.profile
+    return MeasuredStages(profile.stage_s, profile.codec_s, profile.precision_s)

@@ -13,7 +13,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -37,7 +37,7 @@ _RUNS = 5
 # Calibration frames that the mean payload is taken over: zstd and JPEG depend on the picture.
 _SIZE_FRAMES = 4
 # Part of the cache key; raise it when other things are timed.
-_VERSION = 3
+_VERSION = 4
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,15 @@ class StageProfile:
             the ratio at the nearest cut where both were timed.
         codec_s: time to encode (head) or decode (tail) by (cut, codec) [s].
         codec_bytes: mean payload by (cut, codec) [bytes].
+        precision_s: time of a half in structure S3 by (cut, precision), for precisions other than
+            fp32, in which ``stage_s`` is [s].
     """
 
     stage_s: dict[tuple[int, Structure], float]
     estimated: frozenset[tuple[int, Structure]]
     codec_s: dict[tuple[int, str], float]
     codec_bytes: dict[tuple[int, str], float]
+    precision_s: dict[tuple[int, str], float] = field(default_factory=dict)
 
     def stretched(self, slowdown: float) -> StageProfile:
         """The same on a device ``slowdown`` times slower (emulated); 0 or 1 changes nothing."""
@@ -65,6 +68,7 @@ class StageProfile:
             self,
             stage_s={key: factor * value for key, value in self.stage_s.items()},
             codec_s={key: factor * value for key, value in self.codec_s.items()},
+            precision_s={key: factor * value for key, value in self.precision_s.items()},
         )
 
     def to_json(self) -> str:
@@ -75,6 +79,7 @@ class StageProfile:
                 "estimated": [[cut, s.value] for cut, s in sorted(self.estimated)],
                 "codec_s": [[cut, codec, t] for (cut, codec), t in self.codec_s.items()],
                 "codec_bytes": [[cut, codec, n] for (cut, codec), n in self.codec_bytes.items()],
+                "precision_s": [[cut, name, t] for (cut, name), t in self.precision_s.items()],
             }
         )
 
@@ -92,38 +97,56 @@ class StageProfile:
                 estimated=frozenset((int(c), Structure(s)) for c, s in content["estimated"]),
                 codec_s={(int(c), str(k)): float(t) for c, k, t in content["codec_s"]},
                 codec_bytes={(int(c), str(k)): float(n) for c, k, n in content["codec_bytes"]},
+                precision_s={(int(c), str(k)): float(t) for c, k, t in content["precision_s"]},
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a stage profile: {error}") from None
 
 
 def profile_cached(
-    bundle: Bundle, factory: EngineFactory, part: Part, budget_s: float, cache_dir: Path
+    bundle: Bundle,
+    factory: EngineFactory,
+    part: Part,
+    budget_s: float,
+    cache_dir: Path,
+    precisions: Sequence[str] = (),
 ) -> StageProfile:
     """Return this machine's profile from the cache, or measure it and keep it there."""
     cache = FileCache(cache_dir)
     machine = (platform.node(), platform.machine(), platform.processor(), str(os.cpu_count()))
-    parts = (bundle.model_id, part, factory.backend, str(factory.threads), *machine, str(_VERSION))
+    how = (factory.backend, str(factory.threads), *sorted(precisions), str(_VERSION))
+    parts = (bundle.model_id, part, *machine, *how)
     name = hashlib.sha256("|".join(parts).encode()).hexdigest()[:32] + ".profile.cache"
     stored = cache.get(name)
     if stored is not None:
         return StageProfile.from_json(stored.decode())
-    profile = measure(bundle, factory, part, budget_s)
+    profile = measure(bundle, factory, part, budget_s, precisions)
     cache.put(name, profile.to_json().encode())
     return profile
 
 
-def measure(bundle: Bundle, factory: EngineFactory, part: Part, budget_s: float) -> StageProfile:
+def measure(
+    bundle: Bundle,
+    factory: EngineFactory,
+    part: Part,
+    budget_s: float,
+    precisions: Sequence[str] = (),
+) -> StageProfile:
     """Time one part of a network on this machine.
 
-    The halves in structure S3 and the codecs are always timed, at every cut; halves in the other
-    structures as far as the budget reaches, whole networks first, and scaled beyond it.
+    The halves in structure S3, in fp32 and in each of ``precisions``, and the codecs are always
+    timed, at every cut; halves in the other structures as far as the budget reaches, whole networks
+    first, and scaled beyond it.
 
     Args:
         bundle: the network and the calibration frames it is timed on.
         factory: makes the engines.
         part: ``head`` or ``tail``.
         budget_s: time after which no further half is timed [s].
+        precisions: those to time beside fp32.
+
+    Raises:
+        CodesignError: the backend does not have one of the precisions.
     """
     started_s = time.perf_counter()
     cuts = range(len(bundle.segments) + 1)
@@ -150,6 +173,11 @@ def measure(bundle: Bundle, factory: EngineFactory, part: Part, budget_s: float)
     rest = [(cut, s) for s in Structure if s is not Structure.S3 for cut in order[1:]]
     for cut, structure in first:
         stage_s[cut, structure] = prepare_s + _stage_s(factory, part, cut, structure, image)
+    precision_s = {
+        (cut, precision): prepare_s + _stage_s(factory, part, cut, Structure.S3, image, precision)
+        for precision in sorted({*precisions} - {"fp32"})
+        for cut in cuts
+    }
     estimates = {}
     for cut, structure in rest:
         if time.perf_counter() - started_s > budget_s:
@@ -159,7 +187,9 @@ def measure(bundle: Bundle, factory: EngineFactory, part: Part, budget_s: float)
             estimates[cut, structure] = ratio * stage_s[cut, Structure.S3]
         else:
             stage_s[cut, structure] = prepare_s + _stage_s(factory, part, cut, structure, image)
-    return StageProfile(stage_s | estimates, frozenset(estimates), codec_s, codec_bytes)
+    return StageProfile(
+        stage_s | estimates, frozenset(estimates), codec_s, codec_bytes, precision_s
+    )
 
 
 def _as_jpeg(frame: np.ndarray) -> np.ndarray:
@@ -214,13 +244,18 @@ def _decode_s(encoded: tuple[EncodedTensor, ...], specs: tuple[TensorSpec, ...])
 
 
 def _stage_s(
-    factory: EngineFactory, part: Part, cut: int, structure: Structure, image: np.ndarray
+    factory: EngineFactory,
+    part: Part,
+    cut: int,
+    structure: Structure,
+    image: np.ndarray,
+    precision: str = "fp32",
 ) -> float:
     """Time one half [s]; 0 for a half without segments."""
     bundle = factory.bundle
     if cut == (0 if part == "head" else len(bundle.segments)):
         return 0.0
-    engine = factory.build(EngineKey(part, cut, structure))
+    engine = factory.build(EngineKey(part, cut, structure, precision=precision))
     engine.warm_up(1)
     if part == "head" or cut == 0:
         return _shortest_s(lambda: engine.run({"image": normalise(image, bundle.input)}))

@@ -3,47 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.engines.base import Engine, EngineKey
+from codesign_ros.postprocess import Selection
 from codesign_ros.preprocess import normalise
+from codesign_ros.runtime.answers import Answer, answer_from
 from codesign_ros.types import CodesignError, InputSpec, Plan
 from codesign_ros.wire.codecs import EncodedTensor, codecs_for, encode
 from codesign_ros.wire.decode import Limits, WireError, decode, jpeg_shape
 
 
 @dataclass(frozen=True)
-class Scores:
-    """Class probabilities of one frame, (classes,) float64, and the most likely class."""
-
-    class_names: tuple[str, ...]
-    class_scores: tuple[float, ...]
-
-    @property
-    def best(self) -> int:
-        """Index of the most likely class."""
-        return int(np.argmax(self.class_scores))
-
-    @property
-    def label(self) -> str:
-        """Name of the most likely class."""
-        return self.class_names[self.best]
-
-    @property
-    def score(self) -> float:
-        """Probability of the most likely class."""
-        return self.class_scores[self.best]
-
-
-@dataclass(frozen=True)
 class HeadOutput:
-    """What the robot's half made of one frame: scores if it ran the whole network, else tensors."""
+    """What the robot's half made of one frame: an answer if it ran the whole network, else tensors.
 
-    scores: Scores | None
+    The answer's boxes are in pixels of the network's input.
+    """
+
+    answer: Answer | None
     encoded: tuple[EncodedTensor, ...]
     head_s: float
     encode_s: float
@@ -72,18 +54,26 @@ def is_sendable(jpeg: bytes, input: InputSpec) -> bool:
 
 
 class HeadStage:
-    """Frame to embedding, or to scores when the plan keeps all on the robot.
+    """Frame to embedding, or to an answer when the plan keeps all on the robot.
 
     Args:
         bundle: the network's bundle.
         plan: what to run.
         engine: engine for ``head_key(plan)``; None at cut 0, where the frame itself is sent.
+        selection: asked at every answer which boxes of a detector count.
     """
 
-    def __init__(self, bundle: Bundle, plan: Plan, engine: Engine | None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        plan: Plan,
+        engine: Engine | None,
+        selection: Callable[[], Selection] = Selection,
+    ) -> None:
         self.plan = plan
         self._bundle = bundle
         self._engine = engine
+        self._selection = selection
 
     @property
     def sends_jpeg(self) -> bool:
@@ -97,7 +87,12 @@ class HeadStage:
         return HeadOutput(None, (encoded,), 0.0, 0.0)
 
     def run(self, image: np.ndarray) -> HeadOutput:
-        """Run the head on a letterboxed frame, (H, W, 3) uint8 RGB."""
+        """Run the head on a letterboxed frame, (H, W, 3) uint8 RGB.
+
+        Raises:
+            CodesignError: the network's output is not finite, or the codec cannot express what
+                crosses.
+        """
         start = time.perf_counter()
         if self._engine is None:
             tensors = {"image": image}
@@ -105,25 +100,33 @@ class HeadStage:
             tensors = self._engine.run({"image": normalise(image, self._bundle.input)})
         computed = time.perf_counter()
         if self.plan.cut == len(self._bundle.segments):
-            scores = scores_from(tensors, self._bundle.classes)
-            return HeadOutput(scores, (), time.perf_counter() - start, 0.0)
+            answer = answer_from(tensors, self._bundle, self._selection())
+            return HeadOutput(answer, (), time.perf_counter() - start, 0.0)
         encoded = tuple(encode(name, array, self.plan.codec) for name, array in tensors.items())
         return HeadOutput(None, encoded, computed - start, time.perf_counter() - computed)
 
 
 class TailStage:
-    """Embedding to scores.
+    """Embedding to answer.
 
     Args:
         bundle: the network's bundle.
         plan: what to run.
         engine: engine for ``tail_key(plan)``.
+        selection: asked at every answer which boxes of a detector count.
     """
 
-    def __init__(self, bundle: Bundle, plan: Plan, engine: Engine) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        plan: Plan,
+        engine: Engine,
+        selection: Callable[[], Selection] = Selection,
+    ) -> None:
         self.plan = plan
         self._bundle = bundle
         self._engine = engine
+        self._selection = selection
         self._expected = bundle.crossings[plan.cut]
         self._limits = Limits()
 
@@ -148,29 +151,18 @@ class TailStage:
             arrays[spec.name] = decode(encoded, spec, self._limits)
         return arrays
 
-    def run(self, tensors: dict[str, np.ndarray]) -> Scores:
+    def run(self, tensors: dict[str, np.ndarray]) -> Answer:
         """Run the tail on decoded tensors.
+
+        Returns:
+            The answer; boxes in pixels of the network's input.
 
         Raises:
             CodesignError: with these values the network's output is not finite.
         """
         if self.plan.cut == 0:
             tensors = {"image": normalise(tensors["image"], self._bundle.input)}
-        return scores_from(self._engine.run(tensors), self._bundle.classes)
-
-
-def scores_from(outputs: dict[str, np.ndarray], classes: tuple[str, ...]) -> Scores:
-    """Turn the network's only output, logits (1, classes), into probabilities (softmax).
-
-    Raises:
-        CodesignError: an output is not finite; no class would be right.
-    """
-    (logits,) = outputs.values()
-    if not np.isfinite(logits).all():
-        raise CodesignError("the network's output is not finite")
-    shifted = np.asarray(logits[0], np.float64)
-    exponentials = np.exp(shifted - shifted.max())
-    return Scores(classes, tuple((exponentials / exponentials.sum()).tolist()))
+        return answer_from(self._engine.run(tensors), self._bundle, self._selection())
 
 
 def check_plan(plan: Plan, bundle: Bundle) -> None:

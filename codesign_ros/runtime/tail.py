@@ -7,15 +7,17 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from queue import Queue
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.engines.factory import EngineFactory
+from codesign_ros.postprocess import Selection
+from codesign_ros.runtime.answers import Answer
 from codesign_ros.runtime.emulation import stretched
 from codesign_ros.runtime.engine_pool import EnginePool
 from codesign_ros.runtime.epochs import EpochTable
-from codesign_ros.runtime.stages import Scores, TailStage, check_plan, tail_key
+from codesign_ros.runtime.stages import TailStage, check_plan, tail_key
 from codesign_ros.runtime.values import Embedding, EmbeddingKind, Result, Status, unexpected
 from codesign_ros.types import CodesignError, Plan
 from codesign_ros.wire.decode import WireError
@@ -30,10 +32,12 @@ class TailSettings:
     Attributes:
         queue_depth: embeddings that may wait for the tail; one more is refused.
         slowdown: emulated: the device is so many times slower than this machine; 0 or 1 = off.
+        selection: which boxes of a detector are answers.
     """
 
     queue_depth: int = 8
     slowdown: float = 0.0
+    selection: Selection = field(default_factory=Selection)
 
 
 class TailRuntime:
@@ -97,7 +101,8 @@ class TailRuntime:
         check_plan(plan, self._bundle)
         stage = None
         if plan.cut < len(self._bundle.segments):
-            stage = TailStage(self._bundle, plan, self._pool.get(tail_key(plan)))
+            engine = self._pool.get(tail_key(plan))
+            stage = TailStage(self._bundle, plan, engine, lambda: self.settings.selection)
         with self._lock:
             self._epochs.prepare(plan, stage)
 
@@ -217,22 +222,19 @@ class TailRuntime:
         started_s = time.perf_counter()
         decode_s = 0.0
 
-        def work() -> Scores:
+        def work() -> Answer:
             nonlocal decode_s
             tensors = stage.decode(embedding.tensors)
             decode_s = time.perf_counter() - started_s
             return stage.run(tensors)
 
-        scores = stretched(work, self.settings.slowdown)
+        answer = stretched(work, self.settings.slowdown)
         decode_s *= max(1.0, self.settings.slowdown)
         return Result(
             embedding.stamp,
             embedding.sequence,
             embedding.epoch,
-            label=scores.label,
-            score=scores.score,
-            class_names=scores.class_names,
-            class_scores=scores.class_scores,
+            **vars(answer),
             queue_s=queue_s,
             decode_s=decode_s,
             tail_s=time.perf_counter() - started_s - decode_s,

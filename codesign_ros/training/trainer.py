@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,17 +12,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from codesign_ros.models.blocks import ConvBN
 from codesign_ros.models.network import Network
 from codesign_ros.training.scenes import SceneSet
+from codesign_ros.training.schedule import decay_groups, moving_average, rate_share
 from codesign_ros.training.views import CELL_LABELS, IGNORED, Batch, ViewSampler, check_stride
 from codesign_ros.types import InputSpec
 
 # Objects are rare: at first the cells say so with this logit.
 _CELL_BIAS = -3.0
-_WARM_UP_SHARE = 0.05
 
 
 @dataclass(frozen=True)
@@ -85,15 +83,11 @@ class Trainer:
         self._model = _WithCells(copy.deepcopy(self._template))
         self._spec = self._template.input_spec
         self._sampler = ViewSampler(scenes, self._model.stride, config.seed)
-        self._average = AveragedModel(
-            self._model,
-            multi_avg_fn=get_ema_multi_avg_fn(config.average_decay),
-            use_buffers=True,
-        )
+        self._average = moving_average(self._model, config.average_decay)
         self._optimiser = torch.optim.AdamW(
-            _groups(self._model, config.weight_decay), config.learning_rate
+            decay_groups(self._model, config.weight_decay), config.learning_rate
         )
-        self._schedule = LambdaLR(self._optimiser, lambda step: _rate_share(step, config.steps))
+        self._schedule = LambdaLR(self._optimiser, lambda step: rate_share(step, config.steps))
         self._done = 0
 
     def step(self) -> Step:
@@ -236,20 +230,3 @@ def _cell_loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
     entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     surprise = (torch.sigmoid(logits) - targets).square()
     return (weights * surprise * entropy).sum() / targets.sum().clamp(min=1)
-
-
-def _rate_share(step: int, steps: int) -> float:
-    """Return the learning rate of a step (from 0) as a share of its peak."""
-    warm_up = max(1, round(_WARM_UP_SHARE * steps))
-    if step < warm_up:
-        return (step + 1) / warm_up
-    return 0.5 + 0.5 * math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up))
-
-
-def _groups(model: nn.Module, weight_decay: float) -> list[dict]:
-    """Parameters for the optimiser: no decay on biases and BatchNorm."""
-    parameters = list(model.parameters())
-    return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]

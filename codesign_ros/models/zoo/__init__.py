@@ -6,12 +6,14 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from codesign_ros.models.graph import graph
 from codesign_ros.models.network import Network
 from codesign_ros.models.zoo.repvgg import mine_repvgg, repvgg
 from codesign_ros.models.zoo.yolo import yolo
 from codesign_ros.types import CodesignError, InputSpec
 
 _ARCHITECTURES: dict[str, Callable[..., Network]] = {
+    "graph": graph,
     "mine_repvgg": mine_repvgg,
     "repvgg": repvgg,
     "yolo": yolo,
@@ -22,7 +24,7 @@ def build(architecture: str, args: Mapping[str, Any], input: InputSpec) -> Netwo
     """Make an untrained network.
 
     Args:
-        architecture: ``repvgg``, ``mine_repvgg`` or ``yolo``.
+        architecture: ``repvgg``, ``mine_repvgg``, ``yolo``, or ``graph`` for an imported network.
         args: the other arguments of the function of that name, e.g. ``{"classes": 3}``.
         input: how a frame becomes the network's input.
 

@@ -1,0 +1,157 @@
+"""``codesign accuracy``: a bundle's accuracy in every form that a plan can give it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from codesign_ros.cli.common import (
+    MERGES,
+    STRUCTURES,
+    add_json,
+    command,
+    result_console,
+    write_json,
+)
+from codesign_ros.types import PRECISIONS, CodesignError, GroundTruth, Merge, Structure
+from codesign_ros.wire.codecs import TENSOR_CODECS
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from codesign_ros.bundle import Bundle
+    from codesign_ros.cost.accuracy import AccuracyTable
+    from codesign_ros.evaluation.measured_frames import MeasuredFrames
+
+_LOSSY = tuple(codec for codec in TENSOR_CODECS if "raw" not in codec and "+" not in codec)
+_SCENES = "scenes:"
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = command(
+        commands, "accuracy", _run, "measure a bundle's accuracy by form, precision, codec and cut"
+    )
+    parser.add_argument("bundle", help="model bundle")
+    parser.add_argument(
+        "--data",
+        required=True,
+        help="frames with known truth: bag, labelled data set, or scenes:SEED (independent scenes, "
+        "of a seed not trained on)",
+    )
+    parser.add_argument("--frames", type=int, default=0, help="so many frames; 0 = all there are")
+    parser.add_argument(
+        "--cuts", type=int, nargs="*", default=[], help="where codecs are measured; 0 = the JPEG"
+    )
+    parser.add_argument("--codec", nargs="+", choices=_LOSSY, default=list(_LOSSY))
+    parser.add_argument("--structure", nargs="+", choices=STRUCTURES, default=list(STRUCTURES))
+    parser.add_argument("--merge", nargs="+", choices=MERGES, default=list(MERGES))
+    parser.add_argument("--precision", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument(
+        "--checkpoint", metavar="FILE", help="keep what is done in this file, and go on from it"
+    )
+    parser.add_argument(
+        "--write", action="store_true", help="write the table into the bundle, for the planner"
+    )
+    add_json(parser)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    from codesign_ros.bundle import Bundle
+    from codesign_ros.evaluation.accuracy_report import accuracy_tables
+    from codesign_ros.evaluation.accuracy_table import all_forms, measure_forms
+
+    bundle = Bundle.open(options.bundle)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with (
+        tempfile.TemporaryDirectory(prefix="codesign_accuracy_") as folder,
+        Progress(*columns, console=Console(stderr=True)) as progress,
+    ):
+        frames = _frames(options, bundle, Path(folder), progress)
+        task = progress.add_task("measuring", total=None)
+        table = measure_forms(
+            bundle.network(),
+            frames.images,
+            frames.judge(bundle),
+            data=f"{len(frames.images)} frames of {options.data}",
+            forms=all_forms(
+                tuple(map(Structure, options.structure)),
+                tuple(map(Merge, options.merge)),
+                tuple(options.precision),
+            ),
+            cuts=options.cuts,
+            codecs=options.codec,
+            calibration_frames=bundle.calibration_frames(),
+            threads=options.threads,
+            checkpoint=Path(options.checkpoint) if options.checkpoint else None,
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    for each in accuracy_tables(table):
+        result_console().print(each)
+    write_json(options.json, json.loads(table.to_json()))
+    if options.write:
+        _write(bundle.path / "accuracy.json", table)
+    return 0
+
+
+def _write(file: Path, table: AccuracyTable) -> None:
+    """Put the table in the place of the bundle's old one, at once."""
+    new = file.with_name(file.name + ".new")
+    try:
+        new.write_text(table.to_json(), encoding="utf-8")
+        os.replace(new, file)
+    except OSError as error:
+        raise CodesignError(f"cannot write {file}: {error.strerror}") from None
+
+
+def _frames(
+    options: argparse.Namespace, bundle: Bundle, folder: Path, progress: Progress
+) -> MeasuredFrames:
+    from codesign_ros.data.sources import open_source
+    from codesign_ros.evaluation.measured_frames import MeasuredFrames
+
+    if not options.data.startswith(_SCENES):
+        return MeasuredFrames.of_source(
+            open_source(options.data, frames=options.frames), bundle.input
+        )
+    from codesign_ros.data.mine_render import CLASSES
+    from codesign_ros.training.scenes import render_scenes
+
+    seed = options.data.removeprefix(_SCENES)
+    if not seed.isdecimal() or options.frames < 1:
+        raise CodesignError(
+            f"--data {options.data} --frames {options.frames}: scenes of the mine need a seed, as "
+            "in scenes:7, and a number of frames"
+        )
+    task = progress.add_task("rendering scenes", total=options.frames)
+    scenes = render_scenes(
+        folder / "scenes",
+        int(seed),
+        options.frames,
+        processes=options.threads,
+        on_rendered=lambda count: progress.advance(task, count),
+    )
+    truths = map(GroundTruth, (CLASSES[label] for label in scenes.labels), scenes.boxes)
+    return MeasuredFrames.of_pictures(zip(scenes.images, truths, strict=True), bundle.input)

@@ -1,0 +1,250 @@
+"""``codesign import``: a bundle from any network that torch can trace."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from rich.console import Console
+
+from codesign_ros.cli.common import add_json, command, image_size, result_console, write_json
+from codesign_ros.types import CodesignError, InputSpec, TensorSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from codesign_ros.bundle import Bundle
+
+_TASKS = ("classification", "detection", "features")
+_CALIBRATION_FRAMES = 16
+_MINE = "mine"
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = command(
+        commands, "import", _run, "make a bundle from a network of torchvision, timm or your own"
+    )
+    parser.add_argument(
+        "network",
+        help="torchvision:NAME, timm:NAME, path/to/file.py:NAME or package.module:NAME, where NAME "
+        "is a class, function or module; its code is run",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="bundle directory to make")
+    parser.add_argument(
+        "--args", nargs="+", default=[], metavar="KEY=VALUE", help="arguments for the network"
+    )
+    weights = parser.add_mutually_exclusive_group()
+    weights.add_argument(
+        "--weights", type=Path, help="safetensors, or a state_dict of torch.save (default: random)"
+    )
+    weights.add_argument(
+        "--pretrained", action="store_true", help="download what torchvision or timm has for it"
+    )
+    parser.add_argument(
+        "--input", type=image_size, default=(224, 224), metavar="HxW", help="default: 224x224"
+    )
+    for name, values, text in (
+        ("mean", (0.485, 0.456, 0.406), "of each channel of the training images, 0 to 1"),
+        ("std", (0.229, 0.224, 0.225), "their standard deviation"),
+    ):
+        parser.add_argument(
+            f"--{name}", type=float, nargs=3, default=values, help=f"{text} (default: ImageNet's)"
+        )
+    parser.add_argument(
+        "--task",
+        choices=_TASKS,
+        help="what the output means: logits (1, C); boxes and probabilities (1, 4 + C, anchors); "
+        "or nothing known (default: classification for one output of two axes, else features)",
+    )
+    parser.add_argument(
+        "--classes", help="file with a name in each line, or a number (default: numbers)"
+    )
+    parser.add_argument(
+        "--calibration",
+        default=_MINE,
+        metavar="SOURCE",
+        help="images like those that it will see: folder, bag or video (default: synthetic mine)",
+    )
+    add_json(parser)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from codesign_ros.bundle import write_bundle
+    from codesign_ros.cost.accuracy import AccuracyTable
+    from codesign_ros.models.importing import ARCHITECTURE, import_network
+    from codesign_ros.models.module_spec import load_module_weights, make_module
+
+    height, width = options.input
+    if min(height, width) < 1 or min(options.std) <= 0:
+        raise CodesignError("--input and --std must be above 0")
+    spec = InputSpec(height, width, tuple(options.mean), tuple(options.std))
+    arguments = _arguments(options.args)
+    with Console(stderr=True).status("") as status:
+
+        def progress(text: str) -> None:
+            status.update(f"{options.network}: {text}")
+
+        progress("making the module")
+        module = make_module(options.network, arguments, pretrained=options.pretrained)
+        if options.weights is not None:
+            progress(f"reading {options.weights}")
+            load_module_weights(module, options.weights)
+        network, graph = import_network(module, spec, progress)
+        outputs = network.crossing(len(network.segment_names))
+        task = options.task or _task_of(outputs)
+        classes = _classes(options.classes, task, outputs)
+        progress("reading frames for calibration")
+        frames = _calibration_frames(options.calibration, spec)
+        progress(f"writing {options.out}")
+        bundle = write_bundle(
+            options.out,
+            network,
+            name=options.network.rpartition(":")[2],
+            architecture=ARCHITECTURE,
+            architecture_args=graph,
+            classes=classes,
+            accuracy=AccuracyTable("none", 0.0, "nothing was measured", ()),
+            calibration_frames=frames,
+            task=task,
+        )
+        progress("counting operations")
+        content = _content(bundle)
+    _show(content, has_weights=options.pretrained or options.weights is not None)
+    write_json(options.json, content)
+    return 0
+
+
+def _arguments(pairs: list[str]) -> dict[str, Any]:
+    """Read ``KEY=VALUE``; numbers, booleans and lists as YAML has them."""
+    arguments = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key.isidentifier():
+            raise CodesignError(f"--args takes KEY=VALUE, not {pair!r}")
+        try:
+            arguments[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise CodesignError(f"--args {pair!r}: the value cannot be read") from None
+    return arguments
+
+
+def _task_of(outputs: tuple[TensorSpec, ...]) -> str:
+    return "classification" if [len(spec.shape) for spec in outputs] == [2] else "features"
+
+
+def _classes(named: str | None, task: str, outputs: tuple[TensorSpec, ...]) -> tuple[str, ...]:
+    """Names of the classes, as many as the output has for this task."""
+    if task == "features":
+        return ()
+    shape = outputs[0].shape
+    if len(outputs) != 1 or len(shape) != (2 if task == "classification" else 3):
+        shapes = ", ".join(str(spec.shape) for spec in outputs)
+        wanted = "(1, C)" if task == "classification" else "(1, 4 + C, anchors)"
+        raise CodesignError(f"{task} needs one output {wanted}, the network has {shapes}")
+    count = shape[1] - (0 if task == "classification" else 4)
+    if named is None or named.isdecimal():
+        names = tuple(f"class {i}" for i in range(count if named is None else int(named)))
+    else:
+        try:
+            lines = Path(named).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise CodesignError(f"classes {named} cannot be read: {error}") from None
+        names = tuple(line.strip() for line in lines if line.strip())
+    if len(names) != count or len(set(names)) != len(names):
+        raise CodesignError(
+            f"--classes {named} gives {len(set(names))} classes, the network's output {shape} has "
+            f"{count}"
+        )
+    return names
+
+
+def _calibration_frames(source: str, spec: InputSpec) -> np.ndarray:
+    import numpy as np
+
+    from codesign_ros.data.images import to_rgb
+    from codesign_ros.data.mine import MineGenerator
+    from codesign_ros.data.sources import open_source
+    from codesign_ros.preprocess import letterbox
+
+    if source == _MINE:
+        mine = MineGenerator(0)
+        pictures = [mine.frame(i).image[:, :, ::-1].copy() for i in range(_CALIBRATION_FRAMES)]
+    else:
+        frames = open_source(source)
+        # From all of it, since neighbours in a film are much alike.
+        step = max(1, (frames.frames or 0) // _CALIBRATION_FRAMES)
+        chosen = itertools.islice(frames, 0, step * _CALIBRATION_FRAMES, step)
+        pictures = [
+            to_rgb(f.data, f.encoding, height=f.height, width=f.width, step=f.step) for f in chosen
+        ]
+    if not pictures:
+        raise CodesignError(f"source {source} has no frames to calibrate with")
+    return np.stack([letterbox(picture, spec) for picture in pictures])
+
+
+def _content(bundle: Bundle) -> dict[str, Any]:
+    """What is shown, as plain values; the operations are None where an operation's are unknown."""
+    from codesign_ros.cost.profile import profile_network
+    from codesign_ros.types import Structure
+
+    note, last = "", len(bundle.segments)
+    flops: list[int | None] = [None] * (last + 1)
+    try:
+        profile = profile_network(bundle.network())
+        flops = [profile.flops(0, cut, Structure.S3) for cut in range(last + 1)]
+    except CodesignError as error:
+        note = f"operations are not known: {error}"
+    cuts = [
+        {
+            "cut": cut,
+            "after": bundle.segments[cut - 1] if cut else "the frame",
+            "crossing": [
+                {"name": s.name, "shape": list(s.shape), "dtype": s.dtype, "bytes": s.nbytes}
+                for s in crossing
+            ],
+            "bytes": sum(spec.nbytes for spec in crossing),
+            "flops_before": flops[cut],
+        }
+        for cut, crossing in enumerate(bundle.crossings)
+    ]
+    return {
+        "bundle": str(bundle.path),
+        "model_id": bundle.model_id,
+        "task": bundle.task,
+        "classes": len(bundle.classes),
+        "note": note,
+        "cuts": cuts,
+    }
+
+
+def _show(content: Mapping[str, Any], *, has_weights: bool) -> None:
+    from codesign_ros.evaluation.tables import slim_table
+
+    table = slim_table(f"{content['bundle']}: {len(content['cuts'])} cuts, task {content['task']}")
+    table.add_column("cut", justify="right")
+    table.add_column("after", overflow="fold")
+    table.add_column("what crosses", overflow="fold")
+    table.add_column("kB", justify="right")
+    table.add_column("MFLOP before", justify="right")
+    for row in content["cuts"]:
+        flops = row["flops_before"]
+        table.add_row(
+            str(row["cut"]),
+            row["after"],
+            "\n".join(f"{t['name']} {'x'.join(map(str, t['shape']))}" for t in row["crossing"]),
+            f"{row['bytes'] / 1e3:.1f}",
+            "?" if flops is None else f"{flops / 1e6:.1f}",
+        )
+    console = result_console()
+    console.print(table)
+    notes = [content["note"]] if content["note"] else []
+    if not has_weights:
+        notes.append("the weights are random: give --weights or --pretrained")
+    notes.append("its accuracy was not measured; `codesign accuracy` does, from labelled frames")
+    for note in notes:
+        console.print(note, markup=False, highlight=False, soft_wrap=True)

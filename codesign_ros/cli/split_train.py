@@ -1,0 +1,100 @@
+"""``codesign split-train``: training in two halves, and the convergence analysis of section V."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from codesign_ros.cli.common import add_json, bundle_path, command, result_console, write_json
+from codesign_ros.types import CodesignError
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = command(
+        commands, "split-train", _run, "train head and tail in two processes (section V)"
+    )
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
+        "--bundle", default="", help="model bundle (default: the one that comes with the package)"
+    )
+    source.add_argument("--architecture", help="mine_repvgg or yolo, with random weights")
+    parser.add_argument("--cut", type=int, help="index of the cut, 0 to N")
+    for name, what in (
+        ("steps", "batches to train on"),
+        ("batch", "frames in a batch"),
+        ("frames", "scenes to draw"),
+        ("height", "of the input, with --architecture"),
+        ("width", "of the input, with --architecture"),
+        ("seed", "of scenes and random weights"),
+        ("threads", "processor cores of each half"),
+    ):
+        parser.add_argument(f"--{name}", type=int, help=what)
+    parser.add_argument("--learning-rate", type=float)
+    parser.add_argument("--timeout-s", type=float, help="how long a half waits for the other")
+    parser.add_argument(
+        "--check", action="store_true", help="compare with the whole network in one process"
+    )
+    parser.add_argument(
+        "--convergence",
+        action="store_true",
+        help="instead: the step limits and the rate of Eq. 24-27, simulated on a convex problem",
+    )
+    parser.add_argument("--plot", type=Path, metavar="PNG", help="with --convergence: a picture")
+    add_json(parser)
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.convergence:
+        return _run_convergence(options)
+    from codesign_ros.training.split_command import (
+        ARCHITECTURES,
+        SplitOptions,
+        run_split_training,
+    )
+
+    if options.plot is not None:
+        raise CodesignError("--plot draws what --convergence simulates; give both")
+    if options.cut is None:
+        raise CodesignError("--cut is missing: say after which segment the head ends, 0 to N")
+    if options.architecture not in (None, *ARCHITECTURES):
+        raise CodesignError(
+            f"unknown architecture {options.architecture!r}; known are {', '.join(ARCHITECTURES)}"
+        )
+    names = (
+        *("steps", "batch", "frames", "height", "width", "seed", "threads"),
+        *("learning_rate", "timeout_s"),
+    )
+    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    if options.architecture is None and given.keys() & {"height", "width"}:
+        raise CodesignError("--height and --width go with --architecture: a bundle has its own")
+    document = run_split_training(
+        SplitOptions(
+            bundle=None if options.architecture else bundle_path(options),
+            architecture=options.architecture or "",
+            cut=options.cut,
+            check=options.check,
+            **given,
+        ),
+        result_console(),
+    )
+    write_json(options.json, document)
+    return 1 if document["equal"] is False else 0
+
+
+def _run_convergence(options: argparse.Namespace) -> int:
+    from codesign_ros.training.split_convergence import (
+        draw_convergence,
+        print_convergence,
+        simulate,
+    )
+
+    if options.cut is not None or options.check or options.bundle or options.architecture:
+        raise CodesignError("--convergence simulates a problem of its own: name no network or cut")
+    result = simulate(**({} if options.seed is None else {"seed": options.seed}))
+    print_convergence(result, result_console())
+    if options.plot is not None:
+        draw_convergence(result, options.plot)
+    write_json(options.json, result.document())
+    return 0

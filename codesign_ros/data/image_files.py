@@ -1,0 +1,208 @@
+"""Pictures and label files of data sets on disk, looked at before anything is decoded."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from codesign_ros.data.images import ImageError, compressed_encoding, compressed_size, to_rgb
+from codesign_ros.types import CodesignError
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+SPLIT_FOLDERS = ("train", "val", "valid", "validation", "test")
+"""Folders that hold a part of a data set each."""
+
+# Pictures that other programs know and this package does not decode: refused, not overlooked.
+_OTHER_SUFFIXES = (".bmp", ".gif", ".tif", ".tiff", ".webp")
+# A header is nearly always in the first bytes; where a profile makes it longer, all is read.
+_HEAD_BYTES = 1 << 16
+_TAIL_BYTES = 64
+_ENDS = {"jpeg": b"\xff\xd9", "png": b"IEND\xaeB`\x82"}
+_EXIF = re.compile(rb"\xff\xe1..(Exif\0\0)", re.DOTALL)
+_ORIENTATION_TAG = 0x0112
+
+
+class DataSetError(CodesignError):
+    """A labelled data set, or a file of it, that cannot be used; one line says where and why."""
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """A picture in a file; ``open_image`` makes one.
+
+    Attributes:
+        path: A JPEG or PNG file.
+        height: Rows of the picture as ``load`` returns it [px].
+        width: Columns [px].
+        orientation: EXIF orientation (1 to 8) by which ``load`` turns the stored picture upright;
+            1 = as it is stored.
+    """
+
+    path: Path
+    height: int
+    width: int
+    orientation: int = 1
+
+    def read(self) -> tuple[bytes, str]:
+        """Return the file's bytes and their encoding, ``jpeg`` or ``png``.
+
+        Raises:
+            DataSetError: The file cannot be read, or is neither.
+        """
+        try:
+            data = self.path.read_bytes()
+            return data, compressed_encoding(data)
+        except (OSError, ImageError) as error:
+            raise DataSetError(f"image {self.path} cannot be read: {_reason(error)}") from error
+
+    def load(self) -> np.ndarray:
+        """Decode the picture.
+
+        Returns:
+            uint8 (height, width, 3) RGB, contiguous.
+
+        Raises:
+            DataSetError: The file cannot be read or decoded, or is not what it was when the set
+                was opened.
+        """
+        data, encoding = self.read()
+        try:
+            stored = to_rgb(data, encoding)
+        except ImageError as error:
+            raise DataSetError(f"image {self.path} cannot be read: {error}") from error
+        rgb = np.ascontiguousarray(_upright(stored, self.orientation))
+        if rgb.shape != (self.height, self.width, 3):
+            raise DataSetError(f"image {self.path} has changed since its data set was opened")
+        return rgb
+
+
+def open_image(path: Path, stated_size: tuple[int, int] | None = None) -> ImageFile:
+    """Look at a picture's header; nothing is decoded.
+
+    Labelling programs show a JPEG turned as its EXIF orientation says, and so does OpenCV by
+    default; boxes are therefore taken to be in pixels of the upright picture. Where the annotation
+    states the size of the picture and that is the size as stored, the boxes are too.
+
+    Args:
+        path: A JPEG or PNG file.
+        stated_size: (height, width) of the picture by its annotation, if that says so [px].
+
+    Returns:
+        The picture.
+
+    Raises:
+        DataSetError: The file is missing or no such picture, is cut off, or has another size.
+    """
+    try:
+        head, end = _ends_of(path)
+        encoding = compressed_encoding(head)
+        try:
+            height, width = compressed_size(head)
+        except ImageError:
+            head = path.read_bytes()
+            height, width = compressed_size(head)
+    except FileNotFoundError:
+        raise DataSetError(f"image {path} does not exist") from None
+    except (OSError, ImageError) as error:
+        raise DataSetError(f"image {path} cannot be read: {_reason(error)}") from error
+    end = end.rstrip(b"\0")  # some cameras pad with zeros
+    if end and not end.endswith(_ENDS[encoding]):
+        raise DataSetError(f"image {path} cannot be read: {encoding} {width}x{height} is cut off")
+    orientation = _orientation(head) if encoding == "jpeg" else 1
+    upright = (width, height) if orientation >= 5 else (height, width)
+    if stated_size == (height, width) != upright:
+        orientation, upright = 1, (height, width)
+    if stated_size is not None and stated_size != upright:
+        raise DataSetError(
+            f"image {path} is {upright[1]}x{upright[0]}, its annotation was made for "
+            f"{stated_size[1]}x{stated_size[0]}: the boxes do not fit it"
+        )
+    return ImageFile(path, *upright, orientation)
+
+
+def images_by_stem(folder: Path) -> dict[str, Path]:
+    """List the pictures of a folder, sorted, by their names without suffix.
+
+    Raises:
+        DataSetError: The folder cannot be read, has pictures in another format, or two whose names
+            differ in the suffix only: which one would a label file mean?
+    """
+    found: dict[str, Path] = {}
+    for path in entries(folder):
+        suffix = path.suffix.lower()
+        if suffix in _OTHER_SUFFIXES:
+            raise DataSetError(f"image {path} is neither JPEG nor PNG; convert it or take it away")
+        if suffix not in IMAGE_SUFFIXES:
+            continue
+        if path.stem in found:
+            raise DataSetError(f"{found[path.stem]} and {path.name} would share one label file")
+        found[path.stem] = path
+    return found
+
+
+def entries(folder: Path) -> list[Path]:
+    """List a folder, sorted by name.
+
+    Raises:
+        DataSetError: It cannot be read.
+    """
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise DataSetError(f"folder {folder} cannot be read: {_reason(error)}") from None
+
+
+def read_text(path: Path) -> str:
+    """Read a label file, UTF-8 with or without a byte-order mark.
+
+    Raises:
+        DataSetError: It cannot be read, or is no such text.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise DataSetError(f"{path} cannot be read: {_reason(error)}") from None
+    except UnicodeDecodeError:
+        raise DataSetError(f"{path} is not UTF-8 text") from None
+
+
+def _ends_of(path: Path) -> tuple[bytes, bytes]:
+    """First and last bytes of a file; they overlap in a short one."""
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+        size = file.seek(0, 2)
+        file.seek(max(0, size - _TAIL_BYTES))
+        return head, file.read()
+
+
+def _orientation(head: bytes) -> int:
+    """EXIF orientation of a JPEG, 1 where it has none or one that makes no sense."""
+    found = _EXIF.search(head)
+    if found is None:
+        return 1
+    exif = Image.Exif()
+    try:
+        exif.load(head[found.start(1) :])
+        value = exif.get(_ORIENTATION_TAG, 1)
+    except Exception:  # Pillow raises whatever damaged bytes lead to
+        return 1
+    return value if value in range(1, 9) else 1
+
+
+def _upright(stored: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn a picture (H, W, 3) as EXIF 2.32, table 6 ("Orientation"), says."""
+    if orientation >= 5:
+        stored = stored.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        stored = stored[::-1]
+    if orientation in (2, 3, 6, 7):
+        stored = stored[:, ::-1]
+    return stored
+
+
+def _reason(error: Exception) -> str:
+    return (isinstance(error, OSError) and error.strerror) or " ".join(str(error).split())

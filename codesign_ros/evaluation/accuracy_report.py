@@ -1,0 +1,58 @@
+"""An accuracy table for people to read."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from codesign_ros.cost.accuracy import AccuracyRow, AccuracyTable
+
+_Way = tuple[int | None, str]
+
+
+def accuracy_tables(table: AccuracyTable) -> list[Table]:
+    """Lay out the measurements: a line for each form, a column for each codec and cut.
+
+    Where there are details (classes, sizes of objects), a second table has them for each form.
+    """
+    title = f"{table.metric} on {table.data}: {table.reference:.1%} unchanged"
+    ways = sorted({(row.cut, row.codec) for row in table.rows}, key=_order)
+    values = {(_form(row), (row.cut, row.codec)): row.value for row in table.rows}
+    forms = list(dict.fromkeys(map(_form, table.rows)))
+    tables = [_table(title, [_heading(way) for way in ways])]
+    for form in forms:
+        tables[0].add_row(*form, *(_share(values.get((form, way))) for way in ways))
+    if table.details:
+        names = list(table.details)
+        tables.append(_table("Uncut, by class and by size of the objects", names))
+        tables[1].add_row(
+            "unchanged", "", "", "", *(_share(value) for value in table.details.values())
+        )
+        for row in table.rows:
+            if row.cut is None:
+                tables[1].add_row(*_form(row), *(_share(row.details.get(name)) for name in names))
+    return tables
+
+
+def _table(title: str, columns: list[str]) -> Table:
+    table = Table("merge", "head", "tail", "precision", title=title)
+    for column in columns:
+        table.add_column(column, justify="right")
+    return table
+
+
+def _form(row: AccuracyRow) -> tuple[str, str, str, str]:
+    return row.merge.value, row.head_structure.value, row.tail_structure.value, row.precision
+
+
+def _order(way: _Way) -> tuple[int, str]:
+    cut, codec = way
+    return (-1 if cut is None else cut), codec
+
+
+def _heading(way: _Way) -> str:
+    cut, codec = way
+    return "uncut" if cut is None else f"{codec} @ {cut}"
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.1%}"

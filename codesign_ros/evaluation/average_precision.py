@@ -1,0 +1,138 @@
+"""How good a detector is: COCO's average precision, worked out by faster-coco-eval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from faster_coco_eval import COCO, COCOeval_faster
+
+from codesign_ros.types import Box, CodesignError
+
+COCO_KEYS = ("ap", "ap_small", "ap_medium", "ap_large")
+"""COCO's AP of all objects and by their area in pixels: up to 32^2, up to 96^2, above."""
+
+MAX_DETECTIONS = 100
+"""Boxes of a class in a frame that count, best first, as COCO has it."""
+
+
+@dataclass(frozen=True)
+class DetectionMetrics:
+    """Average precision of a detector, each 0 to 1, None where there is no such object.
+
+    Attributes:
+        map50: by class, AP at an overlap (IoU) of 0.5: the paper's Acc-helmet and Acc-person.
+        coco: by ``COCO_KEYS``, the mean over classes and over overlaps 0.5, 0.55 ... 0.95.
+        frames: number of frames.
+    """
+
+    map50: Mapping[str, float | None]
+    coco: Mapping[str, float | None]
+    frames: int
+
+    @property
+    def mean_map50(self) -> float | None:
+        """mAP@0.5: the mean of ``map50`` over the classes that occur; None where none does."""
+        known = [value for value in self.map50.values() if value is not None]
+        return float(np.mean(known)) if known else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the values as a JSON object."""
+        return {"map50": dict(self.map50), "coco": dict(self.coco)}
+
+
+def measure(
+    truths: Sequence[Sequence[Box]],
+    predictions: Sequence[Sequence[Box]],
+    classes: Sequence[str],
+    *,
+    ignore_unknown: bool = False,
+) -> DetectionMetrics:
+    """Compare predicted boxes with the true ones, by COCO's rules.
+
+    A prediction counts as right if it overlaps a true box of its class that no better prediction
+    has taken. Precision is read at 101 recalls, from 0 to 1, each time the best at that recall or
+    a higher one.
+
+    Args:
+        truths: for each frame the boxes that are there, in pixels of the frame.
+        predictions: for each frame the boxes that were found, with scores, likewise.
+        classes: names of the classes that the network knows.
+        ignore_unknown: leave out true boxes of other classes, for a data set that has more classes
+            than the network; a prediction on such an object is then a wrong one.
+
+    Raises:
+        CodesignError: there are true boxes of a class that the network does not know.
+        ValueError: the two have not the same number of frames, or a prediction is of no class.
+    """
+    if len(truths) != len(predictions):
+        raise ValueError(f"{len(truths)} frames with truth, {len(predictions)} predicted")
+    unknown = sorted({box.label for frame in truths for box in frame} - set(classes))
+    if unknown and not ignore_unknown:
+        raise CodesignError(
+            f"the data has boxes of {', '.join(map(repr, unknown))}, which the network does not "
+            f"know (it knows {', '.join(classes)}); rename the classes, or leave these boxes out"
+        )
+    foreign = sorted({box.label for frame in predictions for box in frame} - set(classes))
+    if foreign:
+        raise ValueError(f"predicted {foreign[0]!r}, which is not among the classes")
+
+    precision = _precision(truths, predictions, classes)
+    at_50 = precision[0, :, :, 0]
+    return DetectionMetrics(
+        map50={name: _mean(at_50[:, k]) for k, name in enumerate(classes)},
+        coco={key: _mean(precision[..., area]) for area, key in enumerate(COCO_KEYS)},
+        frames=len(truths),
+    )
+
+
+def _precision(
+    truths: Sequence[Sequence[Box]], predictions: Sequence[Sequence[Box]], classes: Sequence[str]
+) -> np.ndarray:
+    """Return precision by (overlap, recall, class, area); -1 where there is no such object."""
+    ids = {name: k for k, name in enumerate(classes, start=1)}
+    true = [
+        {**_annotation(frame, box, ids[box.label]), "iscrowd": 0}
+        for frame, boxes in enumerate(truths, start=1)
+        for box in boxes
+        if box.label in ids
+    ]
+    for number, annotation in enumerate(true, start=1):
+        annotation["id"] = number
+    found = [
+        {**_annotation(frame, box, ids[box.label]), "score": box.score}
+        for frame, boxes in enumerate(predictions, start=1)
+        for box in boxes
+    ]
+    data = COCO(
+        {
+            "images": [{"id": frame} for frame in range(1, len(truths) + 1)],
+            "categories": [{"id": k, "name": name} for name, k in ids.items()],
+            "annotations": true,
+        }
+    )
+    evaluation = COCOeval_faster(data, data.loadRes(found), "bbox", print_function=_say_nothing)
+    evaluation.params.maxDets = [MAX_DETECTIONS]
+    evaluation.evaluate()
+    return np.asarray(evaluation.eval["precision"])[..., 0]
+
+
+def _annotation(frame: int, box: Box, category: int) -> dict[str, Any]:
+    width, height = box.x_max - box.x_min, box.y_max - box.y_min
+    return {
+        "image_id": frame,
+        "category_id": category,
+        "bbox": [float(value) for value in (box.x_min, box.y_min, width, height)],
+        "area": float(width * height),
+    }
+
+
+def _mean(precision: np.ndarray) -> float | None:
+    known = precision[precision > -1]
+    return float(known.mean()) if known.size else None
+
+
+def _say_nothing(_: str) -> None:
+    """Take the library's messages; it prints them otherwise."""

@@ -1,0 +1,110 @@
+"""What an answer of a network is and how good some of them are, for each task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from codesign_ros.evaluation.average_precision import DetectionMetrics, measure
+from codesign_ros.postprocess import decode_detections, to_frame
+from codesign_ros.types import Box, CodesignError, InputSpec
+
+
+class Score(NamedTuple):
+    """A metric's value, 0 to 1, and further values of the same measurement, see ``AccuracyRow``."""
+
+    value: float
+    details: Mapping[str, float] = {}
+
+
+class Judge(Protocol):
+    """Knows the truth of some frames."""
+
+    metric: str
+
+    def answer(self, output: np.ndarray) -> Any:
+        """Turn the network's output for a frame into what is compared with the truth."""
+
+    def score(self, answers: Sequence[Any]) -> Score:
+        """Say how good the answers for all frames, in their order, are."""
+
+
+class ClassJudge:
+    """Share of the frames whose class is recognised.
+
+    Args:
+        labels: index of each frame's true class.
+    """
+
+    metric = "accuracy"
+
+    def __init__(self, labels: Sequence[int] | np.ndarray) -> None:
+        self._labels = np.asarray(labels)
+
+    def answer(self, output: np.ndarray) -> int:
+        """Return the class with the highest logit."""
+        return int(np.argmax(output))
+
+    def score(self, answers: Sequence[int]) -> Score:
+        """Return the accuracy."""
+        return Score(float(np.mean(np.asarray(answers) == self._labels)))
+
+
+class BoxJudge:
+    """Mean over the classes of the average precision at an overlap of 0.5, in frames' pixels.
+
+    Args:
+        truths: true boxes of each frame, in pixels of the frame.
+        sizes: height and width of each frame, before it was letterboxed [px].
+        input: the network's input.
+        classes: names of the network's classes.
+
+    Raises:
+        CodesignError: no box at all, or boxes of a class that the network does not know.
+    """
+
+    metric = "map50"
+
+    def __init__(
+        self,
+        truths: Sequence[Sequence[Box]],
+        sizes: Sequence[tuple[int, int]],
+        input: InputSpec,
+        classes: Sequence[str],
+    ) -> None:
+        self._truths = truths
+        self._sizes = sizes
+        self._input = input
+        self._classes = tuple(classes)
+        if self._measured([[] for _ in truths]).mean_map50 is None:
+            raise CodesignError(
+                f"the {len(truths)} frames hold no object of {', '.join(self._classes)}: "
+                "a detector's accuracy cannot be measured on them"
+            )
+
+    def answer(self, output: np.ndarray) -> list[Box]:
+        """Return the boxes, in pixels of the input."""
+        return decode_detections(output, self._classes)
+
+    def score(self, answers: Sequence[Sequence[Box]]) -> Score:
+        """Return mAP@0.5, with that of each class and COCO's averages as details."""
+        metrics = self._measured(answers)
+        value = metrics.mean_map50
+        assert value is not None  # there are objects
+        return Score(value, _details(metrics))
+
+    def _measured(self, answers: Sequence[Sequence[Box]]) -> DetectionMetrics:
+        found = [
+            to_frame(boxes, *size, self._input)
+            for boxes, size in zip(answers, self._sizes, strict=True)
+        ]
+        return measure(self._truths, found, self._classes)
+
+
+def _details(metrics: DetectionMetrics) -> dict[str, float]:
+    """Return what is known: ``map50.CLASS`` and ``coco.KEY``."""
+    named = {f"map50.{name}": value for name, value in metrics.map50.items()}
+    named |= {f"coco.{key}": value for key, value in metrics.coco.items()}
+    return {name: value for name, value in named.items() if value is not None}

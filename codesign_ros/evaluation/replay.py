@@ -1,0 +1,111 @@
+"""Frames through head, wire and tail in one process, each under the plan that it is given.
+
+Both halves are those of ``runtime/stages.py``, so that with the same plan and engine every answer
+is the one that the four processes give.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import numpy as np
+
+from codesign_ros.bundle import Bundle
+from codesign_ros.data.frames import SourceFrame
+from codesign_ros.data.images import to_rgb
+from codesign_ros.engines.factory import EngineFactory
+from codesign_ros.postprocess import to_frame
+from codesign_ros.preprocess import letterbox
+from codesign_ros.runtime.answers import Answer
+from codesign_ros.runtime.stages import HeadStage, TailStage, head_key, is_sendable, tail_key
+from codesign_ros.runtime.values import Result
+from codesign_ros.types import GroundTruth, Plan
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer for one frame.
+
+    Attributes:
+        stamp_ns: the frame's stamp [ns].
+        answer: what the network says; boxes in pixels of the frame.
+        truth: what is truly in the frame; None where the source does not know it.
+        payload_bytes: what crossed the link [bytes].
+    """
+
+    stamp_ns: int
+    answer: Answer
+    truth: GroundTruth | None
+    payload_bytes: int
+
+
+def answer_of(result: Result) -> Answer:
+    """The part of a result that the network decided."""
+    return Answer(**{part.name: getattr(result, part.name) for part in fields(Answer)})
+
+
+def is_same(one: Answer, other: Answer) -> bool:
+    """Whether two answers have the same label, and the same boxes but for float32's rounding."""
+    if one.label != other.label or len(one.detections) != len(other.detections):
+        return False
+    pairs = list(zip(one.detections, other.detections, strict=True))
+    a, b = (
+        [[box.x_min, box.y_min, box.x_max, box.y_max, box.score] for box in boxes]
+        for boxes in (one.detections, other.detections)
+    )
+    return all(x.label == y.label for x, y in pairs) and np.allclose(a, b, rtol=1e-5, atol=1e-5)
+
+
+@dataclass
+class Runner:
+    """Runs frames under plans as the nodes do, with the engines of each plan kept.
+
+    Attributes:
+        bundle: the network.
+        factory: makes its engines.
+    """
+
+    bundle: Bundle
+    factory: EngineFactory
+    _stages: dict[Any, tuple[HeadStage, TailStage | None]] = field(default_factory=dict)
+
+    def run(self, frame: SourceFrame, plan: Plan) -> Prediction:
+        """Run one frame through head, wire and tail.
+
+        Raises:
+            CodesignError: the frame cannot be read, the plan cannot be followed, or the network's
+                output is not finite.
+        """
+        head, tail = self._stages_of(plan)
+        spec = self.bundle.input
+        if head.sends_jpeg and frame.encoding == "jpeg" and is_sendable(frame.data, spec):
+            height, width = spec.height, spec.width
+            sent = head.forward(frame.data)
+        else:
+            rgb = to_rgb(
+                frame.data, frame.encoding, height=frame.height, width=frame.width, step=frame.step
+            )
+            height, width, _ = rgb.shape
+            sent = head.run(letterbox(rgb, spec))
+        answer = sent.answer if tail is None else tail.run(tail.decode(sent.encoded))
+        assert answer is not None
+        boxes = tuple(to_frame(answer.detections, height, width, spec))
+        return Prediction(
+            stamp_ns=frame.stamp_ns,
+            answer=replace(answer, detections=boxes),
+            truth=frame.truth,
+            payload_bytes=sum(tensor.payload_bytes for tensor in sent.encoded),
+        )
+
+    def _stages_of(self, plan: Plan) -> tuple[HeadStage, TailStage | None]:
+        last = len(self.bundle.segments)
+        key = (head_key(plan), tail_key(plan), plan.codec)
+        if key not in self._stages:
+            build = self.factory.build
+            head = HeadStage(self.bundle, plan, build(head_key(plan)) if plan.cut else None)
+            tail = None
+            if plan.cut < last:
+                tail = TailStage(self.bundle, plan, build(tail_key(plan)))
+            self._stages[key] = head, tail
+        return self._stages[key]

@@ -1,0 +1,64 @@
+"""What a network says of one frame, by the task of its bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from codesign_ros.bundle import Bundle
+from codesign_ros.postprocess import Selection, decode_detections
+from codesign_ros.types import Box, CodesignError
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The part of ``Result`` that the network decides; what its task does not give is empty.
+
+    Attributes:
+        label: most likely class (classification).
+        score: its probability.
+        class_names: names of all classes (classification).
+        class_scores: probability of each.
+        detections: objects found (detection), in pixels of the network's input, best first.
+    """
+
+    label: str = ""
+    score: float = 0.0
+    class_names: tuple[str, ...] = ()
+    class_scores: tuple[float, ...] = ()
+    detections: tuple[Box, ...] = ()
+
+
+def answer_from(outputs: Mapping[str, np.ndarray], bundle: Bundle, selection: Selection) -> Answer:
+    """Read a network's outputs as the bundle's task says.
+
+    Args:
+        outputs: arrays by name, as ``bundle.crossings[-1]`` has them.
+        bundle: gives task and classes.
+        selection: which boxes of a detector count.
+
+    Raises:
+        CodesignError: an output is not finite; no answer would be right.
+    """
+    for name, array in outputs.items():
+        if not np.isfinite(array).all():
+            raise CodesignError(f"the network's output {name!r} is not finite")
+    if bundle.task == "classification":
+        (logits,) = outputs.values()
+        return classified(logits, bundle.classes)
+    if bundle.task == "detection":
+        (proposals,) = outputs.values()
+        boxes = decode_detections(proposals, bundle.classes, **asdict(selection))
+        return Answer(detections=tuple(boxes))
+    return Answer()
+
+
+def classified(logits: np.ndarray, classes: tuple[str, ...]) -> Answer:
+    """Turn finite logits (1, classes) into probabilities (softmax)."""
+    shifted = np.asarray(logits[0], np.float64)
+    exponentials = np.exp(shifted - shifted.max())
+    shares = exponentials / exponentials.sum()
+    best = int(shares.argmax())
+    return Answer(classes[best], float(shares[best]), classes, tuple(shares.tolist()))
