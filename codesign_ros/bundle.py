@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -170,6 +171,20 @@ class Bundle:
                 f"not uint8 (n, {', '.join(map(str, size))})"
             )
         return frames
+
+    def replace_accuracy(self, table: AccuracyTable) -> None:
+        """Put another accuracy table in the place of the bundle's, at once.
+
+        Raises:
+            BundleError: the file cannot be written.
+        """
+        file = self.path / _ACCURACY
+        new = file.with_name(file.name + ".new")
+        try:
+            new.write_text(table.to_json(), encoding="utf-8")
+            os.replace(new, file)
+        except OSError as error:
+            raise BundleError(f"cannot write {file}: {error.strerror}") from error
 
 
 def write_bundle(

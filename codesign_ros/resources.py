@@ -12,7 +12,7 @@ from codesign_ros.types import CodesignError
 
 KINDS = ("msg", "config", "bundles", "bags", "launch")
 
-_DEFAULT_BUNDLE = "mine_repvgg.bundle"
+_DEFAULT_BUNDLE = "mine_yolo.bundle"
 
 
 def resource_path(kind: str) -> Path:

@@ -15,7 +15,7 @@ def write(tmp_path, text):
     return path
 
 
-@pytest.mark.parametrize("script", ["demo.yaml", "demo_detector.yaml"])
+@pytest.mark.parametrize("script", ["demo.yaml", "demo_classifier.yaml"])
 def test_the_package_scripts_have_the_events_of_the_demo(script):
     scenario = read_scenario(resource_path("config") / script)
     assert [e.tail for e in scenario.events if e.tail] == ["deactivate", "activate"]

@@ -41,9 +41,8 @@ def add(commands: Any) -> None:
     parser.add_argument("bundle", help="model bundle")
     parser.add_argument(
         "--data",
-        required=True,
         help="frames with known truth: bag, labelled data set, or scenes:SEED (independent scenes, "
-        "of a seed not trained on)",
+        "of a seed not trained on); without it the bundle's own table is shown",
     )
     parser.add_argument("--frames", type=int, default=0, help="so many frames; 0 = all there are")
     parser.add_argument(
@@ -60,10 +59,32 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--write", action="store_true", help="write the table into the bundle, for the planner"
     )
+    parser.add_argument(
+        "--metric", help="show this value, such as map50.helmet (default: the table's own)"
+    )
     add_json(parser)
 
 
 def _run(options: argparse.Namespace) -> int:
+    from codesign_ros.bundle import Bundle
+    from codesign_ros.evaluation.accuracy_report import accuracy_tables
+
+    bundle = Bundle.open(options.bundle)
+    if options.data:
+        table = _measured(bundle, options)
+    elif options.write:
+        raise CodesignError("--write needs --data: there is nothing new to write")
+    else:
+        table = bundle.accuracy
+    for each in accuracy_tables(table, options.metric):
+        result_console().print(each)
+    write_json(options.json, json.loads(table.to_json()))
+    if options.write:
+        bundle.replace_accuracy(table)
+    return 0
+
+
+def _measured(bundle: Bundle, options: argparse.Namespace) -> AccuracyTable:
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -73,11 +94,8 @@ def _run(options: argparse.Namespace) -> int:
         TimeRemainingColumn,
     )
 
-    from codesign_ros.bundle import Bundle
-    from codesign_ros.evaluation.accuracy_report import accuracy_tables
     from codesign_ros.evaluation.accuracy_table import all_forms, measure_forms
 
-    bundle = Bundle.open(options.bundle)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -91,7 +109,7 @@ def _run(options: argparse.Namespace) -> int:
     ):
         frames = _frames(options, bundle, Path(folder), progress)
         task = progress.add_task("measuring", total=None)
-        table = measure_forms(
+        return measure_forms(
             bundle.network(),
             frames.images,
             frames.judge(bundle),
@@ -108,22 +126,6 @@ def _run(options: argparse.Namespace) -> int:
             checkpoint=Path(options.checkpoint) if options.checkpoint else None,
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
-    for each in accuracy_tables(table):
-        result_console().print(each)
-    write_json(options.json, json.loads(table.to_json()))
-    if options.write:
-        _write(bundle.path / "accuracy.json", table)
-    return 0
-
-
-def _write(file: Path, table: AccuracyTable) -> None:
-    """Put the table in the place of the bundle's old one, at once."""
-    new = file.with_name(file.name + ".new")
-    try:
-        new.write_text(table.to_json(), encoding="utf-8")
-        os.replace(new, file)
-    except OSError as error:
-        raise CodesignError(f"cannot write {file}: {error.strerror}") from None
 
 
 def _frames(

@@ -5,18 +5,34 @@ from __future__ import annotations
 from rich.table import Table
 
 from codesign_ros.cost.accuracy import AccuracyRow, AccuracyTable
+from codesign_ros.types import CodesignError
 
 _Way = tuple[int | None, str]
 
 
-def accuracy_tables(table: AccuracyTable) -> list[Table]:
+def accuracy_tables(table: AccuracyTable, metric: str | None = None) -> list[Table]:
     """Lay out the measurements: a line for each form, a column for each codec and cut.
 
     Where there are details (classes, sizes of objects), a second table has them for each form.
+
+    Args:
+        table: what was measured.
+        metric: one of the details to show; None = the table's own metric.
+
+    Raises:
+        CodesignError: there is no such detail.
     """
-    title = f"{table.metric} on {table.data}: {table.reference:.1%} unchanged"
+    if metric not in (None, table.metric, *table.details):
+        known = ", ".join((table.metric, *table.details))
+        raise CodesignError(f"'{metric}' was not measured; there are {known}")
+    chosen = metric if metric in table.details else None
+    reference = table.details[chosen] if chosen else table.reference
+    title = f"{chosen or table.metric} on {table.data}: {_share(reference)} unchanged"
     ways = sorted({(row.cut, row.codec) for row in table.rows}, key=_order)
-    values = {(_form(row), (row.cut, row.codec)): row.value for row in table.rows}
+    values = {
+        (_form(row), (row.cut, row.codec)): row.details.get(chosen) if chosen else row.value
+        for row in table.rows
+    }
     forms = list(dict.fromkeys(map(_form, table.rows)))
     tables = [_table(title, [_heading(way) for way in ways])]
     for form in forms:

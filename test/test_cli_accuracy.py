@@ -1,0 +1,81 @@
+"""``codesign accuracy``, run as the installed program runs it."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from codesign_ros.bundle import Bundle
+from codesign_ros.cli.main import main
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def program(tmp_path):
+    """The launcher that CMake installs as ``codesign``."""
+    text = (ROOT / "resource" / "launcher.py.in").read_text()
+    text = text.replace("@Python3_EXECUTABLE@", sys.executable)
+    file = tmp_path / "codesign"
+    file.write_text(text.replace("@module@", "codesign_ros.cli.main"))
+    file.chmod(0o755)
+    return file
+
+
+def test_measures_and_writes_the_table(tiny_bundle, program, tmp_path):
+    """Scenes are drawn by processes of its own, which must not run the program again."""
+    bundle = tmp_path / "copy.bundle"
+    shutil.copytree(tiny_bundle.path, bundle)
+    arguments = [
+        "accuracy", bundle, "--data", "scenes:3", "--frames", "3", "--cuts", "0", "2",
+        "--codec", "uint8", "--structure", "S3", "S3+Ss", "--merge", "fold", "prune+bn",
+        "--precision", "fp32", "--threads", "1", "--write", "--json", tmp_path / "table.json",
+    ]  # fmt: skip
+    run = subprocess.run(
+        [program, *map(str, arguments)],
+        cwd=ROOT,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert "uint8 @ 2" in run.stdout
+    table = Bundle.open(bundle).accuracy
+    assert json.loads(table.to_json()) == json.loads((tmp_path / "table.json").read_text())
+    assert "3 frames of scenes:3" in table.data
+    forms = {(row.merge.value, row.head_structure.value) for row in table.rows}
+    assert forms == {(m, s) for m in ("fold", "prune+bn") for s in ("S3", "S3+Ss")}
+    assert {(row.codec, row.cut) for row in table.rows} == {
+        ("raw", None),
+        ("jpeg", 0),
+        ("uint8", 2),
+    }
+    assert all(0 <= row.value <= 1 for row in table.rows)
+
+
+def test_shows_the_table_of_a_bundle(tiny_bundle, capsys):
+    assert main(["accuracy", str(tiny_bundle.path)]) == 0
+    assert tiny_bundle.accuracy.data in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--write"], "--write needs --data"),
+        (["--metric", "beauty"], "'beauty' was not measured"),
+        (["--data", "scenes:x", "--frames", "3"], "need a seed"),
+        (["--data", "scenes:1"], "a number of frames"),
+        (["--data", "/nowhere"], "/nowhere does not exist"),
+        (["--data", "scenes:1", "--frames", "1", "--cuts", "99"], "99"),
+    ],
+)
+def test_mistakes_are_one_line(tiny_bundle, capsys, arguments, text):
+    assert main(["accuracy", str(tiny_bundle.path), *arguments]) == 2
+    error = capsys.readouterr().err.strip()
+    assert text in error.splitlines()[-1]
+    assert error.count("error:") == 1
