@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from codesign_ros.bundle import Bundle
 from codesign_ros.cli.main import main
 from codesign_ros.models.zoo import build
+from codesign_ros.resources import default_bundle
 from codesign_ros.training.detector import DetectorConfig, DetectorTrainer, canvas_size
-from codesign_ros.types import InputSpec
+from codesign_ros.training.transfer import start_from
+from codesign_ros.types import CodesignError, InputSpec
 
 SPEC = InputSpec(64, 96)
 REG_MAX = 6
@@ -120,7 +123,7 @@ def voc_folder(tmp_path_factory):
 def test_a_folder_becomes_a_bundle_that_can_be_evaluated(voc_folder, tmp_path, capsys):
     out = tmp_path / "pumps.bundle"
     arguments = ["--data", str(voc_folder), "--epochs", "1", "--input", "64x96"]
-    arguments += ["--threads", "1"]
+    arguments += ["--threads", "1", "--init", "none"]
     assert main(["train", str(out), *arguments]) == 0
     document = json.loads((out / "training.json").read_text())
     assert document["classes"] == ["pump"]
@@ -134,9 +137,25 @@ def test_a_folder_becomes_a_bundle_that_can_be_evaluated(voc_folder, tmp_path, c
     assert result["frames"] == 10
     assert result["map50"].keys() == {"pump"}
     assert result["coco"].keys() == {"ap", "ap_small", "ap_medium", "ap_large"}
-    # Its weights are a start for another training.
-    other = tmp_path / "other.bundle"
-    assert main(["train", str(other), *arguments, "--init", str(out)]) == 0
+
+
+def test_what_is_known_of_a_class_goes_to_the_class_of_that_name():
+    bundle = Bundle.open(default_bundle())
+    network = build("yolo", {"classes": 3, "reg_max": 12}, SPEC)
+    count, of = start_from(bundle, network, ("helmet", "pump", "person"))
+    assert count == of
+    old, new = bundle.network().state_dict(), network.state_dict()
+    (name,) = [n for n in new if n.endswith("head.classes.0.4.weight")]
+    assert torch.equal(new[name][0], old[name][bundle.classes.index("helmet")])
+    assert torch.equal(new[name][2], old[name][bundle.classes.index("person")])
+    assert not torch.equal(new[name][1], old[name][bundle.classes.index("head")])
+    backbone = [n for n in new if n.startswith("segments.0.")]
+    assert all(torch.equal(new[n], old[n]) for n in backbone)
+
+
+def test_a_classifier_is_no_start_for_a_detector(tiny_bundle):
+    with pytest.raises(CodesignError, match="is a mine_repvgg; a detector starts from a yolo"):
+        start_from(tiny_bundle, make_network(), ("a",))
 
 
 @pytest.mark.parametrize(
@@ -166,3 +185,18 @@ def test_mistakes_are_one_line(voc_folder, tmp_path, capsys, arguments, text):
     assert text in error
     assert error.count("\n") == 0
     assert not (tmp_path / "x.bundle").exists()
+
+
+def test_images_start_from_the_shipped_detector(voc_folder, tmp_path, capsys):
+    out = tmp_path / "pumps.bundle"
+    arguments = ["--data", str(voc_folder), "--steps", "1", "--input", "64x96", "--threads", "1"]
+    assert main(["train", str(out), *arguments]) == 0
+    assert str(default_bundle()) in capsys.readouterr().out.replace("\n", "")
+    before, after = (
+        b.network().state_dict() for b in (Bundle.open(default_bundle()), Bundle.open(out))
+    )
+    name = "segments.0.0.conv.weight"
+    assert (
+        torch.nn.functional.cosine_similarity(before[name].flatten(), after[name].flatten(), 0)
+        > 0.99
+    )

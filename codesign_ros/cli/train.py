@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from codesign_ros.cli.common import command, image_size, result_console
+from codesign_ros.resources import default_bundle
 from codesign_ros.types import CodesignError
 
 _MINUTES = {"detection": 75.0, "classification": 25.0}
 _MINE = "mine"
+_NANO = "nano"
+_NONE = "none"
 
 
 def add(commands: Any) -> None:
@@ -45,7 +48,12 @@ def add(commands: Any) -> None:
     parser.add_argument("--reg-max", type=int, help="bins of a box side's distribution")
     parser.add_argument("--input", type=image_size, metavar="HxW", help="the network's input [px]")
     parser.add_argument("--classes", nargs="+", metavar="NAME", help="classes to learn")
-    parser.add_argument("--init", type=Path, metavar="BUNDLE", help="weights to start from")
+    parser.add_argument(
+        "--init",
+        metavar="BUNDLE",
+        help="weights to start from, or none (default: a nano detector of images other than the "
+        "mine's starts from the package's detector)",
+    )
     parser.add_argument(
         "--resume", action="store_true", help="go on from the checkpoint of an interrupted run"
     )
@@ -61,6 +69,8 @@ def _run(options: argparse.Namespace) -> int:
     }
     if not given["resume"]:
         del given["resume"]
+    if "init" in given:
+        given["init"] = None if given["init"] == _NONE else Path(given["init"])
     no_length = given.keys().isdisjoint(("epochs", "steps", "minutes"))
     if options.data == _MINE and no_length:
         given["minutes"] = _MINUTES[options.task]
@@ -81,6 +91,8 @@ def _train_detector(out: Path, given: dict[str, Any]) -> None:
         given["height"], given["width"] = given.pop("input")
     if "classes" in given:
         given["classes"] = tuple(given["classes"])
+    if given["data"] != _MINE and given.get("variant", _NANO) == _NANO:
+        given.setdefault("init", default_bundle())
     train_detector(out, DetectorOptions(**given), result_console())
 
 

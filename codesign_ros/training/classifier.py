@@ -7,9 +7,7 @@ interrupted goes on as if it had not been, with nothing but the number of steps 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,9 +16,8 @@ from torchvision.transforms import v2
 
 from codesign_ros.models.network import Network
 from codesign_ros.preprocess import letterbox
-from codesign_ros.training import checkpoint
+from codesign_ros.training.averaged_run import AveragedRun
 from codesign_ros.training.classification_sets import ClassificationSet
-from codesign_ros.training.schedule import decay_groups, moving_average, rate_share
 from codesign_ros.training.trainer import to_input
 from codesign_ros.types import CodesignError, InputSpec
 
@@ -65,7 +62,7 @@ class ClassifierStep:
     learning_rate: float
 
 
-class ClassifierTrainer:
+class ClassifierTrainer(AveragedRun[ClassifierConfig]):
     """One training run.
 
     Args:
@@ -86,20 +83,13 @@ class ClassifierTrainer:
         device: str = "cpu",
     ) -> None:
         torch.manual_seed(config.seed)
-        self.config = config
+        network = make_network()
+        check_output(network, data.classes)
+        super().__init__(network, config, device)
         self._data = data
-        self._device = torch.device(device)
-        self._network = make_network()
-        check_output(self._network, data.classes)
-        self._spec = self._network.input_spec
-        self._network.to(self._device)
-        self._average = moving_average(self._network, config.average_decay)
-        self._optimiser = torch.optim.AdamW(
-            decay_groups(self._network, config.weight_decay), config.learning_rate
-        )
+        self._spec = network.input_spec
         self._augment = augmentation(self._spec, data.mirrored_is_same)
         self._order = (-1, np.empty(0, np.int64))
-        self.steps_done = 0
 
     def step(self) -> ClassifierStep:
         """Do one step.
@@ -116,57 +106,13 @@ class ClassifierTrainer:
         self._network.train()
         logits = self._network(to_input(images, self._spec).to(self._device))
         loss = F.cross_entropy(logits, labels, label_smoothing=config.label_smoothing)
-        self._optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        learning_rate = config.learning_rate * rate_share(self.steps_done, config.steps)
-        for group in self._optimiser.param_groups:
-            group["lr"] = learning_rate
-        self._optimiser.step()
-        self._average.update_parameters(self._network)
-        self.steps_done += 1
+        learning_rate = self._update(loss)
         return ClassifierStep(
             step=self.steps_done,
             loss=loss.item(),
             accuracy=(logits.argmax(1) == labels).float().mean().item(),
             learning_rate=learning_rate,
         )
-
-    def averaged(self) -> Network:
-        """Return the network with the averaged weights, in evaluation mode; not a copy."""
-        network = self._average.module
-        assert isinstance(network, Network)
-        return network.eval()
-
-    def save(self, path: Path, meta: dict[str, Any]) -> None:
-        """Write a checkpoint; ``meta`` is what the caller wants to find in it.
-
-        Raises:
-            CodesignError: the file cannot be written.
-        """
-        state = {"config": asdict(self.config), "caller": meta}
-        checkpoint.save(path, self._network, self._average, self._optimiser, self.steps_done, state)
-
-    def resume(self, path: Path) -> dict[str, Any]:
-        """Go on from a checkpoint, to the number of steps that its run was to have.
-
-        Returns:
-            The ``meta`` that it was saved with.
-
-        Raises:
-            CodesignError: the file is not there, damaged, of another network or configuration.
-        """
-        self.steps_done, state = checkpoint.load(
-            path, self._network, self._average, self._optimiser
-        )
-        config = ClassifierConfig(**state["config"])
-        if replace(config, steps=self.config.steps) != self.config:
-            raise CodesignError(
-                f"checkpoint {path} is of a run with other options; give the same ones, or start "
-                "anew"
-            )
-        self.config = config
-        caller: dict[str, Any] = state["caller"]
-        return caller
 
     def _indices(self) -> np.ndarray:
         """Return the pictures of this step: every one is used once before one is used again."""

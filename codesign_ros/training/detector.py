@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,10 +13,9 @@ import torch
 from codesign_ros.models.detection import STRIDES
 from codesign_ros.models.network import IMAGE, Network
 from codesign_ros.models.zoo.yolo import RAW
-from codesign_ros.training import checkpoint
+from codesign_ros.training.averaged_run import AveragedRun
 from codesign_ros.training.canvases import Augmentation, Canvases, CanvasSampler, Labelled
 from codesign_ros.training.detection_loss import detection_loss
-from codesign_ros.training.schedule import decay_groups, moving_average, rate_share
 from codesign_ros.training.trainer import to_input
 from codesign_ros.types import InputSpec
 
@@ -63,7 +61,7 @@ class DetectorStep:
     learning_rate: float
 
 
-class DetectorTrainer:
+class DetectorTrainer(AveragedRun[DetectorConfig]):
     """One training run.
 
     Args:
@@ -83,23 +81,16 @@ class DetectorTrainer:
         device: str = "cpu",
     ) -> None:
         torch.manual_seed(config.seed)
-        self.config = config
-        self._reg_max = reg_max
-        self._device = torch.device(device)
-        self._network = make_network()
-        self._spec = self._network.input_spec
+        network = make_network()
         # Channels last: oneDNN and cuDNN both train convolutions faster in that order.
-        self._network.to(self._device).to(memory_format=torch.channels_last)
-        self._average = moving_average(self._network, config.average_decay)
-        self._optimiser = torch.optim.AdamW(
-            decay_groups(self._network, config.weight_decay), config.learning_rate
-        )
+        super().__init__(network.to(memory_format=torch.channels_last), config, device)
+        self._reg_max = reg_max
+        self._spec = network.input_spec
         self._sampler = CanvasSampler(data, self._spec, config.seed, config.augmentation)
         self._stop = self._network.segment_names.index(RAW) + 1
         self._drawer = ThreadPoolExecutor(1)
         self._drawn: Future[tuple[Canvases, dict[str, Any]]] | None = None
         self._state = self._sampler.state()
-        self.steps_done = 0
 
     def step(self) -> DetectorStep:
         """Do one step."""
@@ -117,15 +108,7 @@ class DetectorTrainer:
             [torch.from_numpy(labels) for labels in batch.labels],
             self._reg_max,
         )
-        self._optimiser.zero_grad(set_to_none=True)
-        loss.total.backward()
-        torch.nn.utils.clip_grad_norm_(self._network.parameters(), config.gradient_norm)
-        learning_rate = config.learning_rate * rate_share(self.steps_done, config.steps)
-        for group in self._optimiser.param_groups:
-            group["lr"] = learning_rate
-        self._optimiser.step()
-        self._average.update_parameters(self._network)
-        self.steps_done += 1
+        learning_rate = self._update(loss.total, config.gradient_norm)
         return DetectorStep(
             step=self.steps_done,
             loss=loss.total.item(),
@@ -135,38 +118,17 @@ class DetectorTrainer:
             learning_rate=learning_rate,
         )
 
-    def averaged(self) -> Network:
-        """Return the network with the averaged weights, in evaluation mode; not a copy."""
-        network = self._average.module
-        assert isinstance(network, Network)
-        return network.eval()
-
-    def save(self, path: Path, meta: dict[str, Any]) -> None:
-        """Write a checkpoint; ``meta`` is what the caller wants to find in it.
-
-        Raises:
-            CodesignError: the file cannot be written.
-        """
-        state = {"sampler": self._state, "caller": meta}
-        checkpoint.save(path, self._network, self._average, self._optimiser, self.steps_done, state)
-
-    def resume(self, path: Path) -> dict[str, Any]:
-        """Go on from a checkpoint of a run with the same configuration; returns its ``meta``.
-
-        Raises:
-            CodesignError: the file is not there, damaged, or of another network.
-        """
-        self.steps_done, state = checkpoint.load(
-            path, self._network, self._average, self._optimiser
-        )
-        self._sampler.restore(state["sampler"])
-        self._state, self._drawn = state["sampler"], None
-        caller: dict[str, Any] = state["caller"]
-        return caller
-
     def close(self) -> None:
         """Stop drawing ahead."""
         self._drawer.shutdown(cancel_futures=True)
+
+    def _place(self) -> dict[str, Any]:
+        # Not the sampler's own state: the batch after this one is drawn already.
+        return self._state
+
+    def _go_to(self, place: dict[str, Any]) -> None:
+        self._sampler.restore(place)
+        self._state, self._drawn = place, None
 
     def _next_batch(self) -> Canvases:
         """Take the batch that was drawn while the last step ran, and have the next one drawn."""

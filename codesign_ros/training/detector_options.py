@@ -25,7 +25,7 @@ class DetectorOptions:
         epochs: how often each picture is seen; None = by ``minutes``.
         minutes: time for training; as many steps as fit, found by timing some.
         batch_frames: pixels of a batch, in whole frames.
-        learning_rate: its peak.
+        learning_rate: its peak; None = 0.002, or a quarter of it where ``init`` is a start.
         variant: width of the network, see ``models.zoo.yolo``.
         reg_max: likewise.
         height: of the network's input [px].
@@ -45,7 +45,7 @@ class DetectorOptions:
     epochs: float | None = None
     minutes: float | None = None
     batch_frames: int = 4
-    learning_rate: float = 2e-3
+    learning_rate: float | None = None
     variant: str = "nano"
     reg_max: int = 12
     height: int = 400
@@ -54,6 +54,13 @@ class DetectorOptions:
     resume: bool = False
     device: str = "auto"
     threads: int = 2
+
+    @property
+    def peak_rate(self) -> float:
+        """The peak of the learning rate."""
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return 2e-3 if self.init is None else 5e-4
 
     def check(self) -> None:
         """Raise CodesignError with one line on a value that makes no sense."""

@@ -23,6 +23,7 @@ from codesign_ros.training.detector import DetectorConfig, DetectorTrainer
 from codesign_ros.training.detector_data import TrainingData
 from codesign_ros.training.detector_measure import measure_detector
 from codesign_ros.training.detector_options import DetectorOptions
+from codesign_ros.training.transfer import start_from
 from codesign_ros.types import CodesignError, InputSpec
 
 ARCHITECTURE = "yolo"
@@ -67,13 +68,14 @@ class DetectorRun:
         Raises:
             CodesignError: the checkpoint cannot be written or, to resume, not be read.
         """
-        trainer, steps = self.trainer, self.trainer.config.steps
+        trainer = self.trainer
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise CodesignError(f"cannot write {self._folder}: {error.strerror}") from None
         if self._options.resume:
             self._restore(trainer.resume(self._folder / _CHECKPOINT))
+        steps = trainer.config.steps
         task = self._progress.add_task("training", total=steps, completed=trainer.steps_done)
         points = {round((i + 1) * steps / _POINTS) for i in range(_POINTS)}
         measured = {round((i + 1) * steps / _MEASUREMENTS) for i in range(_MEASUREMENTS - 1)}
@@ -155,7 +157,7 @@ class DetectorRun:
         config = DetectorConfig(
             steps,
             batch_frames=options.batch_frames,
-            learning_rate=options.learning_rate,
+            learning_rate=options.peak_rate,
             seed=options.seed,
         )
         return DetectorTrainer(self._network, options.reg_max, self._data.train, config, device)
@@ -163,22 +165,16 @@ class DetectorRun:
     def _network(self) -> Network:
         network = build(ARCHITECTURE, self.args, self.spec)
         if self._options.init is not None:
-            old = Bundle.open(self._options.init).network().state_dict()
-            own = network.state_dict()
-            same = {k: t for k, t in old.items() if k in own and own[k].shape == t.shape}
-            if not same:
-                raise CodesignError(
-                    f"bundle {self._options.init} has no weights that fit this network"
-                )
-            network.load_state_dict(same, strict=False)
-            self._progress.console.print(
-                f"{len(same)} of {len(own)} tensors start from {self._options.init}"
-            )
+            bundle = Bundle.open(self._options.init)
+            count, of = start_from(bundle, network, self._data.classes)
+            self._progress.console.print(f"{count} of {of} tensors start from {bundle.path}")
         return network
 
     def _steps(self) -> int:
         """Work out the number of steps from what was asked for."""
         options = self._options
+        if options.resume:
+            return 1  # the checkpoint knows
         if options.steps is not None:
             return options.steps
         if options.epochs is not None or options.minutes is None:
