@@ -224,8 +224,8 @@ def test_details_are_read_back_and_shown(detector_table):
         np.mean([v for k, v in detector_table.details.items() if k.startswith("map50.")])
     )
     values, details = accuracy_tables(detector_table)
-    assert [c.header for c in values.columns[4:]] == [
-        "uncut", "jpeg @ 0", f"fp16 @ {CUT}", f"uint4 @ {CUT}",
+    assert [c.header for c in values.columns[3:]] == [
+        "uncut", "jpeg at 0", f"fp16 at {CUT}", f"uint4 at {CUT}",
     ]  # fmt: skip
     assert values.row_count == 3
     assert details.row_count == 4

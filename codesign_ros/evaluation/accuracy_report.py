@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.table import Table
 
 from codesign_ros.cost.accuracy import AccuracyRow, AccuracyTable
+from codesign_ros.evaluation.tables import slim_table
 from codesign_ros.types import CodesignError
 
 _Way = tuple[int | None, str]
@@ -27,7 +28,7 @@ def accuracy_tables(table: AccuracyTable, metric: str | None = None) -> list[Tab
         raise CodesignError(f"'{metric}' was not measured; there are {known}")
     chosen = metric if metric in table.details else None
     reference = table.details[chosen] if chosen else table.reference
-    title = f"{chosen or table.metric} on {table.data}: {_share(reference)} unchanged"
+    title = f"{chosen or table.metric} on {table.data}, {_share(reference)} unchanged"
     ways = sorted({(row.cut, row.codec) for row in table.rows}, key=_order)
     values = {
         (_form(row), (row.cut, row.codec)): row.details.get(chosen) if chosen else row.value
@@ -39,10 +40,13 @@ def accuracy_tables(table: AccuracyTable, metric: str | None = None) -> list[Tab
         tables[0].add_row(*form, *(_share(values.get((form, way))) for way in ways))
     if table.details:
         names = list(table.details)
-        tables.append(_table("Uncut, by class and by size of the objects", names))
-        tables[1].add_row(
-            "unchanged", "", "", "", *(_share(value) for value in table.details.values())
+        tables.append(
+            _table(
+                "Uncut, by class and by size of the objects",
+                [name.replace(".", " ") for name in names],
+            )
         )
+        tables[1].add_row("unchanged", "", "", *(_share(value) for value in table.details.values()))
         for row in table.rows:
             if row.cut is None:
                 tables[1].add_row(*_form(row), *(_share(row.details.get(name)) for name in names))
@@ -50,14 +54,17 @@ def accuracy_tables(table: AccuracyTable, metric: str | None = None) -> list[Tab
 
 
 def _table(title: str, columns: list[str]) -> Table:
-    table = Table("merge", "head", "tail", "precision", title=title)
+    table = slim_table(f"{title} [%]")
+    for column in ("merge", "structure", "precision"):
+        table.add_column(column, no_wrap=True)
     for column in columns:
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", overflow="fold")
     return table
 
 
-def _form(row: AccuracyRow) -> tuple[str, str, str, str]:
-    return row.merge.value, row.head_structure.value, row.tail_structure.value, row.precision
+def _form(row: AccuracyRow) -> tuple[str, str, str]:
+    halves = dict.fromkeys((row.head_structure.value, row.tail_structure.value))
+    return row.merge.value, " | ".join(halves), row.precision
 
 
 def _order(way: _Way) -> tuple[int, str]:
@@ -67,8 +74,8 @@ def _order(way: _Way) -> tuple[int, str]:
 
 def _heading(way: _Way) -> str:
     cut, codec = way
-    return "uncut" if cut is None else f"{codec} @ {cut}"
+    return "uncut" if cut is None else f"{codec} at {cut}"
 
 
 def _share(value: float | None) -> str:
-    return "" if value is None else f"{value:.1%}"
+    return "" if value is None else f"{100 * value:.1f}"
