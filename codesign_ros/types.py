@@ -5,6 +5,7 @@ Nothing here imports another room, so every room may import this.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -16,6 +17,13 @@ class CodesignError(Exception):
 
     The command line prints it without a traceback and exits with a non-zero status; nodes log it.
     """
+
+
+def listed(names: Sequence[str], most: int = 12) -> str:
+    """Write names into a message: all of them, or the first ones and how many there are."""
+    if len(names) <= most:
+        return ", ".join(names)
+    return f"{', '.join(names[:most])} ... ({len(names)} in all)"
 
 
 class Structure(str, Enum):

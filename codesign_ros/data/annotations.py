@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from codesign_ros.data.image_files import IMAGE_SUFFIXES, DataSetError, ImageFile
-from codesign_ros.types import Box
+from codesign_ros.types import Box, listed
 
 # Coordinates that are this far out are so by the rounding of floats [px].
 _ROUNDING_PX = 1e-3
@@ -133,7 +133,7 @@ class Collector:
         where, name, *corners = label
         if name not in self._known:
             raise DataSetError(
-                f"{where}: class '{name}' is not among the classes {', '.join(self._classes)}"
+                f"{where}: class '{name}' is not among the classes {listed(self._classes)}"
             )
         if not all(map(math.isfinite, corners)):
             raise DataSetError(f"{where}: a coordinate of '{name}' is not a finite number")

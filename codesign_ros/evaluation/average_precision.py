@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 
-from codesign_ros.types import Box, CodesignError
+from codesign_ros.types import Box, CodesignError, listed
 
 COCO_KEYS = ("ap", "ap_small", "ap_medium", "ap_large")
 """COCO's AP of all objects and by their area in pixels: up to 32^2, up to 96^2, above."""
@@ -73,7 +73,7 @@ def measure(
     if unknown and not ignore_unknown:
         raise CodesignError(
             f"the data has boxes of {', '.join(map(repr, unknown))}, which the network does not "
-            f"know (it knows {', '.join(classes)}); rename the classes, or leave these boxes out"
+            f"know (it knows {listed(classes)}); rename the classes, or leave these boxes out"
         )
     foreign = sorted({box.label for frame in predictions for box in frame} - set(classes))
     if foreign:

@@ -9,7 +9,7 @@ import numpy as np
 
 from codesign_ros.evaluation.average_precision import DetectionMetrics, measure
 from codesign_ros.postprocess import decode_detections, to_frame
-from codesign_ros.types import Box, CodesignError, InputSpec
+from codesign_ros.types import Box, CodesignError, InputSpec, listed
 
 
 class Score(NamedTuple):
@@ -80,7 +80,7 @@ class BoxJudge:
         self._classes = tuple(classes)
         if self._measured([[] for _ in truths]).mean_map50 is None:
             raise CodesignError(
-                f"the {len(truths)} frames hold no object of {', '.join(self._classes)}: "
+                f"the {len(truths)} frames hold no object of {listed(self._classes)}: "
                 "a detector's accuracy cannot be measured on them"
             )
 

@@ -12,7 +12,7 @@ from codesign_ros.data.frames import FrameSource, SourceFrame
 from codesign_ros.data.images import to_rgb
 from codesign_ros.evaluation.judges import BoxJudge, ClassJudge, Judge
 from codesign_ros.preprocess import letterbox
-from codesign_ros.types import CodesignError, GroundTruth, InputSpec
+from codesign_ros.types import CodesignError, GroundTruth, InputSpec, listed
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +82,7 @@ class MeasuredFrames:
         unknown = sorted({truth.label for truth in self.truths} - set(bundle.classes))
         if unknown:
             raise CodesignError(
-                f"the data has class '{unknown[0]}', the bundle knows {', '.join(bundle.classes)}"
+                f"the data has class '{unknown[0]}', the bundle knows {listed(bundle.classes)}"
             )
         return ClassJudge([bundle.classes.index(truth.label) for truth in self.truths])
 

@@ -12,7 +12,7 @@ import numpy as np
 from codesign_ros.evaluation.average_precision import DetectionMetrics, measure
 from codesign_ros.evaluation.metrics import accuracy, confusion_matrix
 from codesign_ros.runtime.answers import Answer
-from codesign_ros.types import CodesignError, GroundTruth
+from codesign_ros.types import CodesignError, GroundTruth, listed
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Quality:
             if truth not in index:
                 raise CodesignError(
                     f"the source's ground truth has class '{truth}', the bundle knows "
-                    f"{', '.join(self.classes)}: they do not belong together"
+                    f"{listed(self.classes)}: they do not belong together"
                 )
         truths, labels = ([index[pair[i]] for pair in known] for i in (0, 1))
         return confusion_matrix(truths, labels, len(self.classes))

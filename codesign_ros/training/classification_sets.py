@@ -20,6 +20,7 @@ from torchvision.datasets import ImageFolder
 
 from codesign_ros.data.image_files import DataSetError, ImageFile, open_image, read_text
 from codesign_ros.data.labelled import VAL_SHARE, held_out
+from codesign_ros.types import listed
 
 TRAIN, VAL = "train", "val"
 
@@ -253,8 +254,7 @@ def _image_folder(path: Path, split: str) -> ClassificationSet:
             own, files = _listed(val)
             if own != classes:
                 raise DataSetError(
-                    f"{val} has classes {', '.join(own)}, but {path / TRAIN} has "
-                    f"{', '.join(classes)}"
+                    f"{val} has classes {listed(own)}, but {path / TRAIN} has {listed(classes)}"
                 )
     else:
         classes, files = _listed(path)
