@@ -62,6 +62,20 @@ def test_plan_offers_both_ends(capsys, tiny_bundle, tmp_path, mode):
     assert content["plan"]["objective"] == min(row["objective"] for row in content["by_cut"])
 
 
+def test_profile_times_other_precisions_at_every_cut(capsys, tiny_bundle, tmp_path):
+    out = tmp_path / "profile.json"
+    status, _ = run(
+        capsys, "profile", "--bundle", tiny_bundle.path, "--budget-s", 0,
+        "--precision", "int8-channel", "--json", out,
+    )  # fmt: skip
+    assert status == 0
+    cuts = json.loads(out.read_text())["cuts"]
+    # A head of nothing and a tail of nothing need no precision.
+    assert all("head_ms int8-channel" in row["precisions"] for row in cuts[1:])
+    assert all("tail_ms int8-channel" in row["precisions"] for row in cuts[:-1])
+    assert all(time_ms >= 0 for row in cuts for time_ms in row["precisions"].values())
+
+
 def test_profile_lists_every_cut(capsys, tiny_bundle, tmp_path):
     out = tmp_path / "profile.json"
     status, _ = run(capsys, "profile", "--bundle", tiny_bundle.path, "--budget-s", 0, "--json", out)

@@ -15,6 +15,7 @@ from codesign_ros.cli.common import (
     result_console,
     write_json,
 )
+from codesign_ros.types import PRECISIONS
 
 
 def add(commands: Any) -> None:
@@ -24,6 +25,9 @@ def add(commands: Any) -> None:
     )
     add_bundle(parser)
     parser.add_argument("--budget-s", type=float, default=3.0, help="time for each half [s]")
+    parser.add_argument(
+        "--precision", nargs="+", choices=PRECISIONS[1:], default=[], help="to time beside fp32"
+    )
     add_json(parser)
 
 
@@ -34,8 +38,8 @@ def _run(options: argparse.Namespace) -> int:
     bundle = open_bundle(options)
     network = profile_network_of(bundle)
     with Console(stderr=True).status("timing heads and tails"):
-        head = measure_here(bundle, "head", options.budget_s)
-        tail = measure_here(bundle, "tail", options.budget_s)
+        head = measure_here(bundle, "head", options.budget_s, tuple(options.precision))
+        tail = measure_here(bundle, "tail", options.budget_s, tuple(options.precision))
     content = profile_json(bundle, network, {"head": head, "tail": tail})
     result_console().print(profile_table(content))
     write_json(options.json, content)

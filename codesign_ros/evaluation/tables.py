@@ -114,7 +114,10 @@ def solution_json(solution: Solution) -> dict[str, Any]:
 def profile_json(
     bundle: Bundle, network: NetworkProfile, times: Mapping[str, StageProfile]
 ) -> dict[str, Any]:
-    """What each cut means: work before it, what crosses, and this machine's times in S3."""
+    """What each cut means: work before it, what crosses, and this machine's times in S3.
+
+    The times are those of fp32; other precisions that were timed stand beside them.
+    """
     last = network.segments
     codecs = ("raw", "fp16+zstd", "uint8+zstd", "uint4+zstd", "jpeg")
     sizes = times["head"].codec_bytes
@@ -130,6 +133,12 @@ def profile_json(
                 "head_ms": times["head"].stage_s[cut, Structure.S3] * 1e3,
                 "tail_ms": times["tail"].stage_s[cut, Structure.S3] * 1e3,
                 "bytes": {c: sizes[cut, c] for c in codecs if (cut, c) in sizes},
+                "precisions": {
+                    f"{part}_ms {precision}": 1e3 * time_s
+                    for part, profile in times.items()
+                    for (at, precision), time_s in profile.precision_s.items()
+                    if at == cut
+                },
             }
             for cut in range(last + 1)
         ],
@@ -142,22 +151,22 @@ def profile_table(content: Mapping[str, Any]) -> Table:
         f"{content['bundle']}: {content['flops']['S3'] / 1e6:.0f} MFLOP folded; times of this "
         "machine, bytes of a calibration frame"
     )
+    codecs = ("raw", "fp16+zstd", "uint8+zstd", "uint4+zstd", "jpeg")
+    others = list(dict.fromkeys(name for row in content["cuts"] for name in row["precisions"]))
     table.add_column("cut", justify="right")
     table.add_column("after")
-    for name in ("before", "head ms", "tail ms", "raw", "fp16+zstd", "uint8+zstd"):
-        table.add_column(name, justify="right")
-    table.add_column("uint4+zstd", justify="right")
-    table.add_column("jpeg", justify="right")
+    for name in ("before", "head ms", "tail ms", *others, *codecs):
+        table.add_column(name.replace("_", " "), justify="right", overflow="fold")
     for row in content["cuts"]:
-        sizes = (
-            row["bytes"].get(c) for c in ("raw", "fp16+zstd", "uint8+zstd", "uint4+zstd", "jpeg")
-        )
+        times = (row["precisions"].get(name) for name in others)
+        sizes = (row["bytes"].get(codec) for codec in codecs)
         table.add_row(
             str(row["cut"]),
             row["after"],
             f"{row['load_fraction']:.1%}",
             f"{row['head_ms']:.2f}",
             f"{row['tail_ms']:.2f}",
+            *("" if time_ms is None else f"{time_ms:.2f}" for time_ms in times),
             *("" if size is None else f"{size:.0f}" for size in sizes),
         )
     return table

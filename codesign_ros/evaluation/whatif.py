@@ -62,9 +62,15 @@ def solve_what_if(bundle: Bundle, what_if: WhatIf) -> Solution:
     )
 
 
-def measure_here(bundle: Bundle, part: Part, budget_s: float) -> StageProfile:
-    """Time one part of a bundle's network on this machine, or read what was timed before."""
-    return profile_cached(bundle, EngineFactory(bundle), part, budget_s, default_cache_dir())
+def measure_here(
+    bundle: Bundle, part: Part, budget_s: float, precisions: tuple[str, ...] = ()
+) -> StageProfile:
+    """Time one part of a bundle's network on this machine, or read what was timed before.
+
+    In fp32, and in ``precisions`` too.
+    """
+    factory = EngineFactory(bundle)
+    return profile_cached(bundle, factory, part, budget_s, default_cache_dir(), precisions)
 
 
 def profile_network_of(bundle: Bundle) -> NetworkProfile:
