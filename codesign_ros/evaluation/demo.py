@@ -296,8 +296,8 @@ def _where(plan: Any) -> str:
     return f"cut {plan.cut}, {plan.codec}" if plan.served_by else "all on the robot"
 
 
-def _cost(plan: Any) -> tuple[float, float]:
-    return plan.latency_s, plan.payload_bytes
+def _cost(plan: Any) -> tuple[float, float, float]:
+    return plan.latency_s, plan.payload_bytes, max(plan.head_s, plan.link_s, plan.tail_s)
 
 
 def _progress(console: Console) -> Progress:

@@ -26,6 +26,12 @@ class Baseline:
     name: str
     latency_s: float
     payload_bytes: float
+    period_s: float = 0.0
+
+    @property
+    def throughput_fps(self) -> float:
+        """Frames a second at the pace of the slowest of robot, link and server."""
+        return 1 / self.period_s if self.period_s else 0.0
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,7 @@ def summarise(recording: Recording) -> dict[str, Any]:
             {
                 "policy": baseline.name,
                 "latency_ms_predicted": baseline.latency_s * 1e3,
+                "throughput_fps_predicted": baseline.throughput_fps,
                 "wire_bytes_per_frame": baseline.payload_bytes,
             }
             for baseline in recording.baselines
@@ -255,8 +262,10 @@ def _baseline_table(summary: Mapping[str, Any]) -> Table:
     )
     table.add_column("policy")
     table.add_column("latency ms", justify="right")
+    table.add_column("frames/s", justify="right")
     table.add_column("bytes a frame", justify="right")
     for row in summary["baselines"]:
-        latency, size = row["latency_ms_predicted"], row["wire_bytes_per_frame"]
-        table.add_row(row["policy"], f"{latency:.1f}", f"{size:.0f}")
+        latency, rate = row["latency_ms_predicted"], row["throughput_fps_predicted"]
+        size = row["wire_bytes_per_frame"]
+        table.add_row(row["policy"], f"{latency:.1f}", f"{rate:.1f}", f"{size:.0f}")
     return table
