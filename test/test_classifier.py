@@ -13,11 +13,12 @@ from rich.console import Console
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.models.zoo import build
-from codesign_ros.training import classifier_command
+from codesign_ros.training import classifier_command, loop
 from codesign_ros.training.classification_sets import ClassificationSet
 from codesign_ros.training.classifier import ClassifierConfig, ClassifierTrainer, augmentation
-from codesign_ros.training.classifier_command import CURVE_FILE, CURVE_PICTURE, train_classifier
+from codesign_ros.training.classifier_command import train_classifier
 from codesign_ros.training.classifier_options import ClassifierOptions
+from codesign_ros.training.curves import CURVE_FILE, CURVE_PICTURE
 from codesign_ros.training.trainer import classify
 from codesign_ros.types import CodesignError, InputSpec
 
@@ -177,7 +178,7 @@ def interrupted(monkeypatch, spec, out, options, at):
         return step(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(classifier_command, "_CHECKPOINT_EVERY_S", 0.0)
+        patch.setattr(loop, "_CHECKPOINT_EVERY_S", 0.0)
         patch.setattr(ClassifierTrainer, "step", limited)
         with pytest.raises(KeyboardInterrupt):
             train_classifier(spec, out, options, quiet())

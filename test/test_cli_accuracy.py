@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from label_fixtures import write_voc
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.cli.main import main
+from codesign_ros.types import Box
 
 ROOT = Path(__file__).parent.parent
 
@@ -61,6 +63,29 @@ def test_measures_and_writes_the_table(tiny_bundle, program, tmp_path):
 def test_shows_the_table_of_a_bundle(tiny_bundle, capsys):
     assert main(["accuracy", str(tiny_bundle.path)]) == 0
     assert tiny_bundle.accuracy.data in " ".join(capsys.readouterr().out.split())
+
+
+def test_an_imported_network_is_measured_in_the_forms_that_it_has(tmp_path, capsys, caplog):
+    """Its BatchNorms are folded, so that their statistics cannot be measured anew."""
+    names = tmp_path / "names.txt"
+    names.write_text("empty\nhelmets\nbare-headed\n")
+    out = tmp_path / "small.bundle"
+    arguments = ["--args", "num_classes=3", "--input", "64x96", "--classes", str(names)]
+    assert main(["import", "torchvision:mobilenet_v3_small", "--out", str(out), *arguments]) == 0
+    measuring = ["--data", "scenes:3", "--frames", "2", "--structure", "S3", "--threads", "1"]
+    assert main(["accuracy", str(out), *measuring, "--precision", "int8-tensor", "--write"]) == 0
+    rows = Bundle.open(out).accuracy.rows
+    assert {row.merge.value for row in rows} == {"fold", "prune"}
+    assert not [record for record in caplog.records if "Expected bias" in record.getMessage()]
+    capsys.readouterr()
+    assert main(["accuracy", str(out), *measuring, "--merge", "prune+bn"]) == 2
+    assert "needs a network with BatchNorms" in capsys.readouterr().err
+
+
+def test_boxes_alone_do_not_measure_a_classifier(tiny_bundle, tmp_path, capsys):
+    folder = write_voc(tmp_path / "boxes", [("a", [Box("helmet", 2.0, 3.0, 20.0, 30.0)])])
+    assert main(["accuracy", str(tiny_bundle.path), "--data", str(folder)]) == 2
+    assert "boxes and no class for a whole frame" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

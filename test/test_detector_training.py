@@ -78,21 +78,17 @@ def test_the_same_seed_gives_the_same_weights_and_an_interrupted_run_too(tmp_pat
     expected = weights(whole)
     for name, tensor in weights(resumed).items():
         assert torch.equal(tensor, expected[name]), name
-    for run in (whole, again, resumed):
-        run.close()
 
 
 def test_it_learns():
     run = trainer(60, learning_rate=4e-3)
     losses = [run.step().loss for _ in range(60)]
-    run.close()
     assert np.mean(losses[-10:]) < 0.6 * np.mean(losses[:10])
 
 
 def test_the_last_steps_see_whole_frames():
     run = trainer(8, whole_share=0.25)
     sizes = [run._draw(step)[0].images.shape for step in range(8)]
-    run.close()
     assert sizes[5] == (3, *canvas_size(SPEC, (1.0, 0.7)), 3)
     assert sizes[6] == (2, 64, 96, 3)
 

@@ -11,7 +11,8 @@ from rich.console import Console
 from codesign_ros.bundle import Bundle
 from codesign_ros.data.mine import MineGenerator
 from codesign_ros.models.zoo import build
-from codesign_ros.training.command import CURVE_FILE, TrainOptions, train_bundle
+from codesign_ros.training.command import TrainOptions, train_bundle
+from codesign_ros.training.curves import CURVE_FILE
 from codesign_ros.training.scenes import SceneSet, render_scenes
 from codesign_ros.training.trainer import Trainer, TrainingConfig, _WithCells, classify
 from codesign_ros.training.views import (

@@ -50,7 +50,12 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--codec", nargs="+", choices=_LOSSY, default=list(_LOSSY))
     parser.add_argument("--structure", nargs="+", choices=STRUCTURES, default=list(STRUCTURES))
-    parser.add_argument("--merge", nargs="+", choices=MERGES, default=list(MERGES))
+    parser.add_argument(
+        "--merge",
+        nargs="+",
+        choices=MERGES,
+        help="default: all; of an imported network, whose BatchNorms are folded, all but prune+bn",
+    )
     parser.add_argument("--precision", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument(
@@ -82,6 +87,11 @@ def _run(options: argparse.Namespace) -> int:
     if options.write:
         bundle.replace_accuracy(table)
     return 0
+
+
+def _merges_of(bundle: Bundle) -> list[Merge]:
+    imported = bundle.architecture == "graph"
+    return [merge for merge in Merge if not (imported and merge is Merge.PRUNE_BN)]
 
 
 def _measured(bundle: Bundle, options: argparse.Namespace) -> AccuracyTable:
@@ -116,7 +126,7 @@ def _measured(bundle: Bundle, options: argparse.Namespace) -> AccuracyTable:
             data=f"{len(frames.images)} frames of {options.data}",
             forms=all_forms(
                 tuple(map(Structure, options.structure)),
-                tuple(map(Merge, options.merge)),
+                tuple(map(Merge, options.merge or _merges_of(bundle))),
                 tuple(options.precision),
             ),
             cuts=options.cuts,

@@ -12,8 +12,10 @@ of frames they have too little to go by.
 
 from __future__ import annotations
 
+import logging
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +64,7 @@ def quantise(model: bytes, images: Iterable[np.ndarray], *, per_channel: bool) -
     segments = {output.name for output in exported.graph.output}
     # Otherwise the library advises to fold constants and infer shapes, which the export has done.
     add_pre_process_metadata(exported)
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory() as directory, _quiet_about_biases():
         file = Path(directory) / "quantised.onnx"
         quantize_static(
             exported,
@@ -85,6 +87,21 @@ def quantise(model: bytes, images: Iterable[np.ndarray], *, per_channel: bool) -
         quantised = onnx.load(file)
     _round_behind_activations(quantised.graph, segments)
     return quantised.SerializeToString(deterministic=True)
+
+
+@contextmanager
+def _quiet_about_biases() -> Iterator[None]:
+    """Keep the library from warning of biases that it cannot round: none is to be rounded."""
+
+    def is_of_something_else(record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith("Expected bias")
+
+    logger = logging.getLogger()  # the library logs to the root
+    logger.addFilter(is_of_something_else)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_of_something_else)
 
 
 class _Frames(CalibrationDataReader):

@@ -11,8 +11,9 @@ from codesign_ros.bundle import Bundle
 from codesign_ros.data.frames import FrameSource, SourceFrame
 from codesign_ros.data.images import to_rgb
 from codesign_ros.evaluation.judges import BoxJudge, ClassJudge, Judge
+from codesign_ros.evaluation.metrics import class_indices
 from codesign_ros.preprocess import letterbox
-from codesign_ros.types import CodesignError, GroundTruth, InputSpec, listed
+from codesign_ros.types import CodesignError, GroundTruth, InputSpec
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,12 +80,8 @@ class MeasuredFrames:
                 f"bundle {bundle.path} is for {bundle.task}: what its output means is not known, "
                 "so it has no accuracy to measure"
             )
-        unknown = sorted({truth.label for truth in self.truths} - set(bundle.classes))
-        if unknown:
-            raise CodesignError(
-                f"the data has class '{unknown[0]}', the bundle knows {listed(bundle.classes)}"
-            )
-        return ClassJudge([bundle.classes.index(truth.label) for truth in self.truths])
+        labels = [truth.label for truth in self.truths]
+        return ClassJudge(class_indices(labels, bundle.classes))
 
 
 def _picture(frame: SourceFrame) -> tuple[np.ndarray, GroundTruth | None]:

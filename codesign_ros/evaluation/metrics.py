@@ -6,6 +6,29 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from codesign_ros.types import CodesignError, listed
+
+
+def class_indices(labels: Sequence[str], classes: Sequence[str]) -> list[int]:
+    """Return the index of each frame's true class.
+
+    Raises:
+        CodesignError: the frames have no class, or one that the network does not know.
+    """
+    index = {name: i for i, name in enumerate(classes)}
+    for label in labels:
+        if not label:
+            raise CodesignError(
+                "the ground truth has boxes and no class for a whole frame, which a classifier "
+                "needs; measure a detector on it"
+            )
+        if label not in index:
+            raise CodesignError(
+                f"the ground truth has class '{label}', the bundle knows {listed(classes)}: they "
+                "do not belong together"
+            )
+    return [index[label] for label in labels]
+
 
 def confusion_matrix(
     truth: Sequence[int] | np.ndarray, predicted: Sequence[int] | np.ndarray, classes: int

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from codesign_ros.evaluation.average_precision import DetectionMetrics, measure
-from codesign_ros.evaluation.metrics import accuracy, confusion_matrix
+from codesign_ros.evaluation.metrics import accuracy, class_indices, confusion_matrix
 from codesign_ros.runtime.answers import Answer
-from codesign_ros.types import CodesignError, GroundTruth, listed
+from codesign_ros.types import GroundTruth
 
 
 @dataclass(frozen=True)
@@ -37,15 +37,8 @@ class Quality:
         Raises:
             CodesignError: the truth names a class that the network does not know.
         """
-        index = {name: i for i, name in enumerate(self.classes)}
         known = [(truth.label, answer.label) for truth, answer in self.frames if truth is not None]
-        for truth, _ in known:
-            if truth not in index:
-                raise CodesignError(
-                    f"the source's ground truth has class '{truth}', the bundle knows "
-                    f"{listed(self.classes)}: they do not belong together"
-                )
-        truths, labels = ([index[pair[i]] for pair in known] for i in (0, 1))
+        truths, labels = (class_indices([pair[i] for pair in known], self.classes) for i in (0, 1))
         return confusion_matrix(truths, labels, len(self.classes))
 
     @property

@@ -1,5 +1,9 @@
-"""Training a whole-frame classifier on generated scenes of the mine.
+"""Training: detectors, classifiers, and a network in two halves.
 
-``scenes`` renders them once to disk, ``views`` makes batches and their dense targets, ``trainer``
-fits a network, ``command`` does all of it and writes a bundle (``codesign train``).
+- ``detector*``, ``canvases``, ``assignment``, ``detection_loss``, ``transfer``: the detector.
+- ``classifier*``, ``classification_sets``: a classifier of any labelled images.
+- ``command``, ``trainer``, ``views``, ``scenes``: the classifier of the mine's frames.
+- ``split_*``, ``convergence``: head and tail in two processes (section V of the paper).
+- ``averaged_run``, ``loop``, ``schedule``, ``checkpoint``, ``curves``, ``progress``: what they
+  share.
 """

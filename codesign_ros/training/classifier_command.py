@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import math
-import shutil
 import time
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 
 from codesign_ros.bundle import Bundle, write_bundle
 from codesign_ros.evaluation.accuracy_table import measure_accuracy
@@ -27,25 +23,19 @@ from codesign_ros.training.classification_sets import (
     ClassificationSet,
     open_classification_set,
 )
-from codesign_ros.training.classifier import ClassifierConfig, ClassifierStep, ClassifierTrainer
+from codesign_ros.training.classifier import ClassifierConfig, ClassifierTrainer
 from codesign_ros.training.classifier_options import ClassifierOptions
-from codesign_ros.training.curves import draw_curves
+from codesign_ros.training.curves import CURVE_PICTURE, draw_curves, write_curves
+from codesign_ros.training.loop import TrainingLoop, device_named, steps_for, steps_that_fit
+from codesign_ros.training.progress import training_progress
 from codesign_ros.training.trainer import classify
 from codesign_ros.types import CodesignError, InputSpec
-
-CURVE_FILE, CURVE_PICTURE = "training.json", "training.png"
-"""Where in the bundle the learning curve goes."""
 
 # Input of networks for pictures of many sizes, as the published classifiers take them [px].
 _INPUT_PX = 224
 _DEFAULT_EPOCHS = 10.0
-_POINTS = 60  # of the learning curve, each a mean over the steps since the last
-_MEASUREMENTS = 6
 _STATISTICS_FRAMES = 256
 _CALIBRATION_FRAMES = 16
-_CHECKPOINT = "checkpoint.safetensors"
-_CHECKPOINT_EVERY_S = 60.0
-_TIMED_STEPS = 6
 
 
 def train_classifier(spec: str, out: Path, options: ClassifierOptions, console: Console) -> Bundle:
@@ -70,13 +60,7 @@ def train_classifier(spec: str, out: Path, options: ClassifierOptions, console: 
     train, val = (open_classification_set(spec, split) for split in (TRAIN, VAL))
     if train.classes != val.classes:
         raise CodesignError(f"{train.name} and {val.name} have different classes")
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as progress:
+    with training_progress(console) as progress:
         run = _Run(out, options, train, val, progress)
         run.train()
         network = run.trained()
@@ -120,17 +104,17 @@ class _Run:
         self._options = options
         self._train = train
         self._progress = progress
-        self._folder = out.with_name(out.name + ".training")
         self._init = None if options.init is None else Bundle.open(options.init)
         self.architecture, self.args, self.spec = self._shape()
         self.val_images, self.val_labels = self.frames(val, options.val_frames)
-        self._curve: list[dict[str, float]] = []
-        self._measured: list[tuple[int, float]] = []
-        # A run that goes on has the steps of its checkpoint, however fast the machine is now.
-        unknown = 1 if options.resume else None
-        self._trainer = self._make_trainer(
-            self._planned_steps() or unknown or self._steps_that_fit()
-        )
+        self._planned = self._planned_steps()
+        steps = self._planned
+        if steps is None:
+            # A run that goes on has the steps of its checkpoint, however fast the machine is now.
+            steps = 1 if options.resume else self._steps_that_fit()
+        self._trainer = self._make_trainer(steps)
+        folder = out.with_name(out.name + ".training")
+        self._loop = TrainingLoop(self._trainer, folder, self._accuracy, progress)
 
     def train(self) -> None:
         """Do all steps.
@@ -139,33 +123,7 @@ class _Run:
             CodesignError: the checkpoint cannot be written or, to resume, not be read or is of a
                 run with other options.
         """
-        trainer = self._trainer
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise CodesignError(f"cannot write {self._folder}: {error.strerror}") from None
-        if self._options.resume:
-            self._resume()
-        steps = trainer.config.steps
-        task = self._progress.add_task("training", total=steps, completed=trainer.steps_done)
-        points = {round((i + 1) * steps / _POINTS) for i in range(_POINTS)}
-        measured = {round((i + 1) * steps / _MEASUREMENTS) for i in range(_MEASUREMENTS - 1)}
-        since: list[ClassifierStep] = []
-        saved = time.monotonic()
-        while trainer.steps_done < steps:
-            since.append(trainer.step())
-            if trainer.steps_done in points:
-                self._curve.append(_mean(since))
-                since = []
-                if not self._progress.console.is_terminal:  # a log shows no bar
-                    self._progress.console.print(_line(self._curve[-1], steps))
-            if trainer.steps_done in measured:
-                self._measured.append((trainer.steps_done, self._accuracy()))
-            self._progress.update(task, advance=1)
-            if time.monotonic() - saved > _CHECKPOINT_EVERY_S and not since:
-                saved = time.monotonic()
-                state = {"curve": self._curve, "measured": self._measured}
-                trainer.save(self._folder / _CHECKPOINT, state)
+        self._loop.run(resume=self._options.resume, planned_steps=self._planned)
 
     def trained(self) -> Network:
         """Return a new network with the averaged weights, in evaluation mode, on the CPU."""
@@ -175,29 +133,33 @@ class _Run:
 
     def finish(self, accuracy: float, total_s: float) -> None:
         """Write the curves into the bundle and remove the checkpoint."""
-        self._measured.append((self._trainer.steps_done, accuracy))
+        self._loop.note({"value": accuracy})
+        curve, measured = self._loop.curve, self._loop.measured
         document = {
             "config": asdict(self._trainer.config),
             "trained_on": self._train.name,
             "minutes": round(total_s / 60, 2),
-            "accuracy": [{"step": step, "value": value} for step, value in self._measured],
-            "curve": self._curve,
+            "accuracy": measured,
+            "curve": curve,
         }
-        (self._out / CURVE_FILE).write_text(json.dumps(document, indent=1) + "\n", "utf-8")
+        write_curves(self._out, document)
         curves = {
-            key: [(int(p["step"]), p[key]) for p in self._curve]
+            key: [(int(p["step"]), p[key]) for p in curve]
             for key in ("loss", "accuracy", "learning_rate")
         }
         draw_curves(
             self._out / CURVE_PICTURE,
             {
                 "loss": {"loss": curves["loss"]},
-                "accuracy": {"while training": curves["accuracy"], "measured": self._measured},
+                "accuracy": {
+                    "while training": curves["accuracy"],
+                    "measured": [(m["step"], m["value"]) for m in measured],
+                },
                 "learning rate": {"rate": curves["learning_rate"]},
             },
             f"{self._out.name}: {self._train.name}",
         )
-        shutil.rmtree(self._folder)
+        self._loop.remove_checkpoint()
 
     def frames(self, data: ClassificationSet, most: int) -> tuple[np.ndarray, np.ndarray]:
         """Return some letterboxed pictures, uint8 (n, H, W, 3), and their labels (n,)."""
@@ -236,16 +198,13 @@ class _Run:
 
     def _make_trainer(self, steps: int) -> ClassifierTrainer:
         options = self._options
-        device = options.device
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
         config = ClassifierConfig(
             steps,
             batch_frames=options.batch_frames,
             learning_rate=options.learning_rate,
             seed=options.seed,
         )
-        return ClassifierTrainer(self._network, self._train, config, device)
+        return ClassifierTrainer(self._network, self._train, config, device_named(options.device))
 
     def _planned_steps(self) -> int | None:
         """Return the number of steps that was asked for; None = as many as fit into ``minutes``."""
@@ -255,42 +214,12 @@ class _Run:
         if options.epochs is None and options.minutes is not None:
             return None
         epochs = options.epochs or _DEFAULT_EPOCHS
-        return max(1, math.ceil(epochs * len(self._train) / options.batch_frames))
+        return steps_for(epochs, len(self._train), options.batch_frames)
 
     def _steps_that_fit(self) -> int:
-        """Find how many steps fit into ``minutes`` by timing some."""
         assert self._options.minutes is not None
-        trainer = self._make_trainer(_TIMED_STEPS)
-        times_s = []
-        for _ in range(_TIMED_STEPS):
-            before = time.monotonic()
-            trainer.step()
-            times_s.append(time.monotonic() - before)
-        return max(1, int(self._options.minutes * 60 / np.median(times_s)))
+        return steps_that_fit(self._make_trainer, self._options.minutes)
 
-    def _accuracy(self) -> float:
+    def _accuracy(self) -> dict[str, Any]:
         answers = classify(self.trained(), self.val_images)
-        return float((answers == self.val_labels).mean())
-
-    def _resume(self) -> None:
-        file = self._folder / _CHECKPOINT
-        state = self._trainer.resume(file)
-        planned, steps = self._planned_steps(), self._trainer.config.steps
-        if planned is not None and planned != steps:
-            raise CodesignError(f"checkpoint {file} is of a run of {steps} steps, not {planned}")
-        self._curve = state["curve"]
-        self._measured = [(int(step), float(value)) for step, value in state["measured"]]
-
-
-def _mean(steps: list[ClassifierStep]) -> dict[str, float]:
-    """Average steps into one point, which stands at the last of them."""
-    keys = ("loss", "accuracy", "learning_rate")
-    means = {key: float(np.mean([getattr(step, key) for step in steps])) for key in keys}
-    return {"step": steps[-1].step, **means}
-
-
-def _line(point: Mapping[str, float], steps: int) -> str:
-    return (
-        f"step {point['step']:.0f} of {steps}: loss {point['loss']:.3f}, "
-        f"accuracy {point['accuracy']:.1%}"
-    )
+        return {"value": float((answers == self.val_labels).mean())}

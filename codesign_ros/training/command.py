@@ -6,7 +6,6 @@ same machine. With it there are as many steps as fit, found by timing a few befo
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 from rich.table import Table
 
 from codesign_ros.bundle import Bundle, write_bundle
@@ -27,6 +26,8 @@ from codesign_ros.evaluation.accuracy_table import measure_accuracy
 from codesign_ros.evaluation.metrics import accuracy, confusion_matrix, recalls
 from codesign_ros.models.network import Network
 from codesign_ros.models.zoo import build
+from codesign_ros.training.curves import write_curves
+from codesign_ros.training.progress import training_progress
 from codesign_ros.training.scenes import SceneSet, render_scenes
 from codesign_ros.training.trainer import Step, Trainer, TrainingConfig, classify
 from codesign_ros.types import CodesignError, InputSpec
@@ -34,9 +35,6 @@ from codesign_ros.types import CodesignError, InputSpec
 ARCHITECTURE = "mine_repvgg"
 ARCHITECTURE_ARGS = {"classes": len(CLASSES)}
 INPUT = InputSpec(HEIGHT, WIDTH, mean=(0.24, 0.24, 0.24), std=(0.12, 0.12, 0.12))
-
-CURVE_FILE = "training.json"
-"""Where in the bundle the learning curve goes."""
 
 # Added to the training seed for the scenes that measure: no scene is in both.
 _OTHER_SEED = 1_000_000
@@ -93,15 +91,9 @@ def train_bundle(out: Path, options: TrainOptions, console: Console) -> Bundle:
     options.check()
     start = time.monotonic()
     torch.set_num_threads(options.threads)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
     with (
         tempfile.TemporaryDirectory(prefix="codesign_train_") as folder,
-        Progress(*columns, console=console) as progress,
+        training_progress(console) as progress,
     ):
         scenes = _rendered(Path(folder) / "train", options.seed, options.frames, options, progress)
         other_seed = options.seed + _OTHER_SEED
@@ -134,7 +126,7 @@ def train_bundle(out: Path, options: TrainOptions, console: Console) -> Bundle:
         "confusion": confusion.tolist(),
         "curve": [asdict(point) for point in curve],
     }
-    (out / CURVE_FILE).write_text(json.dumps(curve_document, indent=1) + "\n", encoding="utf-8")
+    write_curves(out, curve_document)
     _report(console, curve, confusion, table)
     console.print(f"{out}: model {bundle.model_id}, {minutes:.1f} minutes")
     return bundle

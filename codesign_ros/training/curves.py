@@ -1,14 +1,25 @@
-"""Learning curves as a picture."""
+"""Learning curves in a bundle: as JSON and as a picture."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from codesign_ros.types import CodesignError
 
+CURVE_FILE, CURVE_PICTURE = "training.json", "training.png"
+"""Names of the files in the bundle."""
+
 _COLUMNS = 2
 _PANEL_INCHES = (5.0, 2.6)
+
+
+def write_curves(bundle: Path, document: Mapping[str, Any]) -> None:
+    """Write how a bundle was trained, as JSON."""
+    text = json.dumps(document, indent=1) + "\n"
+    (bundle / CURVE_FILE).write_text(text, encoding="utf-8")
 
 
 def draw_curves(

@@ -118,10 +118,6 @@ class DetectorTrainer(AveragedRun[DetectorConfig]):
             learning_rate=learning_rate,
         )
 
-    def close(self) -> None:
-        """Stop drawing ahead."""
-        self._drawer.shutdown(cancel_futures=True)
-
     def _place(self) -> dict[str, Any]:
         # Not the sampler's own state: the batch after this one is drawn already.
         return self._state

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 
 from codesign_ros.bundle import Bundle, write_bundle
 from codesign_ros.cost.accuracy import AccuracyTable
@@ -17,6 +17,7 @@ from codesign_ros.training.detector_data import MINE, DataOpener, TrainingData
 from codesign_ros.training.detector_measure import measure_detector, metrics_table
 from codesign_ros.training.detector_options import DetectorOptions
 from codesign_ros.training.detector_run import ARCHITECTURE, DetectorRun
+from codesign_ros.training.progress import training_progress
 from codesign_ros.types import InputSpec
 
 _CALIBRATION_FRAMES = 16
@@ -35,13 +36,7 @@ def train_detector(out: Path, options: DetectorOptions, console: Console) -> Bun
     options.check()
     start = time.monotonic()
     torch.set_num_threads(options.threads)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with DataOpener() as opener, Progress(*columns, console=console) as progress:
+    with DataOpener() as opener, training_progress(console) as progress:
         data = _opened(opener, options, progress)
         for warning in data.warnings:
             console.print(f"[yellow]{warning}[/]")
