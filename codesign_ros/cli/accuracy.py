@@ -44,6 +44,7 @@ def add(commands: Any) -> None:
         help="frames with known truth: bag, labelled data set, or scenes:SEED (independent scenes, "
         "of a seed not trained on); without it the bundle's own table is shown",
     )
+    parser.add_argument("--split", help="part of a labelled data set (default: val, if it has one)")
     parser.add_argument("--frames", type=int, default=0, help="so many frames; 0 = all there are")
     parser.add_argument(
         "--cuts", type=int, nargs="*", default=[], help="where codecs are measured; 0 = the JPEG"
@@ -146,7 +147,7 @@ def _frames(
 
     if not options.data.startswith(_SCENES):
         return MeasuredFrames.of_source(
-            open_source(options.data, frames=options.frames), bundle.input
+            open_source(options.data, frames=options.frames, split=options.split), bundle.input
         )
     from codesign_ros.data.mine_render import CLASSES
     from codesign_ros.training.scenes import render_scenes
