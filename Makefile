@@ -17,7 +17,7 @@ endif
 SOURCES := package.xml CMakeLists.txt $(wildcard resource/* msg/* srv/*) \
   $(shell find codesign_ros launch config bundles bags -type f -not -name '*.pyc')
 
-.PHONY: demo test lint codesign setup clean
+.PHONY: demo test lint codesign benchmark setup clean
 
 demo: setup
 	scripts/in_ros codesign demo $(ARGS)
@@ -31,6 +31,11 @@ test: lint
 	for file in $(sort $(wildcard test/test_node_*.py)); do \
 	  scripts/in_ros python -m pytest $(ARGS) $$file || exit 1; \
 	done
+
+# Times of this machine; wants it quiet. ARGS go to both.
+benchmark: setup
+	OMP_NUM_THREADS=1 scripts/in_ros python benchmarks/planner_speed.py $(ARGS)
+	OMP_NUM_THREADS=1 scripts/in_ros python benchmarks/predicted_vs_measured.py $(ARGS)
 
 lint: setup
 	scripts/in_ros ruff check .

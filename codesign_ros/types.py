@@ -5,7 +5,8 @@ Nothing here imports another room, so every room may import this.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -27,15 +28,19 @@ def listed(names: Sequence[str], most: int = 12) -> str:
 
 
 class Structure(str, Enum):
-    """Branches of a re-parameterisable block that stay separate at run time (paper, section IV).
+    """What a network's layers are made into before they run.
 
+    Four are the branches of a re-parameterisable block that stay separate (paper, section IV):
     ``S3`` is the 3x3 convolution, ``Ss`` the shortcut (identity), ``S1`` the 1x1 convolution.
+    ``rank`` is the fifth: no branch stays, and every convolution and linear layer becomes two of
+    lower rank where that is less work (``models.low_rank``; the paper's future work).
     """
 
     S3 = "S3"
     S3_SS = "S3+Ss"
     S3_S1 = "S3+S1"
     S3_SS_S1 = "S3+Ss+S1"
+    RANK = "rank"
 
     @property
     def keeps_identity(self) -> bool:
@@ -46,6 +51,14 @@ class Structure(str, Enum):
     def keeps_1x1(self) -> bool:
         """True if the 1x1 branch stays a branch of its own."""
         return self in (Structure.S3_S1, Structure.S3_SS_S1)
+
+
+BRANCH_STRUCTURES = tuple(structure for structure in Structure if structure is not Structure.RANK)
+"""The paper's four. With fold they compute the same, whereas ``rank`` only comes near it: it is
+offered where somebody asks for it and its accuracy was measured."""
+
+RANK_ENERGY_KEPT = 0.95
+"""Share of a layer's squared singular values that ``rank`` keeps."""
 
 
 class Merge(str, Enum):
@@ -98,31 +111,96 @@ class InputSpec:
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
 
+NUMBER_BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
+"""Size of one element [bytes] in each number format that a device may have a compute peak for."""
+
+
+def number_format(precision: str) -> str:
+    """Name the number format in which a precision computes: ``int8-channel`` computes in int8."""
+    return precision.partition("-")[0]
+
+
 @dataclass(frozen=True)
 class DeviceSpec:
     """A machine as the roofline model sees it.
 
-    ``peak_flops`` is pi [FLOP/s], ``memory_bandwidth`` is beta [bytes/s] and ``utilisation`` is mu,
-    the share of the attainable performance that inference reaches (paper, Eq. 2 and 5).
+    Attributes:
+        name: what it is called.
+        peak_flops: pi by number format (``fp32``, ``fp16``, ``int8``), dense [FLOP/s]; a format
+            that the device does not speed up may be missing.
+        memory_bandwidth: beta [bytes/s].
+        utilisation: mu, the share of the attainable performance that inference reaches (paper,
+            Eq. 5 and 6).
+        paper_peak_flops: pi as the co-design paper states it for Eq. 2 and 4, whatever format it
+            counts [FLOP/s]; None = the paper does not know the device.
+        memory_bytes: memory that a network may take [bytes].
+        power_w: what it draws under load [W]; None = not known.
+        source: where the figures come from.
     """
 
     name: str
-    peak_flops: float
+    peak_flops: Mapping[str, float]
     memory_bandwidth: float
     utilisation: float = 1.0
+    paper_peak_flops: float | None = None
+    memory_bytes: float = math.inf
+    power_w: float | None = None
+    source: str = ""
+
+    def has(self, precision: str) -> bool:
+        """Tell whether a compute peak is known for this precision."""
+        return number_format(precision) in self.peak_flops
+
+    def peak(self, precision: str) -> float:
+        """Compute peak in this precision [FLOP/s].
+
+        Raises:
+            CodesignError: none is known.
+        """
+        if not self.has(precision):
+            raise CodesignError(
+                f"device {self.name} has no {number_format(precision)} peak; "
+                f"it has {', '.join(self.peak_flops)}"
+            )
+        return self.peak_flops[number_format(precision)]
 
     @property
     def ridge_intensity(self) -> float:
-        """I_m = pi / beta [FLOP/byte], the intensity from which the device is compute bound."""
-        return self.peak_flops / self.memory_bandwidth
+        """I_m = pi / beta [FLOP/byte], the intensity from which the device is compute bound.
+
+        pi is the paper's figure where there is one, else the fp32 peak.
+        """
+        peak_flops = self.paper_peak_flops
+        return (self.peak("fp32") if peak_flops is None else peak_flops) / self.memory_bandwidth
 
 
 @dataclass(frozen=True)
 class LinkSpec:
-    """The uplink from robot to server: rate beta_s [bit/s] and one-way delay [s]."""
+    """The uplink from robot to server: rate beta_s [bit/s] and one-way delay [s].
+
+    ``transmit_w`` is what the robot's radio draws while it sends [W]; None = not known.
+
+    Raises:
+        CodesignError: the rate is not above 0, or the delay or the power is below.
+    """
 
     bandwidth_bps: float
     delay_s: float = 0.0
+    name: str = ""
+    transmit_w: float | None = None
+
+    def __post_init__(self) -> None:
+        # Written so that NaN fails too.
+        if not self.bandwidth_bps > 0:
+            raise CodesignError(
+                f"the link's rate must be above 0 bit/s, not {self.bandwidth_bps:g}"
+            )
+        if not 0 <= self.delay_s < math.inf:
+            raise CodesignError(f"the link's delay must be 0 s or more, not {self.delay_s:g}")
+        if self.transmit_w is not None and not 0 <= self.transmit_w < math.inf:
+            raise CodesignError(
+                f"the power of the link's radio must be 0 W or more, not {self.transmit_w:g}"
+            )
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pytest
 
 from codesign_ros.bundle import Bundle, write_bundle
 from codesign_ros.cost.accuracy import AccuracyRow, AccuracyTable
-from codesign_ros.types import InputSpec, Merge, Structure
+from codesign_ros.types import BRANCH_STRUCTURES, InputSpec, Merge, Structure
 
 # The nodes' tests need ROS 2 and the package's built messages; `make test` has both.
 HAS_ROS = all(find_spec(name) for name in ("rclpy", "codesign_ros.msg"))
@@ -31,7 +31,7 @@ TINY_ACCURACY = AccuracyTable(
             (Merge.FOLD, (0.9, 0.9, 0.9, 0.9)),
             (Merge.PRUNE, (0.3, 0.35, 0.8, 0.9)),
         )
-        for structure, value in zip(Structure, values, strict=True)
+        for structure, value in zip(BRANCH_STRUCTURES, values, strict=True)
     )
     + tuple(
         AccuracyRow(Merge.FOLD, Structure.S3, Structure.S3, "fp32", codec, cut, 0.9)

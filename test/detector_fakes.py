@@ -6,7 +6,7 @@ from conftest import TINY_INPUT, tiny_frames
 from codesign_ros.bundle import write_bundle
 from codesign_ros.cost.accuracy import AccuracyRow, AccuracyTable
 from codesign_ros.preprocess import letterbox, normalise
-from codesign_ros.types import Merge, Structure
+from codesign_ros.types import BRANCH_STRUCTURES, Merge
 
 DETECTOR_CLASSES = ("person", "helmet", "head")
 
@@ -17,7 +17,7 @@ _ACCURACY = AccuracyTable(
     data="made up for tests",
     rows=tuple(
         AccuracyRow(Merge.FOLD, structure, structure, "fp32", "raw", None, 0.8)
-        for structure in Structure
+        for structure in BRANCH_STRUCTURES
     ),
 )
 

@@ -24,7 +24,7 @@ from codesign_ros.evaluation.processes import NodeProcesses, private_environment
 from codesign_ros.nodes.observer import Observer
 from codesign_ros.preprocess import letterbox, normalise
 from codesign_ros.resources import resource_path
-from codesign_ros.types import CodesignError, Structure
+from codesign_ros.types import BRANCH_STRUCTURES, CodesignError
 
 # Far beyond what anything here takes, on a machine that is busy with other things too: only a
 # defect makes a test wait so long [s].
@@ -326,7 +326,7 @@ def node_bundle(tmp_path_factory, pictures, engine_cache):
     """
     bundle = write_node_bundle(tmp_path_factory.mktemp("bundles") / "nodes.bundle", pictures)
     factory = EngineFactory(bundle, cache_dir=engine_cache)
-    for structure in Structure:
+    for structure in BRANCH_STRUCTURES:
         factory.build(EngineKey("head", len(bundle.segments), structure))
     return bundle
 

@@ -27,7 +27,7 @@ from codesign_ros.models.reparam import reparameterize
 from codesign_ros.models.split import split
 from codesign_ros.postprocess import decode_detections, to_frame
 from codesign_ros.preprocess import normalise
-from codesign_ros.types import Box, CodesignError, Merge, Structure
+from codesign_ros.types import BRANCH_STRUCTURES, Box, CodesignError, Merge, Structure
 from codesign_ros.wire.codecs import encode
 from codesign_ros.wire.decode import Limits, decode
 
@@ -80,7 +80,7 @@ def value(table, **wanted):
 @torch.no_grad()
 def test_forms(table, network, x, labels):
     assert table.reference == 0.8
-    for structure, merge in itertools.product(Structure, (Merge.FOLD, Merge.PRUNE)):
+    for structure, merge in itertools.product(BRANCH_STRUCTURES, (Merge.FOLD, Merge.PRUNE)):
         answers = reparameterize(network, structure, merge)(x).argmax(1).numpy()
         measured = value(
             table, merge=merge, head_structure=structure, tail_structure=structure, cut=None

@@ -67,7 +67,8 @@ LEAN = {
     "types": (),
     "cost.roofline": ("types",),
     "cost.link": ("types",),
-    "planning": ("types", "cost.link", "planning"),
+    "cost.tables": ("types",),
+    "planning": ("types", "cost.link", "cost.roofline", "cost.tables", "planning"),
 }
 
 

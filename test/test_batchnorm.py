@@ -11,7 +11,7 @@ from codesign_ros.models.blocks import RepVGGBlock
 from codesign_ros.models.network import Network, weights_of
 from codesign_ros.models.reparam import reparameterize
 from codesign_ros.preprocess import normalise
-from codesign_ros.types import CodesignError, InputSpec, Merge, Structure
+from codesign_ros.types import BRANCH_STRUCTURES, CodesignError, InputSpec, Merge, Structure
 
 SPEC = InputSpec(12, 10)
 
@@ -50,7 +50,7 @@ def convolve(x, branch):
         return branch.conv(torch.from_numpy(x.astype(np.float32))).numpy().astype(np.float64)
 
 
-@pytest.mark.parametrize("structure", Structure)
+@pytest.mark.parametrize("structure", BRANCH_STRUCTURES)
 def test_statistics_by_hand(structure):
     network, images = blocks(), frames(5)
     again = reestimated(network, structure, images)

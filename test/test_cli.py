@@ -51,17 +51,6 @@ def test_evaluate_gives_the_same_answers_wherever_it_is_cut(capsys, tiny_bundle,
     assert labels[0] == labels[1] == labels[2]
 
 
-@pytest.mark.parametrize("mode", ["paper", "roofline", "measured"])
-def test_plan_offers_both_ends(capsys, tiny_bundle, tmp_path, mode):
-    out = tmp_path / "plan.json"
-    status, _ = run(capsys, "plan", "--bundle", tiny_bundle.path, "--mode", mode, "--json", out)
-    content = json.loads(out.read_text())
-    assert status == 0
-    assert content["device_only"]["cut"] == len(tiny_bundle.segments)
-    assert content["server_only"]["cut"] == 0
-    assert content["plan"]["objective"] == min(row["objective"] for row in content["by_cut"])
-
-
 def test_profile_times_other_precisions_at_every_cut(capsys, tiny_bundle, tmp_path):
     out = tmp_path / "profile.json"
     status, _ = run(
@@ -83,6 +72,42 @@ def test_profile_lists_every_cut(capsys, tiny_bundle, tmp_path):
     assert status == 0
     assert [row["cut"] for row in content["cuts"]] == list(range(len(tiny_bundle.segments) + 1))
     assert content["cuts"][-1]["load_fraction"] == 1.0
+
+
+def test_profile_times_what_is_chosen_and_writes_it(capsys, tiny_bundle, tmp_path):
+    from codesign_ros.evaluation.stage_profiles import read_device_times
+
+    out, times_file = tmp_path / "profile.json", tmp_path / "profiles" / "my-robot.json"
+    last = len(tiny_bundle.segments)
+    status, _ = run(
+        capsys, "profile", "--bundle", tiny_bundle.path, "--complete", "--fresh",
+        "--cuts", 0, 5, last, "--structure", "S3+S1", "--precision", "int8-channel",
+        "--device", "my-robot", "--out", times_file, "--json", out,
+    )  # fmt: skip
+    assert status == 0
+    forms = json.loads(out.read_text())["forms"]
+    chosen = [f for f in forms if f["cut"] == 5 and f["structure"] in ("S3", "S3+S1")]
+    # Two parts, two structures, fp32 and int8.
+    assert len(chosen) == 8
+    assert all(form["measured"] and form["ms"] > 0 for form in chosen)
+    times = read_device_times(times_file, tiny_bundle)
+    assert times.device == "my-robot"
+    assert "int8-channel" in times.precisions
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--threads", 0], "--threads must be 1 or more, not 0"),
+        (["--cuts", 99], "cut 99 does not exist"),
+        (["--backend", "tpu"], "unknown backend 'tpu'"),
+        (["--backend", "torch", "--precision", "int8-tensor"], "not available on backend torch"),
+    ],
+)
+def test_profile_names_what_cannot_be_timed(capsys, tiny_bundle, arguments, text):
+    status, error = run(capsys, "profile", "--bundle", tiny_bundle.path, *arguments)
+    assert status == 2
+    assert text in error
 
 
 def test_mine_writes_a_bag_and_spares_what_is_there(capsys, tmp_path):
@@ -117,11 +142,6 @@ def test_mine_writes_a_bag_and_spares_what_is_there(capsys, tmp_path):
         ),
         (["evaluate", "mine:1", "--frames", "1", "--bundle", "/nowhere"], "/nowhere"),
         (["evaluate", "mine:1", "--frames", "1", "--json", "/nowhere/x.json"], "/nowhere/x.json"),
-        (["plan", "--robot", "abacus"], "abacus"),
-        (["plan", "--link-bps", "0"], "link"),
-        (["plan", "--objective", "beauty"], "beauty"),
-        (["plan", "--lambda-1", "-1"], "lambda_1"),
-        (["plan", "--codec", "lz4"], "lz4"),
         (["demo", "--bag", "/nowhere"], "/nowhere"),
         (["demo", "--script", "/nowhere"], "/nowhere"),
         (["demo", "--bundle", "/nowhere"], "/nowhere"),
@@ -133,7 +153,7 @@ def test_mine_writes_a_bag_and_spares_what_is_there(capsys, tmp_path):
 def test_a_mistake_is_one_line_that_names_the_thing(capsys, tiny_bundle, arguments, names):
     if arguments[:1] == ["demo"] and importlib.util.find_spec("rclpy") is None:
         pytest.skip("the demo needs ROS 2")
-    if arguments and arguments[0] in ("evaluate", "plan") and "--bundle" not in arguments:
+    if arguments and arguments[0] == "evaluate" and "--bundle" not in arguments:
         arguments = [*arguments, "--bundle", tiny_bundle.path]
     status, error = run(capsys, *arguments)
     lines = [line for line in error.splitlines() if line.startswith("error: ")]

@@ -13,9 +13,17 @@ from codesign_ros.msg import DeviceProfile, Embedding, InferenceResult
 from codesign_ros.msg import Plan as PlanMsg
 from codesign_ros.nodes import conversions
 from codesign_ros.runtime.profiling import StageProfile
-from codesign_ros.runtime.values import Device, EmbeddingKind, Result, Role, Stamp, Status
+from codesign_ros.runtime.values import Device, EmbeddingKind, Result, Role, Running, Stamp, Status
 from codesign_ros.runtime.values import Embedding as EmbeddingValue
-from codesign_ros.types import Box, CodesignError, GroundTruth, Merge, Plan, Structure
+from codesign_ros.types import (
+    PRECISIONS,
+    Box,
+    CodesignError,
+    GroundTruth,
+    Merge,
+    Plan,
+    Structure,
+)
 from codesign_ros.wire.codecs import EncodedTensor
 
 uint16, uint32, uint64 = (st.integers(0, 2**bits - 1) for bits in (16, 32, 64))
@@ -87,10 +95,12 @@ plans = st.builds(
 def profiles(draw):
     keys = draw(st.lists(st.tuples(uint16, st.sampled_from(Structure)), min_size=1, unique=True))
     codecs = draw(st.lists(st.tuples(uint16, texts), unique=True, max_size=5))
-    precisions = draw(st.lists(st.tuples(uint16, texts), unique=True, max_size=3))
+    others = st.tuples(uint16, st.sampled_from(Structure), st.sampled_from(PRECISIONS[1:]))
+    precisions = draw(st.lists(others, unique=True, max_size=3))
+    halves = [*((*key, "fp32") for key in keys), *precisions]
     return StageProfile(
         stage_s={key: draw(size32) for key in keys},
-        estimated=frozenset(key for key in keys if draw(st.booleans())),
+        estimated=frozenset(half for half in halves if draw(st.booleans())),
         codec_s={key: draw(size32) for key in codecs},
         codec_bytes={key: float(draw(uint32)) for key in codecs},
         precision_s={key: draw(size32) for key in precisions},
@@ -109,6 +119,12 @@ devices = st.builds(
     backends=st.lists(texts, max_size=2).map(tuple),
     precisions=st.lists(texts, max_size=2).map(tuple),
     profile=st.none() | profiles(),
+    running=st.builds(
+        Running,
+        epoch=uint32,
+        frames=uint32,
+        **dict.fromkeys(("head_s", "link_s", "tail_s"), size64),
+    ),
     **dict.fromkeys(
         ("peak_flops", "memory_bandwidth", "link_bps", "link_delay_s", "frame_bytes"), size64
     ),
@@ -248,7 +264,7 @@ def device_msg(**fields):
 def test_measured_and_estimated_stages():
     profile = conversions.device_from_msg(device_msg(stage_measured=[False])).profile
     assert profile.stage_s == {(1, Structure.S3): 0.5}
-    assert profile.estimated == {(1, Structure.S3)}
+    assert profile.estimated == {(1, Structure.S3, "fp32")}
     assert profile.codec_s == {(1, "raw"): 0.25}
     assert profile.codec_bytes == {(1, "raw"): 9.0}
 
@@ -265,11 +281,23 @@ def test_measured_and_estimated_stages():
         ({"stage_measured": []}, "differ in length"),
         ({"codec_bytes": array("I")}, "differ in length"),
         ({"precision_cut": array("H", [1])}, "differ in length"),
+        (
+            {
+                "precision_cut": array("H", [1]),
+                "precision_structure": ["S9"],
+                "precision_name": ["int8-tensor"],
+                "precision_s": array("f", [0.5]),
+                "precision_measured": [True],
+            },
+            "'S9' is not a valid Structure",
+        ),
         ({"stage_s": array("f", [math.nan])}, "nan is no time, rate or size"),
         ({"codec_s": array("f", [-0.5])}, "-0.5 is no time, rate or size"),
         ({"link_bps": math.inf}, "inf is no time, rate or size"),
         ({"link_delay_s": -1.0}, "-1.0 is no time, rate or size"),
         ({"frame_bytes": math.nan}, "nan is no time, rate or size"),
+        ({"running_tail_s": math.nan}, "nan is no time, rate or size"),
+        ({"running_head_s": -1.0}, "-1.0 is no time, rate or size"),
         ({"peak_flops": -1.0}, "-1.0 is no time, rate or size"),
     ],
 )

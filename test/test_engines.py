@@ -13,7 +13,7 @@ from codesign_ros.bundle import Bundle
 from codesign_ros.engines.base import EngineKey
 from codesign_ros.engines.factory import BACKENDS, PRECISIONS_OF, EngineFactory
 from codesign_ros.preprocess import normalise
-from codesign_ros.types import PRECISIONS, CodesignError, Merge, Structure
+from codesign_ros.types import BRANCH_STRUCTURES, PRECISIONS, CodesignError, Merge, Structure
 from codesign_ros.wire.codecs import encode
 from codesign_ros.wire.decode import Limits, decode
 
@@ -50,7 +50,7 @@ def test_every_split_gives_what_the_whole_network_gives(factory, tiny_bundle, fr
     assert np.abs(whole_output).max() > 0.1
 
     sent = {}
-    for structure, cut in itertools.product(Structure, range(1, last + 1)):
+    for structure, cut in itertools.product(BRANCH_STRUCTURES, range(1, last + 1)):
         head = factory.build(EngineKey("head", cut, structure))
         made = head.run(image)
         assert made.keys() == {spec.name for spec in bundle.crossings[cut]}
@@ -58,12 +58,12 @@ def test_every_split_gives_what_the_whole_network_gives(factory, tiny_bundle, fr
         head.close()
     # At cut 0 the frame itself crosses; whichever structure the head would have.
     frame_sent = over_the_wire({"image": frame}, bundle.crossings[0])
-    for structure in Structure:
+    for structure in BRANCH_STRUCTURES:
         sent[structure, 0] = {"image": normalise(frame_sent["image"], bundle.input)}
 
-    for tail_structure, cut in itertools.product(Structure, range(last)):
+    for tail_structure, cut in itertools.product(BRANCH_STRUCTURES, range(last)):
         tail = factory.build(EngineKey("tail", cut, tail_structure))
-        for head_structure in Structure:
+        for head_structure in BRANCH_STRUCTURES:
             result = tail.run(sent[head_structure, cut])
             np.testing.assert_allclose(
                 result[output.name],
@@ -72,7 +72,7 @@ def test_every_split_gives_what_the_whole_network_gives(factory, tiny_bundle, fr
                 err_msg=f"{factory.backend} {head_structure} | {cut} | {tail_structure}",
             )
         tail.close()
-    for structure in Structure:
+    for structure in BRANCH_STRUCTURES:
         np.testing.assert_allclose(sent[structure, last][output.name], whole_output, atol=1e-5)
 
 
@@ -254,7 +254,7 @@ def test_cache_key_tells_weights_and_forms_apart(tiny_bundle, tmp_path):
         for merge in Merge
         for precision in PRECISIONS
     }
-    assert len(keys) == 2 * 4 * 3 * 3
+    assert len(keys) == 2 * 5 * 3 * 3
 
 
 def test_cache_directory_by_environment(tiny_bundle, tmp_path, monkeypatch):

@@ -98,6 +98,18 @@ def test_without_a_plan_the_robot_answers_alone(make, expected):
     assert head.embeddings == []
 
 
+def test_what_the_whole_network_takes_is_measured(make):
+    head = make()
+    assert head.runtime.running.frames == 0
+    for number, frame in enumerate(FRAMES):
+        head.put(frame, number)
+    head.wait_for(len(FRAMES))
+    running = head.runtime.running
+    assert (running.epoch, running.frames) == (0, len(FRAMES))
+    assert (running.link_s, running.tail_s) == (0.0, 0.0)
+    assert running.head_s == pytest.approx(np.median([r.head_s for r in head.results]))
+
+
 def test_frames_of_any_size_are_letterboxed(make):
     head = make()
     head.put(np.full((31, 200, 3), 90, np.uint8))
@@ -252,6 +264,25 @@ def test_the_tail_s_answers_become_results_in_frame_order(make, tiny_bundle):
         assert (result.queue_s, result.decode_s, result.tail_s) == (1.0, 2.0, 3.0)
         assert result.head_s > 0
         assert result.link_s >= 0
+
+
+def test_what_a_split_plan_takes_is_measured_from_the_answers_it_got(make, tiny_bundle):
+    head = make()
+    head.put(FRAMES[0])
+    head.wait_for(1)
+    head.use(plan_for(tiny_bundle, 3, 5))
+    for number in range(4):
+        head.put(FRAMES[number], number)
+    wait_until(lambda: len(head.embeddings) == 4)
+    for embedding in head.embeddings[:3]:
+        head.runtime.on_answer(answer_to(embedding, queue_s=float("nan")))
+    # The robot finishes this one: its times are not those of the plan.
+    head.runtime.on_answer(answer_to(head.embeddings[3], status=Status.REFUSED))
+    head.wait_for(5)
+    running, split = head.runtime.running, head.results[1:4]
+    assert (running.epoch, running.frames, running.tail_s) == (3, 3, 0.0)
+    assert running.head_s == pytest.approx(np.median([r.head_s + r.encode_s for r in split]))
+    assert 0 <= running.link_s <= np.median([r.link_s for r in split])  # without waiting
 
 
 def test_only_the_answer_to_the_question_counts(make, tiny_bundle):

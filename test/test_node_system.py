@@ -21,14 +21,21 @@ def start(site, node_bundle):
             camera={"autostart": False, "pacing": "window", "window": 3, **camera},
             head={
                 **common,
-                "emulation.slowdown": 60.0,
+                # So slow that the server wins even when a busy machine delays what goes to and fro.
+                "emulation.slowdown": 200.0,
                 "image_reliability": "reliable",
                 "image_transport": camera.get("image_transport", "compressed"),
                 # The machine may be busy: answers that are late are the subject of other tests.
                 "deadline_s": 20.0,
             },
             tail=common,
-            planner={"bundle": common["bundle"], "codecs": ["raw"], "frame_codecs": ["raw"]},
+            planner={
+                "bundle": common["bundle"],
+                "codecs": ["raw"],
+                "frame_codecs": ["raw"],
+                # Likewise: plans that change because it is busy.
+                "correct": False,
+            },
         )
         robot.start(*NODES)
         robot.wait_for_plan("with the server", lambda plan: plan.served_by == "/robot/tail")
@@ -160,6 +167,23 @@ def test_planner_that_is_killed_and_restarted(start, picture_folder):
         lambda plan: plan.epoch > last.epoch and plan.served_by == "/robot/tail",
     )
     robot.wait(lambda: robot.results[-1].epoch >= after.epoch, "a result of the new epoch")
+    end_of_stream(robot)
+
+
+def test_the_planner_compares_its_prediction_with_what_frames_take(start, picture_folder):
+    robot = start(source=str(picture_folder), loop=True)
+    measured = "latency measured ms /robot"
+    robot.wait(lambda: measured in robot.values("planner"), "a measured latency")
+    values = robot.values("planner")
+    # Both figures are shown, and the error between them is of these two.
+    predicted_ms = float(values["latency predicted ms /robot"])
+    error = 100 * (predicted_ms / float(values[measured]) - 1)
+    assert float(values["error % /robot"]) == pytest.approx(error, abs=0.5)
+    for stage in ("head", "link", "tail"):
+        assert 0.25 <= float(values[f"correction {stage} /robot"]) <= 20.0
+    # They are those of single frames: head, link and tail, but no waiting.
+    last = [r for r in robot.results if r.epoch == robot.results[-1].epoch]
+    assert float(values[measured]) / 1e3 <= max(r.response_s for r in last)
     end_of_stream(robot)
 
 

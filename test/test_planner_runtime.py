@@ -8,17 +8,18 @@ import pytest
 from codesign_ros.cost.accuracy import AccuracyRow
 from codesign_ros.cost.profile import profile_network
 from codesign_ros.planning.objective import Objective
-from codesign_ros.runtime.planner import PlannerRuntime, PlannerSettings
+from codesign_ros.runtime.planner import PlannerRuntime
+from codesign_ros.runtime.planner_settings import PlannerSettings
 from codesign_ros.runtime.profiling import StageProfile
 from codesign_ros.runtime.registry import Registry
 from codesign_ros.runtime.values import Device, Role
-from codesign_ros.types import CodesignError, DeviceSpec, Merge, Structure
+from codesign_ros.types import BRANCH_STRUCTURES, CodesignError, DeviceSpec, Merge, Structure
 
 ROBOT = "/robot"
 CODECS = ("raw", "uint8+zstd")
 FRAME_CODECS = ("jpeg", "raw")
 # What the structures cost against S3.
-FACTORS = dict(zip(Structure, (1.0, 1.1, 1.2, 1.3), strict=True))
+FACTORS = dict(zip(BRANCH_STRUCTURES, (1.0, 1.1, 1.2, 1.3), strict=True))
 JPEG_BYTES = 6000
 
 
@@ -69,7 +70,10 @@ def planner(tiny_bundle):
 
     return PlannerRuntime(
         tiny_bundle,
-        {"box": DeviceSpec("box", 1e12, 1e11), "bot": DeviceSpec("bot", 1e10, 1e9)},
+        {
+            "box": DeviceSpec("box", {"fp32": 1e12}, 1e11),
+            "bot": DeviceSpec("bot", {"fp32": 1e10}, 1e9),
+        },
         PlannerSettings(codecs=CODECS, frame_codecs=FRAME_CODECS),
         Registry(lease_s=10.0, silence_s=1.0),
         no_profile,
@@ -140,7 +144,7 @@ def test_the_precision_is_chosen_where_its_time_and_loss_are_known(
     planner = PlannerRuntime(bundle, {}, settings, Registry(10.0, 1.0), lambda: None)
     last = len(bundle.segments)
     whole_s = head.profile.stage_s[last, Structure.S3]
-    timed = replace(head.profile, precision_s={(last, "int8-tensor"): whole_s - 0.1})
+    timed = replace(head.profile, precision_s={(last, Structure.S3, "int8-tensor"): whole_s - 0.1})
     plan = in_force(planner, replace(head, profile=timed))
     assert (plan.cut, plan.precision) == (last, chosen)
     assert plan.head_s == pytest.approx(whole_s - 0.1 * (chosen != "fp32"))
@@ -183,12 +187,28 @@ def test_without_an_active_head_there_is_no_plan(planner, head, tail):
         planner.solve("/typo", planner.settings)
 
 
+def test_limits_are_kept_or_named(planner, head, tail):
+    planner.hear(head, 0.0)
+    planner.hear(tail, 0.0)
+    free = planner.solve(ROBOT, planner.settings)
+    latency_s = free.best.prediction.latency_s
+    settings = replace(planner.settings, lambda_1=0.0)
+    with pytest.raises(CodesignError, match=f"the deadline of {latency_s * 500:.4g} ms is missed"):
+        planner.solve(ROBOT, replace(settings, latency_limit_s=latency_s / 2))
+    with pytest.raises(CodesignError, match="above what the unchanged network reaches"):
+        planner.solve(ROBOT, replace(settings, accuracy_floor=0.95))
+    kept = planner.solve(ROBOT, replace(settings, accuracy_floor=0.9))
+    assert kept.best.prediction.accuracy_loss <= 1e-12
+    silent = planner.solve(ROBOT, replace(settings, uplink_limit_bytes_per_s=1e-3))
+    assert silent.plan.payload_bytes == 0
+
+
 def test_news_wait_for_more_news_and_are_told_together(planner, head, tail):
     planner.hear(head, 10.0)
     planner.hear(tail, 10.1)
     assert planner.due(10.19) == []
-    ((robot, reasons),) = planner.due(10.2)
-    assert robot == ROBOT
+    ((robot, reasons, optional),) = planner.due(10.2)
+    assert (robot, optional) == (ROBOT, False)
     assert reasons == "head /robot/head registered (active); tail /robot/tail registered (active)"
     assert planner.due(99.0) == []
     assert planner.hear(head, 11.0) is None
@@ -225,7 +245,7 @@ def test_a_tail_that_falls_silent_makes_a_new_plan(planner, head, tail):
     planner.heartbeat(head, 8.0)
     assert planner.tick(9.0) == []
     assert planner.tick(11.0) == ["tail /robot/tail left (lost)"]
-    assert planner.due(12.0) == [(ROBOT, "tail /robot/tail left (lost)")]
+    assert planner.due(12.0) == [(ROBOT, "tail /robot/tail left (lost)", False)]
     assert not in_force(planner).server_available
 
 
@@ -329,7 +349,10 @@ def test_other_settings_are_a_reason_for_every_robot(planner, head, tail):
     planner.due(1.0)
     settings = replace(planner.settings, structures=(Structure.S3_S1,))
     planner.change_settings(settings, "structures set", 2.0)
-    assert planner.due(3.0) == [(ROBOT, "structures set"), ("/other", "structures set")]
+    assert planner.due(3.0) == [
+        (ROBOT, "structures set", False),
+        ("/other", "structures set", False),
+    ]
     assert in_force(planner).head_structure is Structure.S3_S1
 
 
@@ -350,7 +373,7 @@ def test_what_is_not_known_is_said_and_costs_no_epoch(planner, tiny_bundle, head
             planner.hear(device, 0.0)
         before = planner.settings
         planner.settings = replace(before, **settings)
-        planner._make_network_profile = lambda: None
+        planner.costs._make_network_profile = lambda: None
         with pytest.raises(CodesignError, match=says):
             planner.next_plan(ROBOT, "test")
         planner.settings = before
@@ -366,7 +389,7 @@ def test_analytic_modes_take_the_peaks_announced_or_named(planner, tiny_bundle, 
         asked.append(None)
         return profile_network(tiny_bundle.network())
 
-    planner._make_network_profile = network_profile
+    planner.costs._make_network_profile = network_profile
     settings = replace(planner.settings, mode=mode)
     bare = replace(head, profile=None)
     named = [replace(bare, device="bot"), replace(tail, device="box", profile=None)]
@@ -389,7 +412,7 @@ def test_frames_that_can_go_as_they_are_make_a_new_plan(planner, head, tail):
     assert planner.heartbeat(head, 1.0) is None
     news = planner.heartbeat(replace(head, frame_bytes=2000.0), 2.0)
     assert news == "the camera's JPEGs (2 kB) fit the network's input"
-    ((_, reason),) = planner.due(3.0)
+    ((_, reason, _),) = planner.due(3.0)
     plan = planner.next_plan(ROBOT, reason)
     assert plan is not None
     assert plan.epoch == first.epoch + 1

@@ -10,7 +10,7 @@ from codesign_ros.cost.profile import profile_network
 from codesign_ros.models.importing import import_network
 from codesign_ros.models.zoo import build
 from codesign_ros.models.zoo.repvgg import mine_repvgg, repvgg
-from codesign_ros.types import CodesignError, InputSpec, Structure, TensorSpec
+from codesign_ros.types import BRANCH_STRUCTURES, CodesignError, InputSpec, Structure, TensorSpec
 
 S3, FULL = Structure.S3, Structure.S3_SS_S1
 
@@ -36,14 +36,43 @@ def test_one_segment_by_hand(profile):
 
 def test_branches_cost_what_they_cost(profile):
     n = profile.segments
-    whole = [profile.flops(0, n, s) for s in Structure]
-    traffic = [profile.bytes(0, n, s) for s in Structure]
+    whole = [profile.flops(0, n, s) for s in BRANCH_STRUCTURES]
+    traffic = [profile.bytes(0, n, s) for s in BRANCH_STRUCTURES]
     assert whole == sorted(whole)
     assert traffic[0] == min(traffic)
     assert traffic[-1] == max(traffic)
 
 
-@pytest.mark.parametrize("structure", Structure)
+def test_memory_of_a_segment_by_hand(profile):
+    # stage2.1 again: the ReLU's result is there beside the convolution's; with the branches what
+    # enters, both convolutions' results and their sum.
+    cut = profile.segment_names.index("stage2.1")
+    a = 32 * 5 * 8
+    weights = 32 * 32 * 9 + 32
+    assert profile.memory_bytes(cut, cut + 1, S3, "fp32") == 4 * (weights + 2 * a)
+    # The scale and bias of the identity's BatchNorm come on top of the 1x1 convolution's.
+    weights += 32 * 32 + 32 + 2 * 32
+    assert profile.memory_bytes(cut, cut + 1, FULL, "fp32") == 4 * (weights + 4 * a)
+    assert profile.memory_bytes(cut, cut + 1, FULL, "fp16") == 2 * (weights + 4 * a)
+    assert profile.memory_bytes(cut, cut + 1, FULL, "int8-channel") == weights + 4 * a
+
+
+@pytest.mark.parametrize("structure", BRANCH_STRUCTURES)
+def test_memory_of_the_halves(profile, structure):
+    n = profile.segments
+    assert profile.head_memory_bytes(0, structure, "fp32") == 0
+    assert profile.tail_memory_bytes(n, structure, "fp32") == 0
+    weights, peaks = profile.segment_weights[structure], profile.segment_activations[structure]
+    for cut in range(1, n):
+        head = sum(weights[:cut]) + max(peaks[:cut])
+        tail = sum(weights[cut:]) + max(peaks[cut:])
+        assert profile.head_memory_bytes(cut, structure, "fp32") == head
+        assert profile.tail_memory_bytes(cut, structure, "int8-tensor") == tail / 4
+        # A half needs no more than the whole.
+        assert max(head, tail) <= profile.memory_bytes(0, n, structure, "fp32")
+
+
+@pytest.mark.parametrize("structure", BRANCH_STRUCTURES)
 def test_parts_add_up(profile, structure):
     n = profile.segments
     for cut in range(n + 1):

@@ -12,7 +12,7 @@ from torch import nn
 from codesign_ros.models.blocks import BranchedConv, RepVGGBlock
 from codesign_ros.models.importing import import_network
 from codesign_ros.models.reparam import reparameterize
-from codesign_ros.types import InputSpec, Merge, Structure
+from codesign_ros.types import BRANCH_STRUCTURES, InputSpec, Merge, Structure
 
 TOLERANCE = 1e-5
 
@@ -58,7 +58,7 @@ SHAPES = [(8, 8, 1, 1), (8, 8, 2, 1), (4, 8, 1, 1), (8, 8, 1, 4), (8, 16, 2, 2),
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("structure", Structure)
+@pytest.mark.parametrize("structure", BRANCH_STRUCTURES)
 @pytest.mark.parametrize("merge", Merge)
 @torch.no_grad()
 def test_block_equals_the_branches_that_count(shape, structure, merge):
@@ -80,7 +80,7 @@ def test_block_equals_the_branches_that_count(shape, structure, merge):
     groups=st.sampled_from([1, 2, 3]),
     width=st.integers(1, 3),
     stride=st.sampled_from([1, 2]),
-    structure=st.sampled_from(Structure),
+    structure=st.sampled_from(BRANCH_STRUCTURES),
 )
 @settings(max_examples=40, deadline=None)
 @torch.no_grad()
@@ -92,7 +92,7 @@ def test_fold_changes_nothing(seed, groups, width, stride, structure):
     torch.testing.assert_close(folded(x), block(x), atol=TOLERANCE, rtol=1e-5)
 
 
-@pytest.mark.parametrize("structure", Structure)
+@pytest.mark.parametrize("structure", BRANCH_STRUCTURES)
 def test_branches_that_stay(structure):
     deployed = reparameterize(RepVGGBlock(4, 4), structure, Merge.FOLD)
     assert (deployed.conv_1x1 is not None) == structure.keeps_1x1
@@ -106,7 +106,7 @@ def test_structures_agree_folded_and_differ_pruned():
     model = randomise(nn.Sequential(RepVGGBlock(3, 8, 2), RepVGGBlock(8, 8), RepVGGBlock(8, 8)), 4)
     x = torch.randn(1, 3, 12, 10)
     whole = model(x)
-    for structure in Structure:
+    for structure in BRANCH_STRUCTURES:
         fold = reparameterize(model, structure, Merge.FOLD)(x)
         prune = reparameterize(model, structure, Merge.PRUNE)(x)
         torch.testing.assert_close(fold, whole, atol=TOLERANCE, rtol=1e-5)
@@ -181,7 +181,7 @@ def test_any_wide_convolution_has_the_structures(conv, norm):
     between = module[:2](x)
     rest, cross, diagonal = numpy_like_branches(module[2], between)
     bias = 0 if conv.bias is None else module[2].bias.double().reshape(1, -1, 1, 1)
-    for structure in Structure:
+    for structure in BRANCH_STRUCTURES:
         folded = reparameterize(network, structure, Merge.FOLD)(x)
         torch.testing.assert_close(folded, module(x), atol=TOLERANCE, rtol=1e-5)
         kept = rest + bias
@@ -193,7 +193,7 @@ def test_any_wide_convolution_has_the_structures(conv, norm):
         torch.testing.assert_close(pruned.double(), expected, atol=TOLERANCE, rtol=1e-5)
 
 
-@pytest.mark.parametrize("structure", Structure)
+@pytest.mark.parametrize("structure", BRANCH_STRUCTURES)
 def test_branches_of_an_imported_convolution(structure):
     def branched(conv):
         _, network = imported_conv(conv)

@@ -11,7 +11,7 @@ from codesign_ros.models.reparam import reparameterize
 from codesign_ros.models.split import split
 from codesign_ros.models.zoo import build
 from codesign_ros.models.zoo.repvgg import mine_repvgg
-from codesign_ros.types import CodesignError, InputSpec, Merge, Structure
+from codesign_ros.types import BRANCH_STRUCTURES, CodesignError, InputSpec, Merge, Structure
 
 SEGMENTS = 15
 
@@ -36,10 +36,10 @@ def test_every_cut_and_every_pair_of_structures(network):
     image = torch.rand(1, 3, 52, 64)
     whole = network(image)
     assert len(network.segment_names) == SEGMENTS
-    shapes = {s: reparameterize(network, s, Merge.FOLD) for s in Structure}
+    shapes = {s: reparameterize(network, s, Merge.FOLD) for s in BRANCH_STRUCTURES}
     for cut in range(SEGMENTS + 1):
-        crossings = {s: split(shapes[s], cut)[0]({"image": image}) for s in Structure}
-        for head, tail in itertools.product(Structure, repeat=2):
+        crossings = {s: split(shapes[s], cut)[0]({"image": image}) for s in BRANCH_STRUCTURES}
+        for head, tail in itertools.product(BRANCH_STRUCTURES, repeat=2):
             (result,) = split(shapes[tail], cut)[1](crossings[head]).values()
             torch.testing.assert_close(result, whole, atol=1e-5, rtol=1e-5)
 

@@ -8,7 +8,7 @@ import pytest
 from runtime_fakes import no_thread_left, wait_until
 
 from codesign_ros.runtime import uplink as module
-from codesign_ros.runtime.uplink import Uplink
+from codesign_ros.runtime.uplink import LinkTime, Uplink
 from codesign_ros.runtime.values import Embedding, EmbeddingKind, Stamp
 from codesign_ros.wire.codecs import encode
 
@@ -89,17 +89,17 @@ def test_the_link_time_is_what_the_tail_did_not_spend(make, clock):
     uplink = make()
     put(uplink, embedding(0))
     clock.now += 0.75
-    assert uplink.answered(FRAME, 0, remote_s=0.25) == pytest.approx(0.5)
-    assert uplink.answered(FRAME, 0, remote_s=0.25) == 0.0  # a second answer
-    assert uplink.answered(FRAME, 7, remote_s=0.25) == 0.0  # never sent
+    assert uplink.answered(FRAME, 0, remote_s=0.25).total_s == pytest.approx(0.5)
+    assert uplink.answered(FRAME, 0, remote_s=0.25) == LinkTime()  # a second answer
+    assert uplink.answered(FRAME, 7, remote_s=0.25) == LinkTime()  # never sent
 
 
 def test_frames_and_probes_count_apart(make, clock):
     uplink = make()
     put(uplink, embedding(4), embedding(4, kind=PROBE))
     clock.now += 1.0
-    assert uplink.answered(PROBE, 4, 0.0) == pytest.approx(1.0)
-    assert uplink.answered(FRAME, 4, 0.0) == pytest.approx(1.0)
+    assert uplink.answered(PROBE, 4, 0.0).total_s == pytest.approx(1.0)
+    assert uplink.answered(FRAME, 4, 0.0).total_s == pytest.approx(1.0)
 
 
 def test_rate_and_delay_are_measured(make, clock):
@@ -116,13 +116,37 @@ def test_rate_and_delay_are_measured(make, clock):
     assert uplink.bandwidth_bps == pytest.approx(rate_bps)
 
 
+@pytest.mark.parametrize("in_flight", [1, 2, 3, 6])
+def test_the_rate_is_the_link_s_however_many_embeddings_are_in_flight(make, clock, in_flight):
+    """A link that is the bottleneck: each answer lets the next embedding go."""
+    uplink = make()
+    rate_bps, delay_s, size, tail_s = 8e6, 0.02, 50_000, 0.001
+    for number in range(100, 103):
+        put(uplink, embedding(number, 64, PROBE))
+        clock.now += delay_s
+        uplink.answered(PROBE, number, 0.0)
+    arrivals, free_s = [], clock.now
+    own_s = []
+    for number in range(60):
+        if len(arrivals) == in_flight:
+            sequence, arrival_s = arrivals.pop(0)
+            clock.now = arrival_s
+            link = uplink.answered(FRAME, sequence, tail_s)
+            own_s.append(link.total_s - link.waited_s)
+        put(uplink, embedding(number, size))
+        free_s = max(free_s, clock.now) + 8 * size / rate_bps
+        arrivals.append((number, free_s + delay_s + tail_s))
+    assert uplink.bandwidth_bps == pytest.approx(rate_bps)
+    assert own_s == pytest.approx([8 * size / rate_bps + delay_s] * len(own_s))
+
+
 @pytest.mark.parametrize("remote_s", [float("nan"), float("inf"), float("-inf"), -1e9, 1e9])
 def test_a_tail_that_lies_about_its_time_breaks_nothing(make, clock, remote_s):
     uplink = make()
     for number, size in enumerate((64, 50_000, 64, 50_000)):
         put(uplink, embedding(number, size))
         clock.now += 0.1
-        assert 0.0 <= uplink.answered(FRAME, number, remote_s) <= 0.1 + 1e-9
+        assert 0.0 <= uplink.answered(FRAME, number, remote_s).total_s <= 0.1 + 1e-9
     assert np.isfinite(uplink.bandwidth_bps)
     assert 0.0 <= uplink.delay_s <= 0.1 + 1e-9
 
@@ -130,7 +154,7 @@ def test_a_tail_that_lies_about_its_time_breaks_nothing(make, clock, remote_s):
 def test_what_is_never_answered_is_forgotten(make):
     uplink = make()
     put(uplink, *(embedding(number) for number in range(300)))
-    assert sum(uplink.answered(FRAME, number, 0.0) > 0 for number in range(300)) <= 64
+    assert sum(uplink.answered(FRAME, number, 0.0).total_s > 0 for number in range(300)) <= 64
 
 
 def test_a_large_probe_goes_only_when_no_frame_did(make):

@@ -9,8 +9,6 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
 from codesign_ros.cli.common import (
     MERGES,
     STRUCTURES,
@@ -19,18 +17,21 @@ from codesign_ros.cli.common import (
     result_console,
     write_json,
 )
-from codesign_ros.types import PRECISIONS, CodesignError, GroundTruth, Merge, Structure
+from codesign_ros.cli.measuring import add_data, measured_frames, progress_bar
+from codesign_ros.types import (
+    BRANCH_STRUCTURES,
+    PRECISIONS,
+    CodesignError,
+    Merge,
+    Structure,
+)
 from codesign_ros.wire.codecs import TENSOR_CODECS
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from codesign_ros.bundle import Bundle
     from codesign_ros.cost.accuracy import AccuracyTable
-    from codesign_ros.evaluation.measured_frames import MeasuredFrames
 
 _LOSSY = tuple(codec for codec in TENSOR_CODECS if "raw" not in codec and "+" not in codec)
-_SCENES = "scenes:"
 
 
 def add(commands: Any) -> None:
@@ -39,18 +40,18 @@ def add(commands: Any) -> None:
         commands, "accuracy", _run, "measure a bundle's accuracy by form, precision, codec and cut"
     )
     parser.add_argument("bundle", help="model bundle")
-    parser.add_argument(
-        "--data",
-        help="frames with known truth: bag, labelled data set, or scenes:SEED (independent scenes, "
-        "of a seed not trained on); without it the bundle's own table is shown",
-    )
-    parser.add_argument("--split", help="part of a labelled data set (default: val, if it has one)")
-    parser.add_argument("--frames", type=int, default=0, help="so many frames; 0 = all there are")
+    add_data(parser, "; without it the bundle's own table is shown")
     parser.add_argument(
         "--cuts", type=int, nargs="*", default=[], help="where codecs are measured; 0 = the JPEG"
     )
     parser.add_argument("--codec", nargs="+", choices=_LOSSY, default=list(_LOSSY))
-    parser.add_argument("--structure", nargs="+", choices=STRUCTURES, default=list(STRUCTURES))
+    parser.add_argument(
+        "--structure",
+        nargs="+",
+        choices=STRUCTURES,
+        default=[structure.value for structure in BRANCH_STRUCTURES],
+        help="default: the four of branches",
+    )
     parser.add_argument(
         "--merge",
         nargs="+",
@@ -96,29 +97,13 @@ def _merges_of(bundle: Bundle) -> list[Merge]:
 
 
 def _measured(bundle: Bundle, options: argparse.Namespace) -> AccuracyTable:
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
     from codesign_ros.evaluation.accuracy_table import all_forms, measure_forms
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
     with (
         tempfile.TemporaryDirectory(prefix="codesign_accuracy_") as folder,
-        Progress(*columns, console=Console(stderr=True)) as progress,
+        progress_bar() as progress,
     ):
-        frames = _frames(options, bundle, Path(folder), progress)
+        frames = measured_frames(options, bundle, Path(folder), progress)
         task = progress.add_task("measuring", total=None)
         return measure_forms(
             bundle.network(),
@@ -137,34 +122,3 @@ def _measured(bundle: Bundle, options: argparse.Namespace) -> AccuracyTable:
             checkpoint=Path(options.checkpoint) if options.checkpoint else None,
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
-
-
-def _frames(
-    options: argparse.Namespace, bundle: Bundle, folder: Path, progress: Progress
-) -> MeasuredFrames:
-    from codesign_ros.data.sources import open_source
-    from codesign_ros.evaluation.measured_frames import MeasuredFrames
-
-    if not options.data.startswith(_SCENES):
-        return MeasuredFrames.of_source(
-            open_source(options.data, frames=options.frames, split=options.split), bundle.input
-        )
-    from codesign_ros.data.mine_render import CLASSES
-    from codesign_ros.training.scenes import render_scenes
-
-    seed = options.data.removeprefix(_SCENES)
-    if not seed.isdecimal() or options.frames < 1:
-        raise CodesignError(
-            f"--data {options.data} --frames {options.frames}: scenes of the mine need a seed, as "
-            "in scenes:7, and a number of frames"
-        )
-    task = progress.add_task("rendering scenes", total=options.frames)
-    scenes = render_scenes(
-        folder / "scenes",
-        int(seed),
-        options.frames,
-        processes=options.threads,
-        on_rendered=lambda count: progress.advance(task, count),
-    )
-    truths = map(GroundTruth, (CLASSES[label] for label in scenes.labels), scenes.boxes)
-    return MeasuredFrames.of_pictures(zip(scenes.images, truths, strict=True), bundle.input)

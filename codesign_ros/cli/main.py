@@ -12,13 +12,16 @@ from typing import NoReturn
 
 from codesign_ros.cli import (
     accuracy,
+    blocks,
     demo,
     evaluate,
     explain,
     import_network,
+    intensity,
     mine,
     plan,
     profile,
+    reproduce,
     split_train,
     train,
 )
@@ -26,13 +29,16 @@ from codesign_ros.types import CodesignError
 
 _COMMANDS = (
     accuracy,
+    blocks,
     demo,
     evaluate,
     explain,
     import_network,
+    intensity,
     mine,
     plan,
     profile,
+    reproduce,
     split_train,
     train,
 )

@@ -1,12 +1,16 @@
-"""``codesign plan``: the co-design problem solved for two devices."""
+"""``codesign plan``: the co-design problem solved for a robot, a link and servers."""
 
 from __future__ import annotations
 
 import argparse
-from typing import Any
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from codesign_ros.cli.common import (
     MERGES,
+    STRUCTURES,
     add_bundle,
     add_json,
     add_objective,
@@ -18,53 +22,245 @@ from codesign_ros.cli.common import (
 )
 from codesign_ros.cost.model import MODES
 from codesign_ros.planning.objective import parse_objective
-from codesign_ros.types import Merge
+from codesign_ros.resources import resource_path
+from codesign_ros.types import (
+    BRANCH_STRUCTURES,
+    PRECISIONS,
+    CodesignError,
+    DeviceSpec,
+    LinkSpec,
+    Merge,
+    Structure,
+)
+from codesign_ros.wire.codecs import FRAME_CODECS, TENSOR_CODECS
+
+if TYPE_CHECKING:
+    from codesign_ros.bundle import Bundle
 
 
 def add(commands: Any) -> None:
     """Add the command to the parser."""
-    parser = command(commands, "plan", _run, "solve the co-design problem and show the best cuts")
+    parser = command(
+        commands, "plan", _run, "solve the co-design problem; what each policy would do"
+    )
     add_bundle(parser)
     parser.add_argument(
         "--mode",
         choices=MODES,
         default="roofline",
-        help="roofline and paper: from the peaks of two devices; measured: both halves timed here",
+        help="roofline and paper: from the peaks of the devices; measured: both halves timed",
     )
     parser.add_argument("--robot", default="jetson-nano", help="device in config/devices.yaml")
-    parser.add_argument("--server", default="rtx-4090", help="device in config/devices.yaml")
-    parser.add_argument("--link-bps", type=float, default=10e6, help="uplink rate [bit/s]")
-    parser.add_argument("--link-delay-s", type=float, default=0.0, help="uplink delay [s]")
     parser.add_argument(
-        "--merge", nargs="+", choices=MERGES, default=[MERGES[0]], help="merges to choose from"
+        "--server", nargs="+", default=["rtx-4090"], help="one device or several to choose from"
     )
-    parser.add_argument("--top", type=int, default=10, help="rows to show")
+    parser.add_argument(
+        "--link",
+        nargs="+",
+        default=["10mbps"],
+        help="uplink in config/links.yaml, or a rate such as 20mbps; one for all servers or each",
+    )
+    parser.add_argument("--link-delay-ms", type=float, help="one-way delay in place of the link's")
+    parser.add_argument("--devices", help="another devices.yaml")
+    parser.add_argument("--links", help="another links.yaml")
+    parser.add_argument("--cloud", default="rtx-4090", help="device behind the edge server")
+    parser.add_argument("--cloud-link", default="100mbps", help="link from server to cloud")
+    parser.add_argument("--robot-profile", help="mode measured: file of 'codesign profile --out'")
+    parser.add_argument("--server-profile", help="likewise; this machine is timed without")
+    parser.add_argument(
+        "--fit",
+        nargs="+",
+        metavar="PROFILE",
+        help="mode roofline: fit the utilisation to devices that were profiled",
+    )
+    parser.add_argument("--policy", help="whose plan to show as the best (default: ours)")
+    parser.add_argument(
+        "--structure",
+        nargs="+",
+        choices=STRUCTURES,
+        default=[structure.value for structure in BRANCH_STRUCTURES],
+        help="structures to choose from (default: the four of branches)",
+    )
+    parser.add_argument(
+        "--merge",
+        nargs="+",
+        choices=MERGES,
+        default=list(MERGES),
+        help="merges to choose from (default: all)",
+    )
+    parser.add_argument(
+        "--precision",
+        nargs="+",
+        choices=PRECISIONS,
+        help="precisions to choose from (default: all; mode measured: fp32)",
+    )
     add_objective(parser)
+    limits = parser.add_argument_group("limits")
+    limits.add_argument("--accuracy-floor", type=float, help="least accuracy, 0 to 1")
+    limits.add_argument("--deadline-ms", type=float, help="most time for one frame")
+    limits.add_argument("--uplink-bytes-per-s", type=float, help="most bytes over the link")
+    limits.add_argument("--frame-rate-hz", type=float, help="frame rate for the limit above")
+    limits.add_argument(
+        "--robot-memory-mb", type=float, help="for the head (default: the device's)"
+    )
+    limits.add_argument("--server-memory-mb", type=float, help="for the tail (default: likewise)")
+    limits.add_argument("--robot-energy-mj", type=float, help="robot's energy for one frame")
+    parser.add_argument(
+        "--solvers", action="store_true", help="run the gradient searches beside the grid"
+    )
+    parser.add_argument("--top", type=int, default=10, help="cuts to show")
+    parser.add_argument("--explain", action="store_true", help="say why, in words")
+    parser.add_argument("--plot", metavar="FILE", help="roofline, split points and Pareto front")
     add_json(parser)
 
 
 def _run(options: argparse.Namespace) -> int:
-    from codesign_ros.evaluation.tables import solution_json, solution_table
-    from codesign_ros.evaluation.whatif import WhatIf, solve_what_if
-    from codesign_ros.runtime.planner import PlannerSettings
+    import numpy as np
 
+    from codesign_ros.cost.roofline import RooflineMode
+    from codesign_ros.evaluation.plan_pictures import (
+        Front,
+        check_suffix,
+        plan_figure,
+        write_figure,
+    )
+    from codesign_ros.evaluation.plan_report import (
+        best_cuts_table,
+        decide_all,
+        plan_json,
+        policies_table,
+    )
+    from codesign_ros.evaluation.plan_words import explain_plan
+    from codesign_ros.evaluation.solver_report import compare_solvers
+    from codesign_ros.evaluation.whatif import what_if_problem
+    from codesign_ros.planning.grid import grid
+    from codesign_ros.planning.pareto import pareto
+    from codesign_ros.planning.policies import POLICIES, CloudTier, Situation
+
+    if options.plot:
+        check_suffix(Path(options.plot))
+    if options.policy is not None and options.policy not in POLICIES:
+        raise CodesignError(f"unknown policy {options.policy!r}; known are {', '.join(POLICIES)}")
+    bundle = open_bundle(options)
+    what_if, cloud, cloud_link = _what_if(options, bundle)
+    robot, servers = what_if.robot, {device.name: device for device in what_if.servers}
+    problem = what_if_problem(bundle, what_if)
+    solution = grid(problem)
+    mode = RooflineMode.PAPER if options.mode == "paper" else RooflineMode.ROOFLINE
+    tier = CloudTier.of_device(problem.tables, cloud, cloud_link, mode)
+    situation = Situation(problem, robot, what_if.servers[0], tier)
+    decisions = decide_all(situation)
+    if options.policy is not None:
+        decision = decisions[options.policy]
+        if isinstance(decision, str):
+            raise CodesignError(f"policy {options.policy} cannot plan here: {decision}")
+        solution = replace(solution, best=decision.row)
+    console = result_console()
+    console.print(best_cuts_table(solution, options.top))
+    console.print(policies_table(situation, decisions))
+    content = plan_json(solution, situation, decisions)
+    if options.solvers:
+        content["solvers"] = compare_solvers(problem, robot, what_if.servers[0], mode)
+        for name, result in content["solvers"].items():
+            console.print(f"{name}: {result['report']}", highlight=False)
+    if options.explain:
+        for line in explain_plan(solution, robot, servers):
+            console.print(f"- {line}", highlight=False)
+    if options.plot:
+        points = pareto(solution.evaluation)
+        front = Front(
+            *(
+                np.array([getattr(point, name) for point in points])
+                for name in ("time_s", "accuracy_loss", "is_supported")
+            )
+        )
+        server = servers.get(solution.best.candidate.server, what_if.servers[0])
+        figure = plan_figure(solution, robot, server, front, f"{bundle.name} on {robot.name}")
+        write_figure(Path(options.plot), figure)
+    write_json(options.json, content)
+    return 0
+
+
+def _what_if(options: argparse.Namespace, bundle: Bundle) -> Any:
+    """Read the options; return the conditions, the cloud's device and the link to it."""
+    from codesign_ros.cost.accuracy import loss_allowed
+    from codesign_ros.cost.devices import find_device, load_devices
+    from codesign_ros.cost.links import find_link, load_links
+    from codesign_ros.evaluation.stage_profiles import read_device_times
+    from codesign_ros.evaluation.whatif import WhatIf, with_fitted_utilisation
+    from codesign_ros.planning.problem import Limits
+    from codesign_ros.runtime.planner_settings import PlannerSettings
+    from codesign_ros.runtime.profiling import Part, StageProfile
+
+    config = resource_path("config")
+    devices = load_devices(Path(options.devices or config / "devices.yaml"))
+    links = load_links(Path(options.links or config / "links.yaml"))
+    robot, *others = (find_device(devices, n) for n in (options.robot, *options.server))
+    servers = tuple(others)
+    notes: tuple[str, ...] = ()
+    if len({device.name for device in servers}) < len(servers):
+        raise CodesignError("a server is named twice; name each device once")
+    if options.fit:
+        if options.mode != "roofline":
+            raise CodesignError(f"--fit is for mode roofline, not {options.mode}")
+        timed = [read_device_times(Path(path), bundle) for path in options.fit]
+        (robot, *others), note = with_fitted_utilisation(bundle, devices, timed, (robot, *servers))
+        servers, notes = tuple(others), (note,)
+    profiles: dict[Part, StageProfile] = {}
+    if options.robot_profile is not None:
+        profiles["head"] = read_device_times(Path(options.robot_profile), bundle).head
+    if options.server_profile is not None:
+        profiles["tail"] = read_device_times(Path(options.server_profile), bundle).tail
+    uplinks = [_delayed(find_link(links, name), options.link_delay_ms) for name in options.link]
+    if len(uplinks) == 1:
+        uplinks *= len(servers)
+    if len(uplinks) != len(servers):
+        raise CodesignError(
+            f"{len(options.link)} links for {len(servers)} servers; name one for all or each one's"
+        )
     default = PlannerSettings()
     chosen = codecs_chosen(options.codec)
-    solution = solve_what_if(
-        open_bundle(options),
-        WhatIf(
-            mode=options.mode,
-            robot=options.robot,
-            server=options.server,
-            link_bps=options.link_bps,
-            link_delay_s=options.link_delay_s,
-            merges=tuple(map(Merge, options.merge)),
-            objective=parse_objective(options.objective or default.objective.value),
-            lambda_1=default.lambda_1 if options.lambda_1 is None else options.lambda_1,
-            codecs=tuple(chosen.get("codecs", default.codecs)),
-            frame_codecs=tuple(chosen.get("frame_codecs", default.frame_codecs)),
-        ),
+    floor = options.accuracy_floor
+    limits = Limits(
+        accuracy_loss=None if floor is None else loss_allowed(bundle.accuracy, floor),
+        deadline_s=_scaled(options.deadline_ms, 1e-3),
+        uplink_bytes_per_s=options.uplink_bytes_per_s,
+        robot_memory_bytes=_memory(options.robot_memory_mb, robot),
+        server_memory_bytes=_memory(options.server_memory_mb, *servers),
+        robot_energy_j=_scaled(options.robot_energy_mj, 1e-3),
     )
-    result_console().print(solution_table(solution, options.top))
-    write_json(options.json, solution_json(solution))
-    return 0
+    every = ("fp32",) if options.mode == "measured" else PRECISIONS
+    what_if = WhatIf(
+        mode=options.mode,
+        robot=robot,
+        servers=servers,
+        links=tuple(uplinks),
+        structures=tuple(map(Structure, options.structure)),
+        merges=tuple(map(Merge, options.merge)),
+        precisions=tuple(options.precision or every),
+        codecs=tuple(chosen.get("codecs", TENSOR_CODECS)),
+        frame_codecs=tuple(chosen.get("frame_codecs", FRAME_CODECS)),
+        objective=parse_objective(options.objective or default.objective.value),
+        lambda_1=default.lambda_1 if options.lambda_1 is None else options.lambda_1,
+        limits=limits,
+        frame_rate_hz=options.frame_rate_hz,
+        profiles=profiles,
+        notes=notes,
+    )
+    return what_if, find_device(devices, options.cloud), find_link(links, options.cloud_link)
+
+
+def _delayed(link: LinkSpec, delay_ms: float | None) -> LinkSpec:
+    return link if delay_ms is None else replace(link, delay_s=delay_ms * 1e-3)
+
+
+def _memory(asked_mb: float | None, *devices: DeviceSpec) -> float | None:
+    """The memory asked for, or that of the smallest device where it is known [bytes]."""
+    if asked_mb is not None:
+        return asked_mb * 1e6
+    least = min(device.memory_bytes for device in devices)
+    return least if math.isfinite(least) else None
+
+
+def _scaled(value: float | None, factor: float) -> float | None:
+    return None if value is None else value * factor

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+import math
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from codesign_ros.cli.common import (
+    STRUCTURES,
     add_bundle,
     add_json,
     command,
@@ -15,7 +19,11 @@ from codesign_ros.cli.common import (
     result_console,
     write_json,
 )
-from codesign_ros.types import PRECISIONS
+from codesign_ros.types import BRANCH_STRUCTURES, PRECISIONS, CodesignError, Structure
+
+if TYPE_CHECKING:
+    from codesign_ros.bundle import Bundle
+    from codesign_ros.evaluation.stage_profiles import DeviceTimes
 
 
 def add(commands: Any) -> None:
@@ -24,23 +32,79 @@ def add(commands: Any) -> None:
         commands, "profile", _run, "FLOPs, sizes and this machine's times at every cut"
     )
     add_bundle(parser)
-    parser.add_argument("--budget-s", type=float, default=3.0, help="time for each half [s]")
+    parser.add_argument("--backend", default="onnxruntime", help="onnxruntime or torch")
+    parser.add_argument("--threads", type=int, default=1, help="threads that work on one run")
     parser.add_argument(
         "--precision", nargs="+", choices=PRECISIONS[1:], default=[], help="to time beside fp32"
+    )
+    parser.add_argument(
+        "--structure",
+        nargs="+",
+        choices=STRUCTURES,
+        default=[structure.value for structure in BRANCH_STRUCTURES],
+        help="to time beside S3",
+    )
+    parser.add_argument("--cuts", type=int, nargs="+", help="where to time (default: everywhere)")
+    extent = parser.add_mutually_exclusive_group()
+    extent.add_argument(
+        "--budget-s",
+        type=float,
+        default=3.0,
+        help="time for heads and for tails, beyond which structures are scaled from S3 [s]",
+    )
+    extent.add_argument(
+        "--complete", action="store_true", help="time every structure in every precision; minutes"
+    )
+    parser.add_argument("--fresh", action="store_true", help="time anew what was timed here before")
+    parser.add_argument(
+        "--device", default=platform.node(), help="what to call this machine in --out"
+    )
+    parser.add_argument(
+        "--out", metavar="FILE", help="write the times for 'codesign plan --robot-profile FILE'"
     )
     add_json(parser)
 
 
 def _run(options: argparse.Namespace) -> int:
+    from codesign_ros.evaluation.stage_profiles import write_device_times
     from codesign_ros.evaluation.tables import profile_json, profile_table
-    from codesign_ros.evaluation.whatif import measure_here, profile_network_of
+    from codesign_ros.evaluation.whatif import profile_network_of
 
+    if options.threads < 1:
+        raise CodesignError(f"--threads must be 1 or more, not {options.threads}")
     bundle = open_bundle(options)
     network = profile_network_of(bundle)
-    with Console(stderr=True).status("timing heads and tails"):
-        head = measure_here(bundle, "head", options.budget_s, tuple(options.precision))
-        tail = measure_here(bundle, "tail", options.budget_s, tuple(options.precision))
-    content = profile_json(bundle, network, {"head": head, "tail": tail})
+    times = _measured(bundle, options)
+    content = profile_json(bundle, network, times.head, times.tail)
     result_console().print(profile_table(content))
     write_json(options.json, content)
+    if options.out:
+        write_device_times(Path(options.out), times)
     return 0
+
+
+def _measured(bundle: Bundle, options: argparse.Namespace) -> DeviceTimes:
+    from rich.progress import Progress
+
+    from codesign_ros.engines.factory import EngineFactory
+    from codesign_ros.evaluation.stage_profiles import PARTS, measure_device
+    from codesign_ros.runtime.profiling import Extent
+
+    factory = EngineFactory(bundle, options.backend, threads=options.threads)
+    extent = Extent(
+        cuts=tuple(options.cuts) if options.cuts else None,
+        structures=tuple(map(Structure, options.structure)),
+        precisions=tuple(options.precision),
+        budget_s=math.inf if options.complete else options.budget_s,
+    )
+    with Progress(console=Console(stderr=True)) as progress:
+        tasks = {part: progress.add_task(f"timing {part}s", total=None) for part in PARTS}
+        return measure_device(
+            factory,
+            options.device,
+            extent,
+            fresh=options.fresh,
+            progress=lambda part, done, total: progress.update(
+                tasks[part], completed=done, total=total
+            ),
+        )

@@ -58,15 +58,19 @@ class AccuracyTable:
         """Delta A_n(theta) of Eq. 9: what is lost when the whole network has this structure.
 
         Eq. 9 picks one of four measured losses by a Sign function; here it is looked up. A value
-        above the reference counts as no loss. Folding in fp32 is exact, so where it was not
-        measured its loss is 0.
+        above the reference counts as no loss. Folding branches in fp32 is exact, so where it was
+        not measured its loss is 0; ``rank`` never is.
 
         Returns:
             The loss, 0 to 1, or None where it was not measured.
         """
         value = self._uncut.get((merge, structure, structure, precision))
         if value is None:
-            return 0.0 if (merge, precision) == (Merge.FOLD, "fp32") else None
+            is_exact = (merge, precision) == (
+                Merge.FOLD,
+                "fp32",
+            ) and structure is not Structure.RANK
+            return 0.0 if is_exact else None
         return max(0.0, self.reference - value)
 
     def codec_loss(self, cut: int, codec: str, precision: str, merge: Merge) -> float | None:
@@ -77,8 +81,8 @@ class AccuracyTable:
         nearest stands for it.
 
         The largest loss counts where several structures were measured. Where the codec was not
-        measured with this merge, the largest loss with another one stands for it: the codec rounds
-        what crosses, and the merge is a loss of its own (``structure_loss``).
+        measured there with this merge, the largest loss with another one stands for it: the codec
+        rounds what crosses, and the merge is a loss of its own (``structure_loss``).
 
         Returns:
             The loss, 0 to 1, or None where the codec was measured neither here nor on both sides.
@@ -87,9 +91,16 @@ class AccuracyTable:
         if codec == _RAW:
             return 0.0
         of_codec = self._codec_losses.get((codec, precision), {})
-        sources = [of_codec[merge]] if merge in of_codec else list(of_codec.values())
-        losses = [_around(by_cut, cut) for by_cut in sources]
+        loss = _around(of_codec.get(merge, {}), cut)
+        if loss is not None:
+            return loss
+        losses = [_around(by_cut, cut) for by_cut in of_codec.values()]
         return max((loss for loss in losses if loss is not None), default=None)
+
+    def is_codec_measured(self, cut: int, codec: str) -> bool:
+        """Whether a codec was measured at this very cut, in whatever form."""
+        codec = codec.removesuffix(_LOSSLESS_STAGE)
+        return any((row.cut, row.codec) == (cut, codec) for row in self.rows)
 
     def to_json(self) -> str:
         """Write the table as text that :meth:`from_json` reads."""
@@ -137,6 +148,28 @@ class AccuracyTable:
                 by_cut = losses.setdefault((codec, row.precision), {}).setdefault(row.merge, {})
                 by_cut[row.cut] = max(by_cut.get(row.cut, 0.0), uncut - row.value)
         return losses
+
+
+def loss_allowed(accuracy: AccuracyTable | None, floor: float) -> float:
+    """Turn an accuracy floor, in the metric's own units, into the most that may be lost.
+
+    Raises:
+        CodesignError: nothing was measured, or the network itself does not reach the floor.
+    """
+    if not 0 <= floor <= 1:
+        raise CodesignError(f"an accuracy floor is a share from 0 to 1, not {floor:g}")
+    if accuracy is None or not accuracy.rows:
+        raise CodesignError(
+            "an accuracy floor needs measured accuracy, and this bundle has none; measure it with "
+            "'codesign accuracy BUNDLE'"
+        )
+    if floor > accuracy.reference:
+        raise CodesignError(
+            f"the accuracy floor of {floor:g} is above what the unchanged network reaches: "
+            f"{accuracy.reference:.4f} {accuracy.metric} on {accuracy.data}; over by "
+            f"{floor - accuracy.reference:.4f}"
+        )
+    return accuracy.reference - floor
 
 
 def _around(losses: Mapping[int, float], cut: int) -> float | None:

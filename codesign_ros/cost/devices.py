@@ -3,54 +3,69 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import yaml
+from codesign_ros.cost.entries import Entry, read_entries
+from codesign_ros.types import NUMBER_BYTES, CodesignError, DeviceSpec
 
-from codesign_ros.types import CodesignError, DeviceSpec
-
-_FIELDS = ("peak_flops", "memory_bandwidth", "utilisation")
+_REQUIRED = ("peak_flops", "memory_bandwidth")
+_OPTIONAL = ("aliases", "utilisation", "paper_peak_flops", "memory_bytes", "power_w", "source")
 
 
 def load_devices(path: Path) -> dict[str, DeviceSpec]:
-    """Read all devices of a file.
+    """Read all devices of a file, by their names and by their aliases.
 
     Raises:
-        CodesignError: the file cannot be read, or an entry is not what a device needs.
+        CodesignError: the file cannot be read, an entry is not what a device needs, or two
+            devices share a name.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise CodesignError(f"cannot read devices from {path}: {reason}") from None
-    entries = content.get("devices") if isinstance(content, dict) else None
-    if not isinstance(entries, dict) or not entries:
-        raise CodesignError(f"{path} names no devices: it needs a mapping 'devices'")
-    return {str(name): _device(str(name), entry, path) for name, entry in entries.items()}
+    devices: dict[str, DeviceSpec] = {}
+    for entry in read_entries(path, "device", _REQUIRED, _OPTIONAL):
+        device = _device(entry)
+        for name in (device.name, *_aliases(entry)):
+            if name in devices:
+                raise CodesignError(f"{entry.where}: {name!r} is {devices[name].name!r} already")
+            devices[name] = device
+    return devices
 
 
-def find_device(devices: dict[str, DeviceSpec], name: str) -> DeviceSpec:
-    """Look a device up.
+def find_device(devices: Mapping[str, DeviceSpec], name: str) -> DeviceSpec:
+    """Look a device up by its name or an alias.
 
     Raises:
         CodesignError: there is none of that name; the text lists those that there are.
     """
     if name not in devices:
-        raise CodesignError(f"unknown device {name!r}; known are {', '.join(sorted(devices))}")
+        known = ", ".join(sorted({device.name for device in devices.values()}))
+        raise CodesignError(f"unknown device {name!r}; known are {known}")
     return devices[name]
 
 
-def _device(name: str, entry: Any, path: Path) -> DeviceSpec:
-    if not isinstance(entry, dict) or set(entry) != set(_FIELDS):
-        raise CodesignError(f"device {name!r} in {path} needs exactly {', '.join(_FIELDS)}")
-    for field in _FIELDS:
-        value = entry[field]
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not is_number or not math.isfinite(value) or value <= 0:
-            raise CodesignError(
-                f"device {name!r} in {path}: {field} must be a positive number, not {value!r}"
-            )
-    if entry["utilisation"] > 1:
-        raise CodesignError(f"device {name!r} in {path}: utilisation is a share, at most 1")
-    return DeviceSpec(name, *(float(entry[field]) for field in _FIELDS))
+def _device(entry: Entry) -> DeviceSpec:
+    peaks = entry.fields["peak_flops"]
+    if not isinstance(peaks, dict) or "fp32" not in peaks or not set(peaks) <= set(NUMBER_BYTES):
+        raise CodesignError(
+            f"{entry.where}: peak_flops must give fp32 and may give "
+            f"{', '.join(f for f in NUMBER_BYTES if f != 'fp32')}, as {{fp32: 1.0e+12}}"
+        )
+    utilisation = entry.number("utilisation", 1.0)
+    if utilisation > 1:
+        raise CodesignError(f"{entry.where}: utilisation is a share, at most 1")
+    return DeviceSpec(
+        entry.name,
+        {f: entry.positive(f"peak_flops of {f}", peak) for f, peak in peaks.items()},
+        entry.positive("memory_bandwidth", entry.fields["memory_bandwidth"]),
+        utilisation,
+        entry.number("paper_peak_flops", None),
+        entry.number("memory_bytes", math.inf),
+        entry.number("power_w", None),
+        entry.text("source"),
+    )
+
+
+def _aliases(entry: Entry) -> list[str]:
+    aliases = entry.fields.get("aliases", [])
+    if not isinstance(aliases, list) or not all(isinstance(a, str) for a in aliases):
+        raise CodesignError(f"{entry.where}: aliases must be a list of names, not {aliases!r}")
+    return aliases

@@ -53,6 +53,11 @@ class LinkEstimator:
             self._transfers.append((payload_bytes, duration_s))
 
     @property
+    def least_delay_s(self) -> float:
+        """What a tiny transfer takes undisturbed [s]; 0 before the first."""
+        return min(self._delays_s, default=0.0)
+
+    @property
     def delay_s(self) -> float:
         """What a tiny transfer usually takes, disturbances included [s]; 0 before the first."""
         return statistics.median(self._delays_s) if self._delays_s else 0.0
@@ -62,6 +67,60 @@ class LinkEstimator:
         """The rate [bit/s]; 0 before some tiny and some large transfers have shown it."""
         if min(len(self._delays_s), len(self._transfers)) < self.MIN_TRANSFERS:
             return 0.0
-        least_s = min(self._delays_s)
+        least_s = self.least_delay_s
         # A large transfer that took no longer than a tiny one says that the link is fast.
         return max(8 * n / max(t - least_s, _LEAST_S) for n, t in self._transfers)
+
+
+class BusyLink:
+    """Tells what a transfer took on the link from what it waited for others on the way.
+
+    Transfers that overlap go over the link one after the other, so each by itself seems to be as
+    slow as all of them. From the start of the first to the end of the last the link was busy with
+    the bytes of all: they count as one transfer. (BBR measures delivery over a flight, not over a
+    packet, for the same reason.)
+    """
+
+    # Transfers that count as one at most: more would hide a change of the rate.
+    MOST = 6
+    # A count that starts amid a busy link starts at an arrival, which may have been noted late:
+    # over so many transfers that matters little.
+    ENOUGH = 3
+
+    def __init__(self) -> None:
+        self._until_s = float("-inf")
+        self._since_s = 0.0
+        self._bytes = 0
+        self._count = 0
+        self._needed = 1
+
+    def add(
+        self, payload_bytes: int, started_s: float, ended_s: float, delay_s: float
+    ) -> tuple[tuple[int, float] | None, float]:
+        """Take in one transfer, in the order of their ends.
+
+        Args:
+            payload_bytes: its size [bytes].
+            started_s: when sending began [s].
+            ended_s: when the news of its arrival was here, on the same clock [s].
+            delay_s: part of that time which does not depend on the size [s].
+
+        Returns:
+            The transfer to estimate the rate from (bytes, duration [s]), None where there is none
+            yet; and how long this one waited for others [s].
+        """
+        # The others' news took the delay to come here; the link was free again before that.
+        free_s = self._until_s - delay_s
+        waited_s = max(0.0, min(free_s, ended_s) - started_s)
+        if waited_s == 0 or ended_s < self._until_s:
+            self._begin(started_s, needed=1)
+        elif self._count == self.MOST:
+            self._begin(free_s, needed=self.ENOUGH)
+        self._until_s = max(self._until_s, ended_s)
+        self._bytes += payload_bytes
+        self._count += 1
+        enough = self._count >= self._needed
+        return (self._bytes, ended_s - self._since_s) if enough else None, waited_s
+
+    def _begin(self, since_s: float, needed: int) -> None:
+        self._since_s, self._bytes, self._count, self._needed = since_s, 0, 0, needed

@@ -16,34 +16,26 @@ class MeasuredStages:
         stage_s: time of a half by (cut, structure) [s]. A head's entry for cut 0 is the time that
             it takes to prepare the frame, which every other of its entries includes.
         codec_s: time to encode (head) or decode (tail) by (cut, codec) [s].
-        precision_s: time of a half in structure S3 by (cut, precision), for precisions other than
-            fp32, in which ``stage_s`` is [s].
+        precision_s: as ``stage_s``, by (cut, structure, precision), for other precisions than fp32,
+            in which ``stage_s`` is [s].
+        codec_bytes: mean payload by (cut, codec) [bytes].
+        estimated: halves by (cut, structure, precision) whose time was not measured but worked
+            out from structure S3 at the same cut, or from other cuts.
     """
 
     stage_s: Mapping[tuple[int, Structure], float]
     codec_s: Mapping[tuple[int, str], float] = field(default_factory=dict)
-    precision_s: Mapping[tuple[int, str], float] = field(default_factory=dict)
+    precision_s: Mapping[tuple[int, Structure, str], float] = field(default_factory=dict)
+    codec_bytes: Mapping[tuple[int, str], float] = field(default_factory=dict)
+    estimated: frozenset[tuple[int, Structure, str]] = frozenset()
 
     def time_s(self, cut: int, structure: Structure, precision: str) -> float | None:
-        """Time of the half [s], or None where it was not measured.
-
-        In another precision than fp32 a structure is taken to cost as much more than S3 as in fp32.
-        """
-        time_s = self.stage_s.get((cut, structure))
+        """Time of the half [s], or None where it is not known."""
         if precision == "fp32":
-            return time_s
-        base_s = self.stage_s.get((cut, Structure.S3))
-        precise_s = self.precision_s.get((cut, precision))
-        if time_s is None or base_s is None or precise_s is None:
-            return None
-        return precise_s * time_s / base_s if base_s else precise_s
+            return self.stage_s.get((cut, structure))
+        return self.precision_s.get((cut, structure, precision))
 
-    def half_s(
-        self, cut: int, structure: Structure, codec: str, precision: str = "fp32"
-    ) -> float | None:
-        """Time of the half and of its side of the codec [s], or None where it was not measured."""
-        stage = self.time_s(cut, structure, precision)
-        coding = self.codec_s.get((cut, codec))
-        if stage is None or coding is None:
-            return None
-        return stage + coding
+    def is_measured(self, cut: int, structure: Structure, precision: str) -> bool:
+        """Whether the half was timed itself."""
+        known = self.time_s(cut, structure, precision) is not None
+        return known and (cut, structure, precision) not in self.estimated

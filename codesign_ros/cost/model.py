@@ -1,19 +1,24 @@
 """The cost models of the planner's three modes: ``paper``, ``roofline`` and ``measured``.
 
-Each answers the same questions (the protocol ``codesign_ros.planning.problem.CostModel``) and
-answers None where it does not know; such a choice is then not offered.
+Each fills the same tables. What it does not know stays NaN, and a choice that needs it is not
+offered; ``notes`` say what was left out, or estimated, and what to do about it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
-from codesign_ros.cost.accuracy import AccuracyTable, total_loss
+import numpy as np
+
+from codesign_ros.cost.accuracy import AccuracyTable
+from codesign_ros.cost.losses import losses
 from codesign_ros.cost.measured import MeasuredStages
 from codesign_ros.cost.payload import payload_bytes
 from codesign_ros.cost.profile import NetworkProfile
 from codesign_ros.cost.roofline import RooflineMode, compute_s
-from codesign_ros.types import CodesignError, DeviceSpec, Merge, Structure
+from codesign_ros.cost.tables import NO_CODEC, Axes, CostTables
+from codesign_ros.types import CodesignError, DeviceSpec, Structure
 
 MODES = ("measured", RooflineMode.ROOFLINE.value, RooflineMode.PAPER.value)
 """The planner's modes; all but the first follow from the devices' peaks."""
@@ -22,210 +27,223 @@ MODES = ("measured", RooflineMode.ROOFLINE.value, RooflineMode.PAPER.value)
 # can run.
 _BASE = Structure.S3
 
+_JPEG = "jpeg"
 
-class AnalyticCost:
+
+def analytic_tables(
+    network: NetworkProfile,
+    robot: DeviceSpec,
+    servers: Sequence[DeviceSpec],
+    mode: RooflineMode,
+    axes: Axes,
+    accuracy: AccuracyTable | None = None,
+    measured_bytes: Mapping[tuple[int, str], float] | None = None,
+) -> CostTables:
     """Modes ``paper`` and ``roofline``: times from the devices' peaks, sizes from shapes.
 
     Codecs are taken to need no time, since the model knows nothing of them.
 
     Args:
-        profile: what the network does.
+        network: what the network does.
         robot: the device of the head.
-        server: the device of the tail; None if there is none.
-        mode: how time follows from intensity.
-        accuracy: measured accuracy. What it does not tell the loss of is not offered: pruning,
-            other precisions, codecs. Folding in fp32 is exact and loses nothing. Without a table,
-            or with one that has no measurement (a network whose output means nothing to us has
-            none), time alone decides between codecs.
+        servers: the devices of ``axes.servers``.
+        mode: how time follows from intensity (Eq. 5 and 6). The paper's formulas know nothing of
+            precision: ``paper`` offers fp32 alone.
+        axes: what can be chosen.
+        accuracy: measured accuracy; see :func:`codesign_ros.cost.losses.losses`.
         measured_bytes: mean payload by (cut, codec) [bytes], needed for codecs whose size depends
             on the values (jpeg, zstd); it goes before the size worked out from the shape.
     """
+    last = network.segments
+    notes: list[str] = []
+    for device in {d.name: d for d in (robot, *servers)}.values():
+        lacking = [p for p in axes.precisions if not device.has(p)]
+        if lacking and mode is RooflineMode.ROOFLINE:
+            notes.append(
+                f"{device.name} has no peak for {', '.join(lacking)}: not offered (give it one in "
+                "devices.yaml if it can)"
+            )
+    if mode is RooflineMode.PAPER and set(axes.precisions) - {"fp32"}:
+        notes.append("Eq. 5-6 know nothing of precision: mode paper offers fp32 alone")
 
-    def __init__(
-        self,
-        profile: NetworkProfile,
-        robot: DeviceSpec,
-        server: DeviceSpec | None,
-        mode: RooflineMode,
-        accuracy: AccuracyTable | None = None,
-        measured_bytes: Mapping[tuple[int, str], float] | None = None,
-    ) -> None:
-        self._profile = profile
-        self._robot = robot
-        self._server = server
-        self._mode = mode
-        self._accuracy = accuracy
-        self._measured_bytes = dict(measured_bytes or {})
+    def half_s(device: DeviceSpec, first: int, end: int, s: Structure, precision: str) -> float:
+        offered = precision == "fp32" if mode is RooflineMode.PAPER else device.has(precision)
+        if not offered:
+            return np.nan
+        flops, traffic = network.flops(first, end, s), network.bytes(first, end, s)
+        return compute_s(flops, traffic, device, mode, precision)
 
-    @property
-    def segments(self) -> int:
-        """N, the number of segments."""
-        return self._profile.segments
-
-    def head_s(
-        self, cut: int, structure: Structure, codec: str, precision: str = "fp32"
-    ) -> float | None:
-        """T_1 of Eq. 5 [s]; None but for fp32, for which the devices' peaks are."""
-        return self._half_s(0, cut, structure, self._robot) if precision == "fp32" else None
-
-    def tail_s(
-        self, cut: int, structure: Structure, codec: str, precision: str = "fp32"
-    ) -> float | None:
-        """T_2 of Eq. 6 [s]; None without a server, and as for ``head_s``."""
-        if self._server is None or precision != "fp32":
-            return None
-        return self._half_s(cut, self.segments, structure, self._server)
-
-    def payload_bytes(self, cut: int, codec: str) -> float | None:
-        """Bytes that cross at ``cut``; None where the codec's size is not known."""
-        measured = self._measured_bytes.get((cut, codec))
+    def bytes_at(cut: int, codec: str) -> float:
+        measured = (measured_bytes or {}).get((cut, codec))
         if measured is not None:
             return measured
-        sizes = [payload_bytes(spec, codec) for spec in self._profile.crossings[cut]]
-        known = [size for size in sizes if size is not None]
-        return float(sum(known)) if len(known) == len(sizes) else None
+        sizes = [payload_bytes(spec, codec) for spec in network.crossings[cut]]
+        return np.nan if None in sizes else float(sum(size or 0 for size in sizes))
 
-    def accuracy_loss(
-        self,
-        cut: int,
-        head: Structure,
-        tail: Structure,
-        merge: Merge,
-        precision: str,
-        codec: str,
-    ) -> float | None:
-        """Delta A_total of Eq. 10 and the codec's loss; None where it was not measured."""
-        fraction = self._profile.load_fraction(cut, _BASE)
-        return _accuracy_loss(self._accuracy, fraction, cut, head, tail, merge, precision, codec)
+    payload = _by_codec(last, axes, bytes_at)
+    no_time = np.where(np.isnan(payload), np.nan, 0.0)
+    found = losses(accuracy, last, axes)
+    tables = CostTables(
+        axes=axes,
+        head_s=_by_half(last, axes, lambda cut, s, p: half_s(robot, 0, cut, s, p)),
+        encode_s=no_time,
+        payload_bytes=payload,
+        tail_s=_stack(
+            (
+                _by_half(last, axes, lambda cut, s, p, d=d: half_s(d, cut, last, s, p))  # type: ignore[misc]
+                for d in servers
+            ),
+            (len(servers), last + 1, len(axes.structures), len(axes.precisions)),
+        ),
+        decode_s=np.repeat(no_time[None], len(servers), axis=0),
+        load_fraction=np.array([network.load_fraction(cut, _BASE) for cut in range(last + 1)]),
+        structure_loss=found.structure,
+        codec_loss=found.codec,
+        robot_power_w=robot.power_w,
+        metric=accuracy.metric if accuracy else "accuracy",
+        reference=_reference(accuracy),
+        notes=(*notes, *found.notes),
+    )
+    return _counted(tables, network)
 
-    def _half_s(
-        self, cut_from: int, cut_to: int, structure: Structure, device: DeviceSpec
-    ) -> float:
-        flops = self._profile.flops(cut_from, cut_to, structure)
-        traffic = self._profile.bytes(cut_from, cut_to, structure)
-        return compute_s(flops, traffic, device, self._mode)
 
-
-class MeasuredCost:
+def measured_tables(
+    segments: int,
+    head: MeasuredStages,
+    tails: Sequence[MeasuredStages],
+    codec_bytes: Mapping[tuple[int, str], float],
+    axes: Axes,
+    accuracy: AccuracyTable | None = None,
+    sendable_bytes: float = 0.0,
+    network: NetworkProfile | None = None,
+    robot_power_w: float | None = None,
+) -> CostTables:
     """Mode ``measured``: what the devices timed on themselves.
 
     Args:
         segments: N, the number of the network's segments.
         head: the robot's measurements.
-        tail: the server's; None if there is none.
+        tails: those of ``axes.servers``.
         codec_bytes: mean payload by (cut, codec) [bytes], as the head measured it.
+        axes: what can be chosen.
+        accuracy: measured accuracy; see :func:`codesign_ros.cost.losses.losses`.
         sendable_bytes: mean size of the camera's JPEGs where cut 0 can send them as they are
             [bytes]; 0 = it cannot, and the head decodes and encodes them. Such a frame costs the
             head no time, and no accuracy: the whole network sees the same JPEG.
-        accuracy: as for :class:`AnalyticCost`.
+        network: what the network does, for limits on memory and the peers' roofline policies.
+        robot_power_w: what the robot draws while it computes [W].
 
     Raises:
         CodesignError: the head has not measured the whole network in structure S3.
     """
+    if (segments, _BASE) not in head.stage_s:
+        raise CodesignError(
+            f"the head has not measured the whole network (cut {segments}, {_BASE.value}); "
+            "without it nothing can be planned"
+        )
+    prepare_s = head.stage_s.get((0, _BASE), np.nan)
 
-    def __init__(
-        self,
-        segments: int,
-        head: MeasuredStages,
-        tail: MeasuredStages | None,
-        codec_bytes: Mapping[tuple[int, str], float],
-        accuracy: AccuracyTable | None = None,
-        sendable_bytes: float = 0.0,
-    ) -> None:
-        if (segments, _BASE) not in head.stage_s:
-            raise CodesignError(
-                f"the head has not measured the whole network (cut {segments}, {_BASE.value}); "
-                "without it nothing can be planned"
-            )
-        self._segments = segments
-        self._head = head
-        self._tail = tail
-        self._codec_bytes = dict(codec_bytes)
-        self._accuracy = accuracy
-        self._sendable_bytes = sendable_bytes
+    def encode_s(cut: int, codec: str) -> float:
+        coding_s = _number(head.codec_s.get((cut, codec)))
+        # Preparing the frame is all that the head does at cut 0, whatever the plan.
+        return coding_s + prepare_s if cut == 0 else coding_s
 
-    @property
-    def segments(self) -> int:
-        """N, the number of segments."""
-        return self._segments
-
-    def head_s(
-        self, cut: int, structure: Structure, codec: str, precision: str = "fp32"
-    ) -> float | None:
-        """Time to prepare the frame, to run segments 1..cut and to encode [s]."""
-        if self._is_sent_as_it_is(cut, codec):
-            return 0.0
-        if cut == self._segments:
-            return self._head.time_s(cut, structure, precision)
-        if cut == 0:
-            # Preparing the frame is all that the head does, whatever the plan.
-            return self._head.half_s(cut, _BASE, codec)
-        return self._head.half_s(cut, structure, codec, precision)
-
-    def tail_s(
-        self, cut: int, structure: Structure, codec: str, precision: str = "fp32"
-    ) -> float | None:
-        """Time to decode and to run segments cut+1..N [s]; None without a server."""
-        return None if self._tail is None else self._tail.half_s(cut, structure, codec, precision)
-
-    def payload_bytes(self, cut: int, codec: str) -> float | None:
-        """Bytes that cross at ``cut``; None where the head has not measured the codec there."""
-        if self._is_sent_as_it_is(cut, codec):
-            return self._sendable_bytes
-        return self._codec_bytes.get((cut, codec))
-
-    def accuracy_loss(
-        self,
-        cut: int,
-        head: Structure,
-        tail: Structure,
-        merge: Merge,
-        precision: str,
-        codec: str,
-    ) -> float | None:
-        """Delta A_total of Eq. 10 and the codec's loss; None where it was not measured."""
-        fraction = self._load_fraction(cut)
-        if fraction is None:
-            return None
-        if self._is_sent_as_it_is(cut, codec):
-            codec = "raw"
-        return _accuracy_loss(self._accuracy, fraction, cut, head, tail, merge, precision, codec)
-
-    def _is_sent_as_it_is(self, cut: int, codec: str) -> bool:
-        return cut == 0 and codec == "jpeg" and self._sendable_bytes > 0
-
-    def _load_fraction(self, cut: int) -> float | None:
-        """Lambda as the head's share of the time that the whole network takes on the robot."""
-        if cut == 0:
-            return 0.0
-        here = self._head.stage_s.get((cut, _BASE))
-        if here is None:
-            return None
-        prepare = self._head.stage_s.get((0, _BASE), 0.0)
-        whole = self._head.stage_s[self._segments, _BASE]
-        # Timings are noisy: a head may seem to take longer than the whole.
-        return min(1.0, max(0.0, (here - prepare) / (whole - prepare))) if whole > prepare else 1.0
-
-
-def _accuracy_loss(
-    table: AccuracyTable | None,
-    load_fraction: float,
-    cut: int,
-    head: Structure,
-    tail: Structure,
-    merge: Merge,
-    precision: str,
-    codec: str,
-) -> float | None:
-    if table is None or not table.rows:
-        return 0.0 if merge is Merge.FOLD and precision == "fp32" else None
-    losses = (
-        table.structure_loss(head, merge, precision),
-        table.structure_loss(tail, merge, precision),
-        table.codec_loss(cut, codec, precision, merge),
+    encode = _by_codec(segments, axes, encode_s)
+    payload = _by_codec(segments, axes, lambda c, k: _number(codec_bytes.get((c, k))))
+    found = losses(accuracy, segments, axes)
+    if sendable_bytes > 0 and _JPEG in axes.codecs:
+        jpeg = axes.codecs.index(_JPEG)
+        encode[0, jpeg], payload[0, jpeg] = 0.0, sendable_bytes
+        found.codec[0, jpeg] = 0.0
+    tables = CostTables(
+        axes=axes,
+        head_s=_by_half(
+            segments, axes, lambda c, s, p: 0.0 if c == 0 else _number(head.time_s(c, s, p))
+        ),
+        encode_s=encode,
+        payload_bytes=payload,
+        tail_s=_stack(
+            (_tail_s(segments, axes, tail) for tail in tails),
+            (len(tails), segments + 1, len(axes.structures), len(axes.precisions)),
+        ),
+        decode_s=_stack(
+            (
+                _by_codec(segments, axes, lambda c, k, t=t: _number(t.codec_s.get((c, k))))  # type: ignore[misc]
+                for t in tails
+            ),
+            (len(tails), segments + 1, len(axes.codecs)),
+        ),
+        load_fraction=_measured_fraction(segments, head),
+        structure_loss=found.structure,
+        codec_loss=found.codec,
+        robot_power_w=robot_power_w,
+        metric=accuracy.metric if accuracy else "accuracy",
+        reference=_reference(accuracy),
+        sent_as_it_is=sendable_bytes > 0,
+        notes=found.notes,
     )
-    known = [loss for loss in losses if loss is not None]
-    if len(known) < len(losses):
-        return None
-    head_loss, tail_loss, codec_loss = known
-    return total_loss(load_fraction, head_loss, tail_loss) + codec_loss
+    return tables if network is None else _counted(tables, network)
+
+
+def _tail_s(segments: int, axes: Axes, tail: MeasuredStages) -> np.ndarray:
+    return _by_half(
+        segments, axes, lambda c, s, p: 0.0 if c == segments else _number(tail.time_s(c, s, p))
+    )
+
+
+def _measured_fraction(segments: int, head: MeasuredStages) -> np.ndarray:
+    """Lambda as the head's share of the time that the whole network takes on the robot."""
+    here = np.array([_number(head.stage_s.get((cut, _BASE))) for cut in range(segments + 1)])
+    prepare_s = np.nan_to_num(here[0])
+    compute_s = here - prepare_s
+    if not compute_s[-1] > 0:
+        return np.append(np.zeros(1), np.ones(segments))
+    # Timings are noisy: a head may seem to take longer than the whole.
+    fraction = np.clip(compute_s / compute_s[-1], 0.0, 1.0)
+    fraction[0] = 0.0
+    return fraction
+
+
+def _counted(tables: CostTables, network: NetworkProfile) -> CostTables:
+    """Add what was counted: operations, traffic and memory."""
+    last, axes = network.segments, tables.axes
+
+    def by_segment(counts: Mapping[Structure, Sequence[int]]) -> np.ndarray:
+        return np.array([counts[s] for s in axes.structures], float).T.copy()
+
+    return replace(
+        tables,
+        segment_flops=by_segment(network.segment_flops),
+        segment_bytes=by_segment(network.segment_bytes),
+        head_memory_bytes=_by_half(last, axes, network.head_memory_bytes),
+        tail_memory_bytes=_by_half(last, axes, network.tail_memory_bytes),
+    )
+
+
+def _reference(accuracy: AccuracyTable | None) -> float | None:
+    return accuracy.reference if accuracy and accuracy.rows else None
+
+
+def _by_half(last: int, axes: Axes, value: Callable[[int, Structure, str], float]) -> np.ndarray:
+    """Fill (N+1, S, P)."""
+    cells = [
+        [[value(cut, s, p) for p in axes.precisions] for s in axes.structures]
+        for cut in range(last + 1)
+    ]
+    return np.array(cells, float)
+
+
+def _by_codec(last: int, axes: Axes, value: Callable[[int, str], float]) -> np.ndarray:
+    """Fill (N+1, K); where all stays on the robot, nothing is encoded and nothing crosses."""
+    table = np.array([[value(cut, k) for k in axes.codecs] for cut in range(last + 1)], float)
+    table[last] = [0.0 if codec == NO_CODEC else np.nan for codec in axes.codecs]
+    return table
+
+
+def _stack(arrays: Iterable[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
+    """Stack arrays to ``shape``, which may hold none."""
+    return np.array(list(arrays), np.float64).reshape(shape)
+
+
+def _number(value: float | None) -> float:
+    return np.nan if value is None else value

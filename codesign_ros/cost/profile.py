@@ -8,13 +8,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from codesign_ros.types import CodesignError, Merge, Structure, TensorSpec
+from codesign_ros.types import (
+    BRANCH_STRUCTURES,
+    NUMBER_BYTES,
+    CodesignError,
+    Merge,
+    Structure,
+    TensorSpec,
+    number_format,
+)
 
 if TYPE_CHECKING:
     from codesign_ros.models.layers import LayerRecord
     from codesign_ros.models.network import Network
 
-FLOAT32_BYTES = 4
+FLOAT32_BYTES = NUMBER_BYTES["fp32"]
 
 
 @dataclass(frozen=True)
@@ -27,12 +35,17 @@ class NetworkProfile:
         segment_flops: floating point operations of each segment [FLOP].
         segment_bytes: memory traffic of each segment [bytes]: every operation reads its weights
             and inputs and writes its output.
+        segment_weights: size of each segment's weights [bytes].
+        segment_activations: the largest set of activations that are alive at once while each
+            segment runs, with those that only pass it by [bytes].
     """
 
     segment_names: tuple[str, ...]
     crossings: tuple[tuple[TensorSpec, ...], ...]
     segment_flops: Mapping[Structure, tuple[int, ...]]
     segment_bytes: Mapping[Structure, tuple[int, ...]]
+    segment_weights: Mapping[Structure, tuple[int, ...]]
+    segment_activations: Mapping[Structure, tuple[int, ...]]
 
     @property
     def segments(self) -> int:
@@ -53,6 +66,30 @@ class NetworkProfile:
         """Share of the operations that lie before ``cut``: lambda of Eq. 5, 0 to 1."""
         return self.flops(0, cut, structure) / self.flops(0, self.segments, structure)
 
+    def head_memory_bytes(self, cut: int, structure: Structure, precision: str) -> float:
+        """Memory that the segments before ``cut`` need: see :meth:`memory_bytes` [bytes]."""
+        return self.memory_bytes(0, cut, structure, precision)
+
+    def tail_memory_bytes(self, cut: int, structure: Structure, precision: str) -> float:
+        """Memory that the segments behind ``cut`` need: see :meth:`memory_bytes` [bytes]."""
+        return self.memory_bytes(cut, self.segments, structure, precision)
+
+    def memory_bytes(
+        self, cut_from: int, cut_to: int, structure: Structure, precision: str
+    ) -> float:
+        """Memory that the segments between two cuts need while a frame passes [bytes].
+
+        All their weights and the largest set of activations that are alive at once, in numbers of
+        the precision's size. What the engine itself takes (code, workspace, other copies of the
+        weights) comes on top. An empty half needs none.
+        """
+        self._check(cut_from, cut_to)
+        if cut_from == cut_to:
+            return 0.0
+        weights = sum(self.segment_weights[structure][cut_from:cut_to])
+        activations = max(self.segment_activations[structure][cut_from:cut_to])
+        return (weights + activations) * NUMBER_BYTES[number_format(precision)] / FLOAT32_BYTES
+
     def _check(self, cut_from: int, cut_to: int) -> None:
         if not 0 <= cut_from <= cut_to <= self.segments:
             raise CodesignError(
@@ -60,29 +97,39 @@ class NetworkProfile:
             )
 
 
-def profile_network(network: Network) -> NetworkProfile:
-    """Count what a trained (not yet re-parameterised) network does in each structure.
+def profile_network(
+    network: Network, structures: Iterable[Structure] = BRANCH_STRUCTURES
+) -> NetworkProfile:
+    """Count what a trained (not yet re-parameterised) network does in some structures.
 
-    Only shapes are worked out; no weights are read. Folding and pruning cost the same, since the
-    branches that do not stay are gone either way.
+    Only shapes are worked out, but for ``rank``, whose shapes follow from the weights. Folding and
+    pruning cost the same, since the branches that do not stay are gone either way; the ranks are
+    those after folding.
     """
     # Here and not above: torch takes seconds to import, and a planner that works from measured
     # times reads no network.
     from codesign_ros.models.layers import layer_records
+    from codesign_ros.models.memory import peak_live_bytes, weight_bytes
     from codesign_ros.models.network import on_meta
     from codesign_ros.models.reparam import reparameterize
 
     names = network.segment_names
     flops: dict[Structure, tuple[int, ...]] = {}
     traffic: dict[Structure, tuple[int, ...]] = {}
+    weights: dict[Structure, tuple[int, ...]] = {}
+    activations: dict[Structure, tuple[int, ...]] = {}
     shapes = on_meta(network)
-    for structure in Structure:
-        records = layer_records(reparameterize(shapes, structure, Merge.FOLD))
+    for structure in structures:
+        source = network if structure is Structure.RANK else shapes
+        made = reparameterize(source, structure, Merge.FOLD)
+        records = layer_records(made)
         flops[structure] = _by_segment(names, ((r.segment, r.flops) for r in records))
         traffic[structure] = _by_segment(names, ((r.segment, traffic_bytes(r)) for r in records))
+        weights[structure] = weight_bytes(made)
+        activations[structure] = peak_live_bytes(made)
     frame = TensorSpec("image", (network.input_spec.height, network.input_spec.width, 3), "uint8")
     crossings = ((frame,), *(network.crossing(cut) for cut in range(1, len(names) + 1)))
-    return NetworkProfile(names, crossings, flops, traffic)
+    return NetworkProfile(names, crossings, flops, traffic, weights, activations)
 
 
 def traffic_bytes(record: LayerRecord) -> int:

@@ -12,7 +12,14 @@ import numpy as np
 from codesign_ros.bundle import Bundle
 from codesign_ros.engines.base import Engine, EngineKey
 from codesign_ros.engines.cache import FileCache, default_cache_dir
-from codesign_ros.types import PRECISIONS, CodesignError, Merge, Structure, TensorSpec
+from codesign_ros.types import (
+    PRECISIONS,
+    RANK_ENERGY_KEPT,
+    CodesignError,
+    Merge,
+    Structure,
+    TensorSpec,
+)
 
 if TYPE_CHECKING:
     from codesign_ros.engines.onnx import PieceCutter
@@ -85,10 +92,13 @@ class EngineFactory:
     def cache_key(self, structure: Structure, merge: Merge, precision: str = "fp32") -> str:
         """Return the name of the cache file for the whole network in this form.
 
-        Where calibration frames have a part in the form, they have one in the name.
+        Where calibration frames, or the energy that ``rank`` keeps, have a part in the form, they
+        have one in the name.
         """
         parts = [self.bundle.model_id, structure.value, merge.value, precision]
         parts.append(f"form{_FORM_VERSION}")
+        if structure is Structure.RANK:
+            parts.append(f"energy{RANK_ENERGY_KEPT}")
         if merge is Merge.PRUNE_BN or precision != "fp32":
             parts.append(hashlib.sha256(self._calibration_frames().tobytes()).hexdigest())
         return hashlib.sha256("|".join(parts).encode()).hexdigest()[:32] + ".onnx.cache"

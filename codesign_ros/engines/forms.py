@@ -38,7 +38,12 @@ def as_onnx(
     Raises:
         CodesignError: there are no frames, or too few.
     """
-    model = export_onnx(as_it_runs(network, structure, merge, frames))
+    return in_precision(as_it_runs(network, structure, merge, frames), precision, frames)
+
+
+def in_precision(network: Network, precision: str, frames: Frames) -> bytes:
+    """Make the ONNX model of a re-parameterised network, see ``export_onnx`` and ``quantise``."""
+    model = export_onnx(network)
     if precision == "fp32":
         return model
     from codesign_ros.engines.quantise import quantise

@@ -21,7 +21,14 @@ from codesign_ros.evaluation.judges import ClassJudge, Judge, Score
 from codesign_ros.evaluation.resume import Resumable, fingerprint
 from codesign_ros.models.network import Network
 from codesign_ros.preprocess import normalise
-from codesign_ros.types import PRECISIONS, CodesignError, Merge, Structure, TensorSpec
+from codesign_ros.types import (
+    BRANCH_STRUCTURES,
+    PRECISIONS,
+    CodesignError,
+    Merge,
+    Structure,
+    TensorSpec,
+)
 from codesign_ros.wire.codecs import encode
 from codesign_ros.wire.decode import Limits, decode
 
@@ -43,11 +50,11 @@ FOLDED = Form(Structure.S3, Merge.FOLD)
 
 
 def all_forms(
-    structures: Sequence[Structure] = tuple(Structure),
+    structures: Sequence[Structure] = BRANCH_STRUCTURES,
     merges: Sequence[Merge] = tuple(Merge),
     precisions: Sequence[str] = PRECISIONS,
 ) -> tuple[Form, ...]:
-    """List every combination."""
+    """List every combination of the given ones; without, of all but the structure ``rank``."""
     return tuple(map(Form._make, itertools.product(structures, merges, precisions)))
 
 

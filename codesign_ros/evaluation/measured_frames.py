@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,22 +65,29 @@ class MeasuredFrames:
             raise CodesignError("there is no frame to measure the accuracy on")
         return cls(np.stack(images), tuple(truths), tuple(sizes))
 
-    def judge(self, bundle: Bundle) -> Judge:
+    def judge(self, bundle: Bundle, chosen: Sequence[int] | None = None) -> Judge:
         """Make what compares a network's answers with the truth.
+
+        Args:
+            bundle: the network.
+            chosen: indices of the frames that the answers are for; None = all.
 
         Raises:
             CodesignError: the bundle's task cannot be measured, or the truth has classes that it
                 does not know.
         """
+        indices = range(len(self.truths)) if chosen is None else chosen
+        truths = [self.truths[i] for i in indices]
         if bundle.task == "detection":
-            boxes = [truth.boxes for truth in self.truths]
-            return BoxJudge(boxes, self.sizes, bundle.input, bundle.classes)
+            boxes = [truth.boxes for truth in truths]
+            sizes = [self.sizes[i] for i in indices]
+            return BoxJudge(boxes, sizes, bundle.input, bundle.classes)
         if bundle.task != "classification":
             raise CodesignError(
                 f"bundle {bundle.path} is for {bundle.task}: what its output means is not known, "
                 "so it has no accuracy to measure"
             )
-        labels = [truth.label for truth in self.truths]
+        labels = [truth.label for truth in truths]
         return ClassJudge(class_indices(labels, bundle.classes))
 
 

@@ -13,9 +13,8 @@ from codesign_ros.cost.profile import NetworkProfile
 from codesign_ros.evaluation.metrics import recalls
 from codesign_ros.evaluation.offline import Evaluation
 from codesign_ros.evaluation.quality import Quality
-from codesign_ros.planning.solvers import Row, Solution
 from codesign_ros.runtime.profiling import StageProfile
-from codesign_ros.types import Merge, Structure
+from codesign_ros.types import Structure
 
 _NO_TRUTH = "no ground truth"
 
@@ -76,71 +75,52 @@ def _share(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
-def solution_table(solution: Solution, top: int) -> Table:
-    """The best plan of the ``top`` best cuts, and always those of device-only and server-only."""
-    table = slim_table("Best plan of each cut (predicted, not run)")
-    for name in ("cut", "head", "tail", "codec"):
-        table.add_column(name)
-    for name in ("T1 ms", "T3 ms", "T2 ms", "sum", "bytes", "loss", "L"):
-        table.add_column(name, justify="right")
-    rows = _best_of_each_cut(solution)
-    simple = (0, solution.problem.cost.segments)
-    for row in rows[:top] + [row for row in rows[top:] if row.candidate.cut in simple]:
-        c, p = row.candidate, row.prediction
-        table.add_row(
-            _cut_name(solution, c.cut),
-            _structure_name(c.head_structure, c.merge),
-            _structure_name(c.tail_structure, c.merge),
-            c.codec,
-            *(f"{t * 1e3:.1f}" for t in (p.head_s, p.link_s, p.tail_s)),
-            f"{(p.head_s + p.link_s + p.tail_s) * 1e3:.1f}",
-            f"{p.payload_bytes:.0f}",
-            f"{p.accuracy_loss:.4f}",
-            f"{p.objective:.4f}",
-        )
-    return table
-
-
-def solution_json(solution: Solution) -> dict[str, Any]:
-    """The best plan, the two simple policies, and the best plan of each cut."""
-    named = {"device_only": solution.device_only, "server_only": solution.server_only}
-    return {
-        "plan": _row_json(solution.rows[0]),
-        **{name: None if row is None else _row_json(row) for name, row in named.items()},
-        "by_cut": [_row_json(row) for row in _best_of_each_cut(solution)],
-    }
-
-
 def profile_json(
-    bundle: Bundle, network: NetworkProfile, times: Mapping[str, StageProfile]
+    bundle: Bundle, network: NetworkProfile, head: StageProfile, tail: StageProfile
 ) -> dict[str, Any]:
-    """What each cut means: work before it, what crosses, and this machine's times in S3.
+    """What each cut that was timed means: work before it, what crosses, and a machine's times.
 
-    The times are those of fp32; other precisions that were timed stand beside them.
+    The times beside the cut are those of S3 in fp32; other precisions of S3 that were timed stand
+    beside them, and every form, timed or estimated, under ``forms``.
     """
     last = network.segments
     codecs = ("raw", "fp16+zstd", "uint8+zstd", "uint4+zstd", "jpeg")
-    sizes = times["head"].codec_bytes
+    parts = {"head": head, "tail": tail}
+    s3 = Structure.S3
     return {
         "bundle": bundle.name,
         "model_id": bundle.model_id,
-        "flops": {s.value: network.flops(0, last, s) for s in Structure},
+        "flops": {s.value: network.flops(0, last, s) for s in network.segment_flops},
         "cuts": [
             {
                 "cut": cut,
                 "after": "image" if cut == 0 else bundle.segments[cut - 1],
-                "load_fraction": network.load_fraction(cut, Structure.S3),
-                "head_ms": times["head"].stage_s[cut, Structure.S3] * 1e3,
-                "tail_ms": times["tail"].stage_s[cut, Structure.S3] * 1e3,
-                "bytes": {c: sizes[cut, c] for c in codecs if (cut, c) in sizes},
+                "load_fraction": network.load_fraction(cut, s3),
+                "head_ms": head.stage_s[cut, s3] * 1e3,
+                "tail_ms": tail.stage_s[cut, s3] * 1e3,
+                "bytes": {
+                    c: head.codec_bytes[cut, c] for c in codecs if (cut, c) in head.codec_bytes
+                },
                 "precisions": {
                     f"{part}_ms {precision}": 1e3 * time_s
-                    for part, profile in times.items()
-                    for (at, precision), time_s in profile.precision_s.items()
-                    if at == cut
+                    for part, profile in parts.items()
+                    for (at, structure, precision), time_s in profile.precision_s.items()
+                    if (at, structure) == (cut, s3)
                 },
             }
-            for cut in range(last + 1)
+            for cut in sorted({cut for cut, _ in head.stage_s})
+        ],
+        "forms": [
+            {
+                "part": part,
+                "cut": cut,
+                "structure": structure.value,
+                "precision": precision,
+                "ms": time_s * 1e3,
+                "measured": (cut, structure, precision) not in profile.estimated,
+            }
+            for part, profile in parts.items()
+            for (cut, structure, precision), time_s in profile.halves().items()
         ],
     }
 
@@ -148,8 +128,10 @@ def profile_json(
 def profile_table(content: Mapping[str, Any]) -> Table:
     """The same as a table."""
     table = slim_table(
-        f"{content['bundle']}: {content['flops']['S3'] / 1e6:.0f} MFLOP folded; times of this "
-        "machine, bytes of a calibration frame"
+        f"{content['bundle']}: {content['flops']['S3'] / 1e6:.0f} MFLOP folded; this machine's "
+        f"times in S3 ({sum(form['measured'] for form in content['forms'])} halves timed, "
+        f"{sum(not form['measured'] for form in content['forms'])} scaled), bytes of a "
+        "calibration frame"
     )
     codecs = ("raw", "fp16+zstd", "uint8+zstd", "uint4+zstd", "jpeg")
     others = list(dict.fromkeys(name for row in content["cuts"] for name in row["precisions"]))
@@ -170,39 +152,3 @@ def profile_table(content: Mapping[str, Any]) -> Table:
             *("" if size is None else f"{size:.0f}" for size in sizes),
         )
     return table
-
-
-def _best_of_each_cut(solution: Solution) -> list[Row]:
-    best: dict[int, Row] = {}
-    for row in solution.rows:
-        best.setdefault(row.candidate.cut, row)
-    return list(best.values())
-
-
-def _cut_name(solution: Solution, cut: int) -> str:
-    if cut == 0:
-        return "0 server"
-    return f"{cut} robot" if cut == solution.problem.cost.segments else str(cut)
-
-
-def _structure_name(structure: Structure, merge: Merge) -> str:
-    return structure.value if merge is Merge.FOLD else f"{structure.value} {merge.value}"
-
-
-def _row_json(row: Row) -> dict[str, Any]:
-    c, p = row.candidate, row.prediction
-    return {
-        "cut": c.cut,
-        "head_structure": c.head_structure.value,
-        "tail_structure": c.tail_structure.value,
-        "merge": c.merge.value,
-        "precision": c.precision,
-        "codec": c.codec,
-        "head_s": p.head_s,
-        "link_s": p.link_s,
-        "tail_s": p.tail_s,
-        "latency_s": p.head_s + p.link_s + p.tail_s,
-        "accuracy_loss": p.accuracy_loss,
-        "payload_bytes": p.payload_bytes,
-        "objective": p.objective,
-    }

@@ -2,75 +2,156 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from codesign_ros.bundle import Bundle
-from codesign_ros.cost.devices import find_device, load_devices
-from codesign_ros.cost.measured import MeasuredStages
-from codesign_ros.cost.model import AnalyticCost, MeasuredCost
+from codesign_ros.cost.devices import find_device
+from codesign_ros.cost.interpolate import between_cuts
+from codesign_ros.cost.model import analytic_tables, measured_tables
 from codesign_ros.cost.profile import NetworkProfile, profile_network
 from codesign_ros.cost.roofline import RooflineMode
+from codesign_ros.cost.tables import Axes
+from codesign_ros.cost.utilisation import fit_utilisation, timings_of
 from codesign_ros.engines.cache import default_cache_dir
 from codesign_ros.engines.factory import EngineFactory
+from codesign_ros.evaluation.stage_profiles import DeviceTimes
 from codesign_ros.planning.objective import Objective
-from codesign_ros.planning.problem import CostModel, Problem
-from codesign_ros.planning.solvers import Solution, grid
-from codesign_ros.resources import resource_path
-from codesign_ros.runtime.profiling import Part, StageProfile, profile_cached
-from codesign_ros.types import CodesignError, LinkSpec, Merge
-
-_BUDGET_S = 3.0
+from codesign_ros.planning.problem import Limits, Problem
+from codesign_ros.runtime.profiling import Extent, Part, StageProfile, profile_cached
+from codesign_ros.types import DeviceSpec, LinkSpec, Merge, Structure
 
 
 @dataclass(frozen=True)
 class WhatIf:
-    """Conditions to solve for; see the command ``codesign plan``."""
+    """Conditions to solve for; see the command ``codesign plan``.
+
+    Attributes:
+        mode: cost model, one of ``cost.model.MODES``.
+        robot: the device of the head.
+        servers: devices that may run the tail.
+        links: the uplink to each of them.
+        structures, merges, precisions, codecs, frame_codecs: what can be chosen.
+        objective: which time counts in Eq. 11.
+        lambda_1: weight of the accuracy loss [s per unit of loss].
+        limits: what a plan must keep.
+        frame_rate_hz: frames a second that the limit on the uplink counts with.
+        profiles: mode ``measured``: what was measured on other machines, by ``head`` and ``tail``;
+            this machine measures what is not there.
+        notes: what is to be said beside the notes of the tables, one line each.
+    """
 
     mode: str
-    robot: str
-    server: str
-    link_bps: float
-    link_delay_s: float
+    robot: DeviceSpec
+    servers: tuple[DeviceSpec, ...]
+    links: tuple[LinkSpec, ...]
+    structures: tuple[Structure, ...]
     merges: tuple[Merge, ...]
-    objective: Objective
-    lambda_1: float
+    precisions: tuple[str, ...]
     codecs: tuple[str, ...]
     frame_codecs: tuple[str, ...]
+    objective: Objective = Objective.LATENCY
+    lambda_1: float = 0.0
+    limits: Limits = field(default_factory=Limits)
+    frame_rate_hz: float | None = None
+    profiles: Mapping[Part, StageProfile] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
-def solve_what_if(bundle: Bundle, what_if: WhatIf) -> Solution:
-    """Solve Eq. 11 for two devices and a link.
+def what_if_problem(bundle: Bundle, what_if: WhatIf) -> Problem:
+    """Write down Eq. 11 for a robot, servers and links.
 
     The sizes of codecs whose output depends on the values (zstd, JPEG) are measured on the
     bundle's calibration frames in every mode.
 
     Raises:
-        CodesignError: a device is not known, the link's rate makes no sense, or nothing fits.
+        CodesignError: a limit stands on what is not known, or a device cannot be measured here.
     """
-    if what_if.link_bps <= 0:
-        raise CodesignError(f"the link's rate must be above 0 bit/s, not {what_if.link_bps:g}")
-    return grid(
-        Problem(
-            cost=_cost(bundle, what_if),
-            link=LinkSpec(what_if.link_bps, what_if.link_delay_s),
-            merges=what_if.merges,
-            codecs=what_if.codecs,
-            frame_codecs=what_if.frame_codecs,
-            objective=what_if.objective,
-            lambda_1=what_if.lambda_1,
+    names = tuple(device.name for device in what_if.servers)
+    codecs = tuple(sorted({*what_if.codecs, *what_if.frame_codecs}))
+    axes = Axes(what_if.structures, what_if.merges, what_if.precisions, codecs, names)
+    # S3 counts the load of Eq. 10, whatever is allowed.
+    structures = dict.fromkeys((Structure.S3, *what_if.structures))
+    network = profile_network(bundle.network(), structures)
+    head = what_if.profiles.get("head") or _measured(bundle, "head", what_if)
+    if what_if.mode == "measured":
+        stages = between_cuts(network, head.stages(), what_if.robot)
+        tail = what_if.profiles.get("tail") or _measured(bundle, "tail", what_if)
+        tails = [between_cuts(network, tail.stages(), d, tail=True) for d in what_if.servers]
+        tables = measured_tables(
+            network.segments,
+            stages,
+            tails,
+            stages.codec_bytes,
+            axes,
+            bundle.accuracy,
+            network=network,
+            robot_power_w=what_if.robot.power_w,
         )
+        estimates = [("head", stages), *(("tail", each) for each in tails)]
+        notes = tuple(
+            f"{len(each.estimated)} {part} times were not measured but estimated from others "
+            "('codesign profile --complete' measures all)"
+            for part, each in dict(estimates).items()
+            if each.estimated
+        )
+    else:
+        tables = analytic_tables(
+            network,
+            what_if.robot,
+            what_if.servers,
+            RooflineMode(what_if.mode),
+            axes,
+            bundle.accuracy,
+            head.codec_bytes,
+        )
+        notes = ()
+    tables = replace(tables, notes=(*tables.notes, *notes, *what_if.notes))
+    return Problem(
+        tables=tables,
+        links=what_if.links,
+        objective=what_if.objective,
+        lambda_1=what_if.lambda_1,
+        codecs=what_if.codecs,
+        frame_codecs=what_if.frame_codecs,
+        limits=what_if.limits,
+        frame_rate_hz=what_if.frame_rate_hz,
     )
 
 
-def measure_here(
-    bundle: Bundle, part: Part, budget_s: float, precisions: tuple[str, ...] = ()
-) -> StageProfile:
-    """Time one part of a bundle's network on this machine, or read what was timed before.
+def with_fitted_utilisation(
+    bundle: Bundle,
+    devices: Mapping[str, DeviceSpec],
+    times: Sequence[DeviceTimes],
+    wanted: Sequence[DeviceSpec],
+) -> tuple[tuple[DeviceSpec, ...], str]:
+    """Give devices that were never timed the utilisation of those that were.
 
-    In fp32, and in ``precisions`` too.
+    Args:
+        bundle: the network that was timed.
+        devices: known devices by name.
+        times: what was timed, on devices that are known.
+        wanted: the devices to predict.
+
+    Returns:
+        The devices, and one line that says what was fitted and how far it is off.
+
+    Raises:
+        CodesignError: a device that was timed is not known, or nothing was timed.
     """
-    factory = EngineFactory(bundle)
-    return profile_cached(bundle, factory, part, budget_s, default_cache_dir(), precisions)
+    network = profile_network(bundle.network())
+    timings = []
+    for each in times:
+        device = find_device(devices, each.device)
+        timings += timings_of(network, each.head.stages(), device)
+        timings += timings_of(network, each.tail.stages(), device, tail=True)
+    fit = fit_utilisation(timings)
+    names = ", ".join(dict.fromkeys(each.device for each in times))
+    how = f"predicted with each {fit.left_out} left out in turn" if fit.left_out else "of the fit"
+    return tuple(map(fit.applied, wanted)), (
+        f"utilisation {fit.utilisation:.3g} fitted to {fit.timings} timings of {names}; error "
+        f"{how}: median {fit.median_error:.0%}, worst {fit.worst_error:.0%}"
+    )
 
 
 def profile_network_of(bundle: Bundle) -> NetworkProfile:
@@ -78,20 +159,12 @@ def profile_network_of(bundle: Bundle) -> NetworkProfile:
     return profile_network(bundle.network())
 
 
-def _cost(bundle: Bundle, what_if: WhatIf) -> CostModel:
-    if what_if.mode != "measured":
-        devices = load_devices(resource_path("config") / "devices.yaml")
-        robot, server = (find_device(devices, n) for n in (what_if.robot, what_if.server))
-        sizes = measure_here(bundle, "head", _BUDGET_S).codec_bytes
-        mode = RooflineMode(what_if.mode)
-        network = profile_network_of(bundle)
-        return AnalyticCost(network, robot, server, mode, bundle.accuracy, sizes)
-    head = measure_here(bundle, "head", _BUDGET_S)
-    tail = measure_here(bundle, "tail", _BUDGET_S)
-    return MeasuredCost(
-        len(bundle.segments),
-        MeasuredStages(head.stage_s, head.codec_s, head.precision_s),
-        MeasuredStages(tail.stage_s, tail.codec_s, tail.precision_s),
-        head.codec_bytes,
-        bundle.accuracy,
-    )
+def _measured(bundle: Bundle, part: Part, what_if: WhatIf) -> StageProfile:
+    """Time a part here, or read what was timed before.
+
+    The other modes need the sizes of codecs alone, which come with the fp32 times.
+    """
+    extent = Extent()
+    if what_if.mode == "measured":
+        extent = Extent(structures=what_if.structures, precisions=what_if.precisions)
+    return profile_cached(bundle, EngineFactory(bundle), part, default_cache_dir(), extent)

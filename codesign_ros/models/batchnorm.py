@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from codesign_ros.models.blocks import RepVGGBlock
+from codesign_ros.models.blocks import ParallelConv
 from codesign_ros.models.graph import GraphSegment
 from codesign_ros.models.network import Network
 from codesign_ros.types import CodesignError, Structure
@@ -55,7 +55,7 @@ def reestimated(network: Network, structure: Structure, images: Sequence[np.ndar
     hooks = [
         branch.register_forward_hook(_silence)
         for block in again.modules()
-        if isinstance(block, RepVGGBlock)
+        if isinstance(block, ParallelConv)
         for branch in _dropped(block, structure)
     ]
     for norm in norms:
@@ -79,7 +79,7 @@ def reestimated(network: Network, structure: Structure, images: Sequence[np.ndar
     return again.eval()
 
 
-def _dropped(block: RepVGGBlock, structure: Structure) -> list[nn.Module]:
+def _dropped(block: ParallelConv, structure: Structure) -> list[nn.Module]:
     """List the block's branches that do not stay."""
     dropped: list[nn.Module] = []
     if not structure.keeps_1x1:

@@ -27,34 +27,51 @@ class ConvBN(nn.Module):
         return self.bn(self.conv(x))
 
 
-class RepVGGBlock(nn.Module):
-    """The block as it is trained: 3x3-BN + 1x1-BN + identity-BN, then ReLU.
+class ParallelConv(nn.Module):
+    """A convolution as it is trained: k x k-BN + 1x1-BN + identity-BN, added up.
 
     Maps (B, in_channels, H, W) to (B, out_channels, ceil(H / stride), ceil(W / stride)).
 
     Attributes:
-        branch_3x3: 3x3 convolution and its BatchNorm.
-        branch_1x1: 1x1 convolution and its BatchNorm.
-        branch_identity: BatchNorm of the block's input, or None where the shapes forbid a shortcut
+        branch_3x3: the k x k convolution and its BatchNorm.
+        branch_1x1: 1x1 convolution of the same stride and groups, and its BatchNorm.
+        branch_identity: BatchNorm of the input, or None where the shapes forbid a shortcut
             (``in_channels != out_channels`` or ``stride != 1``).
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, stride: int = 1, groups: int = 1
+        self, branch_3x3: ConvBN, branch_1x1: ConvBN, branch_identity: nn.BatchNorm2d | None
     ) -> None:
         super().__init__()
-        self.branch_3x3 = ConvBN(in_channels, out_channels, 3, stride, groups)
-        self.branch_1x1 = ConvBN(in_channels, out_channels, 1, stride, groups)
+        self.branch_3x3 = branch_3x3
+        self.branch_1x1 = branch_1x1
+        self.branch_identity = branch_identity
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Add up the branches for ``x`` of shape (B, in_channels, H, W)."""
+        y = self.branch_3x3(x) + self.branch_1x1(x)
+        if self.branch_identity is not None:
+            y = y + self.branch_identity(x)
+        return y
+
+
+class RepVGGBlock(ParallelConv):
+    """The block as it is trained: 3x3-BN + 1x1-BN + identity-BN, then ReLU."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, stride: int = 1, groups: int = 1
+    ) -> None:
         has_identity = in_channels == out_channels and stride == 1
-        self.branch_identity = nn.BatchNorm2d(in_channels) if has_identity else None
+        super().__init__(
+            ConvBN(in_channels, out_channels, 3, stride, groups),
+            ConvBN(in_channels, out_channels, 1, stride, groups),
+            nn.BatchNorm2d(in_channels) if has_identity else None,
+        )
         self.relu = nn.ReLU()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Compute the block for ``x`` of shape (B, in_channels, H, W)."""
-        y = self.branch_3x3(x) + self.branch_1x1(x)
-        if self.branch_identity is not None:
-            y = y + self.branch_identity(x)
-        return self.relu(y)
+        return self.relu(super().forward(x))
 
 
 class ChannelScale(nn.Module):

@@ -77,8 +77,8 @@ class GraphSegment(nn.Module):
             return self.weight(leaf.name) if isinstance(leaf, Weight) else leaf
 
         for step in self.steps:
-            if _KEY + step.name in self.step_modules:
-                module = self.step_modules[_KEY + step.name]
+            module = self.module_of(step)
+            if module is not None:
                 made[step.name] = module(*(made[name] for name in step.values()))
                 continue
             args = replace_leaves(step.args, look_up)
@@ -86,6 +86,10 @@ class GraphSegment(nn.Module):
             result = operation(step.op)(*args, **kwargs)
             made[step.name] = result if step.pick is None else result[step.pick]
         return made[self.steps[-1].name]
+
+    def module_of(self, step: Step) -> nn.Module | None:
+        """Return the module that runs in place of a step's operation, if there is one."""
+        return self.step_modules._modules.get(_KEY + step.name)
 
     def weight(self, name: str) -> torch.Tensor:
         """Look a weight up by its name in the imported network."""

@@ -14,6 +14,7 @@ import torch
 from codesign_ros.types import CodesignError
 
 CONV = "conv2d.default"
+LINEAR = "linear.default"
 BATCH_NORM = "batch_norm.default"
 ADD = "add.Tensor"
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import itertools
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -30,23 +32,23 @@ from codesign_ros.types import Merge, Structure
 _Pair = tuple[torch.Tensor, torch.Tensor]
 
 
-def merge_segment(segment: GraphSegment, structure: Structure, merge: Merge) -> GraphSegment:
+def merge_segment(
+    segment: GraphSegment, structure_of: Callable[[str], Structure], merge: Merge
+) -> GraphSegment:
     """Copy a segment with its convolutions in the form that runs.
 
-    - A RepVGG or MobileOne block keeps the branches that ``structure`` names; several branches of
-      one kind count as one.
+    - A RepVGG or MobileOne block keeps the branches of the structure that ``structure_of`` says for
+      it, by the name of the value that it makes; several branches of one kind count as one.
     - Any other k x k convolution whose centre tap lies on its input is written as such branches
       first (``split_centre``), so with ``fold`` it computes the same in every structure, and
       with ``prune`` it loses the parts that do not stay.
     - A BatchNorm behind a convolution is fused into it.
     """
-    names = {name for step in segment.steps for name in step.weights()}
-    shapes = {name: tuple(segment.weight(name).shape) for name in names}
     modules: dict[str, nn.Module] = {}
     calls: dict[str, Step] = {}
     gone: set[str] = set()
-    for block in find_blocks(segment.steps, shapes, [segment.steps[-1].name]):
-        module = _merged(block, segment, structure, merge)
+    for block in _blocks(segment):
+        module = _merged(block, segment, structure_of(block.output), merge)
         if module is not None:
             modules[block.output] = module
             calls[block.output] = Step(block.output, CONV, (Value(block.input),))
@@ -62,11 +64,39 @@ def merge_segment(segment: GraphSegment, structure: Structure, merge: Merge) -> 
     return result
 
 
+def branched_values(segment: GraphSegment) -> list[str]:
+    """Names of the values made by blocks that have more than their k x k branch to keep."""
+    return [
+        block.output for block in _blocks(segment) if _is_branched(_branches(block, segment)[1])
+    ]
+
+
+def _blocks(segment: GraphSegment) -> list[Block]:
+    names = {name for step in segment.steps for name in step.weights()}
+    shapes = {name: tuple(segment.weight(name).shape) for name in names}
+    return find_blocks(segment.steps, shapes, [segment.steps[-1].name])
+
+
 @torch.no_grad()
 def _merged(
     block: Block, segment: GraphSegment, structure: Structure, merge: Merge
 ) -> nn.Module | None:
     """Build the module that computes a block; None where its operation can stay as it is."""
+    conv, branches = _branches(block, segment)
+    merged = merge_branches(conv, branches, structure, merge)
+    if merged.conv_1x1 is not None or merged.identity is not None:
+        return BranchedConv(*merged)
+    has_norm = any(branch.norm is not None for branch in block.branches)
+    return merged.conv if has_norm or (_is_branched(branches) and merge is Merge.PRUNE) else None
+
+
+def _is_branched(branches: Branches) -> bool:
+    return branches.kernel_1x1 is not None or branches.scale is not None
+
+
+@torch.no_grad()
+def _branches(block: Block, segment: GraphSegment) -> tuple[nn.Conv2d, Branches]:
+    """A block's k x k convolution, without numbers, and its branches."""
     wide: list[_Pair] = []
     narrow: list[_Pair] = []
     scales: list[_Pair] = []
@@ -83,24 +113,13 @@ def _merged(
             step = branch.conv
     assert step is not None
     kernel, bias = _total(wide)
-    conv = _template(step, kernel)
+    conv = conv_of(step, kernel)
     if len(block.branches) > 1:
-        branches = Branches(
-            kernel,
-            bias,
-            *(_total(narrow) if narrow else (None, None)),
-            *(_total(scales) if scales else (None, None)),
-        )
-    elif kernel.shape[2:] != (1, 1) and same_padded(kernel.shape[2:], step):
-        branches = split_centre(conv, kernel, bias)
-    else:
-        branches = Branches(kernel, bias)
-    merged = merge_branches(conv, branches, structure, merge)
-    if merged.conv_1x1 is not None or merged.identity is not None:
-        return BranchedConv(*merged)
-    is_split = branches.kernel_1x1 is not None or branches.scale is not None
-    has_norm = any(branch.norm is not None for branch in block.branches)
-    return merged.conv if has_norm or (is_split and merge is Merge.PRUNE) else None
+        others = (_total(pairs) if pairs else (None, None) for pairs in (narrow, scales))
+        return conv, Branches(kernel, bias, *itertools.chain.from_iterable(others))
+    if kernel.shape[2:] != (1, 1) and same_padded(kernel.shape[2:], step):
+        return conv, split_centre(conv, kernel, bias)
+    return conv, Branches(kernel, bias)
 
 
 def _fused(branch: Branch, segment: GraphSegment) -> _Pair:
@@ -126,8 +145,8 @@ def _total(pairs: list[_Pair]) -> _Pair:
     return torch.stack(firsts).sum(0), torch.stack(seconds).sum(0)
 
 
-def _template(step: Step, kernel: torch.Tensor) -> nn.Conv2d:
-    """A convolution of the shape of a step, without numbers."""
+def conv_of(step: Step, kernel: torch.Tensor) -> nn.Conv2d:
+    """Make a convolution of the shape of a step, without numbers."""
     stride, padding, dilation, groups = window(step)
     out_channels, in_channels, rows, columns = kernel.shape
     return nn.Conv2d(

@@ -23,7 +23,7 @@ _KINDS = {
     **dict.fromkeys((_aten.convolution,), "conv"),
     **dict.fromkeys((_aten.addmm, _aten.mm, _aten.bmm, _aten.baddbmm), "linear"),
     **dict.fromkeys((_aten.mul, _aten.div), "scale"),
-    **dict.fromkeys((_aten.add, _aten.sub, _aten.rsub), "add"),
+    **dict.fromkeys((_aten.add, _aten.add_, _aten.sub, _aten.rsub), "add"),
     **dict.fromkeys((_aten.relu, _aten.relu_), "relu"),
     **dict.fromkeys(
         (
@@ -31,7 +31,7 @@ _KINDS = {
             _aten.exp, _aten.gelu, _aten.hardsigmoid, _aten.hardswish, _aten.hardtanh,
             _aten.leaky_relu, _aten.log, _aten.maximum, _aten.minimum, _aten.mish, _aten.neg,
             _aten.pow, _aten._prelu_kernel, _aten.reciprocal, _aten.rsqrt, _aten.sigmoid,
-            _aten.silu, _aten.softplus, _aten.sqrt, _aten.tanh, _aten.where,
+            _aten.silu, _aten.silu_, _aten.softplus, _aten.sqrt, _aten.tanh, _aten.where,
         ),
         "elementwise",
     ),

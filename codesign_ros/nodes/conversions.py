@@ -37,6 +37,7 @@ from codesign_ros.runtime.values import (
     EmbeddingKind,
     Result,
     Role,
+    Running,
     Stamp,
     Status,
 )
@@ -57,6 +58,8 @@ _DEVICE_FIELDS = (
     "robot", "node", "state", "model_id", "device", "epoch", "peak_flops", "memory_bandwidth",
     "link_bps", "link_delay_s", "frame_bytes",
 )  # fmt: skip
+# Those of Running; the message's have running_ before them.
+_RUNNING_FIELDS = ("epoch", "frames", "head_s", "link_s", "tail_s")
 _BOX_FIELDS = ("label", "score", "x_min", "y_min", "x_max", "y_max")
 
 
@@ -225,16 +228,22 @@ def device_to_msg(device: Device, stamp: Time) -> DeviceProfileMsg:
         backends=list(device.backends),
         precisions=list(device.precisions),
         **_copy(device, _DEVICE_FIELDS),
+        **{
+            f"running_{name}": value
+            for name, value in _copy(device.running, _RUNNING_FIELDS).items()
+        },
     )
     if device.profile is not None:
         profile = device.profile
         msg.stage_cut = array("H", [cut for cut, _ in profile.stage_s])
         msg.stage_structure = [structure.value for _, structure in profile.stage_s]
         msg.stage_s = array("f", profile.stage_s.values())
-        msg.stage_measured = [key not in profile.estimated for key in profile.stage_s]
-        msg.precision_cut = array("H", [cut for cut, _ in profile.precision_s])
-        msg.precision_name = [name for _, name in profile.precision_s]
+        msg.stage_measured = [(*k, "fp32") not in profile.estimated for k in profile.stage_s]
+        msg.precision_cut = array("H", [cut for cut, *_ in profile.precision_s])
+        msg.precision_structure = [structure.value for _, structure, _ in profile.precision_s]
+        msg.precision_name = [name for *_, name in profile.precision_s]
         msg.precision_s = array("f", profile.precision_s.values())
+        msg.precision_measured = [half not in profile.estimated for half in profile.precision_s]
         msg.codec_cut = array("H", [cut for cut, _ in profile.codec_s])
         msg.codec_name = [codec for _, codec in profile.codec_s]
         msg.codec_s = array("f", profile.codec_s.values())
@@ -255,35 +264,45 @@ def device_from_msg(msg: DeviceProfileMsg) -> Device:
         raise CodesignError(f"profile of {msg.node!r}: that is no full name of a node") from None
     stages = (msg.stage_cut, msg.stage_structure, msg.stage_s, msg.stage_measured)
     codecs = (msg.codec_cut, msg.codec_name, msg.codec_s, msg.codec_bytes)
-    precisions = (msg.precision_cut, msg.precision_name, msg.precision_s)
+    precisions = (
+        msg.precision_cut, msg.precision_structure, msg.precision_name, msg.precision_s,
+        msg.precision_measured,
+    )  # fmt: skip
     if any(len({*map(len, arrays)}) > 1 for arrays in (stages, codecs, precisions)):
         raise CodesignError(
             f"profile of {msg.node!r}: arrays that belong together differ in length"
         )
-    numbers = (msg.peak_flops, msg.memory_bandwidth, msg.link_bps, msg.link_delay_s)
-    for number in (*numbers, msg.frame_bytes, *msg.stage_s, *msg.codec_s, *msg.precision_s):
+    running = Running(**{name: getattr(msg, f"running_{name}") for name in _RUNNING_FIELDS})
+    numbers = (
+        msg.peak_flops, msg.memory_bandwidth, msg.link_bps, msg.link_delay_s, msg.frame_bytes,
+        running.head_s, running.link_s, running.tail_s,
+    )  # fmt: skip
+    for number in (*numbers, *msg.stage_s, *msg.codec_s, *msg.precision_s):
         if not 0 <= number < math.inf:
             raise CodesignError(f"profile of {msg.node!r}: {number} is no time, rate or size")
     try:
         keys = [(c, Structure(s)) for c, s in zip(msg.stage_cut, msg.stage_structure, strict=True)]
+        others = [(c, Structure(s), name) for c, s, name in zip(*precisions[:3], strict=True)]
         role = Role(msg.role)
     except ValueError as error:
         raise CodesignError(f"profile of {msg.node!r}: {error}") from None
     codec_keys = list(zip(msg.codec_cut, msg.codec_name, strict=True))
-    precision_keys = list(zip(msg.precision_cut, msg.precision_name, strict=True))
+    halves = [*((*key, "fp32") for key in keys), *others]
+    measured = [*msg.stage_measured, *msg.precision_measured]
     profile = StageProfile(
         stage_s=dict(zip(keys, msg.stage_s, strict=True)),
         estimated=frozenset(
-            key for key, measured in zip(keys, msg.stage_measured, strict=True) if not measured
+            half for half, timed in zip(halves, measured, strict=True) if not timed
         ),
         codec_s=dict(zip(codec_keys, msg.codec_s, strict=True)),
         codec_bytes={k: float(n) for k, n in zip(codec_keys, msg.codec_bytes, strict=True)},
-        precision_s=dict(zip(precision_keys, msg.precision_s, strict=True)),
+        precision_s=dict(zip(others, msg.precision_s, strict=True)),
     )
     return Device(
         role=role,
         backends=tuple(msg.backends),
         precisions=tuple(msg.precisions),
         profile=profile if keys else None,
+        running=running,
         **_copy(msg, _DEVICE_FIELDS),
     )

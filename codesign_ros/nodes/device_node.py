@@ -20,7 +20,7 @@ from codesign_ros.nodes.conversions import device_to_msg, plan_from_msg
 from codesign_ros.nodes.params import Param
 from codesign_ros.postprocess import Selection
 from codesign_ros.resources import default_bundle, resource_path
-from codesign_ros.runtime.profiling import Part, StageProfile, profile_cached
+from codesign_ros.runtime.profiling import Extent, Part, StageProfile, profile_cached
 from codesign_ros.runtime.values import Device, Role
 from codesign_ros.srv import CommitPlan, PreparePlan
 from codesign_ros.types import PRECISIONS, CodesignError, Plan
@@ -150,9 +150,8 @@ class DeviceNode(CodesignNode):
                 self.bundle,
                 self.factory,
                 self.part,
-                budget_s,
                 cache_dir,
-                tuple(self.params["precisions"]),
+                Extent(precisions=tuple(self.params["precisions"]), budget_s=budget_s),
             )
 
     def cleanup(self) -> None:

@@ -147,6 +147,7 @@ class HeadNode(DeviceNode):
                 "link_bps": runtime.uplink.bandwidth_bps,
                 "link_delay_s": runtime.uplink.delay_s,
                 "frame_bytes": runtime.sendable_bytes,
+                "running": runtime.running,
             }
         )
 

@@ -1,24 +1,21 @@
-"""The co-design problem: what can be chosen, under which conditions, and what a choice costs."""
+"""The co-design problem: what can be chosen, under which conditions and limits."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import product
-from typing import Protocol
+from dataclasses import dataclass, field, fields
 
-from codesign_ros.cost.link import transfer_s
-from codesign_ros.planning.objective import Objective, joint_objective, time_s
+from codesign_ros.cost.tables import CostTables
+from codesign_ros.planning.objective import Objective
 from codesign_ros.types import CodesignError, LinkSpec, Merge, Structure
-
-NO_CODEC = "raw"
-"""Codec of a plan that keeps all on the robot: nothing is sent, so nothing is encoded."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One choice. Where a half is empty (cut 0, cut N), its structure is the other half's."""
+    """One choice. Where a half is empty (cut 0, cut N), its structure is the other half's.
+
+    ``server`` names who runs the tail; empty where all stays on the robot.
+    """
 
     cut: int
     head_structure: Structure
@@ -26,6 +23,7 @@ class Candidate:
     merge: Merge
     precision: str
     codec: str
+    server: str = ""
 
 
 @dataclass(frozen=True)
@@ -39,6 +37,7 @@ class Prediction:
         accuracy_loss: Delta A_total, 0 to 1.
         payload_bytes: what crosses the link for one frame [bytes].
         objective: L of Eq. 11 [s].
+        energy_j: what the robot spends on one frame [J]; None where its power is not known.
     """
 
     head_s: float
@@ -47,34 +46,62 @@ class Prediction:
     accuracy_loss: float
     payload_bytes: float
     objective: float
-
-
-class CostModel(Protocol):
-    """What the planner asks. None means "not known": candidates that need it are not offered."""
+    energy_j: float | None = None
 
     @property
-    def segments(self) -> int:
-        """N, the number of segments and the highest cut."""
+    def latency_s(self) -> float:
+        """T_total = T1 + T3 + T2 (Eq. 8) [s]."""
+        return self.head_s + self.link_s + self.tail_s
 
-    def head_s(self, cut: int, structure: Structure, codec: str, precision: str) -> float | None:
-        """T1 for segments 1..cut, with encoding where known [s]."""
+    @property
+    def slowest_s(self) -> float:
+        """Time of the stage at whose pace a pipeline runs [s]."""
+        return max(self.head_s, self.link_s, self.tail_s)
 
-    def tail_s(self, cut: int, structure: Structure, codec: str, precision: str) -> float | None:
-        """T2 for segments cut+1..N, with decoding where known [s]."""
+    @property
+    def throughput_fps(self) -> float:
+        """Frames a second of a pipeline: 1 / its slowest stage [1/s]."""
+        return 1.0 / self.slowest_s if self.slowest_s > 0 else math.inf
 
-    def payload_bytes(self, cut: int, codec: str) -> float | None:
-        """Size of what crosses at ``cut`` < N [bytes]."""
 
-    def accuracy_loss(
-        self,
-        cut: int,
-        head: Structure,
-        tail: Structure,
-        merge: Merge,
-        precision: str,
-        codec: str,
-    ) -> float | None:
-        """Delta A_total (Eq. 10) and the codec's loss, 0 to 1."""
+@dataclass(frozen=True)
+class Row:
+    """A candidate with what it is predicted to cost."""
+
+    candidate: Candidate
+    prediction: Prediction
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a plan must keep; None = no limit.
+
+    Attributes:
+        accuracy_loss: most accuracy that may be lost, 0 to 1.
+        deadline_s: most time of one frame through all stages, T_total of Eq. 8 [s].
+        uplink_bytes_per_s: most that may go over the link [bytes/s], at the problem's frame rate.
+        robot_memory_bytes: memory for the head [bytes].
+        server_memory_bytes: memory for the tail [bytes].
+        robot_energy_j: most that the robot may spend on one frame [J].
+
+    Raises:
+        CodesignError: a limit is negative or no number.
+    """
+
+    accuracy_loss: float | None = None
+    deadline_s: float | None = None
+    uplink_bytes_per_s: float | None = None
+    robot_memory_bytes: float | None = None
+    server_memory_bytes: float | None = None
+    robot_energy_j: float | None = None
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if value is not None and not value >= 0:
+                raise CodesignError(
+                    f"the limit {each.name} must be a number from 0 up, not {value}"
+                )
 
 
 @dataclass(frozen=True)
@@ -82,100 +109,66 @@ class Problem:
     """What can be chosen and under which conditions.
 
     Attributes:
-        cost: the cost model.
-        link: the uplink; None if its rate is not known. Needed where there is a server.
-        server_available: whether a tail can serve. Without one only cut N remains.
-        cuts: cuts that may be chosen besides 0 and N, which always may; None for all.
-        structures: structures that head and tail may have.
-        merges: what may become of branches that do not stay.
-        codecs: codecs for cuts 1..N-1.
-        frame_codecs: codecs for the frame at cut 0.
-        precisions: numeric precisions; both halves have the same.
+        tables: what every choice costs.
+        links: the uplink to each server of ``tables.axes.servers``.
         objective: which time counts.
         lambda_1: weight of the accuracy loss in Eq. 11 [s per unit of loss].
+        cuts: cuts that may be chosen besides 0 and N, which always may; None for all.
+        codecs: codecs for cuts 1..N-1, of those of ``tables``; None for all.
+        frame_codecs: likewise for the frame at cut 0.
+        limits: what a plan must keep.
+        frame_rate_hz: frames a second that the limit on the uplink counts with; None = each plan
+            at its own pace, one frame per slowest stage.
 
     Raises:
-        CodesignError: ``lambda_1`` is negative or not finite, a cut does not exist, nothing to
-            choose from, or there is a server and no link.
+        CodesignError: ``lambda_1`` or the frame rate makes no sense, a cut does not exist, a
+            server has no link, or a limit stands on something that is not known.
     """
 
-    cost: CostModel
-    link: LinkSpec | None
-    server_available: bool = True
-    cuts: tuple[int, ...] | None = None
-    structures: tuple[Structure, ...] = tuple(Structure)
-    merges: tuple[Merge, ...] = (Merge.FOLD,)
-    codecs: tuple[str, ...] = ("raw",)
-    frame_codecs: tuple[str, ...] = ("jpeg", "raw")
-    precisions: tuple[str, ...] = ("fp32",)
+    tables: CostTables
+    links: tuple[LinkSpec, ...] = ()
     objective: Objective = Objective.LATENCY
     lambda_1: float = 0.0
+    cuts: tuple[int, ...] | None = None
+    codecs: tuple[str, ...] | None = None
+    frame_codecs: tuple[str, ...] | None = None
+    limits: Limits = field(default_factory=Limits)
+    frame_rate_hz: float | None = None
 
     def __post_init__(self) -> None:
+        tables = self.tables
         if not (math.isfinite(self.lambda_1) and self.lambda_1 >= 0):
             raise CodesignError(f"lambda_1 must be a number from 0 up, not {self.lambda_1}")
-        if not (self.structures and self.merges and self.precisions):
-            raise CodesignError("at least one structure, merge and precision must be allowed")
         for cut in self.cuts or ():
-            if not 0 <= cut <= self.cost.segments:
-                raise CodesignError(f"cut {cut} does not exist: cuts are 0 to {self.cost.segments}")
-        if self.server_available and not (self.link and self.link.bandwidth_bps > 0):
+            if not 0 <= cut <= tables.segments:
+                raise CodesignError(f"cut {cut} does not exist: cuts are 0 to {tables.segments}")
+        if len(self.links) != len(tables.axes.servers):
             raise CodesignError(
                 "there is a server but no link rate to plan with; set it or wait until it is "
                 "measured"
+                if len(self.links) < len(tables.axes.servers)
+                else "there is a link but no server at its end"
             )
+        if self.frame_rate_hz is not None and not 0 < self.frame_rate_hz < math.inf:
+            raise CodesignError(f"the frame rate must be above 0, not {self.frame_rate_hz}")
+        needs = {
+            "robot_memory_bytes": (tables.head_memory_bytes, "what memory the halves need"),
+            "server_memory_bytes": (tables.tail_memory_bytes, "what memory the halves need"),
+            "robot_energy_j": (tables.robot_power_w, "the robot's power (power_w of its device)"),
+        }
+        for name, (known, what) in needs.items():
+            if getattr(self.limits, name) is not None and known is None:
+                raise CodesignError(f"the limit {name} cannot be kept: {what} is not known here")
+
+    @property
+    def server_available(self) -> bool:
+        """Whether a tail can serve. Without one only cut N remains."""
+        return bool(self.links)
 
     def allowed_cuts(self) -> tuple[int, ...]:
         """List the cuts to try, in order: 0 and N always, N alone without a server."""
-        last = self.cost.segments
+        last = self.tables.segments
         if not self.server_available:
             return (last,)
         inner = range(1, last) if self.cuts is None else self.cuts
         return tuple(sorted({0, last, *inner}))
-
-    def evaluate(self) -> Iterator[tuple[Candidate, Prediction]]:
-        """Go through all candidates whose cost is known, in a fixed order (Algorithm 3)."""
-        for cut in self.allowed_cuts():
-            for codec, precision in product(self._codecs_at(cut), self.precisions):
-                yield from self._evaluate_at(cut, codec, precision)
-
-    def _codecs_at(self, cut: int) -> tuple[str, ...]:
-        if cut == self.cost.segments:
-            return (NO_CODEC,)
-        return self.frame_codecs if cut == 0 else self.codecs
-
-    def _evaluate_at(
-        self, cut: int, codec: str, precision: str
-    ) -> Iterator[tuple[Candidate, Prediction]]:
-        all_on_robot = cut == self.cost.segments
-        payload = 0.0 if all_on_robot else self.cost.payload_bytes(cut, codec)
-        if payload is None:
-            return
-        link_s = 0.0
-        if not all_on_robot:
-            assert self.link is not None  # checked at construction
-            link_s = transfer_s(payload, self.link)
-        head_times = {s: self.cost.head_s(cut, s, codec, precision) for s in self.structures}
-        tail_times = {
-            s: 0.0 if all_on_robot else self.cost.tail_s(cut, s, codec, precision)
-            for s in self.structures
-        }
-        for head, tail in self._structure_pairs(cut):
-            head_s, tail_s = head_times[head], tail_times[tail]
-            if head_s is None or tail_s is None:
-                continue
-            for merge in self.merges:
-                loss = self.cost.accuracy_loss(cut, head, tail, merge, precision, codec)
-                if loss is None:
-                    continue
-                duration_s = time_s(self.objective, head_s, link_s, tail_s)
-                value = joint_objective(duration_s, loss, self.lambda_1)
-                yield (
-                    Candidate(cut, head, tail, merge, precision, codec),
-                    Prediction(head_s, link_s, tail_s, loss, payload, value),
-                )
-
-    def _structure_pairs(self, cut: int) -> list[tuple[Structure, Structure]]:
-        if cut in (0, self.cost.segments):
-            return [(s, s) for s in self.structures]
-        return [(head, tail) for head in self.structures for tail in self.structures]

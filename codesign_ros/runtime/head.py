@@ -21,12 +21,14 @@ from codesign_ros.runtime.engine_pool import EnginePool
 from codesign_ros.runtime.epochs import EpochTable
 from codesign_ros.runtime.ledger import Frame, FrameLedger, Phase
 from codesign_ros.runtime.outbox import Outbox
+from codesign_ros.runtime.running import RunningTimes
 from codesign_ros.runtime.stages import HeadOutput, HeadStage, check_plan, head_key, is_sendable
 from codesign_ros.runtime.uplink import Uplink
 from codesign_ros.runtime.values import (
     Embedding,
     EmbeddingKind,
     Result,
+    Running,
     Stamp,
     Status,
     unexpected,
@@ -106,6 +108,7 @@ class HeadRuntime:
         self._whole = self._stage(alone)
         self._epochs: EpochTable[HeadStage] = EpochTable(alone, self._whole)
         self._ledger = FrameLedger()
+        self._times = RunningTimes()
         self._work = threading.Condition()
         self._outbox = Outbox(self._hand_on)
         self._running = True
@@ -149,6 +152,12 @@ class HeadRuntime:
             self._epochs.drop_before(self._ledger.oldest_epoch(epoch))
             self._work.notify_all()
 
+    @property
+    def running(self) -> Running:
+        """What the plan in force takes, measured."""
+        with self._work:
+            return self._times.running
+
     # Frames and answers
 
     def on_frame(
@@ -178,7 +187,7 @@ class HeadRuntime:
         """Take what the tail says about a frame or a probe."""
         kind = EmbeddingKind.PROBE if answer.status == Status.PROBE else EmbeddingKind.FRAME
         remote_s = answer.queue_s + answer.decode_s + answer.tail_s
-        link_s = self.uplink.answered(kind, answer.sequence, remote_s)
+        link = self.uplink.answered(kind, answer.sequence, remote_s)
         if kind is EmbeddingKind.PROBE:
             return
         with self._work:
@@ -198,8 +207,10 @@ class HeadRuntime:
                 payload_bytes=frame.sent_bytes,
                 head_s=frame.head_s,
                 encode_s=frame.encode_s,
-                link_s=link_s,
+                link_s=link.total_s,
             )
+            if link.total_s > 0:  # else it is not known when it was sent
+                self._times.add(replace(result, link_s=link.total_s - link.waited_s))
             self._settle(frame, result)
         self._outbox.flush()
 
@@ -293,7 +304,11 @@ class HeadRuntime:
         head_s = time.perf_counter() - start - encode_s
         if output.answer is not None:
             served_by = "fallback" if stranded else "robot"
-            self._finish(frame, _result(frame, output.answer, served_by, head_s))
+            result = _result(frame, output.answer, served_by, head_s)
+            if not stranded:
+                with self._work:
+                    self._times.add(result)
+            self._finish(frame, result)
             return
         with self._work:
             embedding = self._embedding(frame.stamp, frame.sequence, stage.plan, output.encoded)

@@ -1,43 +1,30 @@
-"""Timing heads and tails at every cut, and the codecs on real tensors, when a node configures.
-
-Halves are timed whole: sums of single blocks miss the time of a half by 10 to 35 percent.
-"""
+"""What a machine measured of its half of a network: which forms, at which cuts, and its cache."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
+import math
 import os
 import platform
-import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
-
-import cv2
-import numpy as np
 
 from codesign_ros.bundle import Bundle
-from codesign_ros.engines.base import EngineKey, zeros
+from codesign_ros.cost.measured import MeasuredStages
 from codesign_ros.engines.cache import FileCache
 from codesign_ros.engines.factory import EngineFactory
-from codesign_ros.preprocess import letterbox, normalise
-from codesign_ros.types import CodesignError, Structure, TensorSpec
-from codesign_ros.wire.codecs import JPEG_QUALITY, EncodedTensor, codecs_for, encode
-from codesign_ros.wire.decode import Limits, decode
+from codesign_ros.runtime.stage_timer import Half, Part, StageTimer
+from codesign_ros.types import BRANCH_STRUCTURES, Structure
 
-Part = Literal["head", "tail"]
+__all__ = ["Extent", "Half", "Part", "StageProfile", "measure", "profile_cached", "profile_from"]
 
-# Runs of each timing. The shortest counts: whatever else the machine does only adds to it, and
-# halves that differ by a millisecond must come out in the right order.
-_RUNS = 5
-# Calibration frames that the mean payload is taken over: zstd and JPEG depend on the picture.
-_SIZE_FRAMES = 4
 # Part of the cache key; raise it when other things are timed.
-_VERSION = 4
+_VERSION = 5
+
+_BASE = Structure.S3
 
 
 @dataclass(frozen=True)
@@ -45,21 +32,31 @@ class StageProfile:
     """What one device measured of itself, batch 1.
 
     Attributes:
-        stage_s: time of a half by (cut, structure) [s]; a head's include preparing the frame
-            (JPEG decoding, letterbox), its cut 0 is that alone.
-        estimated: those of them that were not timed but scaled from the S3 time at the same cut by
-            the ratio at the nearest cut where both were timed.
+        stage_s: time of a half in fp32 by (cut, structure) [s]; a head's include preparing the
+            frame (JPEG decoding, letterbox), its cut 0 is that alone.
+        estimated: those halves, of any precision, that were not timed but scaled from S3 of the
+            same precision at the same cut, by the ratio at the nearest cut where both were timed.
         codec_s: time to encode (head) or decode (tail) by (cut, codec) [s].
         codec_bytes: mean payload by (cut, codec) [bytes].
-        precision_s: time of a half in structure S3 by (cut, precision), for precisions other than
-            fp32, in which ``stage_s`` is [s].
+        precision_s: as ``stage_s``, by (cut, structure, precision), for other precisions [s].
     """
 
     stage_s: dict[tuple[int, Structure], float]
-    estimated: frozenset[tuple[int, Structure]]
+    estimated: frozenset[Half]
     codec_s: dict[tuple[int, str], float]
     codec_bytes: dict[tuple[int, str], float]
-    precision_s: dict[tuple[int, str], float] = field(default_factory=dict)
+    precision_s: dict[Half, float] = field(default_factory=dict)
+
+    def halves(self) -> dict[Half, float]:
+        """Time of every half by cut, structure and precision [s]."""
+        fp32 = {(cut, s, "fp32"): time_s for (cut, s), time_s in self.stage_s.items()}
+        return fp32 | self.precision_s
+
+    def stages(self) -> MeasuredStages:
+        """The same for the cost model."""
+        return MeasuredStages(
+            self.stage_s, self.codec_s, self.precision_s, self.codec_bytes, self.estimated
+        )
 
     def stretched(self, slowdown: float) -> StageProfile:
         """The same on a device ``slowdown`` times slower (emulated); 0 or 1 changes nothing."""
@@ -71,15 +68,28 @@ class StageProfile:
             precision_s={key: factor * value for key, value in self.precision_s.items()},
         )
 
+    def updated(self, newer: StageProfile) -> StageProfile:
+        """What ``newer`` timed, then what was timed before, then what ``newer`` estimates."""
+        old, new = self.halves(), newer.halves()
+        spared = {h for h in newer.estimated if h in old and h not in self.estimated}
+        halves = old | {half: s for half, s in new.items() if half not in spared}
+        estimated = (newer.estimated - spared) | (self.estimated - new.keys())
+        return profile_of(
+            halves, estimated, self.codec_s | newer.codec_s, self.codec_bytes | newer.codec_bytes
+        )
+
     def to_json(self) -> str:
         """Write as text that ``from_json`` reads."""
         return json.dumps(
             {
-                "stage_s": [[cut, s.value, t] for (cut, s), t in self.stage_s.items()],
-                "estimated": [[cut, s.value] for cut, s in sorted(self.estimated)],
-                "codec_s": [[cut, codec, t] for (cut, codec), t in self.codec_s.items()],
-                "codec_bytes": [[cut, codec, n] for (cut, codec), n in self.codec_bytes.items()],
-                "precision_s": [[cut, name, t] for (cut, name), t in self.precision_s.items()],
+                "halves": [
+                    [cut, s.value, precision, time_s, (cut, s, precision) not in self.estimated]
+                    for (cut, s, precision), time_s in self.halves().items()
+                ],
+                "codecs": [
+                    [cut, codec, time_s, self.codec_bytes[cut, codec]]
+                    for (cut, codec), time_s in self.codec_s.items()
+                ],
             }
         )
 
@@ -88,39 +98,106 @@ class StageProfile:
         """Read what ``to_json`` wrote.
 
         Raises:
-            ValueError: it is something else.
+            ValueError: it is something else, or a time or size in it is none.
         """
         try:
             content = json.loads(text)
-            return cls(
-                stage_s={(int(c), Structure(s)): float(t) for c, s, t in content["stage_s"]},
-                estimated=frozenset((int(c), Structure(s)) for c, s in content["estimated"]),
-                codec_s={(int(c), str(k)): float(t) for c, k, t in content["codec_s"]},
-                codec_bytes={(int(c), str(k)): float(n) for c, k, n in content["codec_bytes"]},
-                precision_s={(int(c), str(k)): float(t) for c, k, t in content["precision_s"]},
-            )
+            halves = [
+                ((int(cut), Structure(s), str(precision)), float(time_s), bool(timed))
+                for cut, s, precision, time_s, timed in content["halves"]
+            ]
+            codecs = [
+                ((int(cut), str(codec)), float(time_s), float(size))
+                for cut, codec, time_s, size in content["codecs"]
+            ]
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a stage profile: {error}") from None
+        numbers = [*(t for _, t, _ in halves), *(n for _, *pair in codecs for n in pair)]
+        if not all(0 <= number < math.inf for number in numbers):
+            raise ValueError("not a stage profile: a time or size is negative or not finite")
+        return profile_of(
+            {half: time_s for half, time_s, _ in halves},
+            frozenset(half for half, _, timed in halves if not timed),
+            {key: time_s for key, time_s, _ in codecs},
+            {key: size for key, _, size in codecs},
+        )
+
+
+def profile_of(
+    halves: dict[Half, float],
+    estimated: frozenset[Half],
+    codec_s: dict[tuple[int, str], float],
+    codec_bytes: dict[tuple[int, str], float],
+) -> StageProfile:
+    """Make a profile of the times of halves in all precisions [s]."""
+    stage_s = {(cut, s): t for (cut, s, precision), t in halves.items() if precision == "fp32"}
+    precision_s = {half: t for half, t in halves.items() if half[2] != "fp32"}
+    return StageProfile(stage_s, estimated, codec_s, codec_bytes, precision_s)
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much of one part to time; S3 in fp32, from which all else is estimated, always is.
+
+    Attributes:
+        cuts: at which cuts; None = all.
+        structures: those of the halves.
+        precisions: in which numbers, beside fp32.
+        budget_s: time after which no further half is timed that can be estimated [s]; infinite =
+            every half is timed.
+    """
+
+    cuts: tuple[int, ...] | None = None
+    structures: tuple[Structure, ...] = BRANCH_STRUCTURES
+    precisions: tuple[str, ...] = ()
+    budget_s: float = 3.0
+
+    def halves(self, segments: int) -> list[Half]:
+        """All halves of it, those that are never estimated first."""
+        cuts = range(segments + 1) if self.cuts is None else sorted({*self.cuts})
+        precisions = dict.fromkeys(("fp32", *sorted(self.precisions)))
+        structures = dict.fromkeys((_BASE, *self.structures))
+        return [(cut, s, p) for s in structures for p in precisions for cut in cuts]
 
 
 def profile_cached(
     bundle: Bundle,
     factory: EngineFactory,
     part: Part,
-    budget_s: float,
     cache_dir: Path,
-    precisions: Sequence[str] = (),
+    extent: Extent,
+    *,
+    fresh: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> StageProfile:
-    """Return this machine's profile from the cache, or measure it and keep it there."""
+    """Return this machine's profile from the cache; measure what is not there and keep it.
+
+    Args:
+        bundle: the network and the calibration frames it is timed on.
+        factory: makes the engines.
+        part: ``head`` or ``tail``.
+        cache_dir: where profiles are kept.
+        extent: what the profile must have; it may have more.
+        fresh: measure although it is there.
+        progress: see ``measure``.
+    """
     cache = FileCache(cache_dir)
     machine = (platform.node(), platform.machine(), platform.processor(), str(os.cpu_count()))
-    how = (factory.backend, str(factory.threads), *sorted(precisions), str(_VERSION))
-    parts = (bundle.model_id, part, *machine, *how)
+    parts = (bundle.model_id, part, *machine, factory.backend, str(factory.threads), str(_VERSION))
     name = hashlib.sha256("|".join(parts).encode()).hexdigest()[:32] + ".profile.cache"
     stored = cache.get(name)
-    if stored is not None:
-        return StageProfile.from_json(stored.decode())
-    profile = measure(bundle, factory, part, budget_s, precisions)
+    known = None if stored is None else StageProfile.from_json(stored.decode())
+    wanted = set(extent.halves(len(bundle.segments)))
+    if known is not None and not fresh:
+        missing = wanted - known.halves().keys()
+        if extent.budget_s == math.inf:
+            missing |= wanted & known.estimated
+        if not missing:
+            progress(len(wanted), len(wanted))
+            return known
+    profile = measure(bundle, factory, part, extent, progress)
+    if known is not None:
+        profile = known.updated(profile)
     cache.put(name, profile.to_json().encode())
     return profile
 
@@ -129,144 +206,77 @@ def measure(
     bundle: Bundle,
     factory: EngineFactory,
     part: Part,
-    budget_s: float,
-    precisions: Sequence[str] = (),
+    extent: Extent,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> StageProfile:
     """Time one part of a network on this machine.
 
-    The halves in structure S3, in fp32 and in each of ``precisions``, and the codecs are always
-    timed, at every cut; halves in the other structures as far as the budget reaches, whole networks
-    first, and scaled beyond it.
+    The halves in structure S3, in every precision, and the codecs are always timed; halves in the
+    other structures as far as the budget reaches, whole networks first, and scaled beyond it.
 
     Args:
         bundle: the network and the calibration frames it is timed on.
         factory: makes the engines.
         part: ``head`` or ``tail``.
-        budget_s: time after which no further half is timed [s].
-        precisions: those to time beside fp32.
+        extent: how much to time.
+        progress: called with how many halves and cuts are done, and of how many.
 
     Raises:
         CodesignError: the backend does not have one of the precisions.
     """
     started_s = time.perf_counter()
-    cuts = range(len(bundle.segments) + 1)
-    frames = bundle.calibration_frames()[:_SIZE_FRAMES]
-    frame, images = frames[0], [letterbox(frame, bundle.input) for frame in frames]
-    image = images[0]
-    prepare_s = _shortest_s(lambda: _prepare(_as_jpeg(frame), bundle)) if part == "head" else 0.0
+    halves = extent.halves(len(bundle.segments))
+    cuts = [cut for cut in dict.fromkeys(cut for cut, *_ in halves) if cut < len(bundle.segments)]
+    total, done = len(halves) + len(cuts), 0
 
-    stage_s: dict[tuple[int, Structure], float] = {}
-    codec_s: dict[tuple[int, str], float] = {}
-    codec_bytes: dict[tuple[int, str], float] = {}
-    for cut in cuts[:-1]:
-        specs = bundle.crossings[cut]
-        for codec, coded in _encodings(bundle, factory, cut, images).items():
-            codec_bytes[cut, codec] = coded.mean_bytes
-            codec_s[cut, codec] = (
-                coded.encode_s if part == "head" else _decode_s(coded.first, specs)
-            )
+    def advance(more: int) -> None:
+        nonlocal done
+        done += more
+        progress(done, total)
 
-    # The whole half of each structure first, then the rest of S3, then as far as the budget goes.
-    order = sorted(cuts, reverse=part == "head")
-    first = [(order[0], structure) for structure in Structure]
-    first += [(cut, Structure.S3) for cut in order[1:]]
-    rest = [(cut, s) for s in Structure if s is not Structure.S3 for cut in order[1:]]
-    for cut, structure in first:
-        stage_s[cut, structure] = prepare_s + _stage_s(factory, part, cut, structure, image)
-    precision_s = {
-        (cut, precision): prepare_s + _stage_s(factory, part, cut, Structure.S3, image, precision)
-        for precision in sorted({*precisions} - {"fp32"})
-        for cut in cuts
-    }
-    estimates = {}
-    for cut, structure in rest:
-        if time.perf_counter() - started_s > budget_s:
-            # Cuts are timed from the longest half on, so the last one timed is the nearest.
-            nearest = [c for c, s in stage_s if s is structure][-1]
-            ratio = stage_s[nearest, structure] / stage_s[nearest, Structure.S3]
-            estimates[cut, structure] = ratio * stage_s[cut, Structure.S3]
-        else:
-            stage_s[cut, structure] = prepare_s + _stage_s(factory, part, cut, structure, image)
-    return StageProfile(
-        stage_s | estimates, frozenset(estimates), codec_s, codec_bytes, precision_s
+    timer = StageTimer(factory, part, advance)
+    longest = max if part == "head" else min
+    end = longest(cut for cut, *_ in halves)
+    # The longest half of each structure gives the ratio to S3 by which the others are estimated.
+    always = [h for h in halves if h[1] is _BASE or (h[0], h[2]) == (end, "fp32")]
+    # From the longest on; precisions, whose first engine takes seconds to make, come last.
+    others = sorted(
+        {*halves} - {*always},
+        key=lambda half: (half[2] != "fp32", -half[0] if part == "head" else half[0], half),
+    )
+    timer.time_codecs(cuts)
+    for group in timer.groups(always):
+        timer.time_halves(group)
+    for group in timer.groups(others):
+        if time.perf_counter() - started_s > extent.budget_s:
+            break
+        timer.time_halves(group)
+    progress(total, total)
+    return profile_from(timer, halves)
+
+
+def profile_from(timer: StageTimer, halves: Collection[Half]) -> StageProfile:
+    """Make a profile of what was timed, with these halves: timed, empty, or estimated."""
+    timed, codec_s, prepare_s = timer.results()
+    timed |= {half: 0.0 for half in halves if timer.is_empty(half[0])}
+    scaled = {half: _scaled(half, timed) for half in halves if half not in timed}
+    return profile_of(
+        {half: prepare_s + (timed | scaled)[half] for half in halves},
+        frozenset(scaled),
+        codec_s,
+        timer.codec_bytes,
     )
 
 
-def _as_jpeg(frame: np.ndarray) -> np.ndarray:
-    bgr = cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
-    return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
+def _scaled(half: Half, timed: dict[Half, float]) -> float:
+    """Estimate a half from S3 at its cut [s]."""
+    cut, structure, precision = half
 
+    def cuts_timed(numbers: str) -> list[int]:
+        return [c for c, s, p in timed if (s, p) == (structure, numbers) and timed[c, s, p] > 0]
 
-def _prepare(jpeg: np.ndarray, bundle: Bundle) -> np.ndarray:
-    bgr = cv2.imdecode(jpeg, cv2.IMREAD_COLOR)
-    return letterbox(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), bundle.input)
-
-
-@dataclass(frozen=True)
-class _Coded:
-    """What one codec makes of the tensors at one cut: of the first frame, and the mean size."""
-
-    first: tuple[EncodedTensor, ...]
-    encode_s: float
-    mean_bytes: float
-
-
-def _encodings(
-    bundle: Bundle, factory: EngineFactory, cut: int, images: Sequence[np.ndarray]
-) -> dict[str, _Coded]:
-    """Encode what crosses at ``cut`` with every codec that can carry it.
-
-    A codec that cannot express the values (fp16 beyond 65504) is left out, and so never planned.
-    """
-    crossing = [{"image": image} for image in images]
-    if cut > 0:
-        head = factory.build(EngineKey("head", cut))
-        crossing = [head.run({"image": normalise(image, bundle.input)}) for image in images]
-    codecs = set.intersection(*(set(codecs_for(spec)) for spec in bundle.crossings[cut]))
-    encodings = {}
-    for codec in sorted(codecs):
-
-        def coded(tensors: dict[str, np.ndarray], codec: str = codec) -> tuple[EncodedTensor, ...]:
-            return tuple(encode(name, array, codec) for name, array in tensors.items())
-
-        with contextlib.suppress(CodesignError):
-            sizes = [sum(e.payload_bytes for e in coded(tensors)) for tensors in crossing]
-            encode_s = _shortest_s(lambda coded=coded: coded(crossing[0]))  # type: ignore[misc]
-            encodings[codec] = _Coded(coded(crossing[0]), encode_s, statistics.fmean(sizes))
-    return encodings
-
-
-def _decode_s(encoded: tuple[EncodedTensor, ...], specs: tuple[TensorSpec, ...]) -> float:
-    def work() -> list[np.ndarray]:
-        return [decode(e, spec, Limits()) for e, spec in zip(encoded, specs, strict=True)]
-
-    return _shortest_s(work)
-
-
-def _stage_s(
-    factory: EngineFactory,
-    part: Part,
-    cut: int,
-    structure: Structure,
-    image: np.ndarray,
-    precision: str = "fp32",
-) -> float:
-    """Time one half [s]; 0 for a half without segments."""
-    bundle = factory.bundle
-    if cut == (0 if part == "head" else len(bundle.segments)):
-        return 0.0
-    engine = factory.build(EngineKey(part, cut, structure, precision=precision))
-    engine.warm_up(1)
-    if part == "head" or cut == 0:
-        return _shortest_s(lambda: engine.run({"image": normalise(image, bundle.input)}))
-    inputs = zeros(engine.inputs)
-    return _shortest_s(lambda: engine.run(inputs))
-
-
-def _shortest_s(work: Callable[[], object]) -> float:
-    times = []
-    for _ in range(_RUNS):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return min(times)
+    # Where nothing was timed in this precision, the ratio in fp32 stands for it.
+    numbers = precision if cuts_timed(precision) else "fp32"
+    nearest = min(cuts_timed(numbers), key=lambda other: abs(other - cut))
+    ratio = timed[nearest, structure, numbers] / timed[nearest, _BASE, numbers]
+    return ratio * timed[cut, _BASE, precision]

@@ -7,11 +7,12 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from queue import Queue
 
 import numpy as np
 
-from codesign_ros.cost.link import LinkEstimator
+from codesign_ros.cost.link import BusyLink, LinkEstimator
 from codesign_ros.runtime.emulation import transmission_s
 from codesign_ros.runtime.values import Embedding, EmbeddingKind, Stamp
 from codesign_ros.wire.codecs import encode
@@ -24,6 +25,19 @@ _SMALL_PROBE_BYTES = 64
 _LARGE_PROBE_BYTES = 16_384
 # Embeddings that were never answered are forgotten after so many newer ones.
 _REMEMBERED = 64
+
+
+@dataclass(frozen=True)
+class LinkTime:
+    """What an embedding took from the start of sending to the answer, less the tail's time [s].
+
+    Attributes:
+        total_s: all of it, both ways.
+        waited_s: the part that it waited for embeddings before it.
+    """
+
+    total_s: float = 0.0
+    waited_s: float = 0.0
 
 
 class Uplink:
@@ -53,6 +67,7 @@ class Uplink:
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._estimator = LinkEstimator()
+        self._busy = BusyLink()
         self._probes = 0
         self._frames_since_probe = 0
         self._thread = threading.Thread(target=self._run, name="uplink", daemon=True)
@@ -95,7 +110,7 @@ class Uplink:
                 lambda: True,
             )
 
-    def answered(self, kind: EmbeddingKind, sequence: int, remote_s: float) -> float:
+    def answered(self, kind: EmbeddingKind, sequence: int, remote_s: float) -> LinkTime:
         """Note that an answer arrived.
 
         Args:
@@ -104,18 +119,25 @@ class Uplink:
             remote_s: what the tail says it spent on it [s].
 
         Returns:
-            Time on the link, both ways [s]; 0 if it is not known when it was sent.
+            Time on the link; 0 if it is not known when it was sent.
         """
         now = time.monotonic()
         with self._lock:
             sent = self._sent.pop((kind, sequence), None)
             if sent is None:
-                return 0.0
+                return LinkTime()
             started_s, payload_bytes = sent
             # The tail may say anything, not a number included; then it spent no time.
             link_s = now - started_s - min(max(0.0, remote_s), now - started_s)
-            self._estimator.add(payload_bytes, link_s)
-        return link_s
+            if payload_bytes < LinkEstimator.LARGE_BYTES:
+                self._estimator.add(payload_bytes, link_s)
+                return LinkTime(link_s)
+            transfer, waited_s = self._busy.add(
+                payload_bytes, started_s, started_s + link_s, self._estimator.least_delay_s
+            )
+            if transfer is not None:
+                self._estimator.add(*transfer)
+        return LinkTime(link_s, waited_s)
 
     @property
     def bandwidth_bps(self) -> float:

@@ -91,6 +91,30 @@ class Result:
 
 
 @dataclass(frozen=True)
+class Running:
+    """What a head measured under the plan in force; ``running_*`` of msg/DeviceProfile.msg.
+
+    Attributes:
+        epoch: the plan's number.
+        frames: frames answered under it so far; 0 = nothing is known yet.
+        head_s: head and encoding [s].
+        link_s: the link, both ways, without waiting for it [s].
+        tail_s: decoding and tail, without waiting there [s].
+    """
+
+    epoch: int = 0
+    frames: int = 0
+    head_s: float = 0.0
+    link_s: float = 0.0
+    tail_s: float = 0.0
+
+    @property
+    def latency_s(self) -> float:
+        """All three stages [s]."""
+        return self.head_s + self.link_s + self.tail_s
+
+
+@dataclass(frozen=True)
 class Device:
     """A head or a tail as it announces itself; fields as in msg/DeviceProfile.msg.
 
@@ -112,3 +136,4 @@ class Device:
     link_bps: float = 0.0
     link_delay_s: float = 0.0
     frame_bytes: float = 0.0
+    running: Running = Running()

@@ -1,0 +1,324 @@
+"""Does the measured cost model predict real latency? Plans predicted, run, and compared.
+
+1. Plans are drawn at random (seeded): cut, structure of head and of tail, precision and codec, all
+   with merge fold, of the detector that comes with the package or of ``--bundle``.
+2. Heads, tails and codecs are timed as ``codesign profile`` and the nodes time them: whole, round
+   by round, the median of a few runs on the bundle's first calibration frames. Only what the plans
+   need is timed, or everything with ``--complete``. Prediction: the head with preparing the frame,
+   encoding, decoding, and the tail, each looked up by itself (T1 and T2 of Eq. 5 and 6; no link).
+3. Then every plan really runs in this process, one after the other for each frame: JPEG to input,
+   head, encode, decode, tail, answer, on the other calibration frames. The link is left out, since
+   its time is not the model's to predict here. The median of all frames counts; the plans are
+   visited in several passes, so that no single moment of the machine decides about one of them.
+
+Exit status 1 if the median error is above 5 % or the worst above 15 %.
+
+With ``--interpolate N`` halves are timed at every Nth cut only, and at the others interpolated by
+the roofline (``cost/interpolate.py``). How long frames waited for a processor is told too, where
+one thread works: above a few percent the machine was busy with something else, and neither figure
+says much.
+
+    OMP_NUM_THREADS=1 scripts/in_ros python benchmarks/predicted_vs_measured.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress, track
+from rich.table import Table
+
+from codesign_ros.bundle import Bundle
+from codesign_ros.cost.devices import find_device, load_devices
+from codesign_ros.cost.interpolate import between_cuts
+from codesign_ros.cost.measured import MeasuredStages
+from codesign_ros.cost.profile import profile_network
+from codesign_ros.engines.factory import BACKENDS, PRECISIONS_OF, EngineFactory
+from codesign_ros.evaluation.tables import slim_table
+from codesign_ros.preprocess import letterbox
+from codesign_ros.resources import default_bundle, resource_path
+from codesign_ros.runtime.engine_pool import EnginePool
+from codesign_ros.runtime.profiling import Extent, Half, Part, profile_from
+from codesign_ros.runtime.stage_timer import StageTimer
+from codesign_ros.runtime.stages import HeadStage, TailStage, head_key, tail_key
+from codesign_ros.types import BRANCH_STRUCTURES, CodesignError, Plan
+from codesign_ros.wire.codecs import JPEG_QUALITY, codecs_for
+
+MEDIAN_LIMIT, WORST_LIMIT = 0.05, 0.15
+# Frames that the profile is timed on; the plans run on the others.
+_PROFILED_FRAMES = 4
+_PASSES = 3
+_FRAMES_A_PASS = 9
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Times of one frame, each part by itself [s]."""
+
+    head_s: float
+    encode_s: float
+    decode_s: float
+    tail_s: float
+
+    @property
+    def latency_s(self) -> float:
+        """The whole, without the link [s]."""
+        return self.head_s + self.encode_s + self.decode_s + self.tail_s
+
+
+def draw_plans(bundle: Bundle, count: int, seed: int, precisions: Sequence[str]) -> list[Plan]:
+    """Draw different plans, every choice as likely as any other of its kind."""
+    rng = np.random.default_rng(seed)
+    last = len(bundle.segments)
+    structures = list(BRANCH_STRUCTURES)
+    plans: dict[Plan, None] = {}
+    while len(plans) < count:
+        cut = int(rng.integers(last + 1))
+        usable = [set(codecs_for(spec)) for spec in bundle.crossings[cut]] if cut < last else []
+        codecs = sorted(set.intersection(*usable)) if usable else ["raw"]
+        head, tail = (structures[rng.integers(len(structures))] for _ in range(2))
+        plan = Plan(
+            cut=cut,
+            head_structure=tail if cut == 0 else head,
+            tail_structure=head if cut == last else tail,
+            precision=precisions[rng.integers(len(precisions))],
+            codec=codecs[rng.integers(len(codecs))],
+            model_id=bundle.model_id,
+        )
+        plans[plan] = None
+    return list(plans)
+
+
+def halves_of(plans: Sequence[Plan], part: Part) -> set[Half]:
+    """The heads or tails that the plans run."""
+    head = part == "head"
+    return {
+        (plan.cut, plan.head_structure if head else plan.tail_structure, plan.precision)
+        for plan in plans
+    }
+
+
+def predicted(plan: Plan, head: MeasuredStages, tail: MeasuredStages, last: int) -> Parts:
+    """What the cost model says of a plan."""
+    sides = (
+        head.time_s(plan.cut, plan.head_structure, plan.precision),
+        0.0 if plan.cut == last else head.codec_s.get((plan.cut, plan.codec)),
+        0.0 if plan.cut == last else tail.codec_s.get((plan.cut, plan.codec)),
+        tail.time_s(plan.cut, plan.tail_structure, plan.precision),
+    )
+    known = [side for side in sides if side is not None]
+    if len(known) < len(sides):
+        raise CodesignError(f"the profile does not know {plan}")
+    return Parts(*known)
+
+
+class RealRun:
+    """A plan as it runs: its stages, and the times of the frames that went through.
+
+    Args:
+        bundle: the network.
+        pool: makes its engines.
+        plan: what to run.
+    """
+
+    def __init__(self, bundle: Bundle, pool: EnginePool, plan: Plan) -> None:
+        self.last = len(bundle.segments)
+        self._input = bundle.input
+        self._head = HeadStage(bundle, plan, pool.get(head_key(plan)) if plan.cut else None)
+        self._tail = (
+            TailStage(bundle, plan, pool.get(tail_key(plan))) if plan.cut < self.last else None
+        )
+        self.frames: list[Parts] = []
+        self.processor_s = 0.0
+
+    def run(self, jpeg: np.ndarray) -> None:
+        """Run a frame of the camera and note its times."""
+        processor_s = time.process_time()
+        start = time.perf_counter()
+        rgb = cv2.cvtColor(cv2.imdecode(jpeg, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+        output = self._head.run(letterbox(rgb, self._input))
+        sent = time.perf_counter()
+        decoded = answered = sent
+        if self._tail is not None:
+            tensors = self._tail.decode(output.encoded)
+            decoded = time.perf_counter()
+            self._tail.run(tensors)
+            answered = time.perf_counter()
+        head_s = sent - start - output.encode_s
+        self.processor_s += time.process_time() - processor_s
+        self.frames.append(Parts(head_s, output.encode_s, decoded - sent, answered - decoded))
+
+    @property
+    def typical(self) -> Parts:
+        """Medians of the parts."""
+        values = zip(*(vars(frame).values() for frame in self.frames), strict=True)
+        return Parts(*map(statistics.median, values))
+
+    @property
+    def latency_s(self) -> float:
+        """Median of the whole [s]."""
+        return statistics.median(frame.latency_s for frame in self.frames)
+
+
+def run_really(bundle: Bundle, factory: EngineFactory, plans: Sequence[Plan]) -> list[RealRun]:
+    """Run all plans, pass by pass."""
+    frames = bundle.calibration_frames()
+    frames = frames[_PROFILED_FRAMES:] if len(frames) > _PROFILED_FRAMES else frames
+    jpegs = [
+        cv2.imencode(
+            ".jpg", cv2.cvtColor(f, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+        )[1]
+        for f in frames
+    ]
+    pool = EnginePool(factory)
+    runs = [RealRun(bundle, pool, plan) for plan in plans]
+    for at in track(range(_PASSES), "running the plans", console=Console(stderr=True)):
+        for run in runs:
+            for number in range(_FRAMES_A_PASS):
+                run.run(jpegs[(at * _FRAMES_A_PASS + number) % len(jpegs)])
+    return runs
+
+
+def waited_share(runs: Sequence[RealRun]) -> float:
+    """Share of the plans' time in which no processor worked for them."""
+    total_s = sum(frame.latency_s for run in runs for frame in run.frames)
+    return max(0.0, 1 - sum(run.processor_s for run in runs) / total_s)
+
+
+def described(plan: Plan) -> str:
+    """Write a plan in few words."""
+    return (
+        f"{plan.cut:2d} {plan.head_structure.value}|{plan.tail_structure.value} "
+        f"{plan.precision} {plan.codec}"
+    )
+
+
+def profiled(
+    factory: EngineFactory, part: Part, plans: Sequence[Plan], options: argparse.Namespace
+) -> MeasuredStages:
+    """Time a part: every form at every cut, or what the plans need."""
+    bundle = factory.bundle
+    last = len(bundle.segments)
+    needed = halves_of(plans, part)
+    forms = {(structure, precision) for _, structure, precision in needed}
+    step = 1 if options.complete else options.interpolate
+    if step:
+        precisions = tuple(sorted({precision for _, precision in forms}))
+        extent = Extent((*range(0, last, step), last), precisions=precisions)
+        needed = {half for half in extent.halves(last) if options.complete or half[1:] in forms}
+    cuts = sorted({plan.cut for plan in plans if plan.cut < last})
+    with Progress(console=Console(stderr=True)) as progress:
+        task = progress.add_task(f"timing {part}s", total=None)
+        timer = StageTimer(factory, part, lambda done: progress.advance(task, done))
+        groups = timer.groups(sorted(needed))
+        progress.update(task, total=sum(map(len, groups)) + len(cuts))
+        timer.time_codecs(cuts)
+        for group in groups:
+            timer.time_halves(group)
+    stages = profile_from(timer, needed).stages()
+    if not options.interpolate:
+        return stages
+    devices = load_devices(resource_path("config") / "devices.yaml")
+    network = profile_network(bundle.network())
+    return between_cuts(network, stages, find_device(devices, options.device), part == "tail")
+
+
+def compare(
+    plans: Sequence[Plan], runs: Sequence[RealRun], head: MeasuredStages, tail: MeasuredStages
+) -> list[dict[str, Any]]:
+    """Predicted and measured side by side, plan by plan, in milliseconds."""
+    rows: list[dict[str, Any]] = []
+    for plan, run in zip(plans, runs, strict=True):
+        parts = predicted(plan, head, tail, run.last)
+        error = parts.latency_s / run.latency_s - 1
+        rows.append(
+            {
+                "plan": described(plan),
+                "predicted_ms": parts.latency_s * 1e3,
+                "measured_ms": run.latency_s * 1e3,
+                "error": error,
+                "predicted_parts_ms": {k: v * 1e3 for k, v in vars(parts).items()},
+                "measured_parts_ms": {k: v * 1e3 for k, v in vars(run.typical).items()},
+            }
+        )
+    return rows
+
+
+def table_of(rows: Sequence[dict[str, Any]], title: str) -> Table:
+    """The comparison as a table."""
+    table = slim_table(title)
+    table.add_column("cut, head|tail, precision, codec")
+    for name in ("predicted ms", "measured ms", "error"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        table.add_row(
+            str(row["plan"]),
+            f"{row['predicted_ms']:.1f}",
+            f"{row['measured_ms']:.1f}",
+            f"{row['error']:+.1%}",
+        )
+    return table
+
+
+def main() -> int:
+    """Run the benchmark; see the module's text."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--bundle", default="", help="default: the one of the package")
+    parser.add_argument("--plans", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--backend", choices=BACKENDS, default=BACKENDS[0])
+    parser.add_argument("--threads", type=int, default=1)
+    extent = parser.add_mutually_exclusive_group()
+    extent.add_argument("--complete", action="store_true", help="time every form at every cut")
+    extent.add_argument(
+        "--interpolate",
+        type=int,
+        default=0,
+        metavar="N",
+        help="time every Nth cut and interpolate the others",
+    )
+    parser.add_argument(
+        "--device", default="x86-server", help="by whose peaks (config/devices.yaml) to interpolate"
+    )
+    parser.add_argument("--json", metavar="FILE")
+    options = parser.parse_args()
+
+    bundle = Bundle.open(Path(options.bundle) if options.bundle else default_bundle())
+    factory = EngineFactory(bundle, options.backend, threads=options.threads)
+    plans = draw_plans(bundle, options.plans, options.seed, PRECISIONS_OF[options.backend])
+    head, tail = (profiled(factory, part, plans, options) for part in ("head", "tail"))
+    runs = run_really(bundle, factory, plans)
+    rows = compare(plans, runs, head, tail)
+
+    errors = [abs(row["error"]) for row in rows]
+    median, worst = statistics.median(errors), max(errors)
+    good = median <= MEDIAN_LIMIT and worst <= WORST_LIMIT
+    Console(width=None if sys.stdout.isatty() else 110).print(
+        table_of(
+            rows,
+            f"{bundle.name}, {options.backend}, {options.threads} thread(s), link left out",
+        ),
+        f"error: median {median:.1%} (at most {MEDIAN_LIMIT:.0%}), worst {worst:.1%} "
+        f"(at most {WORST_LIMIT:.0%}): {'good' if good else 'too much'}",
+    )
+    if options.threads == 1:
+        print(f"frames waited {waited_share(runs):.1%} of their time for a processor")
+    if options.json:
+        content = {"rows": rows, "median_error": median, "worst_error": worst}
+        Path(options.json).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,43 @@
+"""``codesign intensity``: operations for each byte, of the paper's networks and devices."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from codesign_ros.cli.common import add_json, command, result_console, write_json
+from codesign_ros.cli.reproduce import add_accounting, counted_zoo, paper_devices
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = command(
+        commands,
+        "intensity",
+        _run,
+        "FLOPs, bytes and FLOPs/byte of the paper's networks, original and folded, under several "
+        "accountings of a byte",
+    )
+    add_accounting(parser)
+    add_json(parser)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from codesign_ros.evaluation.intensity_tables import (
+        accountings_table,
+        table2_table,
+        table3_table,
+    )
+    from codesign_ros.evaluation.reproduce_tables import table2, table3
+
+    devices = paper_devices()
+    zoo = counted_zoo()
+    networks, verdicts = table2(zoo, options.accounting), table3(zoo, devices)
+    console = result_console()
+    console.print(table2_table(networks))
+    console.print(accountings_table(networks))
+    console.print(table3_table(verdicts))
+    for note in (*networks["notes"], *verdicts["notes"]):
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
+    write_json(options.json, {"table2": networks, "table3": verdicts})
+    return 0

@@ -1,0 +1,100 @@
+"""What commands that measure accuracy share: frames with known truth, and a progress bar."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from codesign_ros.types import CodesignError, GroundTruth
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from codesign_ros.bundle import Bundle
+    from codesign_ros.evaluation.measured_frames import MeasuredFrames
+
+_SCENES = "scenes:"
+
+
+def add_data(parser: argparse.ArgumentParser, text: str = "", *, required: bool = False) -> None:
+    """Add ``--data``, ``--split`` and ``--frames``; see ``measured_frames``.
+
+    Args:
+        parser: of the command.
+        text: what else there is to say on ``--data``.
+        required: whether the command needs data.
+    """
+    parser.add_argument(
+        "--data",
+        required=required,
+        help="frames with known truth: bag, labelled data set, or scenes:SEED (independent scenes, "
+        f"of a seed not trained on){text}",
+    )
+    parser.add_argument("--split", help="part of a labelled data set (default: val, if it has one)")
+    parser.add_argument("--frames", type=int, default=0, help="so many frames; 0 = all there are")
+
+
+def progress_bar() -> Progress:
+    """A bar with numbers and times, on standard error."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=Console(stderr=True))
+
+
+def measured_frames(
+    options: argparse.Namespace, bundle: Bundle, folder: Path, progress: Progress
+) -> MeasuredFrames:
+    """Read the frames of ``--data``, or render them.
+
+    Args:
+        options: with ``threads`` beside those of ``add_data``.
+        bundle: the network that they are for.
+        folder: a directory for rendered frames that lives as long as they are used.
+        progress: gets a bar for what is rendered.
+
+    Raises:
+        CodesignError: the data cannot be read, or are not fit to measure an accuracy on.
+    """
+    from codesign_ros.data.sources import open_source
+    from codesign_ros.evaluation.measured_frames import MeasuredFrames
+
+    if not options.data.startswith(_SCENES):
+        return MeasuredFrames.of_source(
+            open_source(options.data, frames=options.frames, split=options.split), bundle.input
+        )
+    from codesign_ros.data.mine_render import CLASSES
+    from codesign_ros.training.scenes import render_scenes
+
+    seed = options.data.removeprefix(_SCENES)
+    if not seed.isdecimal() or options.frames < 1:
+        raise CodesignError(
+            f"--data {options.data} --frames {options.frames}: scenes of the mine need a seed, as "
+            "in scenes:7, and a number of frames"
+        )
+    task = progress.add_task("rendering scenes", total=options.frames)
+    scenes = render_scenes(
+        folder / "scenes",
+        int(seed),
+        options.frames,
+        processes=options.threads,
+        on_rendered=lambda count: progress.advance(task, count),
+    )
+    truths = map(GroundTruth, (CLASSES[label] for label in scenes.labels), scenes.boxes)
+    return MeasuredFrames.of_pictures(zip(scenes.images, truths, strict=True), bundle.input)

@@ -1,0 +1,117 @@
+"""Accuracy losses of all choices as arrays, and what is not known of them (Eq. 9)."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import NamedTuple
+
+import numpy as np
+
+from codesign_ros.cost.accuracy import AccuracyTable
+from codesign_ros.cost.tables import Axes
+
+# Codecs that hand on the very values; see ``AccuracyTable.codec_loss``.
+_LOSSLESS = "raw"
+_LOSSLESS_STAGE = "+zstd"
+_HOW = "measure it with 'codesign accuracy BUNDLE'"
+
+
+class Losses(NamedTuple):
+    """What choices lose; NaN = not known.
+
+    Attributes:
+        structure: (S, M, P) Delta A_n(theta) of Eq. 9, 0 to 1.
+        codec: (N+1, K, P, M) what the codec loses, 0 to 1.
+        notes: what is not known, and what was taken from neighbouring cuts, one line each.
+    """
+
+    structure: np.ndarray
+    codec: np.ndarray
+    notes: tuple[str, ...]
+
+
+def losses(accuracy: AccuracyTable | None, segments: int, axes: Axes) -> Losses:
+    """Look the losses of all choices up.
+
+    What was not measured is not known: it is never taken for nothing. Two things need no
+    measurement, for they are exact: folding branches in fp32, and a lossless codec.
+
+    Args:
+        accuracy: what was measured; None or without rows where nothing was.
+        segments: N.
+        axes: the choices.
+    """
+    table = accuracy or AccuracyTable("accuracy", 0.0, "nothing", ())
+    measured = bool(table.rows)
+    notes: list[str] = []
+    structure = np.full((len(axes.structures), len(axes.merges), len(axes.precisions)), np.nan)
+    for i, s in enumerate(axes.structures):
+        for j, merge in enumerate(axes.merges):
+            for k, precision in enumerate(axes.precisions):
+                loss = table.structure_loss(s, merge, precision)
+                structure[i, j, k] = np.nan if loss is None else loss
+    unknown = [
+        f"{s.value} {merge.value} in {precision}"
+        for i, s in enumerate(axes.structures)
+        for j, merge in enumerate(axes.merges)
+        for k, precision in enumerate(axes.precisions)
+        if np.isnan(structure[i, j, k])
+    ]
+    if unknown:
+        few = ", ".join(unknown[:4]) + (f" and {len(unknown) - 4} more" if unknown[4:] else "")
+        notes.append(f"not offered, their accuracy was not measured: {few} ({_HOW})")
+
+    codec = np.full(
+        (segments + 1, len(axes.codecs), len(axes.precisions), len(axes.merges)), np.nan
+    )
+    for cut, k, p, m in np.ndindex(codec.shape):
+        name = axes.codecs[k]
+        if name.removesuffix(_LOSSLESS_STAGE) == _LOSSLESS:
+            codec[cut, k, p, m] = 0.0
+        elif measured:
+            loss = table.codec_loss(cut, name, axes.precisions[p], axes.merges[m])
+            codec[cut, k, p, m] = np.nan if loss is None else loss
+    # zstd on top of a codec loses nothing more, so it needs no note of its own.
+    for base in dict.fromkeys(name.removesuffix(_LOSSLESS_STAGE) for name in axes.codecs):
+        if base != _LOSSLESS:
+            k = [name.removesuffix(_LOSSLESS_STAGE) for name in axes.codecs].index(base)
+            notes += _codec_notes(base, codec[:, k], table)
+    return Losses(structure, codec, tuple(notes))
+
+
+def _codec_notes(codec: str, loss: np.ndarray, table: AccuracyTable) -> list[str]:
+    """Say of one codec where it is not offered and where neighbouring cuts stand for it.
+
+    Args:
+        codec: its name, without a lossless stage.
+        loss: (N+1, P, M).
+        table: what was measured.
+    """
+    if codec == "jpeg":
+        known = np.isfinite(loss[0]).all()
+        return [] if known else [f"what the frame loses as jpeg was not measured ({_HOW})"]
+    inner = range(1, len(loss) - 1)
+    known_at = [cut for cut in inner if np.isfinite(loss[cut]).all()]
+    left_out = sorted({*inner} - {*known_at})
+    between = [cut for cut in known_at if not table.is_codec_measured(cut, codec)]
+    notes = []
+    if left_out:
+        notes.append(
+            f"codec {codec} is not offered in every form at cut {ranges(left_out)}: what it loses "
+            f"was measured neither there nor on both sides ({_HOW})"
+        )
+    if between:
+        notes.append(
+            f"codec {codec} at cut {ranges(between)}: its loss is the larger one of the nearest "
+            "measured cuts"
+        )
+    return notes
+
+
+def ranges(numbers: list[int]) -> str:
+    """Write ascending numbers shortly: ``1-3, 7``."""
+    runs = []
+    for _, group in groupby(enumerate(numbers), lambda pair: pair[1] - pair[0]):
+        run = [number for _, number in group]
+        runs.append(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}")
+    return ", ".join(runs)

@@ -1,0 +1,120 @@
+"""What every choice costs, as arrays: the one form in which the planner sees a cost model.
+
+A joint grid has tens of thousands of candidates, but their costs are sums of few parts: a half's
+time depends on its cut, structure and precision alone, a payload on its cut and codec. These parts
+are worked out once for a network and its devices; the link's rate, the objective and the limits
+enter when the problem is solved, in numpy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from codesign_ros.types import CodesignError, Merge, Structure
+
+NO_CODEC = "raw"
+"""Codec of a plan that keeps all on the robot: nothing is sent, so nothing is encoded."""
+
+
+@dataclass(frozen=True)
+class Axes:
+    """What can be chosen beside the cut; the position in each tuple is the index in the arrays.
+
+    Attributes:
+        structures: structures that head and tail may have (S of them).
+        merges: what may become of branches that do not stay (M).
+        precisions: numeric precisions; both halves have the same (P).
+        codecs: codecs of tensors and of the frame together (K).
+        servers: names of those that can run the tail (V); none without a server.
+
+    Raises:
+        CodesignError: there is nothing to choose from.
+    """
+
+    structures: tuple[Structure, ...]
+    merges: tuple[Merge, ...] = (Merge.FOLD,)
+    precisions: tuple[str, ...] = ("fp32",)
+    codecs: tuple[str, ...] = (NO_CODEC,)
+    servers: tuple[str, ...] = ("server",)
+
+    def __post_init__(self) -> None:
+        if not (self.structures and self.merges and self.precisions):
+            raise CodesignError("at least one structure, merge and precision must be allowed")
+        if NO_CODEC not in self.codecs:
+            object.__setattr__(self, "codecs", (NO_CODEC, *self.codecs))
+
+
+@dataclass(frozen=True, eq=False)
+class CostTables:
+    """The parts of which every candidate's cost is made; NaN = not known, hence not offered.
+
+    N segments, cuts 0..N; S, M, P, K, V as in :class:`Axes`.
+
+    Attributes:
+        axes: what the indices mean.
+        head_s: (N+1, S, P) time of segments 1..cut, with preparing the frame where cut > 0 [s].
+        encode_s: (N+1, K) time to encode what crosses; at cut 0 with preparing the frame [s].
+        payload_bytes: (N+1, K) what crosses [bytes]; NaN where a codec does not fit.
+        tail_s: (V, N+1, S, P) time of segments cut+1..N [s].
+        decode_s: (V, N+1, K) time to decode [s].
+        load_fraction: (N+1,) lambda of Eq. 10, the head's share of the work, 0 to 1.
+        structure_loss: (S, M, P) Delta A_n(theta) of Eq. 9, 0 to 1.
+        codec_loss: (N+1, K, P, M) what the codec loses, 0 to 1.
+        segment_flops: (N, S) operations [FLOP]; None where they were not counted.
+        segment_bytes: (N, S) fp32 memory traffic [bytes]; likewise.
+        head_memory_bytes: (N+1, S, P) memory that the head needs [bytes]; likewise.
+        tail_memory_bytes: (N+1, S, P) likewise for the tail.
+        robot_power_w: what the robot draws while it computes [W]; None = not known.
+        metric: name of the accuracy that the losses are losses of.
+        reference: its value for the unchanged network, 0 to 1; None where it was not measured.
+        sent_as_it_is: the camera's own JPEG can be sent at cut 0, at no loss and no time.
+        notes: what was estimated or left out and why, one line each.
+    """
+
+    axes: Axes
+    head_s: np.ndarray
+    encode_s: np.ndarray
+    payload_bytes: np.ndarray
+    tail_s: np.ndarray
+    decode_s: np.ndarray
+    load_fraction: np.ndarray
+    structure_loss: np.ndarray
+    codec_loss: np.ndarray
+    segment_flops: np.ndarray | None = None
+    segment_bytes: np.ndarray | None = None
+    head_memory_bytes: np.ndarray | None = None
+    tail_memory_bytes: np.ndarray | None = None
+    robot_power_w: float | None = None
+    metric: str = "accuracy"
+    reference: float | None = None
+    sent_as_it_is: bool = False
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        a, n = self.axes, len(self.head_s)
+        s, m, p, k, v = map(len, (a.structures, a.merges, a.precisions, a.codecs, a.servers))
+        shapes = {
+            "head_s": (n, s, p),
+            "encode_s": (n, k),
+            "payload_bytes": (n, k),
+            "tail_s": (v, n, s, p),
+            "decode_s": (v, n, k),
+            "load_fraction": (n,),
+            "structure_loss": (s, m, p),
+            "codec_loss": (n, k, p, m),
+            "segment_flops": (n - 1, s),
+            "segment_bytes": (n - 1, s),
+            "head_memory_bytes": (n, s, p),
+            "tail_memory_bytes": (n, s, p),
+        }
+        for name, shape in shapes.items():
+            array = getattr(self, name)
+            if array is not None and array.shape != shape:
+                raise ValueError(f"{name} has shape {array.shape}, not {shape}")
+
+    @property
+    def segments(self) -> int:
+        """N, the number of segments and the highest cut."""
+        return len(self.head_s) - 1

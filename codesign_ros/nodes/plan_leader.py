@@ -1,0 +1,179 @@
+"""Leading head and tail from plan to plan: prepare, commit, and what to do when one refuses."""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.client import Client
+from rclpy.node import Node
+
+from codesign_ros.cost.roofline import RooflineMode
+from codesign_ros.nodes.conversions import plan_to_msg
+from codesign_ros.runtime.planner import Due, PlannerRuntime
+from codesign_ros.runtime.values import unexpected
+from codesign_ros.srv import CommitPlan, PreparePlan
+from codesign_ros.types import CodesignError, Plan
+
+# Building the engines of a plan takes a fraction of a second when the cache is warm; on a slow
+# device that exports the network first it takes several.
+SERVICE_TIMEOUT_S = 30.0
+# After a plan that could not be put in force; longer than the time between two heartbeats [s].
+RETRY_S = 1.0
+_POLL_S = 0.05
+
+
+def get_ready(runtime: PlannerRuntime, mode: str) -> None:
+    """Do what takes seconds before the lock is taken, under which heartbeats are heard."""
+    if mode in {known.value for known in RooflineMode}:
+        runtime.costs.network_profile()
+
+
+class PlanLeader:
+    """Solves for robots that need it and puts the plans in force, on a thread of its own.
+
+    Args:
+        node: the planner.
+        runtime: decides for whom to solve, and solves.
+        lock: held whenever ``runtime`` is used.
+        calls: callback group of the service clients.
+        publish: told of every plan once it is in force.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        runtime: PlannerRuntime,
+        lock: threading.RLock,
+        calls: ReentrantCallbackGroup,
+        publish: Callable[[Plan], None],
+    ) -> None:
+        # Why a robot has no new plan, one line each.
+        self._failures: dict[str, str] = {}
+        self._node = node
+        self._runtime = runtime
+        self._lock = lock
+        self._calls = calls
+        self._publish = publish
+        self._service_clients: dict[tuple[str, str], Client] = {}
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._lead, name="planner", daemon=True)
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Look for robots that need a plan."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Stop; the plans in force stay."""
+        self._stopping.set()
+        self._wake.set()
+        self._thread.join()
+        for client in self._service_clients.values():
+            self._node.destroy_client(client)
+
+    @property
+    def failures(self) -> list[str]:
+        """Why robots have no new plan, one line each; the lock is held."""
+        return list(self._failures.values())
+
+    def _lead(self) -> None:
+        while not self._stopping.is_set():
+            self._wake.wait()
+            self._wake.clear()
+            with self._lock:
+                due = self._runtime.due(time.monotonic())
+            for each in due:
+                self._replan(each)
+
+    def _replan(self, due: Due) -> None:
+        try:
+            self._lead_to_next_plan(due)
+        except CodesignError as error:
+            self._note_failure(due.robot, str(error))
+        except Exception as error:
+            # It must show, and cost this robot a plan, not all robots their planner.
+            self._node.get_logger().error(traceback.format_exc())
+            self._note_failure(due.robot, unexpected(error))
+
+    def _lead_to_next_plan(self, due: Due) -> None:
+        runtime, robot = self._runtime, due.robot
+        get_ready(runtime, runtime.settings.mode)
+        with self._lock:
+            plan = runtime.next_plan(robot, due.reason, optional=due.optional)
+            head = runtime.registry.head_of(robot)
+        if plan is not None and head is not None:
+            try:
+                self._put_in_force(plan, head.node)
+            except CodesignError:
+                # A device that is just coming or going, or that is in a later epoch than it has
+                # told us of yet.
+                with self._lock:
+                    runtime.request(robot, due.reason, time.monotonic() + RETRY_S)
+                if self._stopping.is_set():
+                    return
+                raise
+        with self._lock:
+            self._failures.pop(robot, None)
+            if plan is None:
+                return
+            runtime.adopt(plan)
+        self._publish(plan)
+
+    def _note_failure(self, robot: str, why: str) -> None:
+        line = f"no new plan for {robot}: {why}"
+        with self._lock:
+            is_new = self._failures.get(robot) != line
+            self._failures[robot] = line
+        if is_new:
+            self._node.get_logger().error(line)
+
+    def _put_in_force(self, plan: Plan, head: str) -> None:
+        """Prepare the tail, prepare the head, commit the head, tell the tail.
+
+        Raises:
+            CodesignError: one of them refused or did not answer; the old plan runs on.
+        """
+        prepare = PreparePlan.Request(plan=plan_to_msg(plan))
+        commit = CommitPlan.Request(epoch=plan.epoch)
+        if plan.served_by:
+            self._call(PreparePlan, f"{plan.served_by}/prepare_plan", prepare)
+        self._call(PreparePlan, f"{head}/prepare_plan", prepare)
+        self._call(CommitPlan, f"{head}/commit_plan", commit)
+        if plan.served_by:
+            self._call(CommitPlan, f"{plan.served_by}/commit_plan", commit)
+
+    def _call(self, kind: Any, name: str, request: Any) -> None:
+        key = (kind.__name__, name)
+        if key not in self._service_clients:
+            self._service_clients[key] = self._node.create_client(
+                kind, name, callback_group=self._calls
+            )
+        client = self._service_clients[key]
+        give_up_s = time.monotonic() + SERVICE_TIMEOUT_S
+        while not client.service_is_ready():
+            if self._hopeless(name, give_up_s):
+                raise CodesignError(f"service {name} is not there")
+            self._stopping.wait(_POLL_S)
+        answered = threading.Event()
+        future = client.call_async(request)
+        future.add_done_callback(lambda _: answered.set())
+        while not answered.wait(_POLL_S):
+            if self._hopeless(name, give_up_s):
+                client.remove_pending_request(future)
+                raise CodesignError(f"service {name} does not answer")
+        answer: Any = future.result()
+        if not answer.ok:
+            raise CodesignError(answer.message)
+
+    def _hopeless(self, service: str, give_up_s: float) -> bool:
+        """Whether waiting for a service makes no sense: time is up, or its node has left."""
+        node = service.rpartition("/")[0]
+        with self._lock:
+            there = any(device.node == node for device in self._runtime.registry.devices)
+        return not there or self._stopping.is_set() or time.monotonic() > give_up_s

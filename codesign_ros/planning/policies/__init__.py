@@ -1,0 +1,52 @@
+"""Policies of ours, of the peers and of the ablations: one file each, all under one cost model.
+
+Every file names its paper and what was simplified. A policy whose inputs are not there raises
+``CodesignError`` with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from codesign_ros.planning.policies.adia import Adia
+from codesign_ros.planning.policies.base import CloudTier, Decision, Policy, Situation
+from codesign_ros.planning.policies.cloud import Cloud
+from codesign_ros.planning.policies.cloud_edge import CloudEdge
+from codesign_ros.planning.policies.device_only import DeviceOnly
+from codesign_ros.planning.policies.mpms import Mpms
+from codesign_ros.planning.policies.neurosurgeon import Criterion, Neurosurgeon
+from codesign_ros.planning.policies.ours import Ours
+from codesign_ros.planning.policies.roofsplit import RoofSplit
+from codesign_ros.planning.policies.scinet import SciNet
+from codesign_ros.planning.policies.secda import Secda
+from codesign_ros.planning.policies.server_only import ServerOnly
+from codesign_ros.planning.policies.sidd import Sidd
+from codesign_ros.planning.policies.without_dynamic_structure import WithoutDynamicStructure
+from codesign_ros.planning.policies.without_multi_objective import WithoutMultiObjective
+from codesign_ros.planning.policies.without_roofline import WithoutRoofline
+
+__all__ = ["POLICIES", "CloudTier", "Decision", "Policy", "Situation"]
+
+_ALL: tuple[Policy, ...] = (
+    Ours(),
+    DeviceOnly(),
+    ServerOnly("raw"),
+    ServerOnly("jpeg"),
+    Neurosurgeon(),
+    Neurosurgeon(Criterion.ENERGY),
+    RoofSplit(),
+    Sidd(),
+    Mpms(),
+    Mpms(look_ahead=True),
+    SciNet(),
+    Secda(),
+    Adia(),
+    Cloud(),
+    CloudEdge(),
+    WithoutRoofline(),
+    WithoutDynamicStructure(),
+    WithoutMultiObjective(),
+)
+
+POLICIES: Mapping[str, Policy] = {policy.name: policy for policy in _ALL}
+"""All policies by name: ours, baselines, peers, variants with a cloud, ablations."""

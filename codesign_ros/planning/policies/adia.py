@@ -1,0 +1,44 @@
+"""ADIA: two cuts, so that robot, edge server and cloud each take a part.
+
+G. Liu et al., "An adaptive DNN inference acceleration framework with end-edge-cloud collaborative
+computing", Future Generation Computer Systems 140, 2023; [17] of the co-design paper. Learned
+models predict the time of each layer on each tier, and a search finds the two cuts of least
+latency; a part may be empty.
+
+Simplified: the cost tables take the place of the learned models, and all pairs of cuts are tried,
+which finds what any search of theirs can. The structure is S3 and tensors go raw.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from codesign_ros.planning.policies.base import Decision, Situation
+from codesign_ros.planning.policies.tiers import best_through_tiers
+
+
+@dataclass(frozen=True)
+class Adia:
+    """The peer with three tiers."""
+
+    name = "adia"
+    paper = "Liu et al. 2023 [17]: two cuts over robot, edge server and cloud"
+
+    def decide(self, situation: Situation) -> Decision:
+        """Try all pairs of cuts.
+
+        Raises:
+            CodesignError: there is no server or no cloud, or no pair's cost is known.
+        """
+        last = situation.problem.tables.segments
+        pairs = (
+            (row, cloud_cut)
+            for row in situation.plain
+            if row.candidate.codec == "raw"
+            for cloud_cut in range(row.candidate.cut, last + 1)
+        )
+        best = best_through_tiers(situation, pairs, lambda decision: decision.latency_s)
+        first = best.row.candidate.cut
+        second = last if best.cloud_cut is None else best.cloud_cut
+        parts = f"{first} segments on the robot, {second - first} server, {last - second} cloud"
+        return replace(best, note=parts)

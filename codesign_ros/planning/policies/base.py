@@ -1,0 +1,302 @@
+"""What every policy is given and what it answers.
+
+A policy chooses by the criterion of its own paper, and its choice is then priced by the same cost
+tables as ours. So under one cost model, without limits, a choice that ours could make too is never
+better than ours.
+
+The peers fold the network (S3) and compute in fp32 where that is offered, else in the first of
+``PRECISIONS`` that is; where they know no compression, they send raw tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+
+from codesign_ros.cost.roofline import RooflineMode, compute_s
+from codesign_ros.cost.tables import CostTables
+from codesign_ros.planning.grid import Evaluation, Solution, grid, plan_of
+from codesign_ros.planning.limits import bounds
+from codesign_ros.planning.objective import Objective, joint_objective, time_s
+from codesign_ros.planning.problem import Limits, Problem, Row
+from codesign_ros.types import (
+    PRECISIONS,
+    CodesignError,
+    DeviceSpec,
+    LinkSpec,
+    Merge,
+    Plan,
+    Structure,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class CloudTier:
+    """A third tier behind the server.
+
+    Attributes:
+        tail_s: (N+1, S, P) time of segments cut+1..N in the cloud [s]; NaN = not known.
+        link: from the server to the cloud.
+    """
+
+    tail_s: np.ndarray
+    link: LinkSpec
+
+    @classmethod
+    def of_device(
+        cls, tables: CostTables, device: DeviceSpec, link: LinkSpec, mode: RooflineMode
+    ) -> CloudTier:
+        """Predict the cloud's times from its device's peaks (Eq. 6).
+
+        Raises:
+            CodesignError: the network's operations were not counted.
+        """
+        flops, traffic = counted(tables)
+        axes = tables.axes
+        times = np.full((tables.segments + 1, len(axes.structures), len(axes.precisions)), np.nan)
+        for cut, structure, precision in np.ndindex(times.shape):
+            name = axes.precisions[precision]
+            if device.has(name):
+                times[cut, structure, precision] = compute_s(
+                    flops[cut:, structure].sum(), traffic[cut:, structure].sum(), device, mode, name
+                )
+        return cls(times, link)
+
+
+@dataclass(frozen=True, eq=False)
+class Situation:
+    """What a policy decides upon.
+
+    Attributes:
+        problem: costs, links, objective. Its limits bind ours alone: the peers know none.
+        robot: the robot's device; None if unknown.
+        server: the device of the first server; None if unknown.
+        cloud: the third tier; None if there is none.
+    """
+
+    problem: Problem
+    robot: DeviceSpec | None = None
+    server: DeviceSpec | None = None
+    cloud: CloudTier | None = None
+
+    def __post_init__(self) -> None:
+        if self.cloud is not None and self.cloud.tail_s.shape != self.problem.tables.head_s.shape:
+            raise ValueError(
+                f"the cloud's times have shape {self.cloud.tail_s.shape}, "
+                f"not {self.problem.tables.head_s.shape}"
+            )
+
+    @cached_property
+    def solution(self) -> Solution:
+        """All candidates, as if there were no limits."""
+        return grid(replace(self.problem, limits=Limits()))
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """Costs of all candidates, as if there were no limits."""
+        return self.solution.evaluation
+
+    @cached_property
+    def plain(self) -> tuple[Row, ...]:
+        """The folded network at every cut, with every codec and on every server, cuts in order.
+
+        Raises:
+            CodesignError: the folded network is not among the choices.
+        """
+        return tuple(self.rows_of(Structure.S3))
+
+    def rows_of(self, structure: Structure) -> list[Row]:
+        """List what is offered with both halves in one structure and folded; else as ``plain``.
+
+        Raises:
+            CodesignError: this form is not among the choices.
+        """
+        s, m, p = self.form(structure)
+        offered = self.evaluation.offered[:, s, s, m, p]
+        return [
+            self.evaluation.row((cut, s, s, m, p, codec, server))
+            for cut, codec, server in np.argwhere(offered).tolist()
+        ]
+
+    def form(self, structure: Structure = Structure.S3) -> tuple[int, int, int]:
+        """Return the indices of the structure, of folding and of the peers' precision.
+
+        Raises:
+            CodesignError: the structure or folding is not among the choices.
+        """
+        axes = self.problem.tables.axes
+        if structure not in axes.structures or Merge.FOLD not in axes.merges:
+            raise CodesignError(
+                f"it runs the folded network in structure {structure.value}, which is not among "
+                "the choices"
+            )
+        first = min(axes.precisions, key=PRECISIONS.index)
+        return (
+            axes.structures.index(structure),
+            axes.merges.index(Merge.FOLD),
+            axes.precisions.index(first),
+        )
+
+    def need_server(self) -> None:
+        """Refuse to go on without a server.
+
+        Raises:
+            CodesignError: there is none.
+        """
+        if not self.problem.server_available:
+            raise CodesignError("it needs a server, and there is none")
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a policy chose and what that costs.
+
+    Attributes:
+        row: the choice. Where a cloud takes part, its tail is the edge server's part alone and its
+            objective is that of all tiers.
+        note: what led to the choice, or what of the policy could not act, in a few words.
+        in_decision_space: ours could have chosen the same at the same price. False where the policy
+            changes the network, the robot or the number of tiers.
+        cloud_cut: the server runs up to this cut and the cloud the rest; None if it has no part.
+        cloud_s: time of the cloud's part [s].
+        cloud_link_s: time between server and cloud [s].
+    """
+
+    row: Row
+    note: str = ""
+    in_decision_space: bool = True
+    cloud_cut: int | None = None
+    cloud_s: float = 0.0
+    cloud_link_s: float = 0.0
+
+    @property
+    def latency_s(self) -> float:
+        """Time of one frame through all stages, the cloud's included [s]."""
+        return self.row.prediction.latency_s + self.cloud_link_s + self.cloud_s
+
+    @property
+    def slowest_s(self) -> float:
+        """Time of the slowest stage, the cloud's included [s]."""
+        return max(self.row.prediction.slowest_s, self.cloud_link_s, self.cloud_s)
+
+    @property
+    def throughput_fps(self) -> float:
+        """Frames a second of a pipeline of all stages [1/s]."""
+        return 1.0 / self.slowest_s if self.slowest_s > 0 else float("inf")
+
+    def plan(self, problem: Problem) -> Plan:
+        """Write the decision as a plan; all that comes after the uplink counts as its tail."""
+        prediction = self.row.prediction
+        tail_s = prediction.tail_s + self.cloud_link_s + self.cloud_s
+        row = replace(self.row, prediction=replace(prediction, tail_s=tail_s))
+        return plan_of(problem, row)
+
+    def broken_limits(self, situation: Situation) -> tuple[str, ...]:
+        """Say which of the problem's limits the decision does not keep, and by how much.
+
+        Memory is that of the tables' halves, also where the policy changes the network.
+        """
+        here = self.row.prediction
+        place = situation.evaluation.index_of(self.row.candidate)
+        found = bounds(
+            situation.problem,
+            _alone(here.head_s),
+            _alone(here.link_s),
+            _alone(here.tail_s + self.cloud_link_s + self.cloud_s),
+            _alone(here.accuracy_loss),
+            _alone(here.payload_bytes),
+            None if here.energy_j is None else _alone(here.energy_j),
+        )
+        broken = []
+        for bound in found:
+            sizes = zip(place, bound.excess.shape, strict=True)
+            excess = float(bound.excess[tuple(0 if size == 1 else i for i, size in sizes)])
+            if excess > 0:
+                broken.append(bound.over(excess))
+        return tuple(broken)
+
+
+class Policy(Protocol):
+    """One way to choose."""
+
+    @property
+    def name(self) -> str:
+        """What it is called on the command line."""
+
+    @property
+    def paper(self) -> str:
+        """Where it comes from, for people."""
+
+    def decide(self, situation: Situation) -> Decision:
+        """Choose.
+
+        Raises:
+            CodesignError: something that the policy needs is not there or not known.
+        """
+
+
+def least(rows: Iterable[Row], criterion: Callable[[Row], float], none_left: str) -> Row:
+    """Pick the row of least criterion, the first of equals.
+
+    Raises:
+        CodesignError: there are no rows; ``none_left`` is its text.
+    """
+    found = min(rows, key=criterion, default=None)
+    if found is None:
+        raise CodesignError(none_left)
+    return found
+
+
+def latency_s(row: Row) -> float:
+    """Latency of a row [s], as a criterion."""
+    return row.prediction.latency_s
+
+
+def fastest_served(rows: Sequence[Row]) -> Row:
+    """Pick, among rows that send the frame (cut 0), the codec and server of least latency.
+
+    Raises:
+        CodesignError: no row sends the frame.
+    """
+    sending = (row for row in rows if row.candidate.cut == 0)
+    return least(sending, latency_s, "the cost of sending the frame is not known")
+
+
+def reprice(problem: Problem, row: Row, head_s: float, tail_s: float, *later_s: float) -> Row:
+    """Price a choice anew whose halves take other times than in the tables (Eq. 11).
+
+    Args:
+        problem: gives objective and lambda_1.
+        row: the choice.
+        head_s: the head's new time [s].
+        tail_s: the tail's [s].
+        later_s: times of stages behind the tail [s].
+    """
+    stages = (tail_s, *later_s)
+    behind_s = sum(stages) if problem.objective is Objective.LATENCY else max(stages)
+    prediction = row.prediction
+    duration_s = time_s(problem.objective, head_s, prediction.link_s, behind_s)
+    value = joint_objective(duration_s, prediction.accuracy_loss, problem.lambda_1)
+    return replace(
+        row, prediction=replace(prediction, head_s=head_s, tail_s=tail_s, objective=value)
+    )
+
+
+def counted(tables: CostTables) -> tuple[np.ndarray, np.ndarray]:
+    """Return operations [FLOP] and memory traffic [bytes] of each segment and structure (N, S).
+
+    Raises:
+        CodesignError: they were not counted.
+    """
+    if tables.segment_flops is None or tables.segment_bytes is None:
+        raise CodesignError("it needs the operations of every segment, which were not counted here")
+    return tables.segment_flops, tables.segment_bytes
+
+
+def _alone(value: float) -> np.ndarray:
+    """Write a number as an array over the axes of ``Evaluation``."""
+    return np.full((1,) * 7, value)

@@ -1,0 +1,27 @@
+"""Device-only: the whole network on the robot, folded; nothing is sent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from codesign_ros.planning.policies.base import Decision, Situation, latency_s, least
+
+
+@dataclass(frozen=True)
+class DeviceOnly:
+    """The baseline that needs no server."""
+
+    name = "device_only"
+    paper = "baseline: the whole network on the robot"
+
+    def decide(self, situation: Situation) -> Decision:
+        """Keep all on the robot.
+
+        Raises:
+            CodesignError: the whole network's time on the robot is not known.
+        """
+        last = situation.problem.tables.segments
+        rows = (row for row in situation.plain if row.candidate.cut == last)
+        return Decision(
+            least(rows, latency_s, "the folded network's time on the robot is not known")
+        )

@@ -1,0 +1,48 @@
+"""Server-only: the frame is sent, raw or as JPEG, and the folded network runs on the server.
+
+With several servers the one of least latency serves. Sending a JPEG is the baseline that
+split computing has to beat (Matsubara et al., "SC2 Benchmark", 2023).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from codesign_ros.planning.policies.base import Decision, Situation, latency_s, least
+
+
+@dataclass(frozen=True)
+class ServerOnly:
+    """The baseline that leaves the robot nothing but to send.
+
+    Attributes:
+        codec: how the frame is sent, ``raw`` or ``jpeg``.
+    """
+
+    codec: str
+
+    @property
+    def name(self) -> str:
+        """What it is called on the command line."""
+        return f"server_only_{self.codec}"
+
+    @property
+    def paper(self) -> str:
+        """Where it comes from, for people."""
+        return f"baseline: the frame sent as {self.codec}, the whole network on the server"
+
+    def decide(self, situation: Situation) -> Decision:
+        """Send the frame.
+
+        Raises:
+            CodesignError: there is no server, or the cost of sending so is not known.
+        """
+        situation.need_server()
+        rows = (
+            row
+            for row in situation.plain
+            if row.candidate.cut == 0 and row.candidate.codec == self.codec
+        )
+        return Decision(
+            least(rows, latency_s, f"the cost of sending the frame as {self.codec} is not known")
+        )

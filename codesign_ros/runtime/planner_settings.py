@@ -1,0 +1,87 @@
+"""What the planner solves for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from codesign_ros.cost.accuracy import AccuracyTable, loss_allowed
+from codesign_ros.cost.model import MODES
+from codesign_ros.cost.roofline import RooflineMode
+from codesign_ros.cost.tables import Axes
+from codesign_ros.planning.objective import Objective
+from codesign_ros.planning.problem import Limits
+from codesign_ros.types import BRANCH_STRUCTURES, CodesignError, Merge, Structure
+
+
+@dataclass(frozen=True)
+class PlannerSettings:
+    """What the planner solves for; all of it may change while it runs.
+
+    Attributes:
+        mode: cost model, one of ``MODES``.
+        objective: which time counts in Eq. 11.
+        lambda_1: weight of the accuracy loss in Eq. 11 [s per unit of loss].
+        structures: structures that head and tail may have.
+        merges: what may become of branches that do not stay.
+        codecs: codecs for cuts 1..N-1.
+        frame_codecs: codecs for the frame at cut 0.
+        precisions: numeric precisions; both halves have the same.
+        accuracy_floor: least accuracy, in the metric that the bundle was measured by; 0 = any.
+        latency_limit_s: most time of one frame through all stages [s]; 0 = any.
+        uplink_limit_bytes_per_s: most bytes a second over the link, with frames at the pace of the
+            slowest stage [bytes/s]; 0 = any.
+        link_bps: rate to assume until the head has measured the link [bit/s].
+        link_band: solve again when the measured rate is this many times off the planned one.
+        stage_band: solve again when head, link or tail take this many times longer or shorter than
+            was planned with.
+        correct: multiply a device's predicted times by what its running frames showed; in mode
+            ``paper`` never, whose formulas stand as they are.
+        switch_gain: after news of a rate or a time, the plan in force stays unless another one's
+            objective is better by this share; other news always make a new plan.
+        debounce_s: time to wait for more news before solving [s].
+    """
+
+    mode: str = "measured"
+    objective: Objective = Objective.LATENCY
+    lambda_1: float = 1.0
+    structures: tuple[Structure, ...] = BRANCH_STRUCTURES
+    merges: tuple[Merge, ...] = (Merge.FOLD,)
+    codecs: tuple[str, ...] = ("raw", "fp16+zstd", "uint8+zstd")
+    frame_codecs: tuple[str, ...] = ("jpeg", "raw")
+    precisions: tuple[str, ...] = ("fp32",)
+    accuracy_floor: float = 0.0
+    latency_limit_s: float = 0.0
+    uplink_limit_bytes_per_s: float = 0.0
+    link_bps: float = 10e6
+    link_band: float = 1.5
+    stage_band: float = 1.4
+    correct: bool = True
+    switch_gain: float = 0.05
+    debounce_s: float = 0.2
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise CodesignError(f"unknown mode {self.mode!r}; known are {', '.join(MODES)}")
+
+    @property
+    def corrects(self) -> bool:
+        """Whether predicted times are corrected."""
+        return self.correct and self.mode != RooflineMode.PAPER.value
+
+    def limits(self, accuracy: AccuracyTable | None) -> Limits:
+        """What a plan must keep.
+
+        Raises:
+            CodesignError: the network does not reach the accuracy floor, or was not measured.
+        """
+        floor = self.accuracy_floor
+        return Limits(
+            accuracy_loss=loss_allowed(accuracy, floor) if floor > 0 else None,
+            deadline_s=self.latency_limit_s or None,
+            uplink_bytes_per_s=self.uplink_limit_bytes_per_s or None,
+        )
+
+    def axes(self, servers: tuple[str, ...]) -> Axes:
+        """What can be chosen, with these servers."""
+        codecs = tuple(sorted({*self.codecs, *self.frame_codecs}))
+        return Axes(self.structures, self.merges, self.precisions, codecs, servers)

@@ -1,0 +1,202 @@
+"""What is measured of one robot while a plan is in force, and when that is news."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from codesign_ros.planning.problem import Prediction
+from codesign_ros.runtime.correction import Correction, differ
+from codesign_ros.runtime.values import Device, Role, Running
+from codesign_ros.types import Plan
+
+# Faster than this the link is not what limits a plan, and its measurement is mostly noise [bit/s].
+FAST_BPS = 1e9
+# A change of the link matters if it changes the time of a payload of this size, which is about what
+# embeddings have, by this much: on a fast link the measured rate is mostly noise.
+_REFERENCE_BYTES = 32_768
+_LEAST_CHANGE_S = 0.005
+# A measured rate must be out of its band in so many announcements in a row.
+_OUT_OF_BAND = 3
+# Frames before which a plan's times count nothing: the first ones warm up engines and caches.
+_LEAST_FRAMES = 5
+# The link's rate is measured by itself; a factor is for what the rate does not say, and no more.
+_MOST_OF_LINK = 3.0
+
+
+@dataclass(frozen=True, eq=False)
+class Factors:
+    """By what the model's times are multiplied.
+
+    Attributes:
+        head, tail: for each cut, (N+1,).
+        link: for whatever crosses, (1,).
+    """
+
+    head: np.ndarray
+    link: np.ndarray
+    tail: np.ndarray
+
+    @classmethod
+    def none(cls, cuts: int) -> Factors:
+        """Factors that change nothing."""
+        return cls(np.ones(cuts), np.ones(1), np.ones(cuts))
+
+
+@dataclass(frozen=True, eq=False)
+class Basis:
+    """What was believed when a plan was made, or last found to be good enough.
+
+    Attributes:
+        plan: the plan.
+        prediction: what it is expected to take, corrected.
+        link_bps: the link's rate as it was measured or assumed [bit/s].
+        factors: what the model's times were multiplied by.
+    """
+
+    plan: Plan
+    prediction: Prediction
+    link_bps: float
+    factors: Factors
+
+
+class RobotWatch:
+    """Compares what a robot's head reports with what its plan expected.
+
+    Args:
+        cuts: N+1, the number of cuts.
+    """
+
+    def __init__(self, cuts: int) -> None:
+        self._cuts = cuts
+        self._sendable = False
+        self._out_of_band = 0
+        self._basis: Basis | None = None
+        self._running = Running()
+        self._head, self._tail = Correction(), Correction()
+        self._link = _link_correction()
+        self._planned_with = Factors.none(cuts)
+
+    def forget(self, *roles: Role) -> None:
+        """Begin anew with these devices and the link: they are not those that were measured.
+
+        Nothing is compared until the next plan.
+        """
+        if Role.HEAD in roles:
+            self._head = Correction()
+        if Role.TAIL in roles:
+            self._tail = Correction()
+        self._link = _link_correction()
+        self._planned_with = self.factors()
+        self._basis = None
+
+    def factors(self) -> Factors:
+        """What the model's times should be multiplied by, as far as is known now."""
+        return Factors(
+            self._head.factors(self._cuts), self._link.factors(1), self._tail.factors(self._cuts)
+        )
+
+    # Plans
+
+    def solved(self, factors: Factors, sendable: bool) -> None:
+        """Note with which factors, and for which kind of frames, a problem was just solved."""
+        self._planned_with = factors
+        self._sendable = sendable
+
+    def follow(self, basis: Basis) -> None:
+        """Compare with this from now on: its plan is in force."""
+        if self._basis is None or basis.plan.epoch != self._basis.plan.epoch:
+            self._running = Running()
+        self._basis = basis
+
+    @property
+    def prediction(self) -> Prediction | None:
+        """What the plan in force is expected to take; None while that is not known."""
+        return self._basis.prediction if self._basis else None
+
+    @property
+    def measured(self) -> Running | None:
+        """What it really takes; None before some frames have shown it."""
+        return self._running if self._running.frames else None
+
+    # News
+
+    def take(self, device: Device, now_s: float) -> None:
+        """Take what the head measured while running."""
+        for correction in (self._head, self._link, self._tail):
+            correction.fade(now_s)
+        basis, running = self._basis, device.running
+        if (
+            basis is None
+            or running.epoch != basis.plan.epoch
+            or running.frames < max(_LEAST_FRAMES, self._running.frames + 1)
+        ):
+            return
+        self._running = running
+        plan, expected, factors = basis.plan, basis.prediction, basis.factors
+        epoch, cut = plan.epoch, plan.cut
+        self._head.report(epoch, cut, running.head_s, expected.head_s / factors.head[cut])
+        if plan.served_by:
+            self._tail.report(epoch, cut, running.tail_s, expected.tail_s / factors.tail[cut])
+        if plan.served_by and device.link_bps > 0:
+            # By the rate as it is now, which is watched on its own. A factor of the link is the
+            # same for whatever crosses, so all cuts count as one.
+            rate_bps = min(device.link_bps, FAST_BPS)
+            link_s = 8 * expected.payload_bytes / rate_bps + device.link_delay_s
+            self._link.report(epoch, 0, running.link_s, link_s)
+
+    def stage_change(self, band: float) -> str | None:
+        """Whether a stage has left the band around what was last planned with."""
+        now, before = self.factors(), self._planned_with
+        changes = [
+            f"{name} time {old[worst]:.2f} -> {new[worst]:.2f} of the model's"
+            for name, new, old in (
+                ("head", now.head, before.head),
+                ("link", now.link, before.link),
+                ("tail", now.tail, before.tail),
+            )
+            if differ(new, old, band)
+            for worst in [int(np.argmax(np.abs(np.log(new / old))))]
+        ]
+        if not changes:
+            return None
+        self._planned_with = now
+        return ", ".join(changes)
+
+    def link_change(self, device: Device, band: float) -> str | None:
+        """Whether the measured link rate has left the band around the one that was planned with."""
+        if self._basis is None:
+            return None
+        planned_bps, measured_bps = self._basis.link_bps, min(device.link_bps, FAST_BPS)
+        if not self._basis.plan.server_available or measured_bps <= 0:
+            self._out_of_band = 0
+            return None
+        inside = planned_bps / band <= measured_bps <= planned_bps * band
+        change_s = abs(8 * _REFERENCE_BYTES / measured_bps - 8 * _REFERENCE_BYTES / planned_bps)
+        if inside or change_s < _LEAST_CHANGE_S:
+            self._out_of_band = 0
+            return None
+        self._out_of_band += 1
+        if self._out_of_band < _OUT_OF_BAND:
+            return None
+        self._out_of_band = 0
+        # While the rate changed, frames took what neither the old nor the new one says.
+        self._link = _link_correction()
+        return f"link rate {planned_bps / 1e6:.1f} -> {measured_bps / 1e6:.1f} Mbit/s"
+
+    def frames_change(self, device: Device) -> str | None:
+        """Whether the camera's frames became such that cut 0 can send them as they are, or not."""
+        if self._basis is None:
+            return None
+        sendable = device.frame_bytes > 0
+        if sendable == self._sendable or not self._basis.plan.server_available:
+            return None
+        self._sendable = sendable
+        if sendable:
+            return f"the camera's JPEGs ({device.frame_bytes / 1e3:.0f} kB) fit the network's input"
+        return "the camera's frames do not fit the network's input any more"
+
+
+def _link_correction() -> Correction:
+    return Correction(1 / _MOST_OF_LINK, _MOST_OF_LINK)

@@ -1,0 +1,71 @@
+"""Losses as arrays, and what is said of those that are not known."""
+
+import numpy as np
+import pytest
+
+from codesign_ros.cost.accuracy import AccuracyRow, AccuracyTable
+from codesign_ros.cost.losses import losses, ranges
+from codesign_ros.cost.tables import Axes
+from codesign_ros.types import Merge, Structure
+
+S3, FULL = Structure.S3, Structure.S3_SS_S1
+FOLD, PRUNE = Merge.FOLD, Merge.PRUNE
+AXES = Axes((S3, FULL), (FOLD, PRUNE), ("fp32", "int8-tensor"), ("jpeg", "raw", "uint4+zstd"))
+
+
+def row(value, merge=FOLD, structure=S3, precision="fp32", codec="raw", cut=None):
+    return AccuracyRow(merge, structure, structure, precision, codec, cut, value)
+
+
+TABLE = AccuracyTable(
+    "map50",
+    0.9,
+    "frames",
+    (
+        row(0.9),
+        row(0.5, PRUNE),
+        row(0.88, precision="int8-tensor"),
+        row(0.85, codec="jpeg", cut=0),
+        row(0.8, codec="uint4", cut=2),
+        row(0.84, codec="uint4", cut=5),
+    ),
+)
+
+
+def test_what_was_measured_is_looked_up_and_the_rest_is_not_known():
+    found = losses(TABLE, 8, AXES)
+    # By structure, merge and precision.
+    expected = [[[0.0, 0.02], [0.4, np.nan]], [[0.0, np.nan], [np.nan, np.nan]]]
+    np.testing.assert_allclose(found.structure, expected, atol=1e-12)
+    fp32_fold = found.codec[:, :, 0, 0]
+    np.testing.assert_allclose(fp32_fold[0], [0.05, 0, np.nan], atol=1e-12)
+    # Between cuts 2 and 5 the larger loss of the two; outside nothing is known.
+    uint4 = [np.nan, np.nan, 0.1, 0.1, 0.1, 0.06, np.nan, np.nan, np.nan]
+    np.testing.assert_allclose(fp32_fold[:, 2], uint4, atol=1e-12)
+    assert np.isnan(fp32_fold[1:, 0]).all()
+    # A lossless codec needs no measurement, in whatever form.
+    assert (found.codec[:, 1] == 0).all()
+    assert np.isnan(found.codec[:, 2, 1]).all()
+
+
+def test_notes_name_what_is_missing_and_the_way_out():
+    notes = losses(TABLE, 8, Axes((S3, FULL), (FOLD, PRUNE), ("fp32",), AXES.codecs)).notes
+    assert any("S3+Ss+S1 prune in fp32" in note and "codesign accuracy" in note for note in notes)
+    assert any("uint4 is not offered in every form at cut 1, 6-7" in note for note in notes)
+    assert any("uint4 at cut 3-4: its loss is the larger one" in note for note in notes)
+    lossless = Axes((S3,), (FOLD,), ("fp32",), ("raw", "raw+zstd"))
+    assert losses(TABLE, 8, lossless).notes == ()
+
+
+@pytest.mark.parametrize("table", [None, AccuracyTable("map50", 0.9, "frames", ())])
+def test_without_measurements_nothing_lossy_is_known(table):
+    found = losses(table, 3, AXES)
+    assert np.isnan(found.codec[:, [0, 2]]).all()
+    assert (found.codec[:, 1] == 0).all()
+    assert (found.structure[:, 0, 0] == 0).all()
+    assert np.isnan(found.structure[:, 1]).all()
+    assert np.isnan(found.structure[:, :, 1]).all()
+
+
+def test_ranges():
+    assert ranges([1, 2, 3, 7, 9, 10]) == "1-3, 7, 9-10"
