@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from planning_fakes import LINK, random_tables
 
+from codesign_ros.planning.evaluation import evaluate
 from codesign_ros.planning.gradient import (
     Ending,
     GradientResult,
@@ -14,7 +15,7 @@ from codesign_ros.planning.gradient import (
     gradient_step,
     softmax,
 )
-from codesign_ros.planning.grid import evaluate, price
+from codesign_ros.planning.grid import price
 from codesign_ros.planning.problem import Candidate, Limits, Prediction, Problem, Row
 from codesign_ros.types import CodesignError, LinkSpec, Merge, Structure
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from planning_fakes import random_tables
 
 from codesign_ros.cost.tables import Axes, CostTables
-from codesign_ros.planning.grid import evaluate, grid, price
+from codesign_ros.planning.evaluation import evaluate
+from codesign_ros.planning.grid import grid, price
 from codesign_ros.planning.objective import Objective
 from codesign_ros.planning.problem import Candidate, Limits, Problem
 from codesign_ros.types import CodesignError, LinkSpec, Merge, Structure

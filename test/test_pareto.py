@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from planning_fakes import LINK, random_tables
 
-from codesign_ros.planning.grid import evaluate, grid
+from codesign_ros.planning.evaluation import evaluate
+from codesign_ros.planning.grid import grid
 from codesign_ros.planning.objective import Objective
 from codesign_ros.planning.pareto import pareto
 from codesign_ros.planning.problem import Limits, Problem

@@ -11,7 +11,7 @@ from codesign_ros.cost.model import analytic_tables
 from codesign_ros.cost.profile import NetworkProfile, profile_network
 from codesign_ros.cost.roofline import RooflineMode
 from codesign_ros.cost.tables import Axes
-from codesign_ros.planning.grid import evaluate
+from codesign_ros.planning.evaluation import evaluate
 from codesign_ros.planning.problem import Problem
 from codesign_ros.types import BRANCH_STRUCTURES, DeviceSpec, InputSpec, LinkSpec, Structure
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from codesign_ros.planning.grid import Evaluation, evaluate
+from codesign_ros.planning.evaluation import Evaluation, evaluate
 from codesign_ros.planning.limits import refusal
 from codesign_ros.planning.problem import Problem
 from codesign_ros.types import CodesignError

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codesign_ros.planning.grid import Evaluation, grid
+from codesign_ros.planning.evaluation import Evaluation
+from codesign_ros.planning.grid import grid
 from codesign_ros.planning.problem import Candidate, Problem, Row
 
 # Temperatures at the first and the last step.

@@ -14,7 +14,6 @@ import numpy as np
 
 from codesign_ros.types import CodesignError
 
-
 # A limit met by the least losses alone must not fail in the last digit of the sums.
 _ROUNDING = 1e-12
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codesign_ros.planning.grid import Evaluation
+from codesign_ros.planning.evaluation import Evaluation
 from codesign_ros.planning.problem import Row
 from codesign_ros.types import CodesignError
 

@@ -19,7 +19,8 @@ import numpy as np
 
 from codesign_ros.cost.roofline import RooflineMode, compute_s
 from codesign_ros.cost.tables import CostTables
-from codesign_ros.planning.grid import Evaluation, Solution, grid, plan_of
+from codesign_ros.planning.evaluation import Evaluation
+from codesign_ros.planning.grid import Solution, grid, plan_of
 from codesign_ros.planning.limits import bounds
 from codesign_ros.planning.objective import Objective, joint_objective, time_s
 from codesign_ros.planning.problem import Limits, Problem, Row
