@@ -51,8 +51,9 @@ def test_the_bottleneck():
 
 def test_a_pipeline_goes_at_the_pace_of_its_slowest_stage():
     fast = solve(objective=Objective.THROUGHPUT)
-    assert said(fast, "The server sets the pace") == (
-        "The server sets the pace: 16 ms a frame, 62.5 frames/s; the robot 10 ms, the link 10 ms."
+    assert said(fast, "The server is the bottleneck") == (
+        "The server is the bottleneck and sets the pace: 16 ms a frame, 62.5 frames/s; the robot "
+        "10 ms, the link 10 ms."
     )
     # The next best split is paced by the robot's 30 ms.
     assert said(fast, "The next best split").endswith(

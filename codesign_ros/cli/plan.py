@@ -129,6 +129,7 @@ def _run(options: argparse.Namespace) -> int:
         decide_all,
         plan_json,
         policies_table,
+        policy_notes,
     )
     from codesign_ros.evaluation.plan_words import explain_plan
     from codesign_ros.evaluation.solver_report import compare_solvers
@@ -158,6 +159,8 @@ def _run(options: argparse.Namespace) -> int:
     console = result_console()
     console.print(best_cuts_table(solution, options.top))
     console.print(policies_table(situation, decisions))
+    for line in policy_notes(situation, decisions):
+        console.print(line, highlight=False)
     content = plan_json(solution, situation, decisions)
     if options.solvers:
         content["solvers"] = compare_solvers(problem, robot, what_if.servers[0], mode)

@@ -115,7 +115,6 @@ def policies_table(situation: Situation, decisions: Mapping[str, Decision | str]
         table.add_column(name)
     for name in ("ms", "1/s", "loss", "L"):
         table.add_column(name, justify="right")
-    table.add_column("note", overflow="fold")
     last = situation.problem.tables.segments
     known = [(name, d) for name, d in decisions.items() if not isinstance(d, str)]
     for name, decision in sorted(known, key=lambda item: item[1].row.prediction.objective):
@@ -132,12 +131,24 @@ def policies_table(situation: Situation, decisions: Mapping[str, Decision | str]
             f"{decision.throughput_fps:.1f}",
             f"{p.accuracy_loss:.4f}",
             f"{p.objective:.4f}",
-            "; ".join(filter(None, (decision.note, *decision.broken_limits(situation)))),
         )
     for name, why in decisions.items():
         if isinstance(why, str):
-            table.add_row(name, "n/a", *[""] * 7, why)
+            table.add_row(name, "n/a", *[""] * 7)
     return table
+
+
+def policy_notes(situation: Situation, decisions: Mapping[str, Decision | str]) -> list[str]:
+    """What led to the policies' choices, which limits they break, or why they cannot plan here."""
+    notes = []
+    for name, decision in decisions.items():
+        if isinstance(decision, str):
+            notes.append(f"{name}: {decision}")
+            continue
+        said = [text for text in (decision.note, *decision.broken_limits(situation)) if text]
+        if said:
+            notes.append(f"{name}: {'; '.join(said)}")
+    return notes
 
 
 def _add_columns(table: Table, *first: str) -> None:

@@ -99,7 +99,7 @@ def _bottleneck_line(solution: Solution) -> str:
         sending += f" and {ms(link.delay_s)} delay)" if link.delay_s else ")"
     if solution.problem.objective is Objective.THROUGHPUT:
         return (
-            f"{_capital(slowest)} sets the pace: {ms(p.slowest_s)} a frame{sending}, "
+            f"{_capital(slowest)} is the bottleneck and sets the pace: {ms(p.slowest_s)} a frame{sending}, "
             f"{p.throughput_fps:.3g} frames/s{beside}."
         )
     return (
