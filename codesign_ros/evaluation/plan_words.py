@@ -99,8 +99,8 @@ def _bottleneck_line(solution: Solution) -> str:
         sending += f" and {ms(link.delay_s)} delay)" if link.delay_s else ")"
     if solution.problem.objective is Objective.THROUGHPUT:
         return (
-            f"{_capital(slowest)} is the bottleneck and sets the pace: {ms(p.slowest_s)} a frame{sending}, "
-            f"{p.throughput_fps:.3g} frames/s{beside}."
+            f"{_capital(slowest)} is the bottleneck and sets the pace: {ms(p.slowest_s)} a frame"
+            f"{sending}, {p.throughput_fps:.3g} frames/s{beside}."
         )
     return (
         f"{_capital(slowest)} is the bottleneck: {ms(stages[slowest])} of {ms(p.latency_s)}"
