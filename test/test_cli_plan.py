@@ -120,6 +120,10 @@ def test_limits_are_kept(plan):
     least = min(row["latency_ms"] for row in [free["best"], *free["runners_up"]])
     _, bound, _ = plan("--lambda-1", 0, "--accuracy-floor", 0.9, "--robot-memory-mb", 0.5)
     assert bound["best"]["accuracy_loss"] <= 1e-12
+    for policy in bound["policies"].values():
+        if policy.get("in_decision_space"):
+            assert not policy["broken_limits"]
+            assert policy["objective"] >= bound["best"]["objective"] - 1e-12
     assert bound["best"]["latency_ms"] >= least
     status, content, said = plan("--deadline-ms", least / 2)
     assert (status, content) == (2, None)

@@ -79,7 +79,11 @@ def row_json(row: Row) -> dict[str, Any]:
 
 
 def decision_json(decision: Decision, situation: Situation) -> dict[str, Any]:
-    """What one policy would do; with a cloud, latency and throughput are those of all tiers."""
+    """What one policy would do; with a cloud, latency and throughput are those of all tiers.
+
+    A choice that breaks a limit is not in the decision space: ours could not have made it.
+    """
+    broken = list(decision.broken_limits(situation))
     return {
         **row_json(decision.row),
         "latency_ms": decision.latency_s * 1e3,
@@ -88,8 +92,8 @@ def decision_json(decision: Decision, situation: Situation) -> dict[str, Any]:
         "cloud_ms": decision.cloud_s * 1e3,
         "cloud_link_ms": decision.cloud_link_s * 1e3,
         "note": decision.note,
-        "in_decision_space": decision.in_decision_space,
-        "broken_limits": list(decision.broken_limits(situation)),
+        "in_decision_space": decision.in_decision_space and not broken,
+        "broken_limits": broken,
     }
 
 
