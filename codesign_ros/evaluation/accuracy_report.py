@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+
 from rich.table import Table
 
 from codesign_ros.cost.accuracy import AccuracyRow, AccuracyTable
@@ -10,11 +12,15 @@ from codesign_ros.types import CodesignError
 
 _Way = tuple[int | None, str]
 
+# Columns of values that a table of 110 characters can hold.
+_MOST_COLUMNS = 10
+
 
 def accuracy_tables(table: AccuracyTable, metric: str | None = None) -> list[Table]:
     """Lay out the measurements: a line for each form, a column for each codec and cut.
 
-    Where there are details (classes, sizes of objects), a second table has them for each form.
+    Many columns are parted into several tables, each with the forms that were measured there. Where
+    there are details (classes, sizes of objects), the last table has them for each form.
 
     Args:
         table: what was measured.
@@ -35,9 +41,13 @@ def accuracy_tables(table: AccuracyTable, metric: str | None = None) -> list[Tab
         for row in table.rows
     }
     forms = list(dict.fromkeys(map(_form, table.rows)))
-    tables = [_table(title, [_heading(way) for way in ways])]
-    for form in forms:
-        tables[0].add_row(*form, *(_share(values.get((form, way))) for way in ways))
+    tables = []
+    for some in _pages(ways):
+        page = _table(title, [_heading(way) for way in some])
+        for form in forms:
+            if any((form, way) in values for way in some):
+                page.add_row(*form, *(_share(values.get((form, way))) for way in some))
+        tables.append(page)
     if table.details:
         names = list(table.details)
         tables.append(
@@ -46,11 +56,24 @@ def accuracy_tables(table: AccuracyTable, metric: str | None = None) -> list[Tab
                 [name.replace(".", " ") for name in names],
             )
         )
-        tables[1].add_row("unchanged", "", "", *(_share(value) for value in table.details.values()))
+        tables[-1].add_row(
+            "unchanged", "", "", *(_share(value) for value in table.details.values())
+        )
         for row in table.rows:
             if row.cut is None:
-                tables[1].add_row(*_form(row), *(_share(row.details.get(name)) for name in names))
+                tables[-1].add_row(*_form(row), *(_share(row.details.get(name)) for name in names))
     return tables
+
+
+def _pages(ways: list[_Way]) -> list[list[_Way]]:
+    """Part the columns so that each table can be read; a cut stays in one table."""
+    pages: list[list[_Way]] = [[]]
+    for _, group in groupby(ways, key=lambda way: way[0]):
+        of_cut = list(group)
+        if len(pages[-1]) + len(of_cut) > _MOST_COLUMNS:
+            pages.append([])
+        pages[-1] += of_cut
+    return pages
 
 
 def _table(title: str, columns: list[str]) -> Table:
