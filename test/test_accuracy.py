@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codesign_ros.cost.accuracy import AccuracyRow, AccuracyTable, total_loss
+from codesign_ros.cost.accuracy import AccuracyRow, AccuracyTable
+from codesign_ros.planning.objective import total_loss
 from codesign_ros.types import CodesignError, Merge, Structure
 
 S3, S3_S1 = Structure.S3, Structure.S3_S1

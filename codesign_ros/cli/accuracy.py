@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from codesign_ros.cli.common import (
     MERGES,
-    STRUCTURES,
     add_json,
+    add_structures,
     command,
     result_console,
     write_json,
 )
 from codesign_ros.cli.measuring import add_data, measured_frames, progress_bar
 from codesign_ros.types import (
-    BRANCH_STRUCTURES,
     PRECISIONS,
     CodesignError,
     Merge,
@@ -45,13 +44,7 @@ def add(commands: Any) -> None:
         "--cuts", type=int, nargs="*", default=[], help="where codecs are measured; 0 = the JPEG"
     )
     parser.add_argument("--codec", nargs="+", choices=_LOSSY, default=list(_LOSSY))
-    parser.add_argument(
-        "--structure",
-        nargs="+",
-        choices=STRUCTURES,
-        default=[structure.value for structure in BRANCH_STRUCTURES],
-        help="default: the four of branches",
-    )
+    add_structures(parser, "to measure")
     parser.add_argument(
         "--merge",
         nargs="+",

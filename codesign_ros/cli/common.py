@@ -12,7 +12,7 @@ from rich.console import Console
 
 from codesign_ros.planning.objective import Objective
 from codesign_ros.resources import default_bundle
-from codesign_ros.types import CodesignError, Merge, Structure
+from codesign_ros.types import BRANCH_STRUCTURES, CodesignError, Merge, Structure
 from codesign_ros.wire.codecs import FRAME_CODECS, KNOWN_CODECS, TENSOR_CODECS
 
 if TYPE_CHECKING:
@@ -41,6 +41,17 @@ def add_bundle(parser: argparse.ArgumentParser) -> None:
 def add_json(parser: argparse.ArgumentParser) -> None:
     """Add ``--json``; see ``write_json``."""
     parser.add_argument("--json", metavar="FILE", help="write the result as JSON too")
+
+
+def add_structures(parser: argparse.ArgumentParser, purpose: str) -> None:
+    """Add ``--structure``, whose help says what the structures are for: ``purpose``."""
+    parser.add_argument(
+        "--structure",
+        nargs="+",
+        choices=STRUCTURES,
+        default=[structure.value for structure in BRANCH_STRUCTURES],
+        help=f"structures {purpose} (default: the four of branches)",
+    )
 
 
 def add_objective(parser: argparse.ArgumentParser) -> None:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from codesign_ros.cli.common import (
     MERGES,
-    STRUCTURES,
     add_bundle,
     add_json,
     add_objective,
+    add_structures,
     codecs_chosen,
     command,
     open_bundle,
@@ -24,7 +24,6 @@ from codesign_ros.cost.model import MODES
 from codesign_ros.planning.objective import parse_objective
 from codesign_ros.resources import resource_path
 from codesign_ros.types import (
-    BRANCH_STRUCTURES,
     PRECISIONS,
     CodesignError,
     DeviceSpec,
@@ -74,13 +73,7 @@ def add(commands: Any) -> None:
         help="mode roofline: fit the utilisation to devices that were profiled",
     )
     parser.add_argument("--policy", help="whose plan to show as the best (default: ours)")
-    parser.add_argument(
-        "--structure",
-        nargs="+",
-        choices=STRUCTURES,
-        default=[structure.value for structure in BRANCH_STRUCTURES],
-        help="structures to choose from (default: the four of branches)",
-    )
+    add_structures(parser, "to choose from")
     parser.add_argument(
         "--merge",
         nargs="+",

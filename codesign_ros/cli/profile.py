@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from codesign_ros.cli.common import (
-    STRUCTURES,
     add_bundle,
     add_json,
+    add_structures,
     command,
     open_bundle,
     result_console,
     write_json,
 )
-from codesign_ros.types import BRANCH_STRUCTURES, PRECISIONS, CodesignError, Structure
+from codesign_ros.types import PRECISIONS, CodesignError, Structure
 
 if TYPE_CHECKING:
     from codesign_ros.bundle import Bundle
@@ -37,13 +37,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--precision", nargs="+", choices=PRECISIONS[1:], default=[], help="to time beside fp32"
     )
-    parser.add_argument(
-        "--structure",
-        nargs="+",
-        choices=STRUCTURES,
-        default=[structure.value for structure in BRANCH_STRUCTURES],
-        help="to time beside S3",
-    )
+    add_structures(parser, "to time beside S3")
     parser.add_argument("--cuts", type=int, nargs="+", help="where to time (default: everywhere)")
     extent = parser.add_mutually_exclusive_group()
     extent.add_argument(

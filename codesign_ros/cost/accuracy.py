@@ -1,4 +1,4 @@
-"""Accuracy loss from measured accuracy (paper, Eq. 9 and 10)."""
+"""Accuracy loss from measured accuracy (paper, Eq. 9)."""
 
 from __future__ import annotations
 
@@ -185,11 +185,6 @@ def _around(losses: Mapping[int, float], cut: int) -> float | None:
 
 def _shape(row: AccuracyRow) -> _Shape:
     return row.merge, row.head_structure, row.tail_structure, row.precision
-
-
-def total_loss(load_fraction: float, head_loss: float, tail_loss: float) -> float:
-    """Delta A_total = lambda * Delta A_1 + (1 - lambda) * Delta A_2 (Eq. 10)."""
-    return load_fraction * head_loss + (1.0 - load_fraction) * tail_loss
 
 
 def _row(content: Any) -> AccuracyRow:

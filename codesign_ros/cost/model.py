@@ -179,7 +179,6 @@ def measured_tables(
         robot_power_w=robot_power_w,
         metric=accuracy.metric if accuracy else "accuracy",
         reference=_reference(accuracy),
-        sent_as_it_is=sendable_bytes > 0,
         notes=found.notes,
     )
     return tables if network is None else _counted(tables, network)

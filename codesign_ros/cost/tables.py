@@ -69,7 +69,6 @@ class CostTables:
         robot_power_w: what the robot draws while it computes [W]; None = not known.
         metric: name of the accuracy that the losses are losses of.
         reference: its value for the unchanged network, 0 to 1; None where it was not measured.
-        sent_as_it_is: the camera's own JPEG can be sent at cut 0, at no loss and no time.
         notes: what was estimated or left out and why, one line each.
     """
 
@@ -89,7 +88,6 @@ class CostTables:
     robot_power_w: float | None = None
     metric: str = "accuracy"
     reference: float | None = None
-    sent_as_it_is: bool = False
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from codesign_ros.cost.link import transfer_s
 from codesign_ros.cost.tables import NO_CODEC
 from codesign_ros.planning.limits import Bound, bounds
-from codesign_ros.planning.objective import Objective
+from codesign_ros.planning.objective import joint_objective, time_s, total_loss
 from codesign_ros.planning.problem import Candidate, Prediction, Problem, Row
-from codesign_ros.types import CodesignError
+from codesign_ros.types import CodesignError, LinkSpec
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +48,7 @@ class Evaluation:
     @property
     def time_s(self) -> np.ndarray:
         """T of Eq. 11 for the problem's objective, whatever the limits say [s]."""
-        return _time(self.problem.objective, self.head_s, self.link_s, self.tail_s)
+        return time_s(self.problem.objective, self.head_s, self.link_s, self.tail_s)
 
     def candidate(self, index: Sequence[int]) -> Candidate:
         """Read an index of the full shape as a choice."""
@@ -75,7 +76,7 @@ class Evaluation:
 
         head_s, link_s, tail_s = at(self.head_s), at(self.link_s), at(self.tail_s)
         loss = at(self.accuracy_loss)
-        duration_s = at(_time(self.problem.objective, *map(_scalar, (head_s, link_s, tail_s))))
+        duration_s = time_s(self.problem.objective, head_s, link_s, tail_s)
         return Row(
             self.candidate(index),
             Prediction(
@@ -84,7 +85,7 @@ class Evaluation:
                 tail_s,
                 loss,
                 at(self.payload_bytes),
-                duration_s + self.problem.lambda_1 * loss,
+                joint_objective(duration_s, loss, self.problem.lambda_1),
                 None if self.energy_j is None else at(self.energy_j),
             ),
         )
@@ -121,35 +122,28 @@ def evaluate(problem: Problem) -> Evaluation:
     v = max(1, len(axes.servers))
     shape = (n, s, s, m, p, k, v)
     tail, decode = t.tail_s, t.decode_s
-    rate, delay = (
-        np.array([getattr(link, name) for link in problem.links])
-        for name in ("bandwidth_bps", "delay_s")
-    )
+    links = problem.links or (LinkSpec(1.0),)
     if not problem.links:
         tail, decode = np.full((1, n, s, p), np.nan), np.full((1, n, k), np.nan)
         tail[:, -1], decode[:, -1] = 0.0, 0.0
-        rate, delay = np.ones(1), np.zeros(1)
 
     head_s = t.head_s.reshape(n, s, 1, 1, p, 1, 1) + t.encode_s.reshape(n, 1, 1, 1, 1, k, 1)
     tail_s = tail.transpose(1, 2, 3, 0).reshape(n, 1, s, 1, p, 1, v) + decode.transpose(
         1, 2, 0
     ).reshape(n, 1, 1, 1, 1, k, v)
     payload = t.payload_bytes.reshape(n, 1, 1, 1, 1, k, 1)
-    # T3 of Eq. 7, with bytes made bits, and the one-way delay on top.
-    link_s = 8.0 * payload / rate + delay
+    link_s = np.concatenate([transfer_s(payload, link) for link in links], axis=-1)
     link_s[-1] = 0.0
 
-    # Eq. 10, and the codec's loss.
     share = t.load_fraction.reshape(n, 1, 1, 1, 1, 1, 1)
-    by_half = t.structure_loss
-    loss = (
-        share * by_half.reshape(1, s, 1, m, p, 1, 1)
-        + (1.0 - share) * by_half.reshape(1, 1, s, m, p, 1, 1)
-        + t.codec_loss.transpose(0, 3, 2, 1).reshape(n, 1, 1, m, p, k, 1)
-    )
-    duration_s = _time(problem.objective, head_s, link_s, tail_s)
+    loss = total_loss(
+        share,
+        t.structure_loss.reshape(1, s, 1, m, p, 1, 1),
+        t.structure_loss.reshape(1, 1, s, m, p, 1, 1),
+    ) + t.codec_loss.transpose(0, 3, 2, 1).reshape(n, 1, 1, m, p, k, 1)
+    duration_s = time_s(problem.objective, head_s, link_s, tail_s)
     # What is not known (NaN) makes the sum unknown, whatever its weight.
-    objective = np.broadcast_to(duration_s + problem.lambda_1 * loss, shape).copy()
+    objective = np.broadcast_to(joint_objective(duration_s, loss, problem.lambda_1), shape).copy()
 
     allowed = np.zeros(n, bool)
     allowed[list(problem.allowed_cuts())] = True
@@ -169,7 +163,7 @@ def evaluate(problem: Problem) -> Evaluation:
 
     energy = None
     if t.robot_power_w is not None:
-        radio_w = np.array([link.transmit_w or 0.0 for link in problem.links] or [0.0])
+        radio_w = np.array([link.transmit_w or 0.0 for link in links])
         energy = t.robot_power_w * head_s + radio_w * link_s
     found = bounds(problem, head_s, link_s, tail_s, loss, payload, energy)
     offered = ~np.isnan(objective)
@@ -179,15 +173,3 @@ def evaluate(problem: Problem) -> Evaluation:
     return Evaluation(
         problem, head_s, link_s, tail_s, loss, payload, energy, offered, objective, found
     )
-
-
-def _time(
-    objective: Objective, head_s: np.ndarray, link_s: np.ndarray, tail_s: np.ndarray
-) -> np.ndarray:
-    if objective is Objective.LATENCY:
-        return head_s + link_s + tail_s
-    return np.maximum(np.maximum(head_s, link_s), tail_s)
-
-
-def _scalar(value: float) -> np.ndarray:
-    return np.full((1,) * 7, value)

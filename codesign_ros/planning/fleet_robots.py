@@ -86,7 +86,6 @@ class Robots:
         self._scales[:, 4, SERVER_ROOT] = 1.0
         self._scales[:, 5, LINK_USE] = self.rates_hz * link_s_per_byte
         self._scales[:, 6, SERVER_USE] = self.rates_hz
-        self._link_s_per_byte = link_s_per_byte
         by_class: dict[int, list[int]] = {}
         for i, robot in enumerate(robots):
             by_class.setdefault(id(robot.options), []).append(i)

@@ -102,7 +102,7 @@ class TotalTime:
         self.curves, self.robot, self.server, self.mode, self.link = (
             curves, robot, server, mode, link
         )  # fmt: skip
-        self._link_s = np.array([transfer_s(each, link) for each in curves.payload_bytes])
+        self._link_s = transfer_s(curves.payload_bytes, link)
         self._link_s[-1] = 0.0
         # Where I_1 is greatest: on each piece it is a ratio of linear functions, hence monotone.
         self.intensities = [self.intensity(each) for each in curves.depth]
