@@ -17,7 +17,7 @@ endif
 SOURCES := package.xml CMakeLists.txt $(wildcard resource/* msg/* srv/*) \
   $(shell find codesign_ros launch config bundles bags -type f -not -name '*.pyc')
 
-.PHONY: demo test lint codesign benchmark setup clean
+.PHONY: demo test test-extras lint codesign benchmark gpu setup clean
 
 demo: setup
 	scripts/in_ros codesign demo $(ARGS)
@@ -26,11 +26,25 @@ codesign: setup
 	@scripts/in_ros codesign $(ARGS)
 
 # Tests that need no ROS in one process, then each file of node tests in a process of its own.
-test: lint
+test: lint test-extras
 	scripts/in_ros python -m pytest $(ARGS) --ignore-glob='*test_node_*'
 	for file in $(sort $(wildcard test/test_node_*.py)); do \
 	  scripts/in_ros python -m pytest $(ARGS) $$file || exit 1; \
 	done
+
+# What tests of the TensorRT engine need beside. A machine may lack it (another processor, no C++
+# compiler): those tests are then skipped and say so.
+test-extras: setup
+	-scripts/in_ros python -m pip install --quiet --no-deps -r requirements/tensorrt_rtx.txt
+	-scripts/in_ros scripts/tensorrt_bindings build/tensorrt_bindings
+	-scripts/in_ros scripts/pycuda_for_tests build/pycuda
+
+# On a machine with an NVIDIA driver and CUDA's headers: what backend tensorrt needs. TensorRT itself
+# comes with JetPack; where there is none, TensorRT for RTX is installed.
+gpu: setup
+	scripts/in_ros python -m pip install --quiet -r requirements/gpu.txt
+	scripts/in_ros python -c "import tensorrt" 2> /dev/null || \
+	  scripts/in_ros python -m pip install --quiet --no-deps -r requirements/tensorrt_rtx.txt
 
 # Times of this machine; wants it quiet. ARGS go to both.
 benchmark: setup

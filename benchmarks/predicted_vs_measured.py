@@ -24,12 +24,14 @@ says much.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import statistics
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +46,13 @@ from codesign_ros.cost.devices import find_device, load_devices
 from codesign_ros.cost.interpolate import between_cuts
 from codesign_ros.cost.measured import MeasuredStages
 from codesign_ros.cost.profile import profile_network
-from codesign_ros.engines.factory import BACKENDS, PRECISIONS_OF, EngineFactory
+from codesign_ros.engines.base import Engine, EngineKey
+from codesign_ros.engines.factory import BACKENDS, EngineFactory
 from codesign_ros.evaluation.tables import slim_table
 from codesign_ros.preprocess import letterbox
 from codesign_ros.resources import default_bundle, resource_path
 from codesign_ros.runtime.engine_pool import EnginePool
+from codesign_ros.runtime.leases import Lease
 from codesign_ros.runtime.profiling import Extent, Half, Part, profile_from
 from codesign_ros.runtime.stage_timer import StageTimer
 from codesign_ros.runtime.stages import HeadStage, TailStage, head_key, tail_key
@@ -135,10 +139,13 @@ class RealRun:
     def __init__(self, bundle: Bundle, pool: EnginePool, plan: Plan) -> None:
         self.last = len(bundle.segments)
         self._input = bundle.input
-        self._head = HeadStage(bundle, plan, pool.get(head_key(plan)) if plan.cut else None)
-        self._tail = (
-            TailStage(bundle, plan, pool.get(tail_key(plan))) if plan.cut < self.last else None
+        self._leases: list[Lease[Engine]] = []
+        self._head = HeadStage(
+            bundle, plan, self._lease(pool, head_key(plan)) if plan.cut else None
         )
+        self._tail = None
+        if plan.cut < self.last:
+            self._tail = TailStage(bundle, plan, self._lease(pool, tail_key(plan)))
         self.frames: list[Parts] = []
         self.processor_s = 0.0
 
@@ -158,6 +165,16 @@ class RealRun:
         head_s = sent - start - output.encode_s
         self.processor_s += time.process_time() - processor_s
         self.frames.append(Parts(head_s, output.encode_s, decoded - sent, answered - decoded))
+
+    def close(self) -> None:
+        """Give the engines back; nothing can be run afterwards."""
+        for lease in self._leases:
+            lease.release()
+
+    def _lease(self, pool: EnginePool, key: EngineKey) -> Engine:
+        lease = pool.lease(key)
+        self._leases.append(lease)
+        return lease.thing
 
     @property
     def typical(self) -> Parts:
@@ -187,6 +204,8 @@ def run_really(bundle: Bundle, factory: EngineFactory, plans: Sequence[Plan]) ->
         for run in runs:
             for number in range(_FRAMES_A_PASS):
                 run.run(jpegs[(at * _FRAMES_A_PASS + number) % len(jpegs)])
+    for run in runs:
+        run.close()
     return runs
 
 
@@ -220,13 +239,16 @@ def profiled(
     cuts = sorted({plan.cut for plan in plans if plan.cut < last})
     with Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task(f"timing {part}s", total=None)
-        timer = StageTimer(factory, part, lambda done: progress.advance(task, done))
-        groups = timer.groups(sorted(needed))
-        progress.update(task, total=sum(map(len, groups)) + len(cuts))
-        timer.time_codecs(cuts)
-        for group in groups:
-            timer.time_halves(group)
-    stages = profile_from(timer, needed).stages()
+        # With TensorRT, heads that only make what tails and codecs get need no engines of it.
+        crossings = EngineFactory(bundle, threads=factory.threads)
+        advance = partial(progress.advance, task)
+        with contextlib.closing(StageTimer(factory, part, advance, crossings)) as timer:
+            groups = timer.groups(sorted(needed))
+            progress.update(task, total=sum(map(len, groups)) + len(cuts))
+            timer.time_codecs(cuts)
+            for group in groups:
+                timer.time_halves(group)
+            stages = profile_from(timer, needed).stages()
     if not options.interpolate:
         return stages
     devices = load_devices(resource_path("config") / "devices.yaml")
@@ -296,7 +318,7 @@ def main() -> int:
 
     bundle = Bundle.open(Path(options.bundle) if options.bundle else default_bundle())
     factory = EngineFactory(bundle, options.backend, threads=options.threads)
-    plans = draw_plans(bundle, options.plans, options.seed, PRECISIONS_OF[options.backend])
+    plans = draw_plans(bundle, options.plans, options.seed, factory.precisions)
     head, tail = (profiled(factory, part, plans, options) for part in ("head", "tail"))
     runs = run_really(bundle, factory, plans)
     rows = compare(plans, runs, head, tail)

@@ -73,9 +73,9 @@ class Merge(str, Enum):
     PRUNE_BN = "prune+bn"
 
 
-PRECISIONS = ("fp32", "int8-tensor", "int8-channel")
-"""In which numbers a network computes: float32, or 8-bit integers with one step for each weight
-tensor or for each of its output channels."""
+PRECISIONS = ("fp32", "fp16", "int8-tensor", "int8-channel")
+"""In which numbers a network computes: float32, float16, or 8-bit integers with one step for each
+weight tensor or for each of its output channels."""
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,14 @@ from conftest import tiny_frames, write_tiny_bundle
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.engines.base import EngineKey
-from codesign_ros.engines.factory import BACKENDS, PRECISIONS_OF, EngineFactory
+from codesign_ros.engines.factory import EngineFactory
 from codesign_ros.preprocess import normalise
 from codesign_ros.types import BRANCH_STRUCTURES, PRECISIONS, CodesignError, Merge, Structure
 from codesign_ros.wire.codecs import encode
 from codesign_ros.wire.decode import Limits, decode
+
+# Those that run everywhere; TensorRT has tests of its own.
+BACKENDS = ("onnxruntime", "torch")
 
 
 @pytest.fixture(scope="module", params=BACKENDS)
@@ -148,7 +151,12 @@ def test_torch_has_no_int8(tiny_bundle, engine_cache):
         match=r"^precision 'int8-channel' is not available on backend torch; ",
     ):
         factory.build(EngineKey("tail", 0, precision="int8-channel"))
-    assert PRECISIONS_OF["onnxruntime"] == ("fp32", "int8-tensor", "int8-channel")
+    assert EngineFactory(tiny_bundle, cache_dir=engine_cache).precisions == (
+        "fp32",
+        "fp16",
+        "int8-tensor",
+        "int8-channel",
+    )
 
 
 @pytest.mark.parametrize("precision", ["int8-tensor", "int8-channel"])
@@ -254,7 +262,7 @@ def test_cache_key_tells_weights_and_forms_apart(tiny_bundle, tmp_path):
         for merge in Merge
         for precision in PRECISIONS
     }
-    assert len(keys) == 2 * 5 * 3 * 3
+    assert len(keys) == 2 * 5 * 3 * 4
 
 
 def test_cache_directory_by_environment(tiny_bundle, tmp_path, monkeypatch):

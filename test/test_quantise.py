@@ -13,7 +13,8 @@ from torch import nn
 
 from codesign_ros.engines.cpu_form import for_cpu
 from codesign_ros.engines.export import export_onnx
-from codesign_ros.engines.onnx import OnnxEngine, PieceCutter
+from codesign_ros.engines.onnx import OnnxEngine
+from codesign_ros.engines.pieces import PieceCutter
 from codesign_ros.engines.quantise import quantise
 from codesign_ros.models.network import Network, Segment
 from codesign_ros.models.reparam import reparameterize
@@ -32,7 +33,7 @@ class Quantised:
         self.exported = export_onnx(self.network)
         self.model = quantise(self.exported, images, per_channel=per_channel)
         self.graph = onnx.load_model_from_string(self.model).graph
-        self.cutter = PieceCutter(self.model)
+        self.cutter = PieceCutter(self.model, for_cpu=True)
         self.image = self.network.crossing(0)
         self.output = self.network.crossing(len(self.network.segment_names))
 

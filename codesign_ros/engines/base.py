@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
 
 from codesign_ros.types import Merge, Structure, TensorSpec
+
+Part = Literal["head", "tail"]
+
+EngineForm = tuple[int, Structure, Merge, str]
+"""Cut, structure, merge and precision of a half whose part (head or tail) is known."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +24,7 @@ class EngineKey:
     segments cut+1..N.
     """
 
-    part: Literal["head", "tail"]
+    part: Part
     cut: int
     structure: Structure = Structure.S3
     merge: Merge = Merge.FOLD
@@ -26,7 +32,7 @@ class EngineKey:
 
 
 class Engine(Protocol):
-    """Runs one half of a network, batch 1.
+    """Runs one half of a network, one frame (batch 1) or a few.
 
     The frame enters a network as ``image``, normalised float32 (1, 3, H, W); what crosses a cut is
     named after the segment that made it.
@@ -40,6 +46,10 @@ class Engine(Protocol):
     def outputs(self) -> tuple[TensorSpec, ...]:
         """Tensors that ``run`` returns."""
 
+    @property
+    def max_batch(self) -> int:
+        """Frames that ``run_batch`` takes at most."""
+
     def warm_up(self, runs: int = 2) -> None:
         """Run on zeros, so that the first frame finds memory and kernels ready."""
 
@@ -49,6 +59,13 @@ class Engine(Protocol):
         May be called from several threads. The arrays returned are new.
         """
 
+    def run_batch(self, batch: Sequence[dict[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:
+        """Run on up to ``max_batch`` frames, as ``run`` does on one; return them in that order.
+
+        Raises:
+            ValueError: there are more.
+        """
+
     def close(self) -> None:
         """Free the engine's memory. It cannot run afterwards."""
 
@@ -56,3 +73,36 @@ class Engine(Protocol):
 def zeros(specs: tuple[TensorSpec, ...]) -> dict[str, np.ndarray]:
     """Return an array of zeros for each tensor, by name."""
     return {spec.name: np.zeros(spec.shape, spec.dtype) for spec in specs}
+
+
+def check_frame(specs: tuple[TensorSpec, ...], tensors: dict[str, np.ndarray]) -> None:
+    """Compare arrays with what an engine takes.
+
+    Raises:
+        ValueError: one is missing, too many, or of another shape or type; names it.
+    """
+    if tensors.keys() != {spec.name for spec in specs}:
+        raise ValueError(
+            f"the engine takes {', '.join(spec.name for spec in specs)}, "
+            f"not {', '.join(tensors) or 'nothing'}"
+        )
+    for spec in specs:
+        array = tensors[spec.name]
+        if array.shape != spec.shape or array.dtype != np.dtype(spec.dtype):
+            raise ValueError(
+                f"{spec.name} is {array.dtype} {array.shape}; "
+                f"the engine takes {spec.dtype} {spec.shape}"
+            )
+
+
+def run_in_turn(
+    engine: Engine, batch: Sequence[dict[str, np.ndarray]]
+) -> list[dict[str, np.ndarray]]:
+    """Run frames one after another, on an engine that takes one at a time.
+
+    Raises:
+        ValueError: there are more than the engine says it takes.
+    """
+    if len(batch) > engine.max_batch:
+        raise ValueError(f"a batch of {len(batch)}; the engine takes up to {engine.max_batch}")
+    return [engine.run(frame) for frame in batch]

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from codesign_ros.types import CodesignError
 
 _DIGEST_BYTES = hashlib.sha256().digest_size
+# How often one who waits for a lock looks again.
+_LOCK_INTERVAL_S = 0.5
 
 
 def default_cache_dir() -> Path:
@@ -62,6 +68,32 @@ class FileCache:
                 raise
         except OSError as error:
             raise self._unusable(error) from error
+
+    @contextmanager
+    def locked(self, name: str, waiting: Callable[[], None]) -> Iterator[None]:
+        """Hold the lock of this name, which one thread of one process can at a time.
+
+        Args:
+            name: of the lock's file, which stays.
+            waiting: called again and again while another holds it. What it raises ends the wait.
+
+        Raises:
+            CodesignError: the directory cannot be written.
+        """
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            file = (self.directory / name).open("a")
+        except OSError as error:
+            raise self._unusable(error) from error
+        with file:  # to close it is to let go of the lock, and so is the end of the process
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    waiting()
+                    time.sleep(_LOCK_INTERVAL_S)
+            yield
 
     def _unusable(self, error: OSError) -> CodesignError:
         return CodesignError(

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from codesign_ros.bundle import Bundle
-from codesign_ros.engines.base import Engine, EngineKey
+from codesign_ros.engines.base import Engine, EngineForm, EngineKey, Part
 from codesign_ros.engines.cache import FileCache, default_cache_dir
+from codesign_ros.engines.tensorrt.settings import TensorRtSettings
 from codesign_ros.types import (
     PRECISIONS,
     RANK_ENERGY_KEPT,
@@ -22,13 +25,17 @@ from codesign_ros.types import (
 )
 
 if TYPE_CHECKING:
-    from codesign_ros.engines.onnx import PieceCutter
+    from codesign_ros.engines.pieces import PieceCutter
+    from codesign_ros.engines.tensorrt.halves import TensorRtHalves
+    from codesign_ros.engines.tensorrt.target import Gpu
     from codesign_ros.models.network import Network
 
-PRECISIONS_OF = {"onnxruntime": PRECISIONS, "torch": ("fp32",)}
-"""Precisions by backend."""
+_PRECISIONS_OF = {"onnxruntime": PRECISIONS, "torch": ("fp32",)}
 
-BACKENDS = tuple(PRECISIONS_OF)
+BACKENDS = (*_PRECISIONS_OF, "tensorrt")
+"""Inference engines; the first is the default."""
+
+_TENSORRT = TensorRtSettings()
 
 # Part of the cache key; raise it when another file is made of the same network.
 _FORM_VERSION = 2
@@ -43,10 +50,13 @@ class EngineFactory:
         bundle: the network.
         backend: one of ``BACKENDS``.
         cache_dir: where exported networks are kept; None = ``default_cache_dir()``.
-        threads: threads that work on one run. The torch backend sets it for the whole process.
+        threads: threads that work on one run. The torch backend sets it for the whole process;
+            to TensorRT it means nothing.
+        tensorrt: how the tensorrt backend builds and runs; without effect on the others.
 
     Raises:
-        CodesignError: the backend is not known.
+        CodesignError: the backend is not known, or TensorRT is not installed, or there is no GPU
+            that it could build for (only TensorRT for RTX builds without one).
     """
 
     def __init__(
@@ -55,18 +65,111 @@ class EngineFactory:
         backend: str = "onnxruntime",
         cache_dir: Path | None = None,
         threads: int = 1,
+        tensorrt: TensorRtSettings = _TENSORRT,
     ) -> None:
         if backend not in BACKENDS:
             raise CodesignError(f"unknown backend '{backend}'; known: {', '.join(BACKENDS)}")
         self.bundle = bundle
         self.backend = backend
         self.threads = threads
-        self._cache = FileCache(cache_dir if cache_dir is not None else default_cache_dir())
+        directory = cache_dir if cache_dir is not None else default_cache_dir()
+        self._cache = FileCache(directory)
         self._lock = threading.Lock()
         # The forms used last. Head and tail of a plan, or all cuts of one structure, come in a row.
         self._cutter: tuple[_Form, PieceCutter] | None = None
         self._network: tuple[_Form, Network] | None = None
         self._frames: np.ndarray | None = None
+        self._tensorrt: TensorRtHalves | None = None
+        if backend == "tensorrt":
+            from codesign_ros.engines.tensorrt.halves import TensorRtHalves
+
+            self._tensorrt = TensorRtHalves(
+                directory,
+                tensorrt,
+                len(bundle.segments),
+                self._tensorrt_piece,
+                lambda key: self.cache_key(key.structure, key.merge, key.precision),
+            )
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """Precisions that the backend has on this machine."""
+        return self._tensorrt.precisions if self._tensorrt else _PRECISIONS_OF[self.backend]
+
+    @property
+    def builds_ahead(self) -> bool:
+        """Whether an engine takes so long to build that it is built before it is needed."""
+        return self._tensorrt is not None
+
+    @property
+    def settings_id(self) -> tuple[str, ...]:
+        """On what, beside backend and threads, the speed of the engines depends."""
+        return self._tensorrt.identity if self._tensorrt else ()
+
+    @property
+    def gpu(self) -> Gpu | None:
+        """The GPU that engines are built for; None where they run on the CPU."""
+        return self._tensorrt.gpu if self._tensorrt else None
+
+    def require_device(self) -> None:
+        """Make sure that engines can run here and not only be built.
+
+        Raises:
+            CodesignError: there is no GPU that can be used; says why.
+        """
+        if self._tensorrt:
+            self._tensorrt.require_gpu()
+
+    def is_built(self, key: EngineKey) -> bool:
+        """Whether ``build`` returns at once, without building anything for long."""
+        return self._tensorrt is None or self._tensorrt.is_built(key)
+
+    def engines(self, part: Part) -> Mapping[EngineForm, bool] | None:
+        """Which engines of a part are built (True) or refused (False); None = any is there soon.
+
+        Looks at a file for each; for announcements, not for heartbeats.
+        """
+        return self._tensorrt.forms(part) if self._tensorrt else None
+
+    def file_of(self, key: EngineKey) -> Path | None:
+        """Where the engine for ``key``, or what it is made from, is kept; None if it is not."""
+        if self._tensorrt:
+            return self._tensorrt.file_of(key)
+        file = self._cache.directory / self.cache_key(key.structure, key.merge, key.precision)
+        return file if self.backend != "torch" and file.exists() else None
+
+    def prepare(
+        self,
+        key: EngineKey,
+        progress: Callable[[float | None, str], None] = lambda fraction, text: None,
+    ) -> None:
+        """Make on disk what ``build`` needs, and load nothing.
+
+        Args:
+            key: which half.
+            progress: told how far it is (0..1, None = unknown) and what is going on.
+
+        Raises:
+            CodesignError: see ``build``.
+        """
+        self._ends(key)
+        self._check_precision(key)
+        if self._tensorrt:
+            self._tensorrt.make(key, progress)
+        elif self.backend == "onnxruntime":
+            progress(None, "exporting")
+            with self._lock:
+                self._exported((key.structure, key.merge, key.precision))
+
+    def close(self) -> None:
+        """Let go of what is kept in memory, and of the GPU. A second call does nothing.
+
+        Engines have to be closed before.
+        """
+        with self._lock:
+            self._cutter = self._network = self._frames = None
+        if self._tensorrt:
+            self._tensorrt.close()
 
     def build(self, key: EngineKey) -> Engine:
         """Make the engine for ``key``; it is not warmed up.
@@ -78,12 +181,9 @@ class EngineFactory:
                 used.
         """
         inputs, outputs = self._ends(key)
-        available = PRECISIONS_OF[self.backend]
-        if key.precision not in available:
-            raise CodesignError(
-                f"precision '{key.precision}' is not available on backend {self.backend}; "
-                f"it has: {', '.join(available)}"
-            )
+        self._check_precision(key)
+        if self._tensorrt:
+            return self._tensorrt.load(key, inputs, outputs)
         with self._lock:
             if self.backend == "torch":
                 return self._build_torch(key)
@@ -100,8 +200,15 @@ class EngineFactory:
         if structure is Structure.RANK:
             parts.append(f"energy{RANK_ENERGY_KEPT}")
         if merge is Merge.PRUNE_BN or precision != "fp32":
-            parts.append(hashlib.sha256(self._calibration_frames().tobytes()).hexdigest())
+            parts.append(self._frames_digest)
         return hashlib.sha256("|".join(parts).encode()).hexdigest()[:32] + ".onnx.cache"
+
+    def _check_precision(self, key: EngineKey) -> None:
+        if key.precision not in self.precisions:
+            raise CodesignError(
+                f"precision '{key.precision}' is not available on backend {self.backend}; "
+                f"it has: {', '.join(self.precisions)}"
+            )
 
     def _ends(self, key: EngineKey) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
         last = len(self.bundle.segments)
@@ -118,12 +225,27 @@ class EngineFactory:
     def _build_onnx(
         self, key: EngineKey, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]
     ) -> Engine:
-        from codesign_ros.engines.onnx import OnnxEngine, PieceCutter
+        from codesign_ros.engines.onnx import OnnxEngine
+
+        piece = self._cutter_of(key, for_cpu=True).piece(inputs, outputs)
+        return OnnxEngine(piece, inputs, outputs, self.threads)
+
+    def _tensorrt_piece(self, key: EngineKey, free_batch: bool) -> bytes:
+        """Cut out a half as TensorRT wants it."""
+        from codesign_ros.engines.batch import with_free_batch
+
+        with self._lock:
+            piece = self._cutter_of(key, for_cpu=False).piece(*self._ends(key))
+        return with_free_batch(piece) if free_batch else piece
+
+    def _cutter_of(self, key: EngineKey, *, for_cpu: bool) -> PieceCutter:
+        from codesign_ros.engines.pieces import PieceCutter
 
         form = (key.structure, key.merge, key.precision)
         if self._cutter is None or self._cutter[0] != form:
-            self._cutter = (form, PieceCutter(self._exported(form)))
-        return OnnxEngine(self._cutter[1].piece(inputs, outputs), inputs, outputs, self.threads)
+            half = key.precision == "fp16"
+            self._cutter = (form, PieceCutter(self._exported(form), for_cpu=for_cpu, half=half))
+        return self._cutter[1]
 
     def _exported(self, form: _Form) -> bytes:
         """Return the whole network as ONNX, from the cache if it is there."""
@@ -152,6 +274,10 @@ class EngineFactory:
             self._network = (form, network)
         head, tail = split(self._network[1], key.cut)
         return TorchEngine(head if key.part == "head" else tail)
+
+    @cached_property
+    def _frames_digest(self) -> str:
+        return hashlib.sha256(self._calibration_frames().tobytes()).hexdigest()
 
     def _calibration_frames(self) -> np.ndarray:
         if self._frames is None:

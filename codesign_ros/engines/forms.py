@@ -42,9 +42,13 @@ def as_onnx(
 
 
 def in_precision(network: Network, precision: str, frames: Frames) -> bytes:
-    """Make the ONNX model of a re-parameterised network, see ``export_onnx`` and ``quantise``."""
+    """Make the ONNX model of a re-parameterised network, see ``export_onnx`` and ``quantise``.
+
+    For fp16 that is the fp32 model: what crosses a cut is float32, so each piece is made float16 by
+    itself, see ``PieceCutter``.
+    """
     model = export_onnx(network)
-    if precision == "fp32":
+    if precision in ("fp32", "fp16"):
         return model
     from codesign_ros.engines.quantise import quantise
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
-import onnx
-import onnx.utils
 import onnxruntime
 
-from codesign_ros.engines.base import zeros
-from codesign_ros.engines.cpu_form import for_cpu
+from codesign_ros.engines.base import run_in_turn, zeros
 from codesign_ros.types import TensorSpec
 
 
@@ -41,6 +40,11 @@ class OnnxEngine:
             model, options, providers=["CPUExecutionProvider"]
         )
 
+    @property
+    def max_batch(self) -> int:
+        """1: the model is of one frame."""
+        return 1
+
     def warm_up(self, runs: int = 2) -> None:
         """Run on zeros ``runs`` times."""
         for _ in range(runs):
@@ -53,59 +57,10 @@ class OnnxEngine:
         results = self._session.run(self._output_names, tensors)
         return dict(zip(self._output_names, results, strict=True))
 
+    def run_batch(self, batch: Sequence[dict[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:
+        """Run on one frame at most; see ``Engine.run_batch``."""
+        return run_in_turn(self, batch)
+
     def close(self) -> None:
         """Let go of the session."""
         self._session = None
-
-
-class PieceCutter:
-    """Cuts pieces out of an exported network in which every crossing tensor is an output.
-
-    Args:
-        model: the whole network, serialised; fp32, or with the pairs of ``quantise``.
-    """
-
-    def __init__(self, model: bytes) -> None:
-        whole = onnx.load_model_from_string(model)
-        if any(node.op_type == "QuantizeLinear" for node in whole.graph.node):
-            for_cpu(whole)
-        # The extractor takes the type of a piece's input from here, and an exported model lists
-        # its outputs apart.
-        whole.graph.value_info.extend(whole.graph.output)
-        self._extractor = onnx.utils.Extractor(whole)
-        # Step and zero point of the tensors that are made rounded.
-        self._rounded = {
-            node.output[0]: list(node.input[1:])
-            for node in whole.graph.node
-            if node.op_type == "DequantizeLinear"
-        }
-        self._initializers = {tensor.name: tensor for tensor in whole.graph.initializer}
-
-    def piece(self, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> bytes:
-        """Return what lies between ``inputs`` and ``outputs``, serialised.
-
-        An input that the whole network takes rounded is rounded first, which changes nothing where
-        it comes from a head of the same form, and lets 8-bit kernels begin with it.
-        """
-        extracted = self._extractor.extract_model(
-            [spec.name for spec in inputs], [spec.name for spec in outputs]
-        )
-        for spec in inputs:
-            if spec.name in self._rounded:
-                self._round_input(extracted.graph, spec.name)
-        return extracted.SerializeToString()
-
-    def _round_input(self, graph: onnx.GraphProto, name: str) -> None:
-        parameters = self._rounded[name]
-        stored, rounded = f"{name}_received_stored", f"{name}_received"
-        for node in graph.node:
-            node.input[:] = [rounded if each == name else each for each in node.input]
-        pair = [
-            onnx.helper.make_node("QuantizeLinear", [name, *parameters], [stored]),
-            onnx.helper.make_node("DequantizeLinear", [stored, *parameters], [rounded]),
-        ]
-        nodes = [*pair, *graph.node]
-        del graph.node[:]
-        graph.node.extend(nodes)
-        there = {tensor.name for tensor in graph.initializer}
-        graph.initializer.extend(self._initializers[p] for p in parameters if p not in there)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
-from codesign_ros.engines.base import zeros
+from codesign_ros.engines.base import run_in_turn, zeros
 from codesign_ros.models.split import Half
 from codesign_ros.types import TensorSpec
 
@@ -17,6 +19,11 @@ class TorchEngine:
         self.inputs: tuple[TensorSpec, ...] = half.inputs
         self.outputs: tuple[TensorSpec, ...] = half.outputs
         self._half: Half | None = half
+
+    @property
+    def max_batch(self) -> int:
+        """1: the model is of one frame."""
+        return 1
 
     def warm_up(self, runs: int = 2) -> None:
         """Run on zeros ``runs`` times."""
@@ -30,6 +37,10 @@ class TorchEngine:
         with torch.inference_mode():
             results = self._half({name: torch.from_numpy(a) for name, a in tensors.items()})
         return {name: tensor.numpy() for name, tensor in results.items()}
+
+    def run_batch(self, batch: Sequence[dict[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:
+        """Run on one frame at most; see ``Engine.run_batch``."""
+        return run_in_turn(self, batch)
 
     def close(self) -> None:
         """Let go of the network."""
