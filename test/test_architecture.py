@@ -20,6 +20,7 @@ SHARED = ("types", "preprocess", "postprocess", "drawing", "bundle", "resources"
 MAY_IMPORT = {
     "types": (),
     "resources": ("types",),
+    "hardware": ("types",),
     "preprocess": ("types",),
     "postprocess": ("types", "preprocess"),
     "drawing": ("types",),
@@ -28,24 +29,25 @@ MAY_IMPORT = {
     "cost": ("types", "models"),
     "planning": ("types", "cost"),
     "bundle": ("types", "cost", "models"),
-    "engines": ("types", "models", "bundle", "preprocess", "postprocess"),
+    "engines": ("types", "hardware", "models", "bundle", "preprocess", "postprocess"),
     "data": ("types", "resources", "preprocess"),
     "runtime": (
-        "types", "preprocess", "postprocess", "bundle", "wire", "engines", "cost", "planning",
+        "types", "hardware", "preprocess", "postprocess", "bundle", "wire", "engines", "cost",
+        "planning",
     ),
-    "nodes": (*SHARED, "wire", "engines", "cost", "planning", "data", "runtime"),
+    "nodes": (*SHARED, "hardware", "wire", "engines", "cost", "planning", "data", "runtime"),
     "simulation": (*SHARED, "wire", "models", "engines", "cost", "planning", "runtime"),
     "evaluation": (
-        *SHARED, "wire", "models", "engines", "cost", "planning", "data", "runtime", "nodes",
-        "simulation",
+        *SHARED, "hardware", "wire", "models", "engines", "cost", "planning", "data", "runtime",
+        "nodes", "simulation",
     ),
     "explain": (*SHARED, "models", "engines", "data"),
     "training": (
         *SHARED, "wire", "models", "engines", "cost", "planning", "data", "runtime", "evaluation",
     ),
     "cli": (
-        *SHARED, "wire", "models", "engines", "cost", "planning", "data", "runtime", "nodes",
-        "simulation", "evaluation", "explain", "training",
+        *SHARED, "hardware", "wire", "models", "engines", "cost", "planning", "data", "runtime",
+        "nodes", "simulation", "evaluation", "explain", "training",
     ),
 }  # fmt: skip
 
@@ -65,6 +67,7 @@ ROS_MESSAGES = ("std_msgs", "sensor_msgs", "diagnostic_msgs", "lifecycle_msgs", 
 # What stands on numpy, the standard library and these modules alone.
 LEAN = {
     "types": (),
+    "hardware": ("hardware",),
     "cost.roofline": ("types",),
     "cost.link": ("types",),
     "cost.tables": ("types",),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ import cv2
 
 from codesign_ros.data.bags import BagSource, is_bag
 from codesign_ros.data.frames import FrameSource, SourceFrame
+from codesign_ros.data.gstreamer import GstreamerSource, is_gstreamer
 from codesign_ros.data.image_files import IMAGE_SUFFIXES
 from codesign_ros.data.images import ImageError, compressed_encoding, compressed_size
 from codesign_ros.data.labelled import (
@@ -44,24 +46,32 @@ def open_source(
     frames: int = 0,
     fps: float = 30.0,
     split: str | None = None,
+    size: tuple[int, int] = (0, 0),
+    stopping: threading.Event | None = None,
 ) -> FrameSource:
     """Open a source of frames.
 
     Args:
-        spec: A bag, a video file, ``/dev/videoN``, a folder of images, a labelled data set
-            (``data.labelled``), ``mine`` or ``mine:SEED`` (a film), ``scenes`` or
-            ``scenes:SEED`` (independent scenes of the mine).
+        spec: A bag, a video file, ``/dev/videoN``, ``csi[:SENSOR_ID]`` or ``gstreamer:PIPELINE``
+            (``data.gstreamer``), a folder of images, a labelled data set (``data.labelled``),
+            ``mine`` or ``mine:SEED`` (a film), ``scenes`` or ``scenes:SEED`` (independent scenes
+            of the mine).
         topic: The image topic, for bags with several.
         seed: Seed of the mine where ``spec`` names none.
         frames: Stop after so many frames; 0 = all there are (the mine and cameras: no end).
         fps: Rate of sources that have none of their own (folder, mine); asked of a camera.
         split: Part of a labelled data set; None = its ``val``, or all where it has no such part.
+        size: Width and height asked of a camera [px]; 0 = its own.
+        stopping: When set, a camera through GStreamer ends although no frame comes.
 
     Raises:
         CodesignError: The source is missing, unreadable or of no known kind.
     """
     if frames < 0 or fps <= 0:
         raise CodesignError(f"a source needs frames >= 0 and fps > 0 (not {frames}, {fps})")
+    if is_gstreamer(spec):
+        camera = GstreamerSource(spec, fps, size, stopping)
+        return Limited(camera, frames) if frames else camera
     path = Path(spec)
     if _is_labelled(path):
         whole = open_detection_set(spec, split) if split else open_for_measuring(spec)
@@ -74,7 +84,7 @@ def open_source(
         independent = spec.startswith("scenes")
         return MineSource(_mine_seed(spec, seed), frames or None, fps, independent=independent)
     if spec.startswith("/dev/"):
-        source = CameraSource(path, fps)
+        source = CameraSource(path, fps, size)
     elif not path.exists():
         raise CodesignError(f"source {spec} does not exist")
     elif is_bag(path):
@@ -241,8 +251,9 @@ class CameraSource:
     live = True
     frames = None
 
-    def __init__(self, device: Path, fps: float) -> None:
+    def __init__(self, device: Path, fps: float, size: tuple[int, int] = (0, 0)) -> None:
         self._device = device
+        self._size = size
         if not device.exists():
             raise CodesignError(f"camera {device} does not exist")
         # Names below /dev/v4l are links; OpenCV wants the number.
@@ -260,6 +271,12 @@ class CameraSource:
         if not capture.isOpened():
             capture.release()
             raise CodesignError(f"camera {self._device} cannot be opened (in use, or no camera)")
+        # Of what it cannot do, a camera takes what is nearest.
+        for wanted, pixels in zip(
+            (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT), self._size, strict=True
+        ):
+            if pixels:
+                capture.set(wanted, pixels)
         capture.set(cv2.CAP_PROP_FPS, fps)
         capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         return capture

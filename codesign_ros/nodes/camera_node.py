@@ -37,7 +37,9 @@ PARAMS = (
     Param(
         "source",
         "mine",
-        "a bag, a video file, a device such as /dev/video0, a folder of images, or mine[:SEED]",
+        "a bag, a video file, a device such as /dev/video0, csi[:SENSOR_ID] (a Jetson's camera; "
+        "its nvarguscamerasrc was never run), gstreamer:PIPELINE (its end is RGB, or an appsink "
+        "called frames), a folder of images, or mine[:SEED]",
     ),
     Param("source_topic", "", "image topic of a bag that has several; empty = the only one"),
     Param("frames", 0, "end after so many frames; 0 = all there are", low=0, high=2**31 - 1),
@@ -49,7 +51,21 @@ PARAMS = (
         "so that a slow machine is slow and loses nothing",
         choices=("stamps", "rate", "window"),
     ),
-    Param("rate_hz", 30.0, "pace of pacing rate [Hz]", low=0.01, high=1000.0),
+    Param("rate_hz", 30.0, "pace of pacing rate; asked of a camera [Hz]", low=0.01, high=1000.0),
+    Param(
+        "camera.width",
+        0,
+        "asked of csi and /dev/videoN; 0 = the camera's own [px]",
+        low=0,
+        high=16384,
+    ),
+    Param(
+        "camera.height",
+        0,
+        "asked of csi and /dev/videoN; 0 = the camera's own [px]",
+        low=0,
+        high=16384,
+    ),
     Param("window", 3, "frames in flight of pacing window", low=1, high=1000),
     Param(
         "window_timeout_s",
@@ -93,6 +109,8 @@ class CameraNode(CodesignNode):
             topic=self.params["source_topic"] or None,
             frames=self.params["frames"],
             fps=self.params["rate_hz"],
+            size=(self.params["camera.width"], self.params["camera.height"]),
+            stopping=self._stopping,
         )
         recording = not source.live
         compressed = self.params["image_transport"] == "compressed"
@@ -167,6 +185,8 @@ class CameraNode(CodesignNode):
             self.get_logger().fatal(traceback.format_exc())
             self.fail(unexpected(error))
             return
+        if self._stopping.is_set():  # a camera that stopped because we do
+            return
         self._finished = True
         self.publish_diagnostics()
         self.get_logger().info(f"end of {self.params['source']}: {self._published} frames")
@@ -174,7 +194,7 @@ class CameraNode(CodesignNode):
     def _frames(self, source: FrameSource) -> Iterator[SourceFrame]:
         while True:
             yield from source
-            if not self.params["loop"]:
+            if not self.params["loop"] or self._stopping.is_set():
                 return
 
     def _wait_for_listeners(self, *, results: bool) -> None:
