@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -160,7 +161,11 @@ class Bundle:
         try:
             with zipfile.ZipFile(file) as archive, archive.open("frames.npy") as array:
                 frames = np.lib.format.read_array(array, allow_pickle=False)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        except (
+            OSError, ValueError, KeyError, EOFError, SyntaxError, tokenize.TokenError,
+            zipfile.BadZipFile, zlib.error,
+        ) as error:  # fmt: skip
+            # numpy reads an array's header as Python's literals, with Python's own errors.
             raise BundleError(
                 f"bundle {self.path}: {_CALIBRATION} cannot be read: {_one_line(error)}"
             ) from error

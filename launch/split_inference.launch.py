@@ -3,6 +3,7 @@
     ros2 launch codesign_ros split_inference.launch.py
     ros2 launch codesign_ros split_inference.launch.py role:=robot robot:=/miner1
     ros2 launch codesign_ros split_inference.launch.py role:=server robot:=/miner1
+    ros2 launch codesign_ros split_inference.launch.py role:=server robots:=miner1,miner2
 
 The nodes are lifecycle nodes that configure and activate themselves (parameter ``autostart``).
 """
@@ -33,6 +34,12 @@ def generate_launch_description() -> LaunchDescription:
                 "robot",
                 default_value="/robot",
                 description="namespace of camera, head and tail; pairs a head with its tail",
+            ),
+            DeclareLaunchArgument(
+                "robots",
+                default_value="",
+                description="namespaces of several robots, e.g. miner1,miner2: instead of the tail "
+                "of one, an edge server with a tail for each",
             ),
             DeclareLaunchArgument(
                 "bundle",
@@ -70,11 +77,13 @@ def start_nodes(context: LaunchContext) -> list[Node]:
     """Make the nodes of the role, once the arguments are known."""
     given = {
         name: LaunchConfiguration(name).perform(context)
-        for name in ("role", "robot", "bundle", "bag", "params", "lambda_1", "objective")
+        for name in ("role", "robot", "robots", "bundle", "bag", "params", "lambda_1", "objective")
     }
     names = NODES.get(given["role"]) or [name for role in NODES.values() for name in role]
     return [
-        Node(
+        edge_server(given)
+        if name == "tail" and given["robots"]
+        else Node(
             package="codesign_ros",
             executable=f"{name}_node",
             name=name,
@@ -84,6 +93,17 @@ def start_nodes(context: LaunchContext) -> list[Node]:
         )
         for name in names
     ]
+
+
+def edge_server(given: dict[str, str]) -> Node:
+    """Make the edge server; parameters without a node's name reach its tails as well."""
+    robots = [name.strip() for name in given["robots"].split(",")]
+    return Node(
+        package="codesign_ros",
+        executable="edge_server",
+        parameters=[given["params"], {"robots": robots}, overrides("tail", given)],
+        output="screen",
+    )
 
 
 def overrides(node: str, given: dict[str, str]) -> dict[str, object]:

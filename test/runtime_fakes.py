@@ -5,13 +5,13 @@ import heapq
 import random
 import threading
 import time
-import weakref
 
 import numpy as np
 
 from codesign_ros.engines.factory import EngineFactory
 from codesign_ros.preprocess import normalise
 from codesign_ros.runtime.answers import classified
+from codesign_ros.runtime.engine_pool import EnginePool
 from codesign_ros.runtime.head import HeadRuntime, HeadSettings
 from codesign_ros.runtime.stages import head_key
 from codesign_ros.runtime.tail import TailRuntime, TailSettings
@@ -39,27 +39,51 @@ def no_thread_left():
 
 
 class WatchedFactory(EngineFactory):
-    """Knows which of the engines it made are still there; ``spoil`` may replace an engine's run."""
+    """Knows which of the engines it made are open.
+
+    ``spoil`` may replace an engine's run, ``wrap`` the whole engine.
+    """
 
     def __init__(self, bundle, cache_dir):
         super().__init__(bundle, cache_dir=cache_dir)
         self.spoil = None
-        self._made = []
+        self.wrap = lambda engine: engine
+        self.made = []
+        self.alive = []
 
     def build(self, key):
         engine = super().build(key)
         if self.spoil is not None:
             self.spoil(key, engine)
-        self._made.append((key, weakref.ref(engine)))
-        return engine
+        close = engine.close
 
-    @property
-    def alive(self):
-        return [key for key, engine in self._made if engine() is not None]
+        def watched_close():
+            self.alive.remove(key)  # fails if the engine is closed twice
+            close()
 
-    @property
-    def made(self):
-        return [key for key, _ in self._made]
+        engine.close = watched_close
+        self.made.append(key)
+        self.alive.append(key)
+        return self.wrap(engine)
+
+
+class BatchEngine:
+    """An engine that takes several frames at once; ``before`` is called with those of every run."""
+
+    def __init__(self, engine, max_batch, before=lambda batch: None):
+        self._engine = engine
+        self._before = before
+        self.max_batch = max_batch
+        self.warm_up, self.close = engine.warm_up, engine.close
+
+    def run(self, tensors):
+        self._before([tensors])
+        return self._engine.run(tensors)
+
+    def run_batch(self, batch):
+        assert 1 <= len(batch) <= self.max_batch
+        self._before(batch)
+        return [self._engine.run(tensors) for tensors in batch]
 
 
 def plan_for(bundle, epoch, cut, **fields):
@@ -73,6 +97,7 @@ def whole_scores(bundle, factory, frames):
     engine = factory.build(head_key(plan_for(bundle, 0, last)))
     outputs = (engine.run({"image": normalise(frame, bundle.input)}) for frame in frames)
     rows = [classified(*output.values(), bundle.classes) for output in outputs]
+    engine.close()
     return np.array([row.class_scores for row in rows]), [row.label for row in rows]
 
 
@@ -87,7 +112,7 @@ class Head:
         emulated_bps = settings.pop("emulated_bps", 0.0)
         self.runtime = HeadRuntime(
             bundle,
-            factory,
+            EnginePool(factory),
             HeadSettings(**settings),
             send_embedding=send_embedding or self.embeddings.append,
             send_result=send_result or (lambda result, load: self.results.append(result)),
@@ -113,7 +138,7 @@ class Tail:
         self.answers = []
         self.runtime = TailRuntime(
             bundle,
-            factory,
+            EnginePool(factory),
             TailSettings(**settings),
             send_answer=send_answer or self.answers.append,
         )

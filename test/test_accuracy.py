@@ -1,6 +1,7 @@
 """Eq. 9 and 10 with numbers worked out by hand, and the table's file."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -111,6 +112,25 @@ def test_json_round_trip():
         "value": 0.96,
     }
     assert "details" not in json.loads(text)
+
+
+def test_another_table_adds_what_is_not_there():
+    again = row(FOLD, S3, S3, 0.5)
+    new = row(FOLD, S3, S3, 0.95, precision="fp16")
+    at_cut = replace(new, codec="uint8", cut=3)
+    other = AccuracyTable(TABLE.metric, TABLE.reference + 1e-5, "named otherwise", (new, again))
+    extended = TABLE.extended(other)
+    assert extended == replace(TABLE, rows=(*TABLE.rows, new))
+    assert extended.extended(replace(other, rows=(at_cut,))).rows[-2:] == (new, at_cut)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"reference": 0.9}, {"metric": "beauty"}, {"details": {"coco.ap": 0.5}}],
+)
+def test_a_table_of_other_frames_is_not_added(change):
+    with pytest.raises(CodesignError, match="measure on the same frames"):
+        TABLE.extended(replace(TABLE, **change))
 
 
 def test_details_are_kept():

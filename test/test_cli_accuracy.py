@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,27 @@ def test_measures_and_writes_the_table(tiny_bundle, program, tmp_path):
     assert all(0 <= row.value <= 1 for row in table.rows)
 
 
+def test_adds_to_the_table_what_it_lacks(tiny_bundle, tmp_path, capsys):
+    out = tmp_path / "copy.bundle"
+    shutil.copytree(tiny_bundle.path, out)
+    measuring = ["accuracy", str(out), "--data", "scenes:3", "--frames", "3", "--structure", "S3",
+                 "--merge", "fold", "--threads", "1"]  # fmt: skip
+    assert main([*measuring, "--precision", "fp32", "--write"]) == 0
+    first = Bundle.open(out)
+    assert main([*measuring, "--precision", "fp32", "fp16", "--add"]) == 0
+    second = Bundle.open(out)
+    assert second.accuracy.rows[:-1] == first.accuracy.rows
+    assert [row.precision for row in second.accuracy.rows] == ["fp32", "fp16"]
+    assert second.model_id == first.model_id  # engines that are in caches stay good
+    # On other frames the same network comes off otherwise.
+    worse = replace(first.accuracy, reference=first.accuracy.reference / 2 + 0.3)
+    first.replace_accuracy(worse)
+    capsys.readouterr()
+    assert main([*measuring, "--precision", "fp16", "--add"]) == 2
+    assert "measure on the same frames" in capsys.readouterr().err
+    assert Bundle.open(out).accuracy == worse
+
+
 def test_shows_the_table_of_a_bundle(tiny_bundle, capsys):
     assert main(["accuracy", str(tiny_bundle.path)]) == 0
     assert tiny_bundle.accuracy.data in " ".join(capsys.readouterr().out.split())
@@ -91,7 +113,8 @@ def test_boxes_alone_do_not_measure_a_classifier(tiny_bundle, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["--write"], "--write needs --data"),
+        (["--write"], "need --data"),
+        (["--add"], "need --data"),
         (["--metric", "beauty"], "'beauty' was not measured"),
         (["--data", "scenes:x", "--frames", "3"], "need a seed"),
         (["--data", "scenes:1"], "a number of frames"),

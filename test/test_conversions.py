@@ -11,7 +11,7 @@ from rclpy.serialization import deserialize_message, serialize_message
 
 from codesign_ros.msg import DeviceProfile, Embedding, InferenceResult
 from codesign_ros.msg import Plan as PlanMsg
-from codesign_ros.nodes import conversions
+from codesign_ros.nodes import conversions, device_conversions
 from codesign_ros.runtime.profiling import StageProfile
 from codesign_ros.runtime.values import Device, EmbeddingKind, Result, Role, Running, Stamp, Status
 from codesign_ros.runtime.values import Embedding as EmbeddingValue
@@ -118,6 +118,18 @@ devices = st.builds(
     epoch=uint32,
     backends=st.lists(texts, max_size=2).map(tuple),
     precisions=st.lists(texts, max_size=2).map(tuple),
+    memory_bytes=uint64,
+    dla_cores=st.integers(0, 255),
+    power_mode=texts,
+    throttled=texts,
+    engines=st.none()
+    | st.dictionaries(
+        st.tuples(
+            uint16, st.sampled_from(Structure), st.sampled_from(Merge), st.sampled_from(PRECISIONS)
+        ),
+        st.booleans(),
+        max_size=4,
+    ),
     profile=st.none() | profiles(),
     running=st.builds(
         Running,
@@ -181,9 +193,9 @@ def test_plan(plan):
 @given(devices)
 def test_device(device):
     stamp = conversions.ns_to_time(5)
-    msg = over_the_wire(conversions.device_to_msg(device, stamp))
+    msg = over_the_wire(device_conversions.device_to_msg(device, stamp))
     assert msg.stamp == stamp
-    assert conversions.device_from_msg(msg) == device
+    assert device_conversions.device_from_msg(msg) == device
 
 
 @settings(deadline=None)
@@ -262,7 +274,7 @@ def device_msg(**fields):
 
 
 def test_measured_and_estimated_stages():
-    profile = conversions.device_from_msg(device_msg(stage_measured=[False])).profile
+    profile = device_conversions.device_from_msg(device_msg(stage_measured=[False])).profile
     assert profile.stage_s == {(1, Structure.S3): 0.5}
     assert profile.estimated == {(1, Structure.S3, "fp32")}
     assert profile.codec_s == {(1, "raw"): 0.25}
@@ -291,6 +303,18 @@ def test_measured_and_estimated_stages():
             },
             "'S9' is not a valid Structure",
         ),
+        ({"engine_cut": array("H", [1])}, "differ in length"),
+        (
+            {
+                "builds_ahead": True,
+                "engine_cut": array("H", [1]),
+                "engine_structure": ["S3"],
+                "engine_merge": ["glue"],
+                "engine_precision": ["fp16"],
+                "engine_built": [True],
+            },
+            "'glue' is not a valid Merge",
+        ),
         ({"stage_s": array("f", [math.nan])}, "nan is no time, rate or size"),
         ({"codec_s": array("f", [-0.5])}, "-0.5 is no time, rate or size"),
         ({"link_bps": math.inf}, "inf is no time, rate or size"),
@@ -303,4 +327,4 @@ def test_measured_and_estimated_stages():
 )
 def test_device_that_makes_no_sense(fields, text):
     with pytest.raises(CodesignError, match=f"profile of '.*': .*{text}"):
-        conversions.device_from_msg(device_msg(**fields))
+        device_conversions.device_from_msg(device_msg(**fields))

@@ -212,4 +212,6 @@ def test_a_network_of_timm_keeps_its_activations():
     network = Network([("all", converted)], INPUT)
     for structure in (Structure.S3, Structure.S3_SS_S1):
         folded = reparameterize(network, structure, Merge.FOLD)
-        assert difference(answer(folded), answer(converted)) < 1e-4
+        # Processors sum up in other orders; over 28 layers that makes 1e-4. A branch that is folded
+        # wrongly changes the answer itself.
+        assert difference(answer(folded), answer(converted)) < 1e-3

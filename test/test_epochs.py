@@ -8,8 +8,8 @@ from codesign_ros.runtime.epochs import EpochTable
 from codesign_ros.types import CodesignError, Plan
 
 
-def table(*prepared, current=0):
-    epochs = EpochTable(Plan(cut=1, epoch=current), f"stage {current}")
+def table(*prepared, current=0, on_drop=lambda stage: None):
+    epochs = EpochTable(Plan(cut=1, epoch=current), f"stage {current}", on_drop)
     for epoch in prepared:
         epochs.prepare(Plan(cut=1, epoch=epoch), f"stage {epoch}")
     return epochs
@@ -76,3 +76,20 @@ def test_the_epoch_in_force_is_never_lost(steps):
                 epochs.commit(epoch)
         assert set(epochs.epochs) == known
         assert (epochs.plan.epoch, epochs.stage) == (current, f"stage {current}")
+
+
+def test_every_stage_that_is_forgotten_is_told_of_once():
+    dropped = []
+    epochs = table(2, 3, 6, on_drop=dropped.append)
+    epochs.prepare(Plan(cut=1, epoch=6), "stage 6 again")
+    assert dropped == ["stage 6"]
+    epochs.commit(6)
+    assert dropped[1:] == ["stage 2", "stage 3"]
+    epochs.drop_before(6)
+    assert dropped[3:] == ["stage 0"]
+    with pytest.raises(CodesignError):
+        epochs.prepare(Plan(cut=1, epoch=5), "stage 5")  # still the caller's
+    assert len(dropped) == 4
+    epochs.close()
+    assert dropped[4:] == ["stage 6 again"]
+    assert epochs.plan.epoch == 6

@@ -483,11 +483,11 @@ def test_frames_and_engines_are_let_go(make, tiny_bundle, factory):
         head.runtime.on_answer(answer_to(embedding))
     check_promise(head, 3)
     head.embeddings.clear()
-    wait_until(lambda: gc.collect() >= 0 and sorted(k.cut for k in factory.alive) == [8, last])
+    wait_until(lambda: sorted(k.cut for k in factory.alive) == [8, last])
     assert [image() for image in images] == [None] * 3
     # With no frame in flight a switch lets go of the old engine at once.
     head.use(plan_for(tiny_bundle, 4, 3))
-    wait_until(lambda: gc.collect() >= 0 and sorted(k.cut for k in factory.alive) == [3, last])
+    wait_until(lambda: sorted(k.cut for k in factory.alive) == [3, last])
 
 
 def test_an_engine_that_is_in_use_is_not_built_again(make, tiny_bundle, factory):
@@ -498,6 +498,20 @@ def test_an_engine_that_is_in_use_is_not_built_again(make, tiny_bundle, factory)
     head.use(plan_for(tiny_bundle, 3, last))
     head.use(plan_for(tiny_bundle, 4, 0))
     assert [key.cut for key in factory.made] == [last, 4]
+
+
+def test_a_plan_that_cannot_be_prepared_leaves_no_engine(make, tiny_bundle, factory):
+    head = make()
+    last = len(tiny_bundle.segments)
+    head.use(plan_for(tiny_bundle, 2, 4))
+    with pytest.raises(CodesignError, match="not newer"):
+        head.runtime.prepare(plan_for(tiny_bundle, 2, 5))
+    assert sorted(key.cut for key in factory.alive) == [4, last]
+    head.runtime.close()
+    assert factory.alive == []
+    with pytest.raises(CodesignError, match="not active any more"):
+        head.runtime.prepare(plan_for(tiny_bundle, 3, 5))
+    assert factory.alive == []
 
 
 # Closing
@@ -561,12 +575,12 @@ def test_nothing_is_left_after_closing(tiny_bundle, factory):
     head.wait_for(len(FRAMES))
     head.runtime.close()
     tail.runtime.close()
-    assert len(factory.alive) == 3
+    assert len(factory.made) == 3
+    assert factory.alive == []
     gone = [weakref.ref(head), weakref.ref(tail)]
     head = tail = None
     gc.collect()
     assert [each() for each in gone] == [None, None]
-    assert factory.alive == []
 
 
 # All of it
@@ -651,6 +665,4 @@ def test_random_plans_over_a_bad_link(tiny_bundle, factory, expected, seed):
         epochs = [result.epoch for result in head.results if result.status is Status.OK]
         assert epochs == sorted(epochs)
         assert {result.served_by for result in head.results} >= {"server", "robot", "fallback"}
-    head = tail = up = down = closing = each = None
-    gc.collect()
     assert factory.alive == []

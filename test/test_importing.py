@@ -16,7 +16,7 @@ from codesign_ros.bundle import Bundle, write_bundle
 from codesign_ros.cost.accuracy import AccuracyTable
 from codesign_ros.cost.profile import profile_network
 from codesign_ros.engines.export import export_onnx
-from codesign_ros.engines.onnx import PieceCutter
+from codesign_ros.engines.pieces import PieceCutter
 from codesign_ros.models.importing import import_network
 from codesign_ros.models.reparam import reparameterize
 from codesign_ros.models.zoo import build
@@ -184,7 +184,7 @@ def test_pieces_of_the_exported_network(own, structure):
     module, (network, _) = own
     image = image_of(network.input_spec)
     expected = outputs_of(module, network, image)
-    cutter = PieceCutter(export_onnx(reparameterize(network, structure, Merge.FOLD)))
+    cutter = PieceCutter(export_onnx(reparameterize(network, structure, Merge.FOLD)), for_cpu=True)
     last = len(network.segment_names)
 
     def run(start, stop, tensors):

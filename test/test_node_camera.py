@@ -1,7 +1,10 @@
 """A camera process: pacing, transports, ground truth, and sources that fail."""
 
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
+from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage, Image
 
 from codesign_ros.data.images import to_rgb
@@ -19,9 +22,18 @@ KINDS = {"compressed": CompressedImage, "raw": Image}
 class Viewer:
     """Hears what a camera process publishes, and answers frames when told to."""
 
-    def __init__(self, robot, transport):
+    def __init__(self, robot, transport, live):
         self.robot = robot
-        self.images = robot.listen(KINDS[transport], TOPICS[transport])
+        if live:  # its frames are not sent again
+            self.images = []
+            robot.observer.node.create_subscription(
+                KINDS[transport],
+                f"{robot.namespace}/{TOPICS[transport]}",
+                self.images.append,
+                qos_profile_sensor_data,
+            )
+        else:
+            self.images = robot.listen(KINDS[transport], TOPICS[transport])
         self.truths = robot.listen(InferenceResult, "ground_truth")
         for topic in (TOPICS[transport], "ground_truth"):
             robot.wait_for_listeners("camera", topic, 1)
@@ -49,13 +61,13 @@ class Viewer:
 
 @pytest.fixture
 def start(site):
-    def start(**parameters):
+    def start(*, live=False, **parameters):
         transport = parameters.get("image_transport", "compressed")
         # Activated last, so that the viewer hears every frame.
         robot = site.robot(camera={"autostart": False, **parameters})
         robot.start("camera")
         robot.observer.change_state(robot.name("camera"), "configure")
-        viewer = Viewer(robot, transport)
+        viewer = Viewer(robot, transport, live)
         robot.observer.change_state(robot.name("camera"), "activate")
         return viewer
 
@@ -232,6 +244,8 @@ def test_source_that_cannot_be_opened(site, mine_bag, tmp_path, make):
         ("/dev/video77", "camera /dev/video77 does not exist"),
         ("/dev/null", "/dev/null is no camera"),
         ("mine:seven", "source 'mine:seven': the seed must be a whole number"),
+        ("csi:left", "source 'csi:left': the sensor must be a whole number"),
+        ("gstreamer:", "source 'gstreamer:' has no pipeline"),
     ],
 )
 def test_source_that_makes_no_sense(site, source, line):
@@ -251,3 +265,71 @@ def test_picture_that_breaks_while_it_plays(site, picture_folder, tmp_path):
     robot.start("camera")
     assert f"image {folder / '002.png'} cannot be read" in robot.failed("camera")
     robot.wait(lambda: len(images) == 2, "the pictures before it")
+
+
+# Cameras through GStreamer; the source itself is tested in test_gstreamer.
+
+gst = pytest.mark.skipif(
+    find_spec("gi") is None, reason="PyGObject is not installed (apt: python3-gi)"
+)
+TEST_CAMERA = "gstreamer:videotestsrc is-live=true ! video/x-raw,width=33,height=21,framerate=50/1"
+
+
+@pytest.mark.skipif(find_spec("gi") is not None, reason="PyGObject is installed")
+def test_csi_camera_without_pygobject(site):
+    robot = site.robot(camera={"source": "csi"})
+    robot.start("camera")
+    assert "cameras through GStreamer need PyGObject: apt install" in robot.failed("camera")
+
+
+@gst
+def test_gstreamer_frames_raw(start):
+    viewer = start(live=True, source=TEST_CAMERA, image_transport="raw")
+    viewer.wait_for(3)
+    image = viewer.images[0]
+    assert (image.encoding, image.height, image.width, image.step) == ("rgb8", 21, 33, 100)
+    assert len(image.data) == 2100
+
+
+@gst
+def test_gstreamer_jpegs_pass_through(start):
+    source = f"{TEST_CAMERA} ! jpegenc ! appsink name=frames"
+    viewer = start(live=True, source=source, frames=50)
+    viewer.wait_for(1)
+    robot = viewer.robot
+    robot.wait(lambda: robot.values("camera").get("finished") == "True", "the end")
+    assert robot.values("camera")["frames"] == "50"
+    assert to_rgb(viewer.images[0].data.tobytes(), "jpeg").shape == (21, 33, 3)
+
+
+@gst
+def test_gstreamer_camera_stops_and_starts_again(start):
+    viewer = start(live=True, source=TEST_CAMERA, loop=True)
+    robot = viewer.robot
+    viewer.wait_for(2)
+    robot.observer.change_state(robot.name("camera"), "deactivate")
+    robot.wait_for_state("camera", "inactive")
+    assert robot.values("camera")["finished"] == "False"
+    robot.observer.change_state(robot.name("camera"), "activate")
+    newest = len(viewer.images)
+    viewer.wait_for(newest + 10)
+
+
+@gst
+def test_gstreamer_camera_that_sends_nothing_can_be_stopped(start):
+    source = "gstreamer:appsrc ! video/x-raw,format=RGB,width=8,height=8"
+    viewer = start(live=True, source=source, loop=True)
+    robot = viewer.robot
+    robot.observer.change_state(robot.name("camera"), "deactivate")
+    robot.wait_for_state("camera", "inactive")
+    assert robot.values("camera")["finished"] == "False"
+
+
+@gst
+def test_gstreamer_camera_that_is_lost(site):
+    source = f"{TEST_CAMERA} ! identity error-after=5"
+    robot = site.robot(camera={"source": source})
+    robot.start("camera")
+    line = robot.failed("camera")
+    assert f"camera {source}: identity" in line
+    assert "Failed after iterations as requested" in line

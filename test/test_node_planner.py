@@ -3,12 +3,17 @@
 import itertools
 import re
 from array import array
+from dataclasses import replace
 
 import pytest
+from fake_device import fake_devices
+from test_planner_runtime import profile
 
 from codesign_ros.msg import DeviceProfile
 from codesign_ros.nodes import qos
 from codesign_ros.planning.objective import Objective
+from codesign_ros.runtime.built_engines import form_of
+from codesign_ros.runtime.values import Device, Role
 from codesign_ros.srv import Solve
 from codesign_ros.types import CodesignError
 
@@ -255,3 +260,98 @@ def test_foreign_tail_is_named(module_site, node_bundle, other_bundle, robot):
     )
     half.stop()
     robot.wait_for_state("planner", "active")
+
+
+def builders(bundle, name):
+    """A head and a tail that build engines ahead, none of them yet, and cannot send a frame."""
+    common = {"robot": name, "state": "active", "model_id": bundle.model_id, "engines": {}}
+    timed = profile(bundle, 0.4, "head")
+    inner = {key: time_s for key, time_s in timed.codec_s.items() if key[0] > 0}
+    timed = replace(timed, codec_s=inner, codec_bytes={k: timed.codec_bytes[k] for k in inner})
+    return (
+        Device(node=f"{name}/head", role=Role.HEAD, profile=timed, link_bps=2e7, **common),
+        Device(
+            node=f"{name}/tail", role=Role.TAIL, profile=profile(bundle, 0.04, "tail"), **common
+        ),
+    )
+
+
+def test_first_what_is_built_then_the_best(robot, module_site, node_bundle):
+    last = len(node_bundle.segments)
+    robot.observer.set_parameter("/codesign/planner", "codecs", ["raw", "uint8+zstd"])
+    watching = module_site.robot("/ahead")
+    with fake_devices(module_site.domain, *builders(node_bundle, "/ahead")) as (head, tail):
+        plan = watching.wait_for_plan("for the start", lambda plan: plan.server_available)
+        assert plan.cut == last
+        watching.wait(lambda: head.orders and tail.orders, "orders to build")
+        (wanted,), (other,) = head.orders, tail.orders
+        assert wanted == other
+        assert 0 < wanted.cut < last
+        assert f"cut {wanted.cut} S3 fp32 of /ahead/head, " in plan.reason
+        assert re.search(r"are being built \(saves \d+\.\d ms\)$", plan.reason)
+        assert (head.committed[-1:], tail.prepared) == ([plan.epoch], [])
+
+        what_if = watching.observer.solve()
+        assert what_if.plan.cut == wanted.cut
+        assert what_if.message.startswith(f"not built yet: cut {wanted.cut} S3 fp32 of")
+        key = "building /ahead"
+        watching.wait(lambda: watching.values("planner").get(key), "a build in diagnostics")
+
+        # Half of it is of no use yet.
+        head.built([form_of(wanted, Role.HEAD, last)])
+        lacking = f"cut {wanted.cut} S3 fp32 of /ahead/tail is being built"
+        watching.wait(lambda: watching.values("planner").get(key) == lacking, "the tail's build")
+        assert watching.plan == plan
+        tail.built([form_of(wanted, Role.TAIL, last)])
+        plan = watching.wait_for_plan("with both", lambda plan: plan.served_by == "/ahead/tail")
+        assert plan.cut == wanted.cut
+        assert "tail /ahead/tail built cut" in plan.reason
+        watching.wait(lambda: plan.epoch in tail.committed, "the tail to follow")
+        assert plan.epoch in head.committed
+        assert (len(head.orders), len(tail.orders)) == (1, 1)
+        assert watching.observer.solve().message == ""
+
+        # What slows a device comes with its heartbeats.
+        tail.device = replace(tail.device, throttled="GPU at 420 of 1020 MHz, 86 °C")
+        said = f"tail /ahead/tail is throttled: {tail.device.throttled}"
+        watching.wait_for_plan("for a slow tail", lambda plan: said in plan.reason)
+        key = "throttled /ahead/tail"
+        watching.wait(lambda: watching.values("planner").get(key), "it in diagnostics")
+        tail.device = replace(tail.device, throttled="")
+        watching.wait(lambda: key not in watching.values("planner"), "its end in diagnostics")
+    watching.wait(lambda: "device /ahead/tail" not in watching.values("planner"), "their leave")
+
+
+def test_a_device_that_refuses_to_build_is_asked_again(robot, module_site, node_bundle):
+    watching = module_site.robot("/refusing")
+    both = builders(node_bundle, "/refusing")
+    with fake_devices(module_site.domain, *both) as (head, tail):
+        tail.refusal = "no room on the disk"
+        watching.wait(lambda: head.orders and tail.orders, "orders to build")
+        assert (len(head.orders), len(tail.orders)) == (1, 1)
+        tail.refusal = ""
+        before = watching.plan.epoch
+        robot.observer.set_parameter("/codesign/planner", "lambda_1", next(LAMBDAS))
+        watching.wait_for_plan("of a higher epoch", lambda plan: plan.epoch > before)
+        watching.wait(lambda: len(tail.orders) == 2, "the second order")
+        assert tail.orders[0] == replace(tail.orders[1], lambda_1=tail.orders[0].lambda_1)
+        assert len(head.orders) == 1
+    watching.wait(lambda: "device /refusing/head" not in watching.values("planner"), "their leave")
+
+
+def test_a_robot_that_gets_ready_for_long_holds_up_no_other(robot, module_site, node_bundle):
+    watching = module_site.robot("/slow")
+    with fake_devices(module_site.domain, *builders(node_bundle, "/slow")) as (head, _):
+        watching.wait_for_plan("for the start", lambda plan: plan.server_available)
+        head.may_prepare.clear()
+        head.preparing.clear()
+        head.announce(state="inactive")
+        head.announce(state="active")
+        watching.wait(head.preparing.is_set, "a plan that takes long")
+        before, epoch = watching.plan, robot.plan.epoch
+        robot.observer.set_parameter("/codesign/planner", "lambda_1", next(LAMBDAS))
+        robot.wait_for_plan("of a higher epoch", lambda plan: plan.epoch > epoch)
+        assert watching.plan == before
+        head.may_prepare.set()
+        watching.wait_for_plan("at last", lambda plan: plan.epoch > before.epoch)
+    watching.wait(lambda: "device /slow/head" not in watching.values("planner"), "their leave")

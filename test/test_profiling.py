@@ -200,6 +200,9 @@ class FakeTimer:
         self._part, self._last, self._time_of, self._clock = part, last, time_of, clock
         self.timed = []
 
+    def close(self):
+        pass
+
     def __call__(self, factory, part, progress):
         self._progress = progress
         return self

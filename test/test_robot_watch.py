@@ -14,7 +14,7 @@ from codesign_ros.runtime.planner import PlannerRuntime
 from codesign_ros.runtime.planner_settings import PlannerSettings
 from codesign_ros.runtime.registry import Registry
 from codesign_ros.runtime.values import Device, Role, Running
-from codesign_ros.types import DeviceSpec, Plan
+from codesign_ros.types import DeviceSpec, Merge, Plan, Structure
 
 BEAT_S = 0.5
 RATE_BPS = 2e7
@@ -216,6 +216,115 @@ def test_a_device_that_starts_anew_is_as_it_says(world):
     world.planner.hear(replace(world.tail, state="inactive"), world.now_s)
     np.testing.assert_array_equal(world.watch.factors().tail, 1.0)
     assert world.watch.prediction is None
+
+
+HOT = "GPU at 420 of 1020 MHz, 86 °C"
+
+
+def throttle(world, node, why):
+    """Let a device say with its next heartbeats why it is slow; empty = it is not."""
+    setattr(world, node, replace(getattr(world, node), throttled=why))
+
+
+@pytest.mark.parametrize(("node", "load"), [("head", 2.0), ("tail", 1.3)])
+def test_throttling_is_learned_as_it_is_measured_and_then_forgotten(world, node, load):
+    # Other work on the device before, which stays.
+    setattr(world, "load" if node == "head" else "tail_load", load)
+    world.beat(10)
+    before = getattr(world.watch.factors(), node).copy()
+    assert before[world.plan.cut] == pytest.approx(load)
+    plans = len(world.plans)
+
+    setattr(world, "load" if node == "head" else "tail_load", 8.0)
+    throttle(world, node, HOT)
+    world.beat(1)
+    assert world.reasons[-1] == f"{node} /robot/{node} is throttled: {HOT}"
+    assert len(world.plans) == plans + 1  # no option
+    throttle(world, node, "GPU at 300 of 1020 MHz, 90 °C")
+    world.beat(20)
+    assert getattr(world.watch.factors(), node)[0] > 4  # of a tail that was left: it fades
+    assert [reason for reason in world.reasons if "throttled" in reason] == [
+        f"{node} /robot/{node} is throttled: {HOT}"
+    ]
+
+    setattr(world, "load" if node == "head" else "tail_load", load)
+    throttle(world, node, "")
+    world.beat(1)
+    assert f"{node} /robot/{node} is not throttled any more" in world.reasons[-1]
+    np.testing.assert_allclose(getattr(world.watch.factors(), node), before, rtol=0.02)
+    world.beat(10)
+    assert getattr(world.watch.factors(), node)[world.plan.cut] == pytest.approx(load, rel=0.02)
+    assert "not throttled any more" in world.reasons[-1]
+    assert bool(world.plan.served_by) == bool(world.plans[plans - 1].served_by)
+
+
+def test_medians_from_before_the_end_of_throttling_are_not_learned(world):
+    throttle(world, "head", HOT)
+    world.load = 8.0
+    world.beat(10)
+    epoch = world.plan.epoch
+    # It cools down, but what the head reports is of frames from before.
+    throttle(world, "head", "")
+    running = Running(epoch, world.frames, 9.0, 9.0, 9.0)
+    for more in range(5, 14):
+        told = replace(running, frames=running.frames + more)
+        world.planner.heartbeat(replace(world.head, profile=None, running=told), world.now_s)
+    np.testing.assert_allclose(world.watch.factors().head, 1.0)
+
+
+def test_a_device_that_is_throttled_from_the_start_is_as_profiled_afterwards(tiny_bundle):
+    world = World(tiny_bundle)
+    throttle(world, "tail", HOT)
+    world.announce()
+    world.tail_load = 6.0
+    world.beat(10)
+    assert world.watch.factors().tail[world.plan.cut] > 4
+    world.tail_load = 1.0
+    throttle(world, "tail", "")
+    world.beat(1)
+    np.testing.assert_allclose(world.watch.factors().tail, 1.0, rtol=0.01)
+
+
+def test_another_power_mode_is_learned_anew(world):
+    throttle(world, "head", HOT)
+    world.load = 8.0
+    world.beat(10)
+    for mode in ("15W", "30W"):
+        world.head = replace(world.head, power_mode=mode)
+        news = world.planner.heartbeat(replace(world.head, profile=None), world.now_s)
+    assert news == "head /robot/head changed its power mode from 15W to 30W"
+    np.testing.assert_array_equal(world.watch.factors().head, 1.0)
+    throttle(world, "head", "")
+    world.planner.heartbeat(replace(world.head, profile=None), world.now_s)
+    np.testing.assert_array_equal(world.watch.factors().head, 1.0)
+
+
+def test_a_cut_that_was_timed_anew_forgets_its_own_error_and_keeps_the_load(tiny_bundle):
+    world = World(tiny_bundle)
+    # Only cut 2 is built beside the whole network.
+    world.head = replace(world.head, engines={(2, Structure.S3, Merge.FOLD, "fp32"): True})
+    world.announce(world.head)
+    world.load = 1.2
+    world.beat(10)
+    world.own = {2: 2.0}
+    world.announce(replace(world.tail, engines=world.head.engines))
+    world.beat(20)
+    assert world.plan.cut == 2
+    factors = world.watch.factors().head
+    assert factors[2] == pytest.approx(2.4, rel=0.02)
+    assert factors[2] > 1.3 * factors[3]
+    epoch = world.plan.epoch
+    # The device times it, and says so: it was an estimate that was wrong by as much.
+    stage_s = world.head.profile.stage_s
+    timed = {key: 2 * time_s if key[0] == 2 else time_s for key, time_s in stage_s.items()}
+    world.head = replace(world.head, profile=replace(world.head.profile, stage_s=timed))
+    world.own = {}
+    assert world.planner.hear(world.head, world.now_s) == "head /robot/head timed its engines"
+    np.testing.assert_allclose(world.watch.factors().head, 1.2, rtol=0.05)
+    world.lead()
+    world.beat(10)
+    assert world.plan.epoch == epoch  # the news were an option
+    np.testing.assert_allclose(world.watch.factors().head, 1.2, rtol=0.05)
 
 
 def test_one_slow_report_is_no_news(world):

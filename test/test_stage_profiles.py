@@ -31,7 +31,9 @@ def times(tiny_bundle):
         {(2, S3, INT8): 0.2},
     )
     tail = StageProfile({(2, S3): 0.25}, frozenset(), {(0, "jpeg"): 0.02}, {(0, "jpeg"): 1000.5})
-    return DeviceTimes("my-robot", "onnxruntime", 2, tiny_bundle.model_id, head, tail)
+    return DeviceTimes(
+        "my-robot", "onnxruntime", 2, tiny_bundle.model_id, head, tail, "15W", "not locked"
+    )
 
 
 def test_times_survive_the_file(tiny_bundle, times, tmp_path):
@@ -43,6 +45,15 @@ def test_times_survive_the_file(tiny_bundle, times, tmp_path):
     assert (content["device"], content["engine"], content["threads"]) == (
         "my-robot", "onnxruntime", 2,
     )  # fmt: skip
+
+
+def test_files_from_before_there_were_power_modes_are_read(tiny_bundle, times, tmp_path):
+    path = tmp_path / "times.json"
+    write_device_times(path, times)
+    content = json.loads(path.read_text())
+    assert (content.pop("power_mode"), content.pop("clocks")) == ("15W", "not locked")
+    path.write_text(json.dumps(content))
+    assert read_device_times(path, tiny_bundle) == replace(times, power_mode="", clocks="")
 
 
 def test_another_networks_times_are_refused(tiny_bundle, times, tmp_path):

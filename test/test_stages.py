@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 from conftest import tiny_frames
-from runtime_fakes import plan_for, whole_scores
+from runtime_fakes import BatchEngine, plan_for, whole_scores
 
 from codesign_ros.engines.factory import EngineFactory
 from codesign_ros.runtime.stages import (
@@ -82,6 +82,25 @@ def test_the_plan_s_codec_is_used(tiny_bundle, factory, frame, cut, codec, loss)
     tail = tail_stage(tiny_bundle, factory, plan)
     scores = tail.run(tail.decode(encoded))
     np.testing.assert_allclose(scores.class_scores, expected, atol=loss)
+
+
+@pytest.mark.parametrize(("cut", "codec"), [(0, "raw"), (4, "raw")])
+def test_a_batch_gives_each_frame_what_it_gets_alone(tiny_bundle, factory, cut, codec):
+    plan = plan_for(tiny_bundle, 1, cut, codec=codec)
+    head = head_stage(tiny_bundle, factory, plan)
+    tail = TailStage(tiny_bundle, plan, BatchEngine(factory.build(tail_key(plan)), 3))
+    assert tail.max_batch == 3
+    frames = tiny_frames(3, seed=5)
+    batch = [tail.decode(head.run(frame).encoded) for frame in frames]
+    expected = [tail.run(tensors) for tensors in batch]
+    assert tail.run_batch(batch) == expected
+    assert len({answer.class_scores for answer in expected}) == 3
+    if cut > 0:
+        (name,) = batch[1]
+        batch[1] = {name: np.full_like(batch[1][name], np.nan)}
+        first, bad, last = tail.run_batch(batch)
+        assert isinstance(bad, CodesignError)
+        assert [first, last] == [expected[0], expected[2]]
 
 
 def test_a_tail_takes_no_tensors_but_its_own(tiny_bundle, factory, frame):

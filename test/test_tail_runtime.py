@@ -1,15 +1,16 @@
 """The server's side: right answers, and attacks that are refused, counted and survived."""
 
-import gc
 import random
 import threading
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import zstandard
 from conftest import tiny_frames
 from runtime_fakes import (
+    BatchEngine,
     Head,
     Tail,
     WatchedFactory,
@@ -19,6 +20,10 @@ from runtime_fakes import (
     whole_scores,
 )
 
+from codesign_ros.engines.base import EngineKey
+from codesign_ros.runtime import emulation, tail_batch
+from codesign_ros.runtime import tail as tail_module
+from codesign_ros.runtime.stages import TailStage
 from codesign_ros.runtime.values import Embedding, EmbeddingKind, Stamp, Status
 from codesign_ros.types import CodesignError
 from codesign_ros.wire.codecs import EncodedTensor, encode
@@ -221,7 +226,7 @@ def test_random_embeddings_never_end_the_tail(tail, good):
                 rng.choice(kinds),
             )
         )
-        wait_until(lambda: tail.runtime._queue.empty())
+        wait_until(lambda: not tail.runtime._waiting)
     tail.wait_for(count)
     tail.runtime.on_embedding(good)
     tail.wait_for(count + 1)
@@ -356,7 +361,7 @@ def test_engines_go_when_their_epoch_does(make, tiny_bundle, factory, frame):
         tail.use(plan)
         tail.runtime.on_embedding(embedding)
         tail.wait_for(epoch)
-    wait_until(lambda: gc.collect() >= 0 and [k.cut for k in factory.alive] == [8])
+    wait_until(lambda: [k.cut for k in factory.alive] == [8])
 
 
 def test_a_plan_that_cannot_be_prepared_leaves_the_old_one(tail, tiny_bundle, good):
@@ -374,3 +379,268 @@ def test_a_plan_that_cannot_be_prepared_leaves_the_old_one(tail, tiny_bundle, go
     tail.runtime.on_embedding(good)
     tail.wait_for(1)
     assert tail.answers[0].status is Status.OK
+
+
+# Who owns the engines
+
+
+def test_an_engine_stays_while_a_frame_waits_for_it(make, tiny_bundle, factory, frame):
+    old, new = (plan_for(tiny_bundle, epoch, cut) for epoch, cut in ((1, 2), (2, 5)))
+    (of_old,) = embeddings_of(tiny_bundle, factory, old, [frame])
+    (of_new,) = embeddings_of(tiny_bundle, factory, new, [frame])
+    gate = Gate(factory, closed_for=1)
+    tail = make()
+    tail.use(old)
+    tail.use(new)
+    tail.runtime.on_embedding(of_old)
+    gate.wait()
+    tail.runtime.on_embedding(replace(of_new, oldest_epoch=2))  # the last of the old is answered
+    tail.runtime.on_embedding(of_old)  # and is not
+    gate.open()
+    tail.wait_for(3)
+    assert [a.status for a in tail.answers] == [Status.OK] * 3
+    assert tail.runtime.epochs == (2,)
+    wait_until(lambda: [key.cut for key in factory.alive] == [5])
+
+
+def test_no_engine_is_left_whatever_happens(make, tiny_bundle, factory, frame):
+    last = len(tiny_bundle.segments)
+    rng = random.Random(2)
+    plans = [plan_for(tiny_bundle, 1, cut) for cut in range(last)]
+    sound = [embeddings_of(tiny_bundle, factory, plan, [frame])[0] for plan in plans]
+    epoch, count = 0, 0
+    tail = make()
+    for _ in range(100):
+        epoch += 1
+        cut = rng.randrange(last + 1)
+        tail.runtime.prepare(plan_for(tiny_bundle, epoch, cut))
+        chance = rng.random()
+        if chance < 0.2:  # prepared again, as after an answer that was lost
+            tail.runtime.prepare(plan_for(tiny_bundle, epoch, cut))
+        elif chance < 0.4:
+            with pytest.raises(CodesignError, match="not newer"):
+                tail.runtime.prepare(plan_for(tiny_bundle, tail.runtime.plan.epoch, 3))
+        elif chance < 0.6:
+            with pytest.raises(CodesignError):
+                tail.runtime.prepare(plan_for(tiny_bundle, epoch + 1, 3, precision="int1"))
+        if chance < 0.9:  # else overtaken by the next
+            tail.runtime.commit(epoch)
+            if cut < last:
+                oldest = epoch if chance < 0.7 else 0
+                tail.runtime.on_embedding(replace(sound[cut], epoch=epoch, oldest_epoch=oldest))
+                count += 1
+        if chance < 0.05:
+            tail.runtime.close()
+            tail = make()
+            epoch = 0
+        assert set(factory.alive) <= {EngineKey("tail", each) for each in range(last)}
+    tail.runtime.close()
+    assert factory.alive == []
+    assert len(factory.made) > 30
+
+
+def test_a_closed_tail_keeps_no_engine_that_was_prepared_meanwhile(make, tiny_bundle, factory):
+    tail = make()
+    tail.runtime.close()
+    with pytest.raises(CodesignError, match="not active any more"):
+        tail.runtime.prepare(plan_for(tiny_bundle, EPOCH, CUT))
+    assert (len(factory.made), factory.alive) == (1, [])
+
+
+# Several at once
+
+
+class Gate:
+    """Holds up one run of an engine until it is opened; it knows the sizes of all runs.
+
+    Args:
+        factory: whose next engines it is before.
+        closed_for: the run that it holds up, from 1; runs to warm up do not count.
+        most: frames that they take at once.
+    """
+
+    def __init__(self, factory, closed_for, most=1):
+        self.sizes = []
+        self.on_run = lambda batch: None
+        self._closed_for = closed_for
+        self._most = most
+        self._opened = threading.Event()
+        factory.wrap = self._wrap
+
+    def wait(self):
+        """Wait until a run waits here."""
+        wait_until(lambda: len(self.sizes) == self._closed_for)
+
+    def open(self):
+        self._opened.set()
+
+    def _wrap(self, engine):
+        return BatchEngine(engine, self._most, self._before)
+
+    def _before(self, batch):
+        self.sizes.append(len(batch))
+        if len(self.sizes) == self._closed_for:
+            assert self._opened.wait(30)
+        self.on_run(batch)
+
+
+class Batches:
+    """A tail whose first run waits, so that what is put behind it goes through together."""
+
+    def __init__(self, make, bundle, factory, most=4, first=1, **settings):
+        self.plan = plan_for(bundle, EPOCH, CUT)
+        self.frames = tiny_frames(8, seed=4)
+        self.scores, _ = whole_scores(bundle, factory, self.frames)
+        self.good = embeddings_of(bundle, factory, self.plan, self.frames)
+        self.gate = Gate(factory, closed_for=first, most=most)
+        self.tail = make(queue_depth=100, **settings)
+        self.tail.use(self.plan)
+
+    def put(self, *embeddings):
+        """Have the first embedding run, and the others wait behind it."""
+        first, *others = embeddings
+        self.tail.runtime.on_embedding(first)
+        self.gate.wait()
+        for embedding in others:
+            self.tail.runtime.on_embedding(embedding)
+        self.gate.open()
+        self.tail.wait_for(len(embeddings))
+        return self.tail.answers
+
+    def check(self, answers):
+        """Those that are answers are the right ones."""
+        for answer in answers:
+            if answer.status is Status.OK:
+                expected = self.scores[answer.sequence]
+                np.testing.assert_allclose(answer.class_scores, expected, atol=1e-5)
+
+
+@pytest.fixture
+def batches(make, tiny_bundle, factory):
+    return Batches(make, tiny_bundle, factory)
+
+
+def test_what_waits_goes_through_together(batches):
+    answers = batches.put(*batches.good)
+    assert batches.gate.sizes == [1, 4, 3]
+    assert [a.sequence for a in answers] == list(range(8))
+    assert {a.status for a in answers} == {Status.OK}
+    batches.check(answers)
+    assert batches.tail.runtime.counts == {"embeddings": 8, "answers": 8, "batches": 2}
+
+
+def test_an_engine_that_takes_one_at_a_time_gets_one(make, tiny_bundle, factory):
+    batches = Batches(make, tiny_bundle, factory, most=1)
+    batches.check(batches.put(*batches.good))
+    assert batches.gate.sizes == [1] * 8
+    assert "batches" not in batches.tail.runtime.counts
+
+
+@pytest.mark.parametrize(
+    ("attack", "reason", "sizes"),
+    [
+        (changed_tensor(codec="fp16"), "codec", [1, 3]),
+        (changed_tensor(data=b""), "length", [1, 3]),
+        (not_numbers, "output", [1, 4]),
+    ],
+)
+def test_what_does_not_fit_is_refused_alone(batches, attack, reason, sizes):
+    embeddings = batches.good[:5]
+    embeddings[2] = attack(embeddings[2])
+    answers = batches.put(*embeddings)
+    assert batches.gate.sizes == sizes
+    assert [a.sequence for a in answers] == list(range(5))
+    assert [a.status for a in answers].count(Status.OK) == 4
+    assert answers[2].status is Status.REFUSED
+    batches.check(answers)
+    assert batches.tail.runtime.refusals == {reason: 1}
+
+
+def test_one_left_of_a_batch_runs_as_ever(batches):
+    bad = changed_tensor(data=b"")
+    answers = batches.put(*batches.good[:2], bad(batches.good[2]), bad(batches.good[3]))
+    assert batches.gate.sizes == [1, 1]
+    assert [a.status for a in answers] == [Status.OK] * 2 + [Status.REFUSED] * 2
+    batches.check(answers)
+
+
+def test_a_run_that_fails_is_tried_frame_by_frame(batches, caplog):
+    poison = batches.good[2]
+    (values,) = poison.tensors
+
+    def fail(batch):
+        for tensors in batch:
+            if tensors[values.name].tobytes() == bytes(values.data):
+                raise RuntimeError("an illegal memory access")
+
+    batches.gate.on_run = fail
+    answers = batches.put(*batches.good[:5])
+    assert batches.gate.sizes == [1, 4, 1, 1, 1, 1]
+    assert [a.sequence for a in answers] == list(range(5))
+    assert [a.sequence for a in answers if a.status is Status.REFUSED] == [2]
+    assert answers[2].reason == "unexpected RuntimeError: an illegal memory access"
+    batches.check(answers)
+    counts = batches.tail.runtime.counts
+    assert (counts["batches"], counts["batches_failed"], counts["answers"]) == (0, 1, 4)
+    assert batches.tail.runtime.refusals == {"internal": 1}
+    assert "4 frames could not be run at once" in caplog.text
+
+
+def test_frames_of_two_epochs_do_not_go_together(make, tiny_bundle, factory, frame):
+    old, new = (plan_for(tiny_bundle, epoch, cut) for epoch, cut in ((1, 2), (2, 5)))
+    (of_old,) = embeddings_of(tiny_bundle, factory, old, [frame])
+    (of_new,) = embeddings_of(tiny_bundle, factory, new, [frame])
+    gate = Gate(factory, closed_for=1, most=8)
+    tail = make()
+    tail.use(old)
+    tail.use(new)
+    order = [of_old, of_old, of_old, of_new, of_new, of_old]
+    for number, embedding in enumerate(order):
+        tail.runtime.on_embedding(replace(embedding, sequence=number, oldest_epoch=1))
+        if number == 0:
+            gate.wait()
+    gate.open()
+    tail.wait_for(len(order))
+    assert gate.sizes == [1, 2, 2, 1]
+    assert [(a.sequence, a.epoch) for a in tail.answers] == [
+        (number, embedding.epoch) for number, embedding in enumerate(order)
+    ]
+    assert {a.status for a in tail.answers} == {Status.OK}
+    assert tail.runtime.epochs == (1, 2)
+
+
+@pytest.mark.parametrize("slowdown", [0.0, 3.0])
+def test_a_frame_s_times_are_all_of_its_time_at_the_tail(
+    make, tiny_bundle, factory, monkeypatch, slowdown
+):
+    """On a clock that moves only while something works: decoding 1 s, any run 6 s."""
+    now = [100.0]
+
+    def work(duration_s):
+        now[0] += duration_s
+
+    clock = SimpleNamespace(perf_counter=lambda: now[0], sleep=work)
+    real_decode = TailStage.decode
+
+    def decode(stage, tensors):
+        work(1.0)
+        return real_decode(stage, tensors)
+
+    monkeypatch.setattr(TailStage, "decode", decode)
+    for module in (tail_module, tail_batch, emulation):
+        monkeypatch.setattr(module, "time", clock)
+    batches = Batches(make, tiny_bundle, factory, slowdown=slowdown)
+    batches.gate.on_run = lambda batch: work(6.0)
+    answers = batches.put(*batches.good[:4])
+    assert batches.gate.sizes == [1, 3]
+    factor = max(1.0, slowdown)
+    # Idling of an emulated device counts as inference, as without batches.
+    first, *others = answers
+    assert (first.queue_s, first.decode_s, first.tail_s) == (0, 1, 7 * factor - 1)
+    together_s = (6 + 3) * factor
+    waited_s = 7 * factor - 1  # all three came when the first had been decoded
+    for answer in others:
+        assert answer.decode_s == 1
+        assert answer.tail_s == pytest.approx((together_s - 3) / 3)
+        total_s = answer.queue_s + answer.decode_s + answer.tail_s
+        assert total_s == pytest.approx(waited_s + together_s)

@@ -56,8 +56,14 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--checkpoint", metavar="FILE", help="keep what is done in this file, and go on from it"
     )
-    parser.add_argument(
+    kept = parser.add_mutually_exclusive_group()
+    kept.add_argument(
         "--write", action="store_true", help="write the table into the bundle, for the planner"
+    )
+    kept.add_argument(
+        "--add",
+        action="store_true",
+        help="add what the bundle's table lacks, measured on the same frames; its rows stay",
     )
     parser.add_argument(
         "--metric", help="show this value, such as map50.helmet (default: the table's own)"
@@ -72,14 +78,16 @@ def _run(options: argparse.Namespace) -> int:
     bundle = Bundle.open(options.bundle)
     if options.data:
         table = _measured(bundle, options)
-    elif options.write:
-        raise CodesignError("--write needs --data: there is nothing new to write")
+        if options.add:
+            table = bundle.accuracy.extended(table)
+    elif options.write or options.add:
+        raise CodesignError("--write and --add need --data: there is nothing new to write")
     else:
         table = bundle.accuracy
     for each in accuracy_tables(table, options.metric):
         result_console().print(each)
     write_json(options.json, json.loads(table.to_json()))
-    if options.write:
+    if options.write or options.add:
         bundle.replace_accuracy(table)
     return 0
 

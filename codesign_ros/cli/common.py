@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from codesign_ros.engines.factory import BACKENDS
 from codesign_ros.planning.objective import Objective
 from codesign_ros.resources import default_bundle
 from codesign_ros.types import BRANCH_STRUCTURES, CodesignError, Merge, Structure
@@ -35,6 +36,13 @@ def add_bundle(parser: argparse.ArgumentParser) -> None:
     """Add ``--bundle``."""
     parser.add_argument(
         "--bundle", default="", help="model bundle (default: the one that comes with the package)"
+    )
+
+
+def add_backend(parser: argparse.ArgumentParser, default: str = BACKENDS[0]) -> None:
+    """Add ``--backend``; the engine factory refuses what it does not know."""
+    parser.add_argument(
+        "--backend", default=default, help=f"{', '.join(BACKENDS)} (default: {default})"
     )
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from codesign_ros.cli.common import (
     MERGES,
     STRUCTURES,
+    add_backend,
     add_bundle,
     add_json,
     command,
@@ -18,8 +19,7 @@ from codesign_ros.cli.common import (
     result_console,
     write_json,
 )
-from codesign_ros.engines.factory import PRECISIONS
-from codesign_ros.types import CodesignError, Merge, Structure
+from codesign_ros.types import PRECISIONS, CodesignError, Merge, Structure
 from codesign_ros.wire.codecs import KNOWN_CODECS
 
 
@@ -41,7 +41,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--merge", choices=MERGES, default=MERGES[0])
     parser.add_argument("--precision", choices=PRECISIONS, default=PRECISIONS[0])
     parser.add_argument("--codec", choices=KNOWN_CODECS, default="raw", metavar="CODEC")
-    parser.add_argument("--backend", default="onnxruntime", help="onnxruntime or torch")
+    add_backend(parser)
     parser.add_argument("--frames", type=int, default=0, help="end after so many frames; 0 = all")
     add_json(parser)
 

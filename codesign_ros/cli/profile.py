@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 import platform
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from codesign_ros.cli.common import (
+    add_backend,
     add_bundle,
     add_json,
     add_structures,
@@ -28,11 +30,14 @@ if TYPE_CHECKING:
 
 def add(commands: Any) -> None:
     """Add the command to the parser."""
-    parser = command(
-        commands, "profile", _run, "FLOPs, sizes and this machine's times at every cut"
+    text = "FLOPs, sizes and this machine's times at every cut"
+    parser = command(commands, "profile", _run, text)
+    parser.description = (
+        f"{text}. With tensorrt the halves that are built are timed ('codesign export' builds "
+        "them), the others estimated."
     )
     add_bundle(parser)
-    parser.add_argument("--backend", default="onnxruntime", help="onnxruntime or torch")
+    add_backend(parser)
     parser.add_argument("--threads", type=int, default=1, help="threads that work on one run")
     parser.add_argument(
         "--precision", nargs="+", choices=PRECISIONS[1:], default=[], help="to time beside fp32"
@@ -84,14 +89,18 @@ def _measured(bundle: Bundle, options: argparse.Namespace) -> DeviceTimes:
     from codesign_ros.evaluation.stage_profiles import PARTS, measure_device
     from codesign_ros.runtime.profiling import Extent
 
-    factory = EngineFactory(bundle, options.backend, threads=options.threads)
     extent = Extent(
         cuts=tuple(options.cuts) if options.cuts else None,
         structures=tuple(map(Structure, options.structure)),
         precisions=tuple(options.precision),
         budget_s=math.inf if options.complete else options.budget_s,
     )
-    with Progress(console=Console(stderr=True)) as progress:
+    with (
+        contextlib.closing(
+            EngineFactory(bundle, options.backend, threads=options.threads)
+        ) as factory,
+        Progress(console=Console(stderr=True)) as progress,
+    ):
         tasks = {part: progress.add_task(f"timing {part}s", total=None) for part in PARTS}
         return measure_device(
             factory,

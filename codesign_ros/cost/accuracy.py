@@ -6,11 +6,14 @@ import json
 import math
 from bisect import bisect_left
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from codesign_ros.types import CodesignError, Merge, Structure
+
+# Another processor may round otherwise; other frames make more of a difference.
+_SAME = 1e-4
 
 _RAW = "raw"
 _LOSSLESS_STAGE = "+zstd"
@@ -102,6 +105,28 @@ class AccuracyTable:
         codec = codec.removesuffix(_LOSSLESS_STAGE)
         return any((row.cut, row.codec) == (cut, codec) for row in self.rows)
 
+    def extended(self, other: AccuracyTable) -> AccuracyTable:
+        """Add what another table knows of the same network on the same frames.
+
+        Rows that are here stay as they are.
+
+        Raises:
+            CodesignError: the unchanged network came off otherwise in the other table, so it was
+                measured on other frames or is of another network.
+        """
+        mine, theirs = ({t.metric: t.reference, **t.details} for t in (self, other))
+        if mine.keys() != theirs.keys() or not all(
+            math.isclose(value, theirs[name], abs_tol=_SAME) for name, value in mine.items()
+        ):
+            raise CodesignError(
+                f"the unchanged network reaches {other.reference:.4f} {other.metric} on "
+                f"{other.data}, and {self.reference:.4f} {self.metric} in the table, which is of "
+                f"{self.data}: measure on the same frames, or write the table anew"
+            )
+        known = {_measured(row) for row in self.rows}
+        new = tuple(row for row in other.rows if _measured(row) not in known)
+        return replace(self, rows=self.rows + new)
+
     def to_json(self) -> str:
         """Write the table as text that :meth:`from_json` reads."""
         content = asdict(self)
@@ -181,6 +206,11 @@ def _around(losses: Mapping[int, float], cut: int) -> float | None:
     if not 0 < behind < len(cuts):
         return None
     return max(losses[cuts[behind - 1]], losses[cuts[behind]])
+
+
+def _measured(row: AccuracyRow) -> tuple[object, ...]:
+    """Say what a row has the value of."""
+    return (*_shape(row), row.codec, row.cut)
 
 
 def _shape(row: AccuracyRow) -> _Shape:

@@ -16,7 +16,8 @@ import numpy as np
 from codesign_ros.cost.accuracy import AccuracyRow, AccuracyTable
 from codesign_ros.engines.export import export_onnx
 from codesign_ros.engines.forms import as_onnx
-from codesign_ros.engines.onnx import OnnxEngine, PieceCutter
+from codesign_ros.engines.onnx import OnnxEngine
+from codesign_ros.engines.pieces import PieceCutter
 from codesign_ros.evaluation.judges import ClassJudge, Judge, Score
 from codesign_ros.evaluation.resume import Resumable, fingerprint
 from codesign_ros.models.network import Network
@@ -171,11 +172,11 @@ def measure_forms(
         if form in kept.rows:
             ran(runs[form])
             continue
-        pieces = _Pieces(network, as_onnx(network, *form, calibration), threads)
+        pieces = _Pieces(network, as_onnx(network, *form, calibration), form.precision, threads)
         scores = _scores(pieces, images, judge, ways(form), ran)
         kept.add(form, [_row(form, sent, score) for sent, score in scores.items()])
     # The unchanged network, its BatchNorms and all its branches as they were trained.
-    unchanged = _Pieces(network, export_onnx(network), threads)
+    unchanged = _Pieces(network, export_onnx(network), "fp32", threads)
     (reference,) = _scores(unchanged, images, judge, [], ran).values()
     rows = tuple(itertools.chain.from_iterable(kept.rows[form] for form in forms))
     return AccuracyTable(judge.metric, reference.value, data, rows, reference.details)
@@ -212,12 +213,13 @@ class _Pieces:
     Args:
         network: the trained network, for its crossings.
         model: the form as ONNX.
+        precision: in which its pieces compute.
         threads: threads of one engine.
     """
 
-    def __init__(self, network: Network, model: bytes, threads: int) -> None:
+    def __init__(self, network: Network, model: bytes, precision: str, threads: int) -> None:
         self._network = network
-        self._cutter = PieceCutter(model)
+        self._cutter = PieceCutter(model, for_cpu=True, half=precision == "fp16")
         self._threads = threads
         self._limits = Limits()
         self._engines: dict[tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]], OnnxEngine] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -98,7 +99,7 @@ def evaluate(
         head_structure: branches that stay in the head's blocks.
         tail_structure: branches that stay in the tail's blocks.
         merge: what becomes of the others.
-        precision: one of ``engines.factory.PRECISIONS``, of both halves.
+        precision: one of ``types.PRECISIONS``, of both halves.
         codec: how the tensors at the cut are written; not used at cut N.
         backend: one of ``engines.factory.BACKENDS``.
         threads: threads that one engine may use.
@@ -118,12 +119,14 @@ def evaluate(
         model_id=bundle.model_id,
     )
     _check(plan, bundle)
-    runner = Runner(bundle, EngineFactory(bundle, backend, threads=threads))
     predictions = []
-    for frame in source:
-        predictions.append(runner.run(frame, plan))
-        if progress is not None:
-            progress(len(predictions))
+    with contextlib.closing(
+        Runner(bundle, EngineFactory(bundle, backend, threads=threads))
+    ) as runner:
+        for frame in source:
+            predictions.append(runner.run(frame, plan))
+            if progress is not None:
+                progress(len(predictions))
     judged = tuple((prediction.truth, prediction.answer) for prediction in predictions)
     quality = Quality(bundle.task, bundle.classes, judged)
     return Evaluation(plan, tuple(predictions), quality)

@@ -21,7 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from codesign_ros.engines.forms import in_precision
-from codesign_ros.engines.onnx import OnnxEngine, PieceCutter
+from codesign_ros.engines.onnx import OnnxEngine
+from codesign_ros.engines.pieces import PieceCutter
 from codesign_ros.evaluation.judges import Judge
 from codesign_ros.models.block_structure import block_segments, with_block_structures
 from codesign_ros.models.network import Network
@@ -244,7 +245,8 @@ class _Run:
         inputs = network.crossing(0)
         outputs = (output,) = network.crossing(len(network.segment_names))
         model = in_precision(with_block_structures(network, chosen), precision, frames)
-        piece = PieceCutter(model).piece(inputs, outputs)
+        cutter = PieceCutter(model, for_cpu=True, half=precision == "fp16")
+        piece = cutter.piece(inputs, outputs)
         self._engine = OnnxEngine(piece, inputs, outputs, threads)
         self._output = output.name
 

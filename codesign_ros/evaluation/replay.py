@@ -14,6 +14,7 @@ import numpy as np
 from codesign_ros.bundle import Bundle
 from codesign_ros.data.frames import SourceFrame
 from codesign_ros.data.images import to_rgb
+from codesign_ros.engines.base import Engine, EngineKey
 from codesign_ros.engines.factory import EngineFactory
 from codesign_ros.postprocess import to_frame
 from codesign_ros.preprocess import letterbox
@@ -69,6 +70,7 @@ class Runner:
     bundle: Bundle
     factory: EngineFactory
     _stages: dict[Any, tuple[HeadStage, TailStage | None]] = field(default_factory=dict)
+    _engines: list[Engine] = field(default_factory=list)
 
     def run(self, frame: SourceFrame, plan: Plan) -> Prediction:
         """Run one frame through head, wire and tail.
@@ -98,14 +100,24 @@ class Runner:
             payload_bytes=sum(tensor.payload_bytes for tensor in sent.encoded),
         )
 
+    def close(self) -> None:
+        """Free the engines and close the factory; nothing can be run afterwards."""
+        for engine in self._engines:
+            engine.close()
+        self.factory.close()
+
     def _stages_of(self, plan: Plan) -> tuple[HeadStage, TailStage | None]:
         last = len(self.bundle.segments)
         key = (head_key(plan), tail_key(plan), plan.codec)
         if key not in self._stages:
-            build = self.factory.build
-            head = HeadStage(self.bundle, plan, build(head_key(plan)) if plan.cut else None)
+            head = HeadStage(self.bundle, plan, self._build(head_key(plan)) if plan.cut else None)
             tail = None
             if plan.cut < last:
-                tail = TailStage(self.bundle, plan, build(tail_key(plan)))
+                tail = TailStage(self.bundle, plan, self._build(tail_key(plan)))
             self._stages[key] = head, tail
         return self._stages[key]
+
+    def _build(self, key: EngineKey) -> Engine:
+        engine = self.factory.build(key)
+        self._engines.append(engine)
+        return engine

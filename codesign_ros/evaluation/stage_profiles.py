@@ -11,6 +11,7 @@ from typing import Any
 from codesign_ros.bundle import Bundle
 from codesign_ros.engines.cache import default_cache_dir
 from codesign_ros.engines.factory import EngineFactory
+from codesign_ros.hardware.jetson import power_mode
 from codesign_ros.runtime.profiling import Extent, Part, StageProfile, profile_cached
 from codesign_ros.types import CodesignError
 
@@ -28,6 +29,8 @@ class DeviceTimes:
         model_id: content hash of the network's bundle.
         head: times of heads and of encoding.
         tail: times of tails and of decoding.
+        power_mode: what a Jetson was set to; empty on other machines, and in older files.
+        clocks: what is to be said of the clocks meanwhile, one line; likewise.
     """
 
     device: str
@@ -36,6 +39,8 @@ class DeviceTimes:
     model_id: str
     head: StageProfile
     tail: StageProfile
+    power_mode: str = ""
+    clocks: str = ""
 
     @property
     def precisions(self) -> tuple[str, ...]:
@@ -51,6 +56,8 @@ class DeviceTimes:
             "threads": self.threads,
             "model_id": self.model_id,
             "precisions": list(self.precisions),
+            "power_mode": self.power_mode,
+            "clocks": self.clocks,
         }
         for part in PARTS:
             content[part] = json.loads(getattr(self, part).to_json())
@@ -66,6 +73,7 @@ class DeviceTimes:
         try:
             content = json.loads(text)
             names = {key: str(content[key]) for key in ("device", "engine", "model_id")}
+            names |= {key: str(content.get(key, "")) for key in ("power_mode", "clocks")}
             threads = int(content["threads"])
             head, tail = (StageProfile.from_json(json.dumps(content[part])) for part in PARTS)
         except (KeyError, TypeError) as error:
@@ -147,5 +155,11 @@ def measure_device(
         )
 
     return DeviceTimes(
-        device, factory.backend, factory.threads, bundle.model_id, profile("head"), profile("tail")
+        device=device,
+        engine=factory.backend,
+        threads=factory.threads,
+        model_id=bundle.model_id,
+        head=profile("head"),
+        tail=profile("tail"),
+        power_mode=power_mode(),
     )

@@ -37,13 +37,21 @@ class CodesignNode(LifecycleNode):
         name: default node name.
         params: the node's parameters beside ``autostart``.
         namespace: default namespace.
+        arguments: arguments as on the command line, for this node alone; they go before those of
+            the process.
 
     Raises:
         CodesignError: a parameter has a value that is not allowed.
     """
 
-    def __init__(self, name: str, params: Sequence[Param], namespace: str = "") -> None:
-        super().__init__(name, namespace=namespace)
+    def __init__(
+        self,
+        name: str,
+        params: Sequence[Param],
+        namespace: str = "",
+        arguments: Sequence[str] = (),
+    ) -> None:
+        super().__init__(name, namespace=namespace, cli_args=list(arguments))
         # Set when the node cannot go on; `main` then ends the process with this one line.
         self.failure: str | None = None
         self.starting = False
@@ -77,6 +85,13 @@ class CodesignNode(LifecycleNode):
     def diagnostics(self) -> tuple[bytes, str, Mapping[str, Any]]:
         """Level, message and values for /diagnostics."""
         return DiagnosticStatus.OK, self.state_label, {}
+
+    def status(self) -> tuple[bytes, str, Mapping[str, Any]]:
+        """As ``diagnostics``, but what failed last stands in front until a transition succeeds."""
+        level, message, values = self.diagnostics()
+        if self.failure:
+            return DiagnosticStatus.ERROR, f"{self.state_label}: {self.failure}", values
+        return level, message, values
 
     def fail(self, reason: str) -> None:
         """End the process with one line; for mistakes that show only after the start."""
@@ -178,6 +193,7 @@ class CodesignNode(LifecycleNode):
             self.failure = str(error)
             if not self.starting:  # else `run` ends the process with this line
                 self.get_logger().error(str(error))
+            self.publish_diagnostics()
             return TransitionCallbackReturn.FAILURE
         except Exception as error:
             # rclpy swallows what a transition raises; a defect must show.
@@ -185,6 +201,8 @@ class CodesignNode(LifecycleNode):
             self.failure = f"unexpected {type(error).__name__}: {error}"
             return TransitionCallbackReturn.ERROR
         self.state_label = state_label
+        if not self.done.is_set():
+            self.failure = None
         self.announce()
         self.publish_diagnostics()
         return TransitionCallbackReturn.SUCCESS
@@ -193,7 +211,7 @@ class CodesignNode(LifecycleNode):
 
     def publish_diagnostics(self) -> None:
         """Publish this node's status on /diagnostics."""
-        level, message, values = self.diagnostics()
+        level, message, values = self.status()
         with self._advertised_lock:
             listeners = {
                 f"listeners {topic}": publisher.get_subscription_count()
@@ -221,10 +239,21 @@ def _qos_mistake(topic: str, error: Exception) -> CodesignError:
 
 
 def run(make_node: Callable[[], CodesignNode], threads: int = 4) -> int:
-    """Run one node as a process until SIGINT, SIGTERM or ``fail``.
+    """Run one node as a process; see ``run_together``."""
+    return run_together(lambda: [make_node()], threads)
+
+
+def run_together(make_nodes: Callable[[], Sequence[CodesignNode]], threads: int = 4) -> int:
+    """Run nodes as one process until SIGINT, SIGTERM, or until every one ended by ``fail``.
+
+    A node that cannot start says so in one line; the others go on, and it may be configured again.
+
+    Args:
+        make_nodes: makes them, at least one; may raise CodesignError.
+        threads: threads for each.
 
     Returns:
-        The exit status: 0, or 1 after a failure, whose one line went to standard error.
+        The exit status: 0, or 1 after a failure of all, whose lines went to standard error.
     """
     try:
         # Our own handlers: rclpy's end the context at once, and then nobody could be told goodbye.
@@ -237,32 +266,51 @@ def run(make_node: Callable[[], CodesignNode], threads: int = 4) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: interrupted.set())
     try:
-        node = make_node()
+        nodes = make_nodes()
     except CodesignError as error:
         print(f"error: {error}", file=sys.stderr)
         rclpy.shutdown()
         return 1
-    executor = MultiThreadedExecutor(num_threads=threads)
-    executor.add_node(node)
-    if node.params["autostart"]:
-        node.starting = True
-        started = node.trigger_configure() is TransitionCallbackReturn.SUCCESS
-        started = started and node.trigger_activate() is TransitionCallbackReturn.SUCCESS
-        node.starting = False
-        if not started:
-            node.done.set()
-    while not interrupted.is_set() and not node.done.is_set():
+    executor = MultiThreadedExecutor(num_threads=threads * len(nodes))
+    for node in nodes:
+        executor.add_node(node)
+    _start(nodes)
+    while not interrupted.is_set() and not all(node.done.is_set() for node in nodes):
         executor.spin_once(timeout_sec=0.2)
-    if node.done.is_set() and node.failure:
-        print(f"error: {node.failure}", file=sys.stderr)
-    status = 1 if node.done.is_set() and node.failure else 0
-    # First the callbacks end, those in the executor's queue too, then the node: a callback must not
-    # meet destroyed entities.
-    executor.remove_node(node)
+    failed = all(node.done.is_set() and node.failure for node in nodes)
+    for node in nodes if failed else ():
+        name = f"{node.get_fully_qualified_name()}: " if len(nodes) > 1 else ""
+        print(f"error: {name}{node.failure}", file=sys.stderr)
+    # First the callbacks end, those in the executor's queue too, then the nodes: a callback must
+    # not meet destroyed entities.
+    for node in nodes:
+        executor.remove_node(node)
     executor.spin_once(timeout_sec=0.1)
     executor.shutdown(timeout_sec=1.0)
-    if node.state_label != "finalized":
-        node.trigger_shutdown()
-    node.destroy_node()
+    for node in nodes:
+        if node.state_label != "finalized":
+            node.trigger_shutdown()
+        node.destroy_node()
     rclpy.shutdown()
-    return status
+    return 1 if failed else 0
+
+
+def _start(nodes: Sequence[CodesignNode]) -> None:
+    """Configure and activate those that start by themselves; if none can go on, each ends.
+
+    All are configured before the first is active: from then on it has to give signs of life.
+    """
+    succeeded = TransitionCallbackReturn.SUCCESS
+    starting = [node for node in nodes if node.params["autostart"]]
+    for node in starting:
+        node.starting = True
+    configured = [node for node in starting if node.trigger_configure() is succeeded]
+    started = [node for node in configured if node.trigger_activate() is succeeded]
+    failed = [node for node in starting if node not in started]
+    for node in starting:
+        node.starting = False
+    for node in failed:
+        if len(failed) == len(nodes):
+            node.done.set()
+        else:
+            node.get_logger().error(f"{node.get_fully_qualified_name()}: {node.failure}")

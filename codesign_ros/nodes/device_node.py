@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
-from pathlib import Path
+from dataclasses import fields, replace
 from typing import Any, Protocol
 
+from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.cost.devices import find_device, load_devices
-from codesign_ros.engines.cache import default_cache_dir
-from codesign_ros.engines.factory import BACKENDS, PRECISIONS_OF, EngineFactory
+from codesign_ros.hardware.jetson import power_mode
+from codesign_ros.hardware.thermal import Throttle
 from codesign_ros.msg import DeviceProfile
 from codesign_ros.nodes import qos
 from codesign_ros.nodes.base import CodesignNode
-from codesign_ros.nodes.conversions import device_to_msg, plan_from_msg
+from codesign_ros.nodes.conversions import plan_from_msg
+from codesign_ros.nodes.device_conversions import device_to_msg
+from codesign_ros.nodes.device_engines import DeviceEngines
+from codesign_ros.nodes.engine_params import ENGINE_PARAMS
 from codesign_ros.nodes.params import Param
 from codesign_ros.postprocess import Selection
 from codesign_ros.resources import default_bundle, resource_path
-from codesign_ros.runtime.profiling import Extent, Part, StageProfile, profile_cached
+from codesign_ros.runtime.engine_share import EngineShare, Share
+from codesign_ros.runtime.profiling import Part, StageProfile
 from codesign_ros.runtime.values import Device, Role
 from codesign_ros.srv import CommitPlan, PreparePlan
-from codesign_ros.types import PRECISIONS, CodesignError, Plan
+from codesign_ros.types import CodesignError, Plan
 
 HEARTBEAT_PERIOD_S = 0.5
 THIS_MACHINE = "this-machine"
@@ -31,11 +35,10 @@ THIS_MACHINE = "this-machine"
 SELECTION = tuple(field.name for field in fields(Selection))
 
 PARAMS = (
+    *ENGINE_PARAMS,
     Param(
         "bundle", "", "directory of the model bundle; empty = the one that comes with the package"
     ),
-    Param("backend", "onnxruntime", "inference engine", choices=BACKENDS),
-    Param("threads", 1, "threads that work on one frame", low=1, high=64),
     Param(
         "device",
         THIS_MACHINE,
@@ -48,12 +51,6 @@ PARAMS = (
         "on configure, time heads or tails for about so long [s]; kept on disk; 0 = do not",
         low=0.0,
         high=600.0,
-    ),
-    Param(
-        "precisions",
-        ["fp32"],
-        "precisions to time beside fp32, so that the planner may choose them",
-        choices=PRECISIONS,
     ),
     Param(
         "score_threshold",
@@ -112,17 +109,33 @@ class PlanFollower(Protocol):
 
 
 class DeviceNode(CodesignNode):
-    """A head or a tail. Subclasses make and drop ``runtime`` as they activate and deactivate."""
+    """A head or a tail. Subclasses make and drop ``runtime`` as they activate and deactivate.
+
+    Args:
+        name: default node name.
+        params: the node's parameters beside those that all devices have.
+        engines: of the process, where several nodes share them; None = this node has its own.
+        arguments: see ``CodesignNode``.
+    """
 
     role: Role
     part: Part
 
-    def __init__(self, name: str, params: Sequence[Param]) -> None:
-        super().__init__(name, (*PARAMS, *params))
+    def __init__(
+        self,
+        name: str,
+        params: Sequence[Param],
+        engines: EngineShare | None = None,
+        *,
+        arguments: Sequence[str] = (),
+    ) -> None:
+        super().__init__(name, (*PARAMS, *params), arguments=arguments)
+        self.engines = DeviceEngines(
+            self.part, self.params, engines or EngineShare(), self.get_logger(), self.announce
+        )
         self.runtime: PlanFollower | None = None
-        self.bundle: Bundle | None = None
-        self.factory: EngineFactory | None = None
-        self.profile: StageProfile | None = None
+        self._throttle = Throttle()
+        self._power_mode = ""
         self._announced_slowdown = 0.0
         self._devices = self.create_publisher(DeviceProfile, "/codesign/devices", qos.state())
         self._heartbeats = self.create_publisher(
@@ -138,36 +151,36 @@ class DeviceNode(CodesignNode):
         device = self.params["device"]
         if device != THIS_MACHINE:
             find_device(load_devices(resource_path("config") / "devices.yaml"), device)
-        self.bundle = open_bundle(self.params["bundle"])
-        self.factory = EngineFactory(
-            self.bundle, self.params["backend"], threads=self.params["threads"]
-        )
-        budget_s = self.params["profile_s"]
-        self.profile = None
-        if budget_s > 0:
-            cache_dir: Path = default_cache_dir()
-            self.profile = profile_cached(
-                self.bundle,
-                self.factory,
-                self.part,
-                cache_dir,
-                Extent(precisions=tuple(self.params["precisions"]), budget_s=budget_s),
-            )
+        self._power_mode = power_mode()
+        self.engines.open()
 
     def cleanup(self) -> None:
-        """Let go of the bundle."""
-        self.bundle = self.factory = self.profile = None
+        """Let go of the bundle and of the engines."""
+        self.engines.close()
+
+    @property
+    def share(self) -> Share | None:
+        """Bundle, factory and pool; None while the node is not configured."""
+        return self.engines.share
+
+    @property
+    def bundle(self) -> Bundle | None:
+        """The network; None while the node is not configured."""
+        return self.share.bundle if self.share else None
 
     def announce(self) -> None:
         """Publish the whole profile: on registration and on every change of state."""
         self._announced_slowdown = self.params["emulation.slowdown"]
-        profile = self.profile
+        profile = self.engines.profile
         if profile is not None:
             profile = profile.stretched(self._announced_slowdown)
-        self._devices.publish(device_to_msg(self.device(profile), self.get_clock().now().to_msg()))
+        device = replace(self.device(profile), engines=self.engines.forms())
+        self._devices.publish(device_to_msg(device, self.get_clock().now().to_msg()))
 
     def device(self, profile: StageProfile | None) -> Device:
-        """Describe this device as it announces itself."""
+        """Describe this device as it announces itself, but for the engines that are built."""
+        factory = self.share.factory if self.share else None
+        gpu = factory.gpu if factory else None
         return Device(
             robot=self.get_namespace(),
             node=self.get_fully_qualified_name(),
@@ -176,10 +189,24 @@ class DeviceNode(CodesignNode):
             model_id=self.bundle.model_id if self.bundle else "",
             device=self.params["device"],
             epoch=self.runtime.plan.epoch if self.runtime else 0,
-            backends=(self.params["backend"],),
-            precisions=PRECISIONS_OF[self.params["backend"]],
+            backends=(self.engines.backend or self.params["backend"],),
+            precisions=factory.precisions if factory else (),
+            memory_bytes=gpu.memory_bytes if gpu else 0,
+            dla_cores=gpu.dla_cores if gpu else 0,
+            power_mode=self._power_mode,
+            throttled=self._throttle.reason(),
             profile=profile,
         )
+
+    def status(self) -> tuple[bytes, str, Mapping[str, Any]]:
+        """Add what it runs on; another backend than was asked for makes it a warning."""
+        level, message, values = super().status()
+        values = {**values, **self.engines.values()}
+        if throttled := self._throttle.reason():
+            values["throttled"] = throttled
+        if self.engines.fallback and level == DiagnosticStatus.OK:
+            return DiagnosticStatus.WARN, f"{message}; {self.engines.fallback}", values
+        return level, message, values
 
     def selection(self, changed: Mapping[str, Any]) -> Selection:
         """Which boxes of a detector count, by the parameters and those that are just being set."""
@@ -189,7 +216,7 @@ class DeviceNode(CodesignNode):
         return Selection(**values)
 
     def _beat(self) -> None:
-        # Without the profile: the link may be thin, and the profile seldom changes.
+        # Without profile and engines: the link may be thin, and they seldom change.
         if self.state_label not in ("inactive", "active"):
             return
         if self.params["emulation.slowdown"] != self._announced_slowdown:
@@ -203,10 +230,16 @@ class DeviceNode(CodesignNode):
     ) -> PreparePlan.Response:
         start = self.get_clock().now()
         try:
-            self._active_runtime().prepare(plan_from_msg(request.plan))
+            plan = plan_from_msg(request.plan)
+            if request.build_only:
+                response.message = self.engines.order(plan)
+            else:
+                self._active_runtime().prepare(plan)
             response.ok = True
         except CodesignError as error:
             response.message = str(error)
+            if self.engines.forms() is not None:
+                self.announce()  # the engine may be one that cannot be built
         response.build_s = (self.get_clock().now() - start).nanoseconds / 1e9
         return response
 

@@ -107,7 +107,7 @@ class HeadNode(DeviceNode):
     def activate(self) -> None:
         """Warm up the whole network and start to take frames."""
         assert self.bundle is not None
-        assert self.factory is not None
+        assert self.share is not None
         settings = HeadSettings(
             queue_depth=self.params["queue_depth"],
             deadline_s=self.params["deadline_s"],
@@ -116,7 +116,7 @@ class HeadNode(DeviceNode):
         )
         runtime = HeadRuntime(
             self.bundle,
-            self.factory,
+            self.share.pool,
             settings,
             send_embedding=lambda e: self._embeddings.publish(embedding_to_msg(e)),
             send_result=self._send_result,

@@ -6,13 +6,13 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.client import Client
 from rclpy.node import Node
 
-from codesign_ros.cost.roofline import RooflineMode
 from codesign_ros.nodes.conversions import plan_to_msg
 from codesign_ros.runtime.planner import Due, PlannerRuntime
 from codesign_ros.runtime.values import unexpected
@@ -20,21 +20,28 @@ from codesign_ros.srv import CommitPlan, PreparePlan
 from codesign_ros.types import CodesignError, Plan
 
 # Building the engines of a plan takes a fraction of a second when the cache is warm; on a slow
-# device that exports the network first it takes several.
+# device that exports the network first it takes several. A device that builds engines ahead has
+# longer for it, as long as it lives: its file may be gone, or of another driver.
 SERVICE_TIMEOUT_S = 30.0
+# Robots that are led at once; one more waits until another has its plan.
+MOST_ROBOTS = 64
 # After a plan that could not be put in force; longer than the time between two heartbeats [s].
 RETRY_S = 1.0
 _POLL_S = 0.05
 
 
-def get_ready(runtime: PlannerRuntime, mode: str) -> None:
+def get_ready(runtime: PlannerRuntime, lock: threading.RLock, mode: str) -> None:
     """Do what takes seconds before the lock is taken, under which heartbeats are heard."""
-    if mode in {known.value for known in RooflineMode}:
-        runtime.costs.network_profile()
+    with lock:
+        devices = runtime.registry.devices
+    runtime.costs.get_ready(mode, devices)
 
 
 class PlanLeader:
-    """Solves for robots that need it and puts the plans in force, on a thread of its own.
+    """Solves for robots that need it and puts the plans in force.
+
+    Each robot is led on a thread of its own, one plan after the other, so that none waits for the
+    devices of another.
 
     Args:
         node: the planner.
@@ -60,20 +67,25 @@ class PlanLeader:
         self._calls = calls
         self._publish = publish
         self._service_clients: dict[tuple[str, str], Client] = {}
-        self._wake = threading.Event()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._lead, name="planner", daemon=True)
-        self._thread.start()
+        # Robots that are being led.
+        self._busy: set[str] = set()
+        self._threads = ThreadPoolExecutor(MOST_ROBOTS, thread_name_prefix="planner")
 
     def wake(self) -> None:
-        """Look for robots that need a plan."""
-        self._wake.set()
+        """Look for robots that need a plan, and lead them."""
+        with self._lock:
+            if self._stopping.is_set():
+                return
+            for due in self._runtime.due(time.monotonic(), self._busy):
+                self._busy.add(due.robot)
+                self._threads.submit(self._lead, due)
 
     def stop(self) -> None:
         """Stop; the plans in force stay."""
-        self._stopping.set()
-        self._wake.set()
-        self._thread.join()
+        with self._lock:
+            self._stopping.set()
+        self._threads.shutdown(cancel_futures=True)
         for client in self._service_clients.values():
             self._node.destroy_client(client)
 
@@ -82,28 +94,25 @@ class PlanLeader:
         """Why robots have no new plan, one line each; the lock is held."""
         return list(self._failures.values())
 
-    def _lead(self) -> None:
-        while not self._stopping.is_set():
-            self._wake.wait()
-            self._wake.clear()
-            with self._lock:
-                due = self._runtime.due(time.monotonic())
-            for each in due:
-                self._replan(each)
-
-    def _replan(self, due: Due) -> None:
+    def _lead(self, due: Due) -> None:
         try:
-            self._lead_to_next_plan(due)
+            try:
+                self._lead_to_next_plan(due)
+            finally:
+                self._order_builds(due.robot)
         except CodesignError as error:
             self._note_failure(due.robot, str(error))
         except Exception as error:
-            # It must show, and cost this robot a plan, not all robots their planner.
+            # It must show, and cost this robot a plan, not the planner this robot.
             self._node.get_logger().error(traceback.format_exc())
             self._note_failure(due.robot, unexpected(error))
+        finally:
+            with self._lock:
+                self._busy.discard(due.robot)
 
     def _lead_to_next_plan(self, due: Due) -> None:
         runtime, robot = self._runtime, due.robot
-        get_ready(runtime, runtime.settings.mode)
+        get_ready(runtime, self._lock, runtime.settings.mode)
         with self._lock:
             plan = runtime.next_plan(robot, due.reason, optional=due.optional)
             head = runtime.registry.head_of(robot)
@@ -125,6 +134,20 @@ class PlanLeader:
             runtime.adopt(plan)
         self._publish(plan)
 
+    def _order_builds(self, robot: str) -> None:
+        """Ask devices for the engines of a better plan, which they build in the background."""
+        with self._lock:
+            builds = self._runtime.take_builds(robot, time.monotonic())
+        for build in builds:
+            request = PreparePlan.Request(plan=plan_to_msg(build.plan), build_only=True)
+            try:
+                self._call(PreparePlan, f"{build.node}/prepare_plan", request, SERVICE_TIMEOUT_S)
+            except CodesignError as error:
+                with self._lock:
+                    self._runtime.not_asked(build)
+                if not self._stopping.is_set():
+                    self._node.get_logger().warning(f"not asked for an engine: {error}")
+
     def _note_failure(self, robot: str, why: str) -> None:
         line = f"no new plan for {robot}: {why}"
         with self._lock:
@@ -141,21 +164,29 @@ class PlanLeader:
         """
         prepare = PreparePlan.Request(plan=plan_to_msg(plan))
         commit = CommitPlan.Request(epoch=plan.epoch)
-        if plan.served_by:
-            self._call(PreparePlan, f"{plan.served_by}/prepare_plan", prepare)
-        self._call(PreparePlan, f"{head}/prepare_plan", prepare)
-        self._call(CommitPlan, f"{head}/commit_plan", commit)
-        if plan.served_by:
-            self._call(CommitPlan, f"{plan.served_by}/commit_plan", commit)
+        followers = (plan.served_by, head) if plan.served_by else (head,)
+        for node in followers:
+            self._call(PreparePlan, f"{node}/prepare_plan", prepare, self._patience_s(node))
+        for node in reversed(followers):
+            self._call(CommitPlan, f"{node}/commit_plan", commit, SERVICE_TIMEOUT_S)
 
-    def _call(self, kind: Any, name: str, request: Any) -> None:
+    def _patience_s(self, node: str) -> float:
+        """How long a node may take to get a plan ready [s]."""
+        with self._lock:
+            device = self._runtime.registry.announced(node)
+            if device is None or device.engines is None:
+                return SERVICE_TIMEOUT_S
+            return max(SERVICE_TIMEOUT_S, self._runtime.settings.build_timeout_s)
+
+    def _call(self, kind: Any, name: str, request: Any, timeout_s: float) -> None:
         key = (kind.__name__, name)
-        if key not in self._service_clients:
-            self._service_clients[key] = self._node.create_client(
-                kind, name, callback_group=self._calls
-            )
-        client = self._service_clients[key]
-        give_up_s = time.monotonic() + SERVICE_TIMEOUT_S
+        with self._lock:
+            if key not in self._service_clients:
+                self._service_clients[key] = self._node.create_client(
+                    kind, name, callback_group=self._calls
+                )
+            client = self._service_clients[key]
+        give_up_s = time.monotonic() + timeout_s
         while not client.service_is_ready():
             if self._hopeless(name, give_up_s):
                 raise CodesignError(f"service {name} is not there")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -20,17 +18,18 @@ from codesign_ros.msg import DeviceProfile
 from codesign_ros.msg import Plan as PlanMsg
 from codesign_ros.nodes import qos
 from codesign_ros.nodes.base import CodesignNode, run
-from codesign_ros.nodes.conversions import device_from_msg, plan_to_msg
+from codesign_ros.nodes.conversions import plan_to_msg
+from codesign_ros.nodes.device_conversions import device_from_msg
 from codesign_ros.nodes.device_node import open_bundle
 from codesign_ros.nodes.events import SubscriptionEventCallbacks
 from codesign_ros.nodes.plan_leader import PlanLeader, get_ready
 from codesign_ros.nodes.planner_params import PARAMS, SOLVE_PARAMS, settings_from
-from codesign_ros.planning.objective import parse_objective
+from codesign_ros.nodes.planner_report import report
+from codesign_ros.nodes.what_if import answer_what_if
 from codesign_ros.resources import resource_path
 from codesign_ros.runtime.planner import PlannerRuntime
 from codesign_ros.runtime.planner_settings import PlannerSettings
 from codesign_ros.runtime.registry import Registry
-from codesign_ros.runtime.robot_watch import RobotWatch
 from codesign_ros.srv import Solve
 from codesign_ros.types import CodesignError, Plan, Structure
 
@@ -109,17 +108,9 @@ class PlannerNode(CodesignNode):
             runtime = self._runtime
             if runtime is None:
                 return super().diagnostics()
-            values: dict[str, Any] = {"solved": runtime.solved, "kept": runtime.kept}
-            for device in runtime.registry.devices:
-                values[f"device {device.node}"] = device.state
-            for robot, plan in runtime.plans.items():
-                values[f"plan {robot}"] = (
-                    f"epoch {plan.epoch}, cut {plan.cut}, served by "
-                    f"{plan.served_by or 'the robot alone'}: {plan.reason}"
-                )
-                values |= account(robot, plan, runtime.watch(robot))
+            values = report(runtime)
             leader = self._leader
-            problems = [*(leader.failures if leader else ()), *runtime.foreign_tails()]
+            problems = [*(leader.failures if leader else ()), *runtime.problems.foreign_tails()]
         if problems:
             return DiagnosticStatus.WARN, "; ".join(problems), values
         return DiagnosticStatus.OK, self.state_label, values
@@ -193,56 +184,13 @@ class PlannerNode(CodesignNode):
         try:
             if runtime is None:
                 raise CodesignError("the planner is not configured")
-            get_ready(runtime, request.mode or runtime.settings.mode)
+            get_ready(runtime, self._lock, request.mode or runtime.settings.mode)
             with self._lock:
-                self._answer_what_if(runtime, request, response)
+                answer_what_if(runtime, request, response)
             response.ok = True
         except CodesignError as error:
             response.message = str(error)
         return response
-
-    def _answer_what_if(
-        self, runtime: PlannerRuntime, request: Solve.Request, response: Solve.Response
-    ) -> None:
-        if not math.isfinite(request.lambda_1):
-            raise CodesignError(f"lambda_1 must be a finite number, not {request.lambda_1}")
-        if not 0 <= request.link_bps < math.inf:
-            raise CodesignError(f"link_bps must be 0 or a finite rate, not {request.link_bps}")
-        settings = runtime.settings
-        if request.mode:
-            settings = replace(settings, mode=request.mode)
-        if request.objective:
-            settings = replace(settings, objective=parse_objective(request.objective))
-        if request.lambda_1 >= 0:
-            settings = replace(settings, lambda_1=request.lambda_1)
-        robots = sorted({device.robot for device in runtime.registry.devices})
-        robot = request.robot or (robots[0] if len(robots) == 1 else "")
-        solution = runtime.solve(robot, settings, request.link_bps or None)
-        response.plan = plan_to_msg(runtime.labelled(solution.plan, robot))
-        for row, name in (
-            (solution.device_only, "device_only"),
-            (solution.server_only, "server_only"),
-        ):
-            if row is not None:
-                plan = runtime.labelled(solution.plan_of(row), robot)
-                setattr(response, name, plan_to_msg(plan))
-
-
-def account(robot: str, plan: Plan, watch: RobotWatch) -> dict[str, str]:
-    """Say what a robot's plan was expected to take, what it takes, and what was learned from it."""
-    values = {}
-    if watch.prediction is not None:
-        values[f"latency predicted ms {robot}"] = f"{watch.prediction.latency_s * 1e3:.2f}"
-    if watch.prediction is not None and watch.measured is not None:
-        predicted_s, measured_s = watch.prediction.latency_s, watch.measured.latency_s
-        values[f"latency measured ms {robot}"] = f"{measured_s * 1e3:.2f}"
-        values[f"error % {robot}"] = f"{100 * (predicted_s / measured_s - 1):+.1f}"
-    factors = watch.factors()
-    return values | {
-        f"correction head {robot}": f"{factors.head[plan.cut]:.2f}",
-        f"correction link {robot}": f"{factors.link[0]:.2f}",
-        f"correction tail {robot}": f"{factors.tail[plan.cut]:.2f}",
-    }
 
 
 def profile_of(bundle: Bundle) -> NetworkProfile:

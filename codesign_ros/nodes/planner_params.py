@@ -114,9 +114,17 @@ SOLVE_PARAMS = (
         "switch_gain",
         _DEFAULT.switch_gain,
         "after news of a rate or a time, keep the plan in force unless another is better by this "
-        "share of its objective",
+        "share of its objective; an engine is built for as much, too",
         low=0.0,
         high=1.0,
+    ),
+    Param(
+        "build_timeout_s",
+        _DEFAULT.build_timeout_s,
+        "devices that build engines ahead: ask again for one that was not built in so long, and "
+        "give up a plan that they do not get ready [s]",
+        low=1.0,
+        high=86_400.0,
     ),
     Param(
         "debounce_s",
@@ -160,5 +168,6 @@ def settings_from(values: Mapping[str, Any]) -> PlannerSettings:
         stage_band=values["stage_band"],
         correct=values["correct"],
         switch_gain=values["switch_gain"],
+        build_timeout_s=values["build_timeout_s"],
         debounce_s=values["debounce_s"],
     )

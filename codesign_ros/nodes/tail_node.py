@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -13,6 +13,7 @@ from codesign_ros.nodes.base import run
 from codesign_ros.nodes.conversions import embedding_from_msg, result_to_msg
 from codesign_ros.nodes.device_node import DeviceNode
 from codesign_ros.nodes.params import Param
+from codesign_ros.runtime.engine_share import EngineShare
 from codesign_ros.runtime.tail import TailRuntime, TailSettings
 from codesign_ros.runtime.values import Role
 from codesign_ros.types import CodesignError
@@ -25,14 +26,21 @@ PARAMS = (
 
 
 class TailNode(DeviceNode):
-    """Runs the second part of the network on the server; see ``TailRuntime``."""
+    """Runs the second part of the network on the server; see ``TailRuntime``.
+
+    Args:
+        engines: of the process, where several nodes share them.
+        arguments: see ``CodesignNode``.
+    """
 
     role = Role.TAIL
     part = "tail"
     runtime: TailRuntime | None
 
-    def __init__(self) -> None:
-        super().__init__("tail", PARAMS)
+    def __init__(
+        self, engines: EngineShare | None = None, *, arguments: Sequence[str] = ()
+    ) -> None:
+        super().__init__("tail", PARAMS, engines, arguments=arguments)
         self._malformed = 0
         self._answers = self.advertise(InferenceResult, "result/remote", qos.result())
         self.listen(Embedding, "embedding", self._on_embedding, qos.embedding())
@@ -41,7 +49,7 @@ class TailNode(DeviceNode):
     def activate(self) -> None:
         """Start to take plans and embeddings."""
         assert self.bundle is not None
-        assert self.factory is not None
+        assert self.share is not None
         settings = TailSettings(
             queue_depth=self.params["queue_depth"],
             slowdown=self.params["emulation.slowdown"],
@@ -49,7 +57,7 @@ class TailNode(DeviceNode):
         )
         self.runtime = TailRuntime(
             self.bundle,
-            self.factory,
+            self.share.pool,
             settings,
             send_answer=lambda r: self._answers.publish(result_to_msg(r)),
         )
@@ -62,8 +70,8 @@ class TailNode(DeviceNode):
 
     def diagnostics(self) -> tuple[bytes, str, Mapping[str, Any]]:
         """Embeddings by what became of them; refusals by reason make it a warning."""
-        runtime = self.runtime
-        if runtime is None:
+        runtime, share = self.runtime, self.share
+        if runtime is None or share is None:
             return super().diagnostics()
         refused = dict(runtime.refusals)
         if self._malformed:
@@ -75,6 +83,8 @@ class TailNode(DeviceNode):
             "refused": sum(refused.values()),
             **{f"refused.{reason}": count for reason, count in refused.items()},
             "last_refusal": runtime.last_refusal,
+            "engines": len(share.pool),
+            "engines_shared_by": share.users,
         }
         if refused:
             message = f"{self.state_label}; refused {sum(refused.values())} embeddings"

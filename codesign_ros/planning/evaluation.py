@@ -161,6 +161,15 @@ def evaluate(problem: Problem) -> Evaluation:
         if codecs is not None:
             objective[part][..., [codec not in codecs for codec in axes.codecs], :] = np.nan
 
+    if problem.halves is not None:
+        heads, tails = problem.halves.head, problem.halves.tail
+        if not problem.links:
+            tails = np.ones((1, n, s, m, p), bool)
+        chosen = heads.reshape(n, s, 1, m, p, 1, 1) & tails.transpose(1, 2, 3, 4, 0).reshape(
+            n, 1, s, m, p, 1, v
+        )
+        objective[~np.broadcast_to(chosen, shape)] = np.nan
+
     energy = None
     if t.robot_power_w is not None:
         radio_w = np.array([link.transmit_w or 0.0 for link in links])

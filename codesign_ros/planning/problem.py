@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, fields
 
+import numpy as np
+
 from codesign_ros.cost.tables import CostTables
 from codesign_ros.planning.objective import Objective
-from codesign_ros.types import CodesignError, LinkSpec, Merge, Structure
+from codesign_ros.types import CodesignError, LinkSpec, Merge, Plan, Structure
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,19 @@ class Candidate:
     precision: str
     codec: str
     server: str = ""
+
+    @classmethod
+    def of(cls, plan: Plan) -> Candidate:
+        """Read a plan as the choice that it is."""
+        return cls(
+            plan.cut,
+            plan.head_structure,
+            plan.tail_structure,
+            plan.merge,
+            plan.precision,
+            plan.codec,
+            plan.served_by,
+        )
 
 
 @dataclass(frozen=True)
@@ -104,6 +119,19 @@ class Limits:
                 )
 
 
+@dataclass(frozen=True, eq=False)
+class Halves:
+    """Which halves may be chosen, True or False for each; letters as in ``CostTables``.
+
+    Attributes:
+        head: (N+1, S, M, P).
+        tail: (V, N+1, S, M, P).
+    """
+
+    head: np.ndarray
+    tail: np.ndarray
+
+
 @dataclass(frozen=True)
 class Problem:
     """What can be chosen and under which conditions.
@@ -117,6 +145,7 @@ class Problem:
         codecs: codecs for cuts 1..N-1, of those of ``tables``; None for all.
         frame_codecs: likewise for the frame at cut 0.
         limits: what a plan must keep.
+        halves: which halves may be chosen; None for all that have a known cost.
         frame_rate_hz: frames a second that the limit on the uplink counts with; None = each plan
             at its own pace, one frame per slowest stage.
 
@@ -133,6 +162,7 @@ class Problem:
     codecs: tuple[str, ...] | None = None
     frame_codecs: tuple[str, ...] | None = None
     limits: Limits = field(default_factory=Limits)
+    halves: Halves | None = None
     frame_rate_hz: float | None = None
 
     def __post_init__(self) -> None:

@@ -14,8 +14,10 @@ found slow, left because the device seems busy, and chosen again.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections import deque
+from collections.abc import Collection
 from dataclasses import replace
 from statistics import median
 
@@ -82,11 +84,22 @@ class Correction:
         if self._is_new_cut:
             self._is_new_cut = False
             self._own[cut] = level - self._load
-            shared = median(self._own.values())
-            self._load += shared
-            self._own = {each: own - shared for each, own in self._own.items()}
+            self._share()
         else:
             self._load = level - self._own.setdefault(cut, 0.0)
+
+    def retimed(self, cuts: Collection[int]) -> None:
+        """Forget what was these cuts' own: the model has other times for them now."""
+        self._own = {cut: own for cut, own in self._own.items() if cut not in cuts}
+        self._share()
+        if self._cut in cuts:
+            self._seen.clear()
+
+    def since(self, now_s: float) -> Correction:
+        """A copy that has not faded since it was made, for when nothing of it could be measured."""
+        again = copy.copy(self)
+        again._own, again._seen, again._faded_s = dict(self._own), deque(maxlen=_WINDOW), now_s
+        return again
 
     def factors(self, cuts: int) -> np.ndarray:
         """Factor for each cut, (cuts,), within the bounds."""
@@ -94,6 +107,13 @@ class Correction:
         for cut, own in self._own.items():
             logs[cut] += own
         return np.exp(np.clip(logs, self._least_log, self._greatest_log))
+
+    def _share(self) -> None:
+        """What most of the cuts that were tried have in common is the load."""
+        if self._own:
+            shared = median(self._own.values())
+            self._load += shared
+            self._own = {cut: own - shared for cut, own in self._own.items()}
 
     def fade(self, now_s: float) -> None:
         """Let time pass, on any steady clock [s]: what is not measured goes back to 1."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.cost.measured import MeasuredStages
@@ -20,7 +22,8 @@ class DeviceCosts:
     Args:
         bundle: the network that head and tail share.
         devices: peaks of known devices by name, for the modes ``paper`` and ``roofline``.
-        network_profile: gives FLOPs and bytes of the network; called once, when a mode needs it.
+        network_profile: gives FLOPs and bytes of the network; called once, when a mode needs it or
+            a device says how much memory it has.
     """
 
     def __init__(
@@ -33,12 +36,21 @@ class DeviceCosts:
         self._devices = devices
         self._make_network_profile = network_profile
         self._network_profile: NetworkProfile | None = None
+        self._counting = threading.Lock()
 
     def network_profile(self) -> NetworkProfile:
-        """FLOPs and bytes of the network; the first call may take seconds."""
-        if self._network_profile is None:
-            self._network_profile = self._make_network_profile()
-        return self._network_profile
+        """FLOPs and bytes of the network; the first call may take seconds. Thread safe."""
+        with self._counting:
+            if self._network_profile is None:
+                self._network_profile = self._make_network_profile()
+            return self._network_profile
+
+    def get_ready(self, mode: str, devices: Iterable[Device]) -> None:
+        """Do what takes seconds before ``tables`` is called for some of these devices."""
+        if mode in {known.value for known in RooflineMode}:
+            self.network_profile()
+        elif any(device.memory_bytes > 0 for device in devices):
+            self._memory_needs()
 
     def tables(self, head: Device, tail: Device | None, mode: str, axes: Axes) -> CostTables:
         """Tables of a head and the tail that may serve it.
@@ -48,7 +60,9 @@ class DeviceCosts:
         """
         codec_bytes = head.profile.codec_bytes if head.profile else {}
         if mode == "measured":
-            return measured_tables(
+            limited = any(device.memory_bytes > 0 for device in (head, tail) if device)
+            network, notes = self._memory_needs() if limited else (None, ())
+            tables = measured_tables(
                 len(self._bundle.segments),
                 _measured(head),
                 [_measured(tail)] if tail else [],
@@ -56,7 +70,9 @@ class DeviceCosts:
                 axes,
                 self._bundle.accuracy,
                 head.frame_bytes,
+                network,
             )
+            return replace(tables, notes=(*tables.notes, *notes))
         return analytic_tables(
             self.network_profile(),
             self._spec(head),
@@ -66,6 +82,13 @@ class DeviceCosts:
             self._bundle.accuracy,
             codec_bytes,
         )
+
+    def _memory_needs(self) -> tuple[NetworkProfile | None, tuple[str, ...]]:
+        """What tells how much memory halves need, or a line on why nothing does."""
+        try:
+            return self.network_profile(), ()
+        except ImportError as error:
+            return None, (f"what memory the halves need is not known on this machine: {error}",)
 
     def _spec(self, device: Device) -> DeviceSpec:
         if device.peak_flops > 0 and device.memory_bandwidth > 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from codesign_ros.types import CodesignError, Plan
@@ -15,11 +16,13 @@ class EpochTable(Generic[Stage]):
     Args:
         plan: the plan in force from the start (epoch 0).
         stage: what runs it.
+        on_drop: called with every stage that the table forgets.
     """
 
-    def __init__(self, plan: Plan, stage: Stage) -> None:
+    def __init__(self, plan: Plan, stage: Stage, on_drop: Callable[[Stage], None]) -> None:
         self._entries: dict[int, tuple[Plan, Stage]] = {plan.epoch: (plan, stage)}
         self._current = plan.epoch
+        self._on_drop = on_drop
 
     @property
     def plan(self) -> Plan:
@@ -41,6 +44,7 @@ class EpochTable(Generic[Stage]):
             raise CodesignError(
                 f"epoch {plan.epoch} is not newer than epoch {self._current}, which is in force"
             )
+        self._drop([plan.epoch])  # of a plan that was prepared before and not put in force
         self._entries[plan.epoch] = (plan, stage)
 
     def commit(self, epoch: int) -> Plan:
@@ -51,9 +55,7 @@ class EpochTable(Generic[Stage]):
         """
         if epoch not in self._entries or epoch < self._current:
             raise CodesignError(f"epoch {epoch} was not prepared here; prepare it first")
-        overtaken = [e for e in self._entries if self._current < e < epoch]
-        for e in overtaken:
-            del self._entries[e]
+        self._drop([e for e in self._entries if self._current < e < epoch])
         self._current = epoch
         return self.plan
 
@@ -64,11 +66,20 @@ class EpochTable(Generic[Stage]):
 
     def drop_before(self, epoch: int) -> None:
         """Forget epochs older than ``epoch``, never the one in force."""
-        self._entries = {
-            e: entry for e, entry in self._entries.items() if e >= epoch or e == self._current
-        }
+        self._drop([e for e in self._entries if e < epoch and e != self._current])
+
+    def close(self) -> None:
+        """Let go of all stages; of the table, only ``plan`` and ``epochs`` may be asked then."""
+        for _, stage in self._entries.values():
+            self._on_drop(stage)
 
     @property
     def epochs(self) -> tuple[int, ...]:
         """All epochs that are kept, oldest first."""
         return tuple(sorted(self._entries))
+
+    def _drop(self, epochs: list[int]) -> None:
+        for epoch in epochs:
+            if epoch in self._entries:
+                _, stage = self._entries.pop(epoch)
+                self._on_drop(stage)

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from codesign_ros.bundle import Bundle
-from codesign_ros.engines.factory import EngineFactory
 from codesign_ros.postprocess import Selection, to_frame
 from codesign_ros.preprocess import letterbox
 from codesign_ros.runtime.answers import Answer
@@ -22,7 +21,14 @@ from codesign_ros.runtime.epochs import EpochTable
 from codesign_ros.runtime.ledger import Frame, FrameLedger, Phase
 from codesign_ros.runtime.outbox import Outbox
 from codesign_ros.runtime.running import RunningTimes
-from codesign_ros.runtime.stages import HeadOutput, HeadStage, check_plan, head_key, is_sendable
+from codesign_ros.runtime.stages import (
+    HeadOutput,
+    HeadStage,
+    LeasedStage,
+    check_plan,
+    head_key,
+    is_sendable,
+)
 from codesign_ros.runtime.uplink import Uplink
 from codesign_ros.runtime.values import (
     Embedding,
@@ -74,7 +80,7 @@ class HeadRuntime:
 
     Args:
         bundle: the network.
-        factory: makes its engines.
+        pool: leases its engines.
         settings: see ``HeadSettings``; may be changed while running.
         send_embedding: hands an embedding to the middleware.
         send_result: hands a frame's answer to the users, and what gives the frame's pixels, (h, w,
@@ -87,7 +93,7 @@ class HeadRuntime:
     def __init__(
         self,
         bundle: Bundle,
-        factory: EngineFactory,
+        pool: EnginePool,
         settings: HeadSettings,
         *,
         send_embedding: Callable[[Embedding], None],
@@ -102,11 +108,13 @@ class HeadRuntime:
         self._bundle = bundle
         self._send_result = send_result
         self._clock_ns = clock_ns
-        self._pool = EnginePool(factory)
+        self._pool = pool
         alone = Plan(cut=len(bundle.segments), model_id=bundle.model_id, reason="no plan yet")
         # Never dropped: with it every frame can be finished on the robot.
         self._whole = self._stage(alone)
-        self._epochs: EpochTable[HeadStage] = EpochTable(alone, self._whole)
+        self._epochs: EpochTable[LeasedStage[HeadStage]] = EpochTable(
+            alone, self._whole.again(), lambda leased: leased.release()
+        )
         self._ledger = FrameLedger()
         self._times = RunningTimes()
         self._work = threading.Condition()
@@ -128,16 +136,25 @@ class HeadRuntime:
         """Build and warm the head of a plan beside the running one.
 
         Raises:
-            CodesignError: the plan is for another network, not newer, or cannot be built.
+            CodesignError: the plan is for another network, not newer, or cannot be built; or the
+                head was closed meanwhile.
         """
         check_plan(plan, self._bundle)
-        stage = self._stage(plan)
-        with self._work:
-            self._epochs.prepare(plan, stage)
+        leased = self._stage(plan)
+        try:
+            with self._work:
+                if not self._running:
+                    raise CodesignError(_CLOSED)
+                self._epochs.prepare(plan, leased)
+        except CodesignError:
+            leased.release()
+            raise
 
-    def _stage(self, plan: Plan) -> HeadStage:
-        engine = self._pool.get(head_key(plan)) if plan.cut > 0 else None
-        return HeadStage(self._bundle, plan, engine, lambda: self.settings.selection)
+    def _stage(self, plan: Plan) -> LeasedStage[HeadStage]:
+        lease = self._pool.lease(head_key(plan)) if plan.cut > 0 else None
+        engine = lease.thing if lease else None
+        stage = HeadStage(self._bundle, plan, engine, lambda: self.settings.selection)
+        return LeasedStage(stage, lease)
 
     def commit(self, epoch: int) -> None:
         """Put a prepared plan in force for every frame that starts from now on.
@@ -241,13 +258,15 @@ class HeadRuntime:
         with self._work:
             for frame in self._ledger.unanswered():
                 self._settle(frame, _dropped(frame, _CLOSED))
+            self._epochs.close()
+        self._whole.release()
         self._outbox.flush()
 
     # The compute thread
 
     def _compute(self) -> None:
-        # Nothing is kept in a variable here: it would hold on to an old frame, or to the engines
-        # of an old epoch, until the next frame comes.
+        # Nothing is kept in a variable here: it would hold on to an old frame until the next one
+        # comes.
         while self._compute_next():
             pass
 
@@ -260,17 +279,20 @@ class HeadRuntime:
                 return False
             assert frame is not None
             stranded = frame.phase is Phase.STRANDED
-            stage = self._whole if stranded else self._epochs.stage
+            # Its own lease: the epoch may be dropped while this frame is computed.
+            leased = (self._whole if stranded else self._epochs.stage).again()
             if not stranded:
-                frame.epoch = stage.plan.epoch
+                frame.epoch = leased.stage.plan.epoch
             frame.phase = Phase.COMPUTING
         try:
-            self._run(frame, stage, stranded)
+            self._run(frame, leased.stage, stranded)
         except CodesignError as error:
             self._finish(frame, _dropped(frame, str(error)))
         except Exception as error:
             self._error(f"frame {frame.sequence} could not be computed")
             self._finish(frame, _dropped(frame, unexpected(error)))
+        finally:
+            leased.release()
         return True
 
     def _next_frame(self) -> Frame | None:

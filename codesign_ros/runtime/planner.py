@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.cost.profile import NetworkProfile
-from codesign_ros.planning.grid import Solution, grid
-from codesign_ros.planning.problem import Candidate, Problem, Row
-from codesign_ros.runtime.correction import corrected
+from codesign_ros.planning.grid import Solution
+from codesign_ros.planning.problem import Candidate, Row
+from codesign_ros.runtime.built_engines import Build, BuildRequests, builds_text
+from codesign_ros.runtime.changes import forms_text, retimed_cuts
 from codesign_ros.runtime.device_costs import DeviceCosts
 from codesign_ros.runtime.planner_settings import PlannerSettings
 from codesign_ros.runtime.registry import Registry
-from codesign_ros.runtime.robot_watch import FAST_BPS, Basis, Factors, RobotWatch
+from codesign_ros.runtime.robot_problem import RobotProblems, rate_of
+from codesign_ros.runtime.robot_watch import Basis, Factors, RobotWatch
 from codesign_ros.runtime.values import Device, Role
-from codesign_ros.types import CodesignError, DeviceSpec, LinkSpec, Plan
+from codesign_ros.types import CodesignError, DeviceSpec, Plan
 
 
 class Due(NamedTuple):
@@ -33,7 +35,11 @@ class Due(NamedTuple):
 
 @dataclass
 class _Robot:
-    """What the planner knows of one robot beside its devices."""
+    """What the planner knows of one robot beside its devices.
+
+    ``wanted``: engines of a better plan, which are being built. ``notes``: what the last problem
+    left out.
+    """
 
     watch: RobotWatch
     plan: Plan | None = None
@@ -41,6 +47,8 @@ class _Robot:
     optional: bool = True
     due_s: float = math.inf
     prepared: Basis | None = None
+    wanted: tuple[Build, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class PlannerRuntime:
@@ -51,7 +59,7 @@ class PlannerRuntime:
         devices: peaks of known devices by name, for the modes ``paper`` and ``roofline``.
         settings: what to solve for.
         registry: who is there.
-        network_profile: gives FLOPs and bytes of the network; called once, when a mode needs it.
+        network_profile: see ``DeviceCosts``.
     """
 
     def __init__(
@@ -65,10 +73,10 @@ class PlannerRuntime:
         self.settings = settings
         self.registry = registry
         self.costs = DeviceCosts(bundle, devices, network_profile)
-        # Problems solved, and plans that stayed because no other was enough better.
-        self.solved = 0
+        self.problems = RobotProblems(bundle, self.costs, registry)
+        # Plans that stayed because no other was enough better.
         self.kept = 0
-        self._bundle = bundle
+        self._builds = BuildRequests()
         self._cuts = len(bundle.segments) + 1
         self._robots: dict[str, _Robot] = {}
         self._last_epoch = 0
@@ -79,47 +87,61 @@ class PlannerRuntime:
         """Take an announcement; returns what changed, one line, or None."""
         self._last_epoch = max(self._last_epoch, device.epoch)
         watch = self._robot(device.robot).watch
+        before = self.registry.announced(device.node)
         change = self.registry.hear(device, now_s)
-        if change:
+        if change and change.anew:
             watch.forget(device.role)
-        elif device.role is Role.HEAD:
+            self._builds.forget(device.node)
+        elif before:
+            watch.retimed(device.role, retimed_cuts(before, device))
+        watch.throttle(device.role, bool(device.throttled), now_s)
+        self._builds.hear(device)
+        changes = [change] if change else []
+        if device.role is Role.HEAD and not (change and change.anew):
             watch.take(device, now_s)
-            change = watch.frames_change(device)
-        if change:
-            self.request(device.robot, change, now_s)
-        elif device.role is Role.HEAD:
-            change = watch.link_change(device, self.settings.link_band)
-            if not change and self.settings.corrects:
-                change = watch.stage_change(self.settings.stage_band)
-            if change:
-                self.request(device.robot, change, now_s, optional=True)
-        return change
+            stage_band = self.settings.stage_band if self.settings.corrects else math.inf
+            changes += watch.changes(device, self.settings.link_band, stage_band)
+        for each in changes:
+            self.request(device.robot, each.text, now_s, optional=each.optional)
+        return "; ".join(each.text for each in changes) or None
 
     def heartbeat(self, device: Device, now_s: float) -> str | None:
         """Take a sign of life: what was measured while running counts, the rest is as announced.
 
-        State, profile and a new start come from announcements alone, which are reliable: a
-        heartbeat may be overtaken by the announcement of the next state.
+        State, profile, engines and a new start come from announcements alone, which are reliable:
+        a heartbeat may be overtaken by the announcement of the next state.
         """
         known = self.registry.announced(device.node)
         if known is None:
             return None  # its announcement is on the way
         device = replace(
-            device,
-            state=known.state,
-            model_id=known.model_id,
-            profile=known.profile,
+            known,
             epoch=max(device.epoch, known.epoch),
+            power_mode=device.power_mode or known.power_mode,
+            throttled=device.throttled,
+            link_bps=device.link_bps,
+            link_delay_s=device.link_delay_s,
+            frame_bytes=device.frame_bytes,
+            running=device.running,
         )
         return self.hear(device, now_s)
 
     def tick(self, now_s: float) -> list[str]:
-        """Let time pass; returns who left, one line each."""
-        lost = self.registry.expire(now_s)
-        for device, change in lost:
+        """Let time pass; returns who left or does not build, one line each."""
+        said = []
+        for device, change in self.registry.expire(now_s):
             self._robot(device.robot).watch.forget(device.role)
+            self._builds.forget(device.node)
             self.request(device.robot, change, now_s)
-        return [change for _, change in lost]
+            said.append(change)
+        timeout_s = self.settings.build_timeout_s
+        for node, form in self._builds.overdue(now_s, timeout_s):
+            change = f"{node} has not built {forms_text([form])} in {timeout_s:.0f} s"
+            said.append(change)
+            late = self.registry.announced(node)
+            if late is not None:
+                self.request(late.robot, change, now_s, optional=True)
+        return said
 
     def request(self, robot: str, reason: str, now_s: float, *, optional: bool = False) -> None:
         """Note that ``robot`` needs a new plan soon; see ``Due``."""
@@ -137,11 +159,11 @@ class PlannerRuntime:
         for robot in self._robots:
             self.request(robot, reason, now_s)
 
-    def due(self, now_s: float) -> list[Due]:
-        """Take the robots that need a plan now."""
+    def due(self, now_s: float, busy: Collection[str] = ()) -> list[Due]:
+        """Take the robots that need a plan now, without those that are ``busy`` with the last."""
         taken = []
         for name, robot in self._robots.items():
-            if robot.due_s <= now_s:
+            if robot.due_s <= now_s and name not in busy:
                 taken.append(Due(name, "; ".join(robot.reasons), robot.optional))
                 robot.reasons.clear()
                 robot.optional = True
@@ -159,40 +181,88 @@ class PlannerRuntime:
         """What is measured of a robot."""
         return self._robot(robot).watch
 
+    def notes(self, robot: str) -> tuple[str, ...]:
+        """What the last plan was not chosen from, or what was estimated, one line each."""
+        return self._robot(robot).notes
+
     def next_plan(self, robot: str, reason: str, *, optional: bool = False) -> Plan | None:
         """Solve for a robot and give the answer a new epoch.
+
+        Where an engine of the best plan is not built, it is the best of those whose engines are;
+        the others are wanted then, see ``take_builds``.
 
         Returns:
             The plan; None while the robot has no active head, or where the plan in force stays.
 
         Raises:
-            CodesignError: nothing can be planned with what is known; the old plan stays.
+            CodesignError: nothing can be planned with what is known, or nothing that is built
+                serves; the old plan stays.
         """
+        entry = self._robot(robot)
+        entry.wanted = ()
         head = self.registry.head_of(robot)
         if head is None:
             return None
-        entry = self._robot(robot)
         factors = self._factors(robot, self.settings)
         entry.watch.solved(factors, head.frame_bytes > 0)
-        solution = self.solve(robot, self.settings)
-        rate_bps = self._rate_bps(head, self.settings)
+        best = self.solve(robot, self.settings)
+        entry.notes = best.problem.tables.notes
+        solution, gain_s = self._built(robot, best, factors)
+        rate_bps = rate_of(head, self.settings)
         if optional and entry.plan is not None:
             row = self._good_enough(solution, entry.plan)
             if row is not None:
                 self.kept += 1
                 entry.watch.follow(Basis(entry.plan, row.prediction, rate_bps, factors))
                 return None
+        if entry.wanted:
+            reason = f"{reason}; {self.building(robot)} (saves {gain_s * 1e3:.1f} ms)"
         self._last_epoch += 1
-        plan = replace(self.labelled(solution.plan, robot), epoch=self._last_epoch, reason=reason)
+        plan = self.problems.labelled(solution.plan, robot)
+        plan = replace(plan, epoch=self._last_epoch, reason=reason)
         entry.prepared = Basis(plan, solution.best.prediction, rate_bps, factors)
         return plan
 
-    def labelled(self, plan: Plan, robot: str) -> Plan:
-        """Write on a solution for which robot and network it is and who serves."""
-        tail = self._tail_of(robot)
-        all_on_robot = plan.cut == len(self._bundle.segments)
-        served_by = "" if tail is None or all_on_robot else tail.node
-        return replace(plan, robot=robot, model_id=self._bundle.model_id, served_by=served_by)
+    def _built(self, robot: str, best: Solution, factors: Factors) -> tuple[Solution, float]:
+        """The best that can be put in force at once, and how much worse it is [s].
+
+        What the best of all lacks is wanted, if it is enough better.
+        """
+        entry = self._robot(robot)
+        lacking = self.lacking(robot, best.plan)
+        if not lacking:
+            return best, 0.0
+        try:
+            built = self.problems.solve(
+                robot, self.settings, factors, in_force=entry.watch.plan, built_only=True
+            )
+        except CodesignError as error:
+            entry.wanted = lacking
+            raise CodesignError(f"{self.building(robot)}; of what is built, {error}") from None
+        now_s = built.best.prediction.objective
+        gain_s = now_s - best.best.prediction.objective
+        if gain_s > 0 and gain_s >= self.settings.switch_gain * abs(now_s):
+            entry.wanted = lacking
+        return built, gain_s
+
+    def lacking(self, robot: str, plan: Plan) -> tuple[Build, ...]:
+        """The engines that have to be built before a solution can be put in force."""
+        labelled = self.problems.labelled(plan, robot)
+        return tuple(self.problems.lacking(labelled, self._robot(robot).watch.plan))
+
+    def building(self, robot: str) -> str:
+        """What is being built so that the robot may have a better plan; empty if nothing is."""
+        builds = self._robot(robot).wanted
+        verb = "is" if len(builds) == 1 else "are"
+        return f"{builds_text(builds)} {verb} being built" if builds else ""
+
+    def take_builds(self, robot: str, now_s: float) -> list[Build]:
+        """Take the engines that devices must be asked for: those wanted, each of them once."""
+        return self._builds.take(self._robot(robot).wanted, now_s)
+
+    def not_asked(self, build: Build) -> None:
+        """Note that a device did not take the order: it is taken again after the next solve."""
+        self._builds.failed(build)
 
     def adopt(self, plan: Plan) -> None:
         """Note that a plan is in force: the last one that ``next_plan`` gave for its robot."""
@@ -204,73 +274,11 @@ class PlannerRuntime:
     def solve(
         self, robot: str, settings: PlannerSettings, link_bps: float | None = None
     ) -> Solution:
-        """Solve Eq. 11 for a robot as things stand; changes nothing.
-
-        Args:
-            robot: namespace of the robot.
-            settings: what to solve for.
-            link_bps: rate to use in place of the measured one [bit/s].
-
-        Raises:
-            CodesignError: the robot has no active head, a device has not measured or has no peaks,
-                or no candidate has a known cost.
-        """
-        head = self.registry.head_of(robot)
-        if head is None:
-            known = sorted({d.robot for d in self.registry.devices if d.role is Role.HEAD})
-            raise CodesignError(
-                f"no active head is registered for robot {robot!r}; "
-                f"registered: {', '.join(known) or 'none'}"
-            )
-        if head.model_id != self._bundle.model_id:
-            raise CodesignError(self._foreign(head))
-        tail = self._tail_of(robot)
-        axes = settings.axes((tail.node,) if tail else ())
-        factors = self._factors(robot, settings)
-        tables = self.costs.tables(head, tail, settings.mode, axes)
-        (slower,) = factors.link
-        rate_bps = (link_bps or self._rate_bps(head, settings)) / slower
-        link = LinkSpec(min(rate_bps, FAST_BPS), head.link_delay_s * slower)
-        self.solved += 1
-        return grid(
-            Problem(
-                tables=corrected(tables, factors.head, factors.tail),
-                links=(link,) if tail else (),
-                objective=settings.objective,
-                lambda_1=settings.lambda_1,
-                codecs=settings.codecs,
-                frame_codecs=settings.frame_codecs,
-                limits=settings.limits(self._bundle.accuracy),
-            )
-        )
-
-    def foreign_tails(self) -> list[str]:
-        """Why active tails with another network are not used, one line each."""
-        return [
-            self._foreign(device)
-            for device in self.registry.devices
-            if (device.role, device.state) == (Role.TAIL, "active")
-            and device.model_id != self._bundle.model_id
-        ]
-
-    def _foreign(self, device: Device) -> str:
-        return (
-            f"{device.role.name.lower()} {device.node} runs network {device.model_id!r}, the "
-            f"planner has {self._bundle.model_id!r} ({self._bundle.name}); give both the same "
-            "bundle"
-        )
-
-    def _tail_of(self, robot: str) -> Device | None:
-        """The active tail that has the same network."""
-        tail = self.registry.tail_of(robot)
-        return tail if tail is not None and tail.model_id == self._bundle.model_id else None
+        """Solve Eq. 11 for a robot as things stand, built or not; see ``RobotProblems``."""
+        return self.problems.solve(robot, settings, self._factors(robot, settings), link_bps)
 
     def _robot(self, name: str) -> _Robot:
         return self._robots.setdefault(name, _Robot(RobotWatch(self._cuts)))
-
-    def _rate_bps(self, head: Device, settings: PlannerSettings) -> float:
-        """The link's rate without correction: measured, or assumed until then."""
-        return min(head.link_bps or settings.link_bps, FAST_BPS)
 
     def _factors(self, robot: str, settings: PlannerSettings) -> Factors:
         """By what predicted times are multiplied; they were learned in the mode in force."""
@@ -282,17 +290,7 @@ class PlannerRuntime:
         """What the plan in force costs by now, if the best is not better by ``switch_gain``."""
         evaluation = solution.evaluation
         try:
-            index = evaluation.index_of(
-                Candidate(
-                    plan.cut,
-                    plan.head_structure,
-                    plan.tail_structure,
-                    plan.merge,
-                    plan.precision,
-                    plan.codec,
-                    plan.served_by,
-                )
-            )
+            index = evaluation.index_of(Candidate.of(plan))
         except CodesignError:
             return None  # it cannot be chosen any more
         now = float(evaluation.objective[index])

@@ -37,7 +37,10 @@ class PlannerSettings:
         correct: multiply a device's predicted times by what its running frames showed; in mode
             ``paper`` never, whose formulas stand as they are.
         switch_gain: after news of a rate or a time, the plan in force stays unless another one's
-            objective is better by this share; other news always make a new plan.
+            objective is better by this share; other news always make a new plan. An engine is built
+            for as much, too.
+        build_timeout_s: after so long a device is asked again for an engine that it has not built,
+            and a plan that it does not get ready is given up [s].
         debounce_s: time to wait for more news before solving [s].
     """
 
@@ -57,6 +60,7 @@ class PlannerSettings:
     stage_band: float = 1.4
     correct: bool = True
     switch_gain: float = 0.05
+    build_timeout_s: float = 1800.0
     debounce_s: float = 0.2
 
     def __post_init__(self) -> None:

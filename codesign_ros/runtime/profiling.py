@@ -1,163 +1,40 @@
-"""What a machine measured of its half of a network: which forms, at which cuts, and its cache."""
+"""What a machine measures of its half of a network: which halves it times, and its cache."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import json
 import math
 import os
 import platform
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from codesign_ros.bundle import Bundle
-from codesign_ros.cost.measured import MeasuredStages
 from codesign_ros.engines.cache import FileCache
 from codesign_ros.engines.factory import EngineFactory
+from codesign_ros.hardware.jetson import power_mode
+from codesign_ros.runtime.built_halves import build_whole, time_built
+from codesign_ros.runtime.stage_profile import Extent, StageProfile, profile_of
 from codesign_ros.runtime.stage_timer import Half, Part, StageTimer
-from codesign_ros.types import BRANCH_STRUCTURES, Structure
+from codesign_ros.types import Structure
 
-__all__ = ["Extent", "Half", "Part", "StageProfile", "measure", "profile_cached", "profile_from"]
+__all__ = [
+    "Extent",
+    "Half",
+    "Part",
+    "StageProfile",
+    "measure",
+    "profile_cached",
+    "profile_from",
+    "profile_more",
+]
 
 # Part of the cache key; raise it when other things are timed.
-_VERSION = 5
+_VERSION = 6
 
 _BASE = Structure.S3
-
-
-@dataclass(frozen=True)
-class StageProfile:
-    """What one device measured of itself, batch 1.
-
-    Attributes:
-        stage_s: time of a half in fp32 by (cut, structure) [s]; a head's include preparing the
-            frame (JPEG decoding, letterbox), its cut 0 is that alone.
-        estimated: those halves, of any precision, that were not timed but scaled from S3 of the
-            same precision at the same cut, by the ratio at the nearest cut where both were timed.
-        codec_s: time to encode (head) or decode (tail) by (cut, codec) [s].
-        codec_bytes: mean payload by (cut, codec) [bytes].
-        precision_s: as ``stage_s``, by (cut, structure, precision), for other precisions [s].
-    """
-
-    stage_s: dict[tuple[int, Structure], float]
-    estimated: frozenset[Half]
-    codec_s: dict[tuple[int, str], float]
-    codec_bytes: dict[tuple[int, str], float]
-    precision_s: dict[Half, float] = field(default_factory=dict)
-
-    def halves(self) -> dict[Half, float]:
-        """Time of every half by cut, structure and precision [s]."""
-        fp32 = {(cut, s, "fp32"): time_s for (cut, s), time_s in self.stage_s.items()}
-        return fp32 | self.precision_s
-
-    def stages(self) -> MeasuredStages:
-        """The same for the cost model."""
-        return MeasuredStages(
-            self.stage_s, self.codec_s, self.precision_s, self.codec_bytes, self.estimated
-        )
-
-    def stretched(self, slowdown: float) -> StageProfile:
-        """The same on a device ``slowdown`` times slower (emulated); 0 or 1 changes nothing."""
-        factor = max(1.0, slowdown)
-        return replace(
-            self,
-            stage_s={key: factor * value for key, value in self.stage_s.items()},
-            codec_s={key: factor * value for key, value in self.codec_s.items()},
-            precision_s={key: factor * value for key, value in self.precision_s.items()},
-        )
-
-    def updated(self, newer: StageProfile) -> StageProfile:
-        """What ``newer`` timed, then what was timed before, then what ``newer`` estimates."""
-        old, new = self.halves(), newer.halves()
-        spared = {h for h in newer.estimated if h in old and h not in self.estimated}
-        halves = old | {half: s for half, s in new.items() if half not in spared}
-        estimated = (newer.estimated - spared) | (self.estimated - new.keys())
-        return profile_of(
-            halves, estimated, self.codec_s | newer.codec_s, self.codec_bytes | newer.codec_bytes
-        )
-
-    def to_json(self) -> str:
-        """Write as text that ``from_json`` reads."""
-        return json.dumps(
-            {
-                "halves": [
-                    [cut, s.value, precision, time_s, (cut, s, precision) not in self.estimated]
-                    for (cut, s, precision), time_s in self.halves().items()
-                ],
-                "codecs": [
-                    [cut, codec, time_s, self.codec_bytes[cut, codec]]
-                    for (cut, codec), time_s in self.codec_s.items()
-                ],
-            }
-        )
-
-    @classmethod
-    def from_json(cls, text: str) -> StageProfile:
-        """Read what ``to_json`` wrote.
-
-        Raises:
-            ValueError: it is something else, or a time or size in it is none.
-        """
-        try:
-            content = json.loads(text)
-            halves = [
-                ((int(cut), Structure(s), str(precision)), float(time_s), bool(timed))
-                for cut, s, precision, time_s, timed in content["halves"]
-            ]
-            codecs = [
-                ((int(cut), str(codec)), float(time_s), float(size))
-                for cut, codec, time_s, size in content["codecs"]
-            ]
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"not a stage profile: {error}") from None
-        numbers = [*(t for _, t, _ in halves), *(n for _, *pair in codecs for n in pair)]
-        if not all(0 <= number < math.inf for number in numbers):
-            raise ValueError("not a stage profile: a time or size is negative or not finite")
-        return profile_of(
-            {half: time_s for half, time_s, _ in halves},
-            frozenset(half for half, _, timed in halves if not timed),
-            {key: time_s for key, time_s, _ in codecs},
-            {key: size for key, _, size in codecs},
-        )
-
-
-def profile_of(
-    halves: dict[Half, float],
-    estimated: frozenset[Half],
-    codec_s: dict[tuple[int, str], float],
-    codec_bytes: dict[tuple[int, str], float],
-) -> StageProfile:
-    """Make a profile of the times of halves in all precisions [s]."""
-    stage_s = {(cut, s): t for (cut, s, precision), t in halves.items() if precision == "fp32"}
-    precision_s = {half: t for half, t in halves.items() if half[2] != "fp32"}
-    return StageProfile(stage_s, estimated, codec_s, codec_bytes, precision_s)
-
-
-@dataclass(frozen=True)
-class Extent:
-    """How much of one part to time; S3 in fp32, from which all else is estimated, always is.
-
-    Attributes:
-        cuts: at which cuts; None = all.
-        structures: those of the halves.
-        precisions: in which numbers, beside fp32.
-        budget_s: time after which no further half is timed that can be estimated [s]; infinite =
-            every half is timed.
-    """
-
-    cuts: tuple[int, ...] | None = None
-    structures: tuple[Structure, ...] = BRANCH_STRUCTURES
-    precisions: tuple[str, ...] = ()
-    budget_s: float = 3.0
-
-    def halves(self, segments: int) -> list[Half]:
-        """All halves of it, those that are never estimated first."""
-        cuts = range(segments + 1) if self.cuts is None else sorted({*self.cuts})
-        precisions = dict.fromkeys(("fp32", *sorted(self.precisions)))
-        structures = dict.fromkeys((_BASE, *self.structures))
-        return [(cut, s, p) for s in structures for p in precisions for cut in cuts]
 
 
 def profile_cached(
@@ -172,6 +49,10 @@ def profile_cached(
 ) -> StageProfile:
     """Return this machine's profile from the cache; measure what is not there and keep it.
 
+    Where the backend builds engines ahead of time, only the whole network is built, in fp32 and in
+    each precision asked for. Halves whose engines are built are timed, all others estimated; see
+    ``built_halves`` and ``profile_more``.
+
     Args:
         bundle: the network and the calibration frames it is timed on.
         factory: makes the engines.
@@ -180,13 +61,26 @@ def profile_cached(
         extent: what the profile must have; it may have more.
         fresh: measure although it is there.
         progress: see ``measure``.
+
+    Raises:
+        CodesignError: the backend does not have one of the precisions, or cannot run here.
     """
-    cache = FileCache(cache_dir)
-    machine = (platform.node(), platform.machine(), platform.processor(), str(os.cpu_count()))
-    parts = (bundle.model_id, part, *machine, factory.backend, str(factory.threads), str(_VERSION))
-    name = hashlib.sha256("|".join(parts).encode()).hexdigest()[:32] + ".profile.cache"
+    cache, name = FileCache(cache_dir), _cache_name(factory, part)
     stored = cache.get(name)
     known = None if stored is None else StageProfile.from_json(stored.decode())
+    if factory.builds_ahead:
+        build_whole(factory, part, extent)
+        profile = time_built(
+            factory,
+            part,
+            extent,
+            None if fresh else known,
+            _crossings(factory, cache_dir),
+            progress,
+        )
+        if profile != known:
+            cache.put(name, profile.to_json().encode())
+        return profile
     wanted = set(extent.halves(len(bundle.segments)))
     if known is not None and not fresh:
         missing = wanted - known.halves().keys()
@@ -200,6 +94,54 @@ def profile_cached(
         profile = known.updated(profile)
     cache.put(name, profile.to_json().encode())
     return profile
+
+
+def profile_more(
+    bundle: Bundle,
+    factory: EngineFactory,
+    part: Part,
+    cache_dir: Path,
+    extent: Extent,
+    profile: StageProfile,
+) -> StageProfile:
+    """Time the halves whose engines were built since, and estimate the others from more times.
+
+    For a node to call after a build in the background, on the thread of the build: it takes about
+    a second, in which frames may go on. They disturb the times less than it seems, since the
+    median of interleaved runs counts.
+
+    Args:
+        bundle: the network.
+        factory: the engines'; one that builds ahead.
+        part: ``head`` or ``tail``.
+        cache_dir: as for ``profile_cached``, which finds the new times there.
+        extent: likewise.
+        profile: what ``profile_cached`` or the last call of this returned.
+
+    Returns:
+        The same profile where nothing is new, else a new one, which is kept in the cache too.
+
+    Raises:
+        CodesignError: an engine cannot be loaded or run.
+    """
+    newer = time_built(factory, part, extent, profile, _crossings(factory, cache_dir))
+    if newer != profile:
+        FileCache(cache_dir).put(_cache_name(factory, part), newer.to_json().encode())
+    return newer
+
+
+def _cache_name(factory: EngineFactory, part: Part) -> str:
+    """File of a profile: one for each network, part, and all that times depend on."""
+    machine = (platform.node(), platform.machine(), platform.processor(), str(os.cpu_count()))
+    engines = (factory.backend, str(factory.threads), *factory.settings_id)
+    # A Jetson at 15 W takes other times than the same one at 30 W.
+    parts = (factory.bundle.model_id, part, *machine, power_mode(), *engines, str(_VERSION))
+    return hashlib.sha256("|".join(parts).encode()).hexdigest()[:32] + ".profile.cache"
+
+
+def _crossings(factory: EngineFactory, cache_dir: Path) -> EngineFactory:
+    """Makes the heads whose outputs tails and codecs are timed on, at cuts with no engine yet."""
+    return EngineFactory(factory.bundle, cache_dir=cache_dir, threads=factory.threads)
 
 
 def measure(
@@ -234,7 +176,6 @@ def measure(
         done += more
         progress(done, total)
 
-    timer = StageTimer(factory, part, advance)
     longest = max if part == "head" else min
     end = longest(cut for cut, *_ in halves)
     # The longest half of each structure gives the ratio to S3 by which the others are estimated.
@@ -244,15 +185,16 @@ def measure(
         {*halves} - {*always},
         key=lambda half: (half[2] != "fp32", -half[0] if part == "head" else half[0], half),
     )
-    timer.time_codecs(cuts)
-    for group in timer.groups(always):
-        timer.time_halves(group)
-    for group in timer.groups(others):
-        if time.perf_counter() - started_s > extent.budget_s:
-            break
-        timer.time_halves(group)
-    progress(total, total)
-    return profile_from(timer, halves)
+    with contextlib.closing(StageTimer(factory, part, advance)) as timer:
+        timer.time_codecs(cuts)
+        for group in timer.groups(always):
+            timer.time_halves(group)
+        for group in timer.groups(others):
+            if time.perf_counter() - started_s > extent.budget_s:
+                break
+            timer.time_halves(group)
+        progress(total, total)
+        return profile_from(timer, halves)
 
 
 def profile_from(timer: StageTimer, halves: Collection[Half]) -> StageProfile:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codesign_ros.runtime.changes import Change, change_between
 from codesign_ros.runtime.values import Device, Role
 
 GONE_STATES = ("unconfigured", "finalized")
@@ -25,31 +26,18 @@ class Registry:
         self._lost: dict[str, Device] = {}
         self._suspicious_until_s = float("-inf")
 
-    def hear(self, device: Device, now_s: float) -> str | None:
-        """Take an announcement.
-
-        Returns:
-            What changed, one line, or None if it was only a heartbeat.
-        """
+    def hear(self, device: Device, now_s: float) -> Change | None:
+        """Take an announcement; returns what changed, or None if it was only a heartbeat."""
         self._lost.pop(device.node, None)
         before = self._devices.get(device.node)
         if device.state in GONE_STATES:
-            return self._remove(device.node, device.state) if before else None
+            return Change(self._remove(device.node, device.state), anew=True) if before else None
         self._devices[device.node] = device
         self._heard_s[device.node] = now_s
-        who = f"{device.role.name.lower()} {device.node}"
         if before is None:
-            return f"{who} registered ({device.state})"
-        if before.state != device.state:
-            return f"{who} went from {before.state} to {device.state}"
-        if device.epoch == 0 < before.epoch:
-            # Its old process was not missed: the new one took its place within the lease.
-            return f"{who} started anew"
-        if before.model_id != device.model_id:
-            return f"{who} changed its network"
-        if before.device != device.device or before.profile != device.profile:
-            return f"{who} has a new profile"
-        return None
+            who = f"{device.role.name.lower()} {device.node}"
+            return Change(f"{who} registered ({device.state})", anew=True)
+        return change_between(before, device)
 
     def suspect(self, now_s: float) -> None:
         """Note that DDS lost a writer of announcements: look for who is silent, for a while."""

@@ -51,15 +51,38 @@ class Encoding:
         return float(np.mean([sum(t.payload_bytes for t in coded) for coded in self.frames]))
 
 
+@dataclass(frozen=True)
+class RehearsedHalf:
+    """A half at work; ``close`` frees its engine.
+
+    Attributes:
+        engine: runs it.
+        work: all that a node does with the frame of a round.
+    """
+
+    engine: Engine
+    work: Callable[[int], object]
+
+    def __call__(self, number: int) -> object:
+        """Work on the frame of a round."""
+        return self.work(number)
+
+    def close(self) -> None:
+        """Free the engine; it cannot work afterwards."""
+        self.engine.close()
+
+
 class Rehearsal:
     """Makes the pieces of work of one network; each takes the number of a round.
 
     Args:
         factory: makes the engines.
+        crossings: makes the heads that give tails and codecs their tensors; None = ``factory``.
     """
 
-    def __init__(self, factory: EngineFactory) -> None:
+    def __init__(self, factory: EngineFactory, crossings: EngineFactory | None = None) -> None:
         self._factory = factory
+        self._crossings = factory if crossings is None else crossings
         self._bundle: Bundle = factory.bundle
         frames = self._bundle.calibration_frames()[:_FRAMES]
         self._jpegs = [_as_jpeg(frame) for frame in frames]
@@ -71,17 +94,21 @@ class Rehearsal:
         bgr = cv2.imdecode(self._jpegs[number % len(self._jpegs)], cv2.IMREAD_COLOR)
         return letterbox(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), self._bundle.input)
 
-    def half(self, key: EngineKey) -> Callable[[int], object]:
+    def half(self, key: EngineKey) -> RehearsedHalf:
         """Run the half that ``key`` names; it must have segments."""
         engine = self._factory.build(key)
+        if self._factory.builds_ahead:
+            engine.warm_up()  # until a GPU's clocks are up and its work is recorded
         last = len(self._bundle.segments)
         if key.part == "head" or key.cut == 0:
             run = self._from_image(engine)
         else:
             run = self._from_tensors(engine, self._crossing(key.cut))
         if key.part == "head" and key.cut < last:
-            return run
-        return lambda number: answer_from(run(number), self._bundle, Selection())
+            return RehearsedHalf(engine, run)
+        return RehearsedHalf(
+            engine, lambda number: answer_from(run(number), self._bundle, Selection())
+        )
 
     def encodings(self, cut: int) -> dict[str, Encoding]:
         """Encode the tensors at ``cut``, by codec.
@@ -126,8 +153,10 @@ class Rehearsal:
         if cut == 0:
             return [{"image": image} for image in self._images]
         if cut not in self._kept:
-            run = self._from_image(self._factory.build(EngineKey("head", cut)))
+            engine = self._crossings.build(EngineKey("head", cut))
+            run = self._from_image(engine)
             tensors = [dict(run(number)) for number in range(len(self._images))]
+            engine.close()
             kept = [*self._kept.values(), tensors]
             if sum(a.nbytes for frames in kept for f in frames for a in f.values()) > _KEPT_BYTES:
                 return tensors

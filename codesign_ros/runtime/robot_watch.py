@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 
 from codesign_ros.planning.problem import Prediction
+from codesign_ros.runtime.changes import Change
 from codesign_ros.runtime.correction import Correction, differ
+from codesign_ros.runtime.running import WINDOW_FRAMES
 from codesign_ros.runtime.values import Device, Role, Running
 from codesign_ros.types import Plan
 
@@ -74,8 +77,13 @@ class RobotWatch:
         self._out_of_band = 0
         self._basis: Basis | None = None
         self._running = Running()
-        self._head, self._tail = Correction(), Correction()
+        self._devices = {role: Correction() for role in Role}
         self._link = _link_correction()
+        # What was known of devices before they became throttled.
+        self._before: dict[Role, Correction] = {}
+        # A device is not throttled any more, and frames before which medians are of before.
+        self._recovered = False
+        self._fresh_frames = 0
         self._planned_with = Factors.none(cuts)
 
     def forget(self, *roles: Role) -> None:
@@ -83,19 +91,44 @@ class RobotWatch:
 
         Nothing is compared until the next plan.
         """
-        if Role.HEAD in roles:
-            self._head = Correction()
-        if Role.TAIL in roles:
-            self._tail = Correction()
+        for role in roles:
+            self._devices[role] = Correction()
+            if role in self._before:
+                self._before[role] = Correction()
         self._link = _link_correction()
         self._planned_with = self.factors()
         self._basis = None
 
+    def throttle(self, role: Role, throttled: bool, now_s: float) -> None:
+        """Note whether a device is throttled.
+
+        What is learned while it is holds only as long: afterwards what was known before counts
+        again.
+        """
+        if throttled and role not in self._before:
+            self._before[role] = self._devices[role]
+            self._devices[role] = self._before[role].since(now_s)
+        elif not throttled and role in self._before:
+            self._devices[role] = self._before.pop(role).since(now_s)
+            self._recovered = True
+            self._planned_with = self.factors()
+
+    def retimed(self, role: Role, cuts: Collection[int]) -> None:
+        """Note that a device has other times for these cuts now; its load stays as learned.
+
+        Here and when throttling ends, the change of the factors is no news beside what made it.
+        """
+        if not cuts:
+            return
+        self._devices[role].retimed(cuts)
+        if role in self._before:
+            self._before[role].retimed(cuts)
+        self._planned_with = self.factors()
+
     def factors(self) -> Factors:
         """What the model's times should be multiplied by, as far as is known now."""
-        return Factors(
-            self._head.factors(self._cuts), self._link.factors(1), self._tail.factors(self._cuts)
-        )
+        head, tail = (self._devices[role].factors(self._cuts) for role in (Role.HEAD, Role.TAIL))
+        return Factors(head, self._link.factors(1), tail)
 
     # Plans
 
@@ -108,7 +141,13 @@ class RobotWatch:
         """Compare with this from now on: its plan is in force."""
         if self._basis is None or basis.plan.epoch != self._basis.plan.epoch:
             self._running = Running()
+            self._recovered, self._fresh_frames = False, 0
         self._basis = basis
+
+    @property
+    def plan(self) -> Plan | None:
+        """The plan in force; None once a device that followed it is not the same any more."""
+        return self._basis.plan if self._basis else None
 
     @property
     def prediction(self) -> Prediction | None:
@@ -124,21 +163,22 @@ class RobotWatch:
 
     def take(self, device: Device, now_s: float) -> None:
         """Take what the head measured while running."""
-        for correction in (self._head, self._link, self._tail):
+        for correction in (*self._devices.values(), self._link):
             correction.fade(now_s)
         basis, running = self._basis, device.running
-        if (
-            basis is None
-            or running.epoch != basis.plan.epoch
-            or running.frames < max(_LEAST_FRAMES, self._running.frames + 1)
-        ):
+        if basis is None or running.epoch != basis.plan.epoch:
+            return
+        if self._recovered:
+            self._recovered, self._fresh_frames = False, running.frames + WINDOW_FRAMES
+        if running.frames < max(_LEAST_FRAMES, self._fresh_frames, self._running.frames + 1):
             return
         self._running = running
         plan, expected, factors = basis.plan, basis.prediction, basis.factors
         epoch, cut = plan.epoch, plan.cut
-        self._head.report(epoch, cut, running.head_s, expected.head_s / factors.head[cut])
+        head, tail = self._devices[Role.HEAD], self._devices[Role.TAIL]
+        head.report(epoch, cut, running.head_s, expected.head_s / factors.head[cut])
         if plan.served_by:
-            self._tail.report(epoch, cut, running.tail_s, expected.tail_s / factors.tail[cut])
+            tail.report(epoch, cut, running.tail_s, expected.tail_s / factors.tail[cut])
         if plan.served_by and device.link_bps > 0:
             # By the rate as it is now, which is watched on its own. A factor of the link is the
             # same for whatever crosses, so all cuts count as one.
@@ -146,7 +186,14 @@ class RobotWatch:
             link_s = 8 * expected.payload_bytes / rate_bps + device.link_delay_s
             self._link.report(epoch, 0, running.link_s, link_s)
 
-    def stage_change(self, band: float) -> str | None:
+    def changes(self, device: Device, link_band: float, stage_band: float) -> list[Change]:
+        """What is news in what the head measured; a stage's band may be infinite."""
+        if change := self._frames_change(device):
+            return [Change(change)]
+        change = self._link_change(device, link_band) or self._stage_change(stage_band)
+        return [Change(change, optional=True)] if change else []
+
+    def _stage_change(self, band: float) -> str | None:
         """Whether a stage has left the band around what was last planned with."""
         now, before = self.factors(), self._planned_with
         changes = [
@@ -164,7 +211,7 @@ class RobotWatch:
         self._planned_with = now
         return ", ".join(changes)
 
-    def link_change(self, device: Device, band: float) -> str | None:
+    def _link_change(self, device: Device, band: float) -> str | None:
         """Whether the measured link rate has left the band around the one that was planned with."""
         if self._basis is None:
             return None
@@ -185,7 +232,7 @@ class RobotWatch:
         self._link = _link_correction()
         return f"link rate {planned_bps / 1e6:.1f} -> {measured_bps / 1e6:.1f} Mbit/s"
 
-    def frames_change(self, device: Device) -> str | None:
+    def _frames_change(self, device: Device) -> str | None:
         """Whether the camera's frames became such that cut 0 can send them as they are, or not."""
         if self._basis is None:
             return None

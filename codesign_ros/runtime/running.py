@@ -8,8 +8,8 @@ from statistics import median
 
 from codesign_ros.runtime.values import Result, Running
 
-# Frames that count. Few, so that a change shows about as soon as in the link's rate.
-_WINDOW = 9
+WINDOW_FRAMES = 9
+"""Frames that count. Few, so that a change shows about as soon as in the link's rate."""
 
 
 class RunningTimes:
@@ -18,7 +18,7 @@ class RunningTimes:
     def __init__(self) -> None:
         self._epoch = 0
         self._frames = 0
-        self._times: deque[tuple[float, float, float]] = deque(maxlen=_WINDOW)
+        self._times: deque[tuple[float, float, float]] = deque(maxlen=WINDOW_FRAMES)
 
     def add(self, result: Result) -> None:
         """Take a frame that was answered as its plan says.

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import Literal
 
-from codesign_ros.engines.base import EngineKey
+from codesign_ros.engines.base import EngineKey, Part
 from codesign_ros.engines.factory import EngineFactory
 from codesign_ros.runtime.rehearsal import Rehearsal
 from codesign_ros.runtime.timing import InterleavedTimer, Work
 from codesign_ros.types import Structure
-
-Part = Literal["head", "tail"]
 
 Half = tuple[int, Structure, str]
 """Cut, structure and precision of a half."""
@@ -34,6 +32,7 @@ class StageTimer:
         factory: makes the engines.
         part: ``head`` or ``tail``.
         progress: called with the number of halves and cuts that were timed since the last call.
+        crossings: makes the heads that give tails and codecs their tensors; None = ``factory``.
     """
 
     def __init__(
@@ -41,18 +40,21 @@ class StageTimer:
         factory: EngineFactory,
         part: Part,
         progress: Callable[[int], None] = lambda done: None,
+        crossings: EngineFactory | None = None,
     ) -> None:
         self.segments = len(factory.bundle.segments)
         self.codec_bytes: dict[tuple[int, str], float] = {}
         self._part = part
         self._progress = progress
-        self._rehearsal = Rehearsal(factory)
-        whole = EngineKey(part, self.segments if part == "head" else 0)
-        self._timer: InterleavedTimer[Hashable] = InterleavedTimer(
-            self._rehearsal.half(whole), _ROUNDS
-        )
+        self._rehearsal = Rehearsal(factory, crossings)
+        self._whole = self._rehearsal.half(EngineKey(part, self.segments if part == "head" else 0))
+        self._timer: InterleavedTimer[Hashable] = InterleavedTimer(self._whole, _ROUNDS)
         if part == "head":
             self._timer.time({_PREPARE: self._rehearsal.prepare})
+
+    def close(self) -> None:
+        """Free the engine that runs in every round; nothing can be timed afterwards."""
+        self._whole.close()
 
     def is_empty(self, cut: int) -> bool:
         """Whether the half at ``cut`` has no segments."""
@@ -71,7 +73,12 @@ class StageTimer:
                 finite.
         """
         keys = {half: EngineKey(self._part, half[0], half[1], precision=half[2]) for half in group}
-        self._timer.time({half: self._rehearsal.half(key) for half, key in keys.items()})
+        with contextlib.ExitStack() as engines:
+            works: dict[Hashable, Work] = {
+                half: engines.enter_context(contextlib.closing(self._rehearsal.half(key)))
+                for half, key in keys.items()
+            }
+            self._timer.time(works)
         self._progress(len(group))
 
     def time_codecs(self, cuts: Sequence[int]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from codesign_ros.engines.base import Engine, EngineKey
 from codesign_ros.postprocess import Selection
 from codesign_ros.preprocess import normalise
 from codesign_ros.runtime.answers import Answer, answer_from
+from codesign_ros.runtime.leases import Lease
 from codesign_ros.types import CodesignError, InputSpec, Plan
 from codesign_ros.wire.codecs import EncodedTensor, codecs_for, encode
 from codesign_ros.wire.decode import Limits, WireError, decode, jpeg_shape
@@ -130,6 +132,11 @@ class TailStage:
         self._expected = bundle.crossings[plan.cut]
         self._limits = Limits()
 
+    @property
+    def max_batch(self) -> int:
+        """Frames that ``run_batch`` takes at most."""
+        return self._engine.max_batch
+
     def decode(self, tensors: Sequence[EncodedTensor]) -> dict[str, np.ndarray]:
         """Turn what came over the wire into the tensors that cross at this cut.
 
@@ -160,9 +167,49 @@ class TailStage:
         Raises:
             CodesignError: with these values the network's output is not finite.
         """
-        if self.plan.cut == 0:
-            tensors = {"image": normalise(tensors["image"], self._bundle.input)}
-        return answer_from(self._engine.run(tensors), self._bundle, self._selection())
+        return self._answer(self._engine.run(self._normalised(tensors)))
+
+    def run_batch(self, batch: Sequence[dict[str, np.ndarray]]) -> list[Answer | CodesignError]:
+        """Run the tail on the decoded tensors of several frames at once, at most ``max_batch``.
+
+        Returns:
+            For each frame its answer, or what ``run`` would have raised for it alone.
+        """
+        outcomes: list[Answer | CodesignError] = []
+        for outputs in self._engine.run_batch([self._normalised(tensors) for tensors in batch]):
+            try:
+                outcomes.append(self._answer(outputs))
+            except CodesignError as error:
+                outcomes.append(error)
+        return outcomes
+
+    def _normalised(self, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        if self.plan.cut > 0:
+            return tensors
+        return {"image": normalise(tensors["image"], self._bundle.input)}
+
+    def _answer(self, outputs: dict[str, np.ndarray]) -> Answer:
+        return answer_from(outputs, self._bundle, self._selection())
+
+
+Stage = TypeVar("Stage", HeadStage, TailStage)
+
+
+@dataclass(frozen=True)
+class LeasedStage(Generic[Stage]):
+    """A stage, and the lease of its engine that one user has; None where it runs no engine."""
+
+    stage: Stage
+    lease: Lease[Engine] | None
+
+    def again(self) -> LeasedStage[Stage]:
+        """The same stage for one more user."""
+        return LeasedStage(self.stage, self.lease.again() if self.lease else None)
+
+    def release(self) -> None:
+        """Give the engine back; the last user's release closes it. Twice is as good as once."""
+        if self.lease is not None:
+            self.lease.release()
 
 
 def check_plan(plan: Plan, bundle: Bundle) -> None:

@@ -5,24 +5,25 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from queue import Queue
 
 from codesign_ros.bundle import Bundle
-from codesign_ros.engines.factory import EngineFactory
 from codesign_ros.postprocess import Selection
 from codesign_ros.runtime.answers import Answer
 from codesign_ros.runtime.emulation import stretched
 from codesign_ros.runtime.engine_pool import EnginePool
 from codesign_ros.runtime.epochs import EpochTable
-from codesign_ros.runtime.stages import TailStage, check_plan, tail_key
+from codesign_ros.runtime.stages import LeasedStage, TailStage, check_plan, tail_key
+from codesign_ros.runtime.tail_batch import Waiting, run
 from codesign_ros.runtime.values import Embedding, EmbeddingKind, Result, Status, unexpected
 from codesign_ros.types import CodesignError, Plan
 from codesign_ros.wire.decode import WireError
 
 _log = logging.getLogger(__name__)
+
+_CLOSED = "the tail is not active any more"
 
 
 @dataclass
@@ -41,16 +42,19 @@ class TailSettings:
 
 
 class TailRuntime:
-    """Runs tails by epoch, one embedding after the other on a thread of its own.
+    """Runs tails by epoch on a thread of its own, embeddings in the order in which they come.
+
+    Those that wait together for an engine that can run several at once go through it together.
 
     Every embedding is answered. ``refusals`` counts those that were refused, by reason: those of
     ``codesign_ros.wire.decode.REASONS`` and ``kind``, ``model``, ``epoch``, ``cut``, ``busy``,
     ``closed``, ``output`` (it makes no finite answer) and ``internal`` (nobody foresaw it; it is
-    logged and costs this embedding alone).
+    logged and costs this embedding alone). ``counts`` has ``batches`` of several that were run at
+    once, and ``batches_failed``, after which each was run alone.
 
     Args:
         bundle: the network.
-        factory: makes its engines.
+        pool: leases its engines.
         settings: see ``TailSettings``; may be changed while running.
         send_answer: hands an answer to the middleware.
     """
@@ -58,7 +62,7 @@ class TailRuntime:
     def __init__(
         self,
         bundle: Bundle,
-        factory: EngineFactory,
+        pool: EnginePool,
         settings: TailSettings,
         *,
         send_answer: Callable[[Result], None],
@@ -69,12 +73,14 @@ class TailRuntime:
         self.last_refusal = ""
         self._bundle = bundle
         self._send_answer = send_answer
-        self._pool = EnginePool(factory)
+        self._pool = pool
         nothing = Plan(cut=len(bundle.segments), model_id=bundle.model_id, reason="no plan yet")
-        self._epochs: EpochTable[TailStage | None] = EpochTable(nothing, None)
-        self._lock = threading.Lock()
+        self._epochs: EpochTable[LeasedStage[TailStage] | None] = EpochTable(
+            nothing, None, _release
+        )
+        self._changed = threading.Condition()
         self._closed = False
-        self._queue: Queue[tuple[Embedding, TailStage, float] | None] = Queue()
+        self._waiting: deque[Waiting] = deque()
         self._thread = threading.Thread(target=self._compute, name="tail-compute", daemon=True)
         self._thread.start()
 
@@ -83,28 +89,36 @@ class TailRuntime:
     @property
     def plan(self) -> Plan:
         """The plan in force."""
-        with self._lock:
+        with self._changed:
             return self._epochs.plan
 
     @property
     def epochs(self) -> tuple[int, ...]:
         """Epochs whose embeddings are accepted, oldest first."""
-        with self._lock:
+        with self._changed:
             return self._epochs.epochs
 
     def prepare(self, plan: Plan) -> None:
         """Build and warm the tail of a plan beside the running one.
 
         Raises:
-            CodesignError: the plan is for another network, not newer, or cannot be built.
+            CodesignError: the plan is for another network, not newer, or cannot be built; or the
+                tail was closed meanwhile.
         """
         check_plan(plan, self._bundle)
-        stage = None
+        leased = None
         if plan.cut < len(self._bundle.segments):
-            engine = self._pool.get(tail_key(plan))
-            stage = TailStage(self._bundle, plan, engine, lambda: self.settings.selection)
-        with self._lock:
-            self._epochs.prepare(plan, stage)
+            lease = self._pool.lease(tail_key(plan))
+            stage = TailStage(self._bundle, plan, lease.thing, lambda: self.settings.selection)
+            leased = LeasedStage(stage, lease)
+        try:
+            with self._changed:
+                if self._closed:
+                    raise CodesignError(_CLOSED)
+                self._epochs.prepare(plan, leased)
+        except CodesignError:
+            _release(leased)
+            raise
 
     def commit(self, epoch: int) -> None:
         """Note which epoch the head is in now; older ones stay until the head has drained them.
@@ -112,7 +126,7 @@ class TailRuntime:
         Raises:
             CodesignError: the epoch was not prepared.
         """
-        with self._lock:
+        with self._changed:
             self._epochs.commit(epoch)
 
     # Embeddings
@@ -133,11 +147,13 @@ class TailRuntime:
             self._refuse(embedding, error)
 
     def close(self) -> None:
-        """Answer what has been accepted, then stop."""
-        with self._lock:
+        """Answer what has been accepted, then stop and give all engines back."""
+        with self._changed:
             self._closed = True
-            self._queue.put(None)
+            self._changed.notify_all()
         self._thread.join()
+        with self._changed:
+            self._epochs.close()
 
     def _accept(self, embedding: Embedding, received_s: float) -> None:
         """Queue an embedding if it fits what is prepared here."""
@@ -149,22 +165,24 @@ class TailRuntime:
                 f"the embedding is of network {embedding.model_id!r}, this tail has "
                 f"{self._bundle.model_id!r}; start head and tail with the same bundle",
             )
-        with self._lock:
-            stage = self._epochs.find(embedding.epoch)
-            if stage is None:
-                raise WireError("epoch", f"epoch {embedding.epoch} is not prepared here")
-            if embedding.cut != stage.plan.cut:
-                raise WireError(
-                    "cut", f"cut {embedding.cut} came, epoch {embedding.epoch} is {stage.plan.cut}"
-                )
+        with self._changed:
             if self._closed:
-                raise WireError("closed", "the tail is not active any more")
-            if self._queue.qsize() >= self.settings.queue_depth:
-                raise WireError("busy", f"{self._queue.qsize()} embeddings wait already")
-            self._queue.put((embedding, stage, received_s))
+                raise WireError("closed", _CLOSED)
+            leased = self._epochs.find(embedding.epoch)
+            if leased is None:
+                raise WireError("epoch", f"epoch {embedding.epoch} is not prepared here")
+            cut = leased.stage.plan.cut
+            if embedding.cut != cut:
+                raise WireError(
+                    "cut", f"cut {embedding.cut} came, epoch {embedding.epoch} is {cut}"
+                )
+            if len(self._waiting) >= self.settings.queue_depth:
+                raise WireError("busy", f"{len(self._waiting)} embeddings wait already")
+            self._waiting.append(Waiting(embedding, leased.again(), received_s))
+            self._changed.notify_all()
 
     def _refuse(self, embedding: Embedding, error: WireError, queue_s: float = 0.0) -> None:
-        with self._lock:
+        with self._changed:
             self.refusals[error.reason] += 1
             self.last_refusal = f"frame {embedding.sequence}: {error}"
         self._answer(
@@ -183,59 +201,86 @@ class TailRuntime:
             self._send_answer(answer)
         except Exception:
             _log.exception("the answer for frame %d could not be sent", answer.sequence)
-            with self._lock:
+            with self._changed:
                 self.counts["errors"] += 1
 
     # The compute thread
 
     def _compute(self) -> None:
-        # Nothing is kept in a variable here: it would hold on to an embedding, or to the engines
-        # of an old epoch, until the next embedding comes.
+        # Nothing is kept in a variable here: it would hold on to an embedding until the next one
+        # comes.
         while self._compute_next():
             pass
 
     def _compute_next(self) -> bool:
-        """Wait for an embedding and answer it; False when the tail is closed."""
-        item = self._queue.get()
-        if item is None:
+        """Wait for embeddings and answer them; False when the tail is closed."""
+        batch = self._take()
+        if not batch:
             return False
-        embedding, stage, received_s = item
-        queue_s = time.perf_counter() - received_s
         try:
-            answer = self._run(embedding, stage, queue_s)
-        except WireError as error:
-            self._refuse(embedding, error, queue_s)
-        except CodesignError as error:
-            self._refuse(embedding, WireError("output", str(error)), queue_s)
-        except Exception as error:
-            _log.exception("the tail failed on frame %d", embedding.sequence)
-            self._refuse(embedding, WireError("internal", unexpected(error)), queue_s)
-        else:
-            self.counts["answers"] += 1
-            with self._lock:
-                # Believed only from a sound embedding, and never beyond its own epoch.
-                self._epochs.drop_before(min(embedding.oldest_epoch, embedding.epoch))
-            self._answer(answer)
+            self._answer_all(batch)
+        finally:
+            for each in batch:
+                each.leased.release()
         return True
 
-    def _run(self, embedding: Embedding, stage: TailStage, queue_s: float) -> Result:
+    def _take(self) -> list[Waiting]:
+        """Wait for an embedding; take with it those behind it that one run can do, and no others.
+
+        Nothing waits for a batch to fill. Empty when the tail is closed.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            batch: list[Waiting] = []
+            while self._waiting and (not batch or self._fits(batch)):
+                batch.append(self._waiting.popleft())
+            return batch
+
+    def _fits(self, batch: list[Waiting]) -> bool:
+        stage = batch[0].leased.stage
+        return len(batch) < stage.max_batch and self._waiting[0].leased.stage is stage
+
+    def _answer_all(self, batch: list[Waiting]) -> None:
+        """Run a batch and answer each of its frames, in the order in which they came."""
         started_s = time.perf_counter()
-        decode_s = 0.0
+        stretched(lambda: run(batch, self.counts), self.settings.slowdown)
+        ended_s = time.perf_counter()
+        sound = [each for each in batch if each.tensors is not None]
+        in_engine_s = ended_s - started_s - sum(each.decode_s for each in batch)
+        for each in batch:
+            tail_s = in_engine_s / len(sound) if sound else 0.0
+            # What remains is work on other frames: of the same batch as well as of those before.
+            queue_s = ended_s - each.received_s - each.decode_s - tail_s
+            self._answer_one(each, max(0.0, queue_s), tail_s)
 
-        def work() -> Answer:
-            nonlocal decode_s
-            tensors = stage.decode(embedding.tensors)
-            decode_s = time.perf_counter() - started_s
-            return stage.run(tensors)
+    def _answer_one(self, waiting: Waiting, queue_s: float, tail_s: float) -> None:
+        embedding, outcome = waiting.embedding, waiting.outcome
+        if isinstance(outcome, Answer):
+            self.counts["answers"] += 1
+            with self._changed:
+                # Believed only from a sound embedding, and never beyond its own epoch.
+                self._epochs.drop_before(min(embedding.oldest_epoch, embedding.epoch))
+            self._answer(
+                Result(
+                    embedding.stamp,
+                    embedding.sequence,
+                    embedding.epoch,
+                    **vars(outcome),
+                    queue_s=queue_s,
+                    decode_s=waiting.decode_s,
+                    tail_s=tail_s,
+                )
+            )
+        elif isinstance(outcome, WireError):
+            self._refuse(embedding, outcome, queue_s)
+        elif isinstance(outcome, CodesignError):
+            self._refuse(embedding, WireError("output", str(outcome)), queue_s)
+        else:
+            assert outcome is not None
+            _log.error("the tail failed on frame %d", embedding.sequence, exc_info=outcome)
+            self._refuse(embedding, WireError("internal", unexpected(outcome)), queue_s)
 
-        answer = stretched(work, self.settings.slowdown)
-        decode_s *= max(1.0, self.settings.slowdown)
-        return Result(
-            embedding.stamp,
-            embedding.sequence,
-            embedding.epoch,
-            **vars(answer),
-            queue_s=queue_s,
-            decode_s=decode_s,
-            tail_s=time.perf_counter() - started_s - decode_s,
-        )
+
+def _release(leased: LeasedStage[TailStage] | None) -> None:
+    if leased is not None:
+        leased.release()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from codesign_ros.engines.base import EngineForm
 from codesign_ros.runtime.profiling import StageProfile
 from codesign_ros.types import Box
 from codesign_ros.wire.codecs import EncodedTensor
@@ -118,7 +120,8 @@ class Running:
 class Device:
     """A head or a tail as it announces itself; fields as in msg/DeviceProfile.msg.
 
-    ``profile`` is None where the node has measured nothing.
+    ``profile`` is None where the node has measured nothing. ``engines`` is None where any engine is
+    there within a second or so; elsewhere it says which are built, and which cannot be (False).
     """
 
     robot: str
@@ -132,6 +135,11 @@ class Device:
     memory_bandwidth: float = 0.0
     backends: tuple[str, ...] = ()
     precisions: tuple[str, ...] = ()
+    memory_bytes: int = 0
+    dla_cores: int = 0
+    power_mode: str = ""
+    throttled: str = ""
+    engines: Mapping[EngineForm, bool] | None = None
     profile: StageProfile | None = None
     link_bps: float = 0.0
     link_delay_s: float = 0.0

@@ -1,0 +1,186 @@
+"""What a head or a tail runs its network with: backend or fallback, profile, background builds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rclpy.impl.rcutils_logger import RcutilsLogger
+
+from codesign_ros.engines.base import EngineForm, EngineKey, Part
+from codesign_ros.engines.cache import default_cache_dir
+from codesign_ros.engines.factory import EngineFactory
+from codesign_ros.nodes.engine_params import NO_FALLBACK, tensorrt_settings
+from codesign_ros.nodes.params import Params
+from codesign_ros.resources import default_bundle
+from codesign_ros.runtime.background_builds import BackgroundBuilds
+from codesign_ros.runtime.engine_share import EngineShare, Share
+from codesign_ros.runtime.profiling import Extent, StageProfile, profile_cached, profile_more
+from codesign_ros.runtime.stages import check_plan, head_key, tail_key
+from codesign_ros.types import CodesignError, Plan
+
+_PROGRESS_PERIOD_S = 10.0
+
+
+class DeviceEngines:
+    """Opens a node's bundle and backend, measures them, and builds more engines when asked to.
+
+    Args:
+        part: which half the node runs.
+        params: the node's parameters.
+        shared: of the process; gives bundle, factory and pool.
+        log: the node's logger.
+        announce: called, on any thread, when engines or profile have changed.
+
+    Attributes:
+        share: bundle, factory and pool while it is open, else None.
+        profile: what was measured; None = nothing.
+        fallback: why another backend runs than the one asked for, one line; empty = it does not.
+    """
+
+    def __init__(
+        self,
+        part: Part,
+        params: Params,
+        shared: EngineShare,
+        log: RcutilsLogger,
+        announce: Callable[[], None],
+    ) -> None:
+        self.share: Share | None = None
+        self.profile: StageProfile | None = None
+        self.fallback = ""
+        self._part: Part = part
+        self._params = params
+        self._shared = shared
+        self._log = log
+        self._announce = announce
+        self._builds: BackgroundBuilds | None = None
+
+    def open(self) -> None:
+        """Open bundle and backend, build the whole network where that takes long, and measure.
+
+        Raises:
+            CodesignError: the bundle cannot be read, or neither the backend nor an allowed fallback
+                can be used.
+        """
+        backend, fallback = self._params["backend"], self._params["engine_fallback"]
+        self.fallback = ""
+        try:
+            self._open(backend)
+        except CodesignError as error:
+            if fallback in (NO_FALLBACK, backend):
+                raise
+            self._open(fallback)
+            self.fallback = f"running on {fallback}, not on {backend}: {error}"
+            self._log.warning(self.fallback)
+
+    def close(self) -> None:
+        """Let go of everything; a build under way is given up."""
+        builds, self._builds = self._builds, None
+        if builds is not None:
+            builds.close()
+        share, self.share = self.share, None
+        self.profile = None
+        if share is not None:
+            self._shared.release(share)
+
+    @property
+    def backend(self) -> str:
+        """The backend that is in use; empty while none is."""
+        return self.share.factory.backend if self.share else ""
+
+    def forms(self) -> Mapping[EngineForm, bool] | None:
+        """Which engines are built and which cannot be; None = any is there within a second."""
+        return self.share.factory.engines(self._part) if self.share else None
+
+    def values(self) -> dict[str, Any]:
+        """For /diagnostics: backend, GPU, and the build under way."""
+        if self.share is None:
+            return {}
+        gpu = self.share.factory.gpu
+        return {
+            "backend": self.backend,
+            **({"gpu": gpu.identity} if gpu else {}),
+            **({"building": self._builds.status or "nothing"} if self._builds else {}),
+        }
+
+    def order(self, plan: Plan) -> str:
+        """Have this node's half of a plan built in the background; returns what was done.
+
+        Raises:
+            CodesignError: the node is not configured, or its network has no such half.
+        """
+        if self.share is None:
+            raise CodesignError("the node is not configured, so it builds no engines")
+        check_plan(plan, self.share.bundle)
+        if self._builds is None:
+            return f"{self.backend} needs no engines built ahead"
+        last = len(self.share.bundle.segments)
+        if plan.cut == (0 if self._part == "head" else last):
+            return f"the {self._part} of cut {plan.cut} is empty"
+        self._builds.order(head_key(plan) if self._part == "head" else tail_key(plan))
+        return "building"
+
+    def _open(self, backend: str) -> None:
+        bundle = Path(self._params["bundle"] or default_bundle())
+        share = self._shared.acquire(
+            bundle, backend, self._params["threads"], tensorrt_settings(self._params)
+        )
+        try:
+            share.factory.require_device()
+            self._build_whole(share.factory)
+            if self._params["profile_s"] > 0:
+                self.profile = profile_cached(
+                    share.bundle, share.factory, self._part, default_cache_dir(), self._extent()
+                )
+        except BaseException:
+            self._shared.release(share)
+            raise
+        self.share = share
+        if share.factory.builds_ahead:
+            self._builds = BackgroundBuilds(share.factory, self._on_built)
+
+    def _build_whole(self, factory: EngineFactory) -> None:
+        """Build the whole network, with signs of progress; what comes after finds it built."""
+        cut = len(factory.bundle.segments) if self._part == "head" else 0
+        shown_s = time.monotonic()
+
+        def show(fraction: float | None, text: str) -> None:
+            nonlocal shown_s
+            if time.monotonic() - shown_s >= _PROGRESS_PERIOD_S:
+                shown_s = time.monotonic()
+                share = "" if fraction is None else f" {100 * fraction:.0f} %"
+                self._log.info(f"building the whole network:{share} {text}")
+
+        if factory.builds_ahead:
+            factory.prepare(EngineKey(self._part, cut), show)
+
+    def _extent(self) -> Extent:
+        precisions = tuple(self._params["precisions"])
+        return Extent(precisions=precisions, budget_s=self._params["profile_s"])
+
+    def _on_built(self, key: EngineKey, why: str | None) -> None:
+        what = f"{key.part} cut {key.cut} {key.structure.value} {key.precision}"
+        share, profile = self.share, self.profile
+        if why is not None:
+            self._log.warning(f"{what} cannot be built: {why}")
+        elif share is not None:
+            self._log.info(f"built {what}")
+            if profile is not None:
+                self._time_built(share, profile)
+        self._announce()
+
+    def _time_built(self, share: Share, profile: StageProfile) -> None:
+        try:
+            self.profile = profile_more(
+                share.bundle,
+                share.factory,
+                self._part,
+                default_cache_dir(),
+                self._extent(),
+                profile,
+            )
+        except CodesignError as error:
+            self._log.warning(f"the new engine could not be timed: {error}")

@@ -1,0 +1,102 @@
+"""A head or a tail whose engine cannot be had: it says why, or falls back where that is allowed.
+
+No machine has a GPU of this number, so it is the same on machines with a GPU and without.
+"""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from codesign_ros.evaluation.processes import executable
+from codesign_ros.types import CodesignError
+
+pytest_plugins = ("ros_fixtures",)
+
+WHY = re.compile(
+    r"there is no GPU 63|no NVIDIA driver|PyCUDA is not installed|TensorRT is not installed"
+)
+NO_GPU = {"backend": "tensorrt", "tensorrt.gpu": 63, "profile_s": 0.0}
+
+
+@pytest.mark.parametrize("node", ["head", "tail"])
+def test_without_its_engine_a_node_stays_and_says_why(site, node_bundle, node):
+    parameters = {**NO_GPU, "autostart": False, "bundle": str(node_bundle.path)}
+    robot = site.robot(**{node: parameters})
+    robot.start(node)
+    name = robot.name(node)
+    for _ in range(2):
+        with pytest.raises(CodesignError, match=f"{name} did not configure"):
+            robot.observer.change_state(name, "configure")
+        robot.wait(lambda: WHY.search(robot.message(node)), "the reason in diagnostics")
+        assert robot.message(node).startswith("unconfigured: ")
+    log = robot.processes.log(node).read_text()
+    assert WHY.search(log)
+    assert "Traceback" not in log
+    # The reason goes once a transition succeeds.
+    robot.observer.set_parameter(name, "backend", "onnxruntime")
+    robot.observer.change_state(name, "configure")
+    robot.wait_for_state(node, "inactive")
+
+
+def resources(pid):
+    """Threads, open files and resident memory [bytes] of a process."""
+    process = Path(f"/proc/{pid}")
+    pages = int((process / "statm").read_text().split()[1])
+    counts = (len(list((process / each).iterdir())) for each in ("task", "fd"))
+    return (*counts, pages * os.sysconf("SC_PAGE_SIZE"))
+
+
+@pytest.mark.parametrize("node", ["head", "tail"])
+def test_a_hundred_lives_leave_nothing_behind(site, node_bundle, node):
+    parameters = {"autostart": False, "profile_s": 0.0, "bundle": str(node_bundle.path)}
+    robot = site.robot(**{node: parameters})
+    robot.start(node)
+    name, pid = robot.name(node), robot.processes.pid(node)
+    used = []
+    for life in range(100):
+        # The transitions with engines in them every tenth time: they take longer.
+        steps = ("configure", "activate", "deactivate", "cleanup")
+        for step in steps if life % 10 == 0 else ("configure", "cleanup"):
+            robot.observer.change_state(name, step)
+        if life % 10 == 0:
+            used.append(resources(pid))
+    threads, files, memory_bytes = zip(*used[2:], strict=True)
+    # rclpy starts the threads of its pool when it first needs them, so a few more may come; a leak
+    # in each of the 7 activations between would be more.
+    assert threads[-1] - threads[0] < 5
+    assert max(files) <= files[0]
+    assert memory_bytes[-1] < memory_bytes[0] + 20 * 2**20
+
+
+def test_with_a_fallback_it_works_and_says_so(site, node_bundle):
+    parameters = {**NO_GPU, "engine_fallback": "onnxruntime", "bundle": str(node_bundle.path)}
+    robot = site.robot(tail=parameters)
+    robot.start("tail")
+    robot.wait_for_message("tail", "active; running on onnxruntime, not on tensorrt: ")
+    assert WHY.search(robot.message("tail"))
+    assert robot.values("tail")["backend"] == "onnxruntime"
+    assert WHY.search(robot.processes.log("tail").read_text())
+
+
+def test_started_by_itself_it_ends_with_one_line(site, node_bundle):
+    arguments = [f"bundle:={node_bundle.path}", "backend:=tensorrt", "tensorrt.gpu:=63"]
+    done = subprocess.run(
+        [
+            str(executable("head_node")),
+            "--ros-args",
+            *(word for argument in arguments for word in ("-p", argument)),
+        ],
+        env=site.environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert done.returncode == 1
+    (line,) = (done.stdout + done.stderr).splitlines()
+    assert line.startswith("error: ")
+    assert WHY.search(line)
