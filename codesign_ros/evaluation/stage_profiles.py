@@ -12,6 +12,7 @@ from codesign_ros.bundle import Bundle
 from codesign_ros.engines.cache import default_cache_dir
 from codesign_ros.engines.factory import EngineFactory
 from codesign_ros.hardware.jetson import power_mode
+from codesign_ros.hardware.thermal import Throttle
 from codesign_ros.runtime.profiling import Extent, Part, StageProfile, profile_cached
 from codesign_ros.types import CodesignError
 
@@ -30,7 +31,7 @@ class DeviceTimes:
         head: times of heads and of encoding.
         tail: times of tails and of decoding.
         power_mode: what a Jetson was set to; empty on other machines, and in older files.
-        clocks: what is to be said of the clocks meanwhile, one line; likewise.
+        clocks: why it computed slower than it can, if it did, one line; likewise.
     """
 
     device: str
@@ -154,6 +155,7 @@ def measure_device(
             progress=lambda done, total: progress(part, done, total),
         )
 
+    throttle = Throttle()  # before measuring: what counts is what comes while it works
     return DeviceTimes(
         device=device,
         engine=factory.backend,
@@ -161,5 +163,6 @@ def measure_device(
         model_id=bundle.model_id,
         head=profile("head"),
         tail=profile("tail"),
+        clocks=throttle.reason(),
         power_mode=power_mode(),
     )

@@ -11,7 +11,7 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.cost.devices import find_device, load_devices
-from codesign_ros.hardware.jetson import power_mode
+from codesign_ros.hardware.jetson import find_jetson, power_mode
 from codesign_ros.hardware.thermal import Throttle
 from codesign_ros.msg import DeviceProfile
 from codesign_ros.nodes import qos
@@ -135,6 +135,7 @@ class DeviceNode(CodesignNode):
         )
         self.runtime: PlanFollower | None = None
         self._throttle = Throttle()
+        self._machine = find_jetson()
         self._power_mode = ""
         self._announced_slowdown = 0.0
         self._devices = self.create_publisher(DeviceProfile, "/codesign/devices", qos.state())
@@ -202,6 +203,10 @@ class DeviceNode(CodesignNode):
         """Add what it runs on; another backend than was asked for makes it a warning."""
         level, message, values = super().status()
         values = {**values, **self.engines.values()}
+        if self._machine is not None:
+            values["machine"] = self._machine
+        for zone, celsius in self._throttle.temperatures().items():
+            values[f"temperature {zone} °C"] = f"{celsius:.0f}"
         if throttled := self._throttle.reason():
             values["throttled"] = throttled
         if self.engines.fallback and level == DiagnosticStatus.OK:
