@@ -19,7 +19,8 @@ from codesign_ros.types import CodesignError
 
 def has_gstreamer():
     try:
-        with warnings.catch_warnings(action="ignore"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             gstreamer._load()
     except CodesignError:
         return False
