@@ -76,6 +76,21 @@ def test_a_failure_costs_one_engine(builds, factory, done, failure, why):
     assert done.get(timeout=10) == (B, None)
 
 
+def test_a_listener_that_fails_costs_no_engine(factory):
+    factory.may_build.set()
+    told = Queue()
+
+    def listen(key, why):
+        told.put(key)
+        raise ValueError("nobody foresaw this")
+
+    builds = BackgroundBuilds(factory, listen)
+    for key in (A, B):
+        builds.order(key)
+    assert [told.get(timeout=10) for _ in range(2)] == [A, B]
+    builds.close()
+
+
 def test_closing_gives_up_what_is_under_way(builds, factory, done):
     builds.order(A)
     builds.order(B)

@@ -6,11 +6,15 @@ No machine has a GPU of this number, so it is the same on machines with a GPU an
 import os
 import re
 import subprocess
+from collections import defaultdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from codesign_ros.engines.base import EngineKey
 from codesign_ros.evaluation.processes import executable
+from codesign_ros.nodes.device_engines import DeviceEngines
 from codesign_ros.types import CodesignError
 
 pytest_plugins = ("ros_fixtures",)
@@ -81,6 +85,45 @@ def test_with_a_fallback_it_works_and_says_so(site, node_bundle):
     assert WHY.search(robot.message("tail"))
     assert robot.values("tail")["backend"] == "onnxruntime"
     assert WHY.search(robot.processes.log("tail").read_text())
+    # The warning goes with what it is about.
+    for step in ("deactivate", "cleanup"):
+        robot.observer.change_state(robot.name("tail"), step)
+    robot.wait_for_state("tail", "unconfigured")
+
+
+def test_settings_of_tensorrt_do_not_matter_to_other_backends(site, node_bundle):
+    both = {"tensorrt.dla_core": 0, "tensorrt.max_batch": 2}  # they exclude each other
+    robot = site.robot(tail={**both, "profile_s": 0.0, "bundle": str(node_bundle.path)})
+    robot.start("tail")
+    robot.wait_for_state("tail", "active")
+
+
+def test_the_first_build_shows_how_far_it_is():
+    seen = []
+
+    class Factory:
+        builds_ahead = True
+        bundle = SimpleNamespace(segments=range(3))
+
+        def require_device(self):
+            pass
+
+        def prepare(self, key, progress):
+            progress(0.25, "choosing kernels")
+            seen.append((key, engines.values()))
+            raise CodesignError("operator Foo is refused")
+
+    share = SimpleNamespace(factory=Factory())
+    shared = SimpleNamespace(acquire=lambda *_: share, release=seen.append)
+    params = defaultdict(int, {"backend": "tensorrt", "engine_fallback": "none", "bundle": "b"})
+    params |= {f"tensorrt.{name}": 1 for name in ("max_batch", "contexts")}
+    params["tensorrt.dla_core"] = -1
+    engines = DeviceEngines("head", params, shared, None, lambda: None)
+    with pytest.raises(CodesignError, match="Foo"):
+        engines.open()
+    told = {"building": "the whole network: 25 % choosing kernels"}
+    assert seen == [(EngineKey("head", 3), told), share]
+    assert engines.values() == {}
 
 
 def test_started_by_itself_it_ends_with_one_line(site, node_bundle):

@@ -330,7 +330,7 @@ def test_a_device_that_refuses_to_build_is_asked_again(robot, module_site, node_
         watching.wait(lambda: head.orders and tail.orders, "orders to build")
         assert (len(head.orders), len(tail.orders)) == (1, 1)
         tail.refusal = ""
-        before = watching.plan.epoch
+        before = watching.wait_for_plan("of what is built", lambda plan: plan.epoch > 0).epoch
         robot.observer.set_parameter("/codesign/planner", "lambda_1", next(LAMBDAS))
         watching.wait_for_plan("of a higher epoch", lambda plan: plan.epoch > before)
         watching.wait(lambda: len(tail.orders) == 2, "the second order")

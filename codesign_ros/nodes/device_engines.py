@@ -12,6 +12,7 @@ from rclpy.impl.rcutils_logger import RcutilsLogger
 from codesign_ros.engines.base import EngineForm, EngineKey, Part
 from codesign_ros.engines.cache import default_cache_dir
 from codesign_ros.engines.factory import EngineFactory
+from codesign_ros.engines.tensorrt.settings import TensorRtSettings
 from codesign_ros.nodes.engine_params import NO_FALLBACK, tensorrt_settings
 from codesign_ros.nodes.params import Params
 from codesign_ros.resources import default_bundle
@@ -57,6 +58,7 @@ class DeviceEngines:
         self._log = log
         self._announce = announce
         self._builds: BackgroundBuilds | None = None
+        self._first_build = ""
 
     def open(self) -> None:
         """Open bundle and backend, build the whole network where that takes long, and measure.
@@ -83,6 +85,7 @@ class DeviceEngines:
             builds.close()
         share, self.share = self.share, None
         self.profile = None
+        self.fallback = ""
         if share is not None:
             self._shared.release(share)
 
@@ -98,7 +101,7 @@ class DeviceEngines:
     def values(self) -> dict[str, Any]:
         """For /diagnostics: backend, GPU, and the build under way."""
         if self.share is None:
-            return {}
+            return {"building": self._first_build} if self._first_build else {}
         gpu = self.share.factory.gpu
         return {
             "backend": self.backend,
@@ -125,9 +128,9 @@ class DeviceEngines:
 
     def _open(self, backend: str) -> None:
         bundle = Path(self._params["bundle"] or default_bundle())
-        share = self._shared.acquire(
-            bundle, backend, self._params["threads"], tensorrt_settings(self._params)
-        )
+        # What is wrong with settings of TensorRT is no concern of other backends.
+        settings = tensorrt_settings(self._params) if backend == "tensorrt" else TensorRtSettings()
+        share = self._shared.acquire(bundle, backend, self._params["threads"], settings)
         try:
             share.factory.require_device()
             self._build_whole(share.factory)
@@ -149,13 +152,17 @@ class DeviceEngines:
 
         def show(fraction: float | None, text: str) -> None:
             nonlocal shown_s
+            share = "" if fraction is None else f" {100 * fraction:.0f} %"
+            self._first_build = f"the whole network:{share} {text}"
             if time.monotonic() - shown_s >= _PROGRESS_PERIOD_S:
                 shown_s = time.monotonic()
-                share = "" if fraction is None else f" {100 * fraction:.0f} %"
-                self._log.info(f"building the whole network:{share} {text}")
+                self._log.info(f"building {self._first_build}")
 
         if factory.builds_ahead:
-            factory.prepare(EngineKey(self._part, cut), show)
+            try:
+                factory.prepare(EngineKey(self._part, cut), show)
+            finally:
+                self._first_build = ""
 
     def _extent(self) -> Extent:
         precisions = tuple(self._params["precisions"])

@@ -28,6 +28,10 @@ from codesign_ros.runtime.values import Result
 from codesign_ros.srv import Solve
 from codesign_ros.types import CodesignError, GroundTruth, Plan
 
+# A server drops an answer to a client that it does not know yet, and DDS gives a client no sign of
+# when that is over; hence clients are kept, and a new one waits so long [s].
+_SETTLE_S = 0.3
+
 TRANSITIONS = {
     "configure": Transition.TRANSITION_CONFIGURE,
     "activate": Transition.TRANSITION_ACTIVATE,
@@ -57,6 +61,8 @@ class Observer:
         self.diagnostics: dict[str, dict[str, str]] = {}
         self.messages: dict[str, str] = {}
         self._robot = robot
+        self._clients: dict[str, Client] = {}
+        self._clients_lock = threading.Lock()
         self._context = Context()
         rclpy.init(
             context=self._context,
@@ -139,18 +145,22 @@ class Observer:
         Raises:
             CodesignError: the service is not there or does not answer in time.
         """
-        client: Client = self._node.create_client(kind, name)
-        try:
-            if not client.wait_for_service(timeout_s):
-                raise CodesignError(f"service {name} is not there")
-            answered = threading.Event()
-            future = client.call_async(request)
-            future.add_done_callback(lambda _: answered.set())
-            if not answered.wait(timeout_s):
-                raise CodesignError(f"service {name} does not answer")
-            return future.result()
-        finally:
-            self._node.destroy_client(client)
+        with self._clients_lock:
+            client = self._clients.get(name)
+            is_new = client is None
+            if client is None:
+                client = self._clients[name] = self._node.create_client(kind, name)
+        if not client.wait_for_service(timeout_s):
+            raise CodesignError(f"service {name} is not there")
+        if is_new:
+            time.sleep(_SETTLE_S)
+        answered = threading.Event()
+        future = client.call_async(request)
+        future.add_done_callback(lambda _: answered.set())
+        if not answered.wait(timeout_s):
+            client.remove_pending_request(future)
+            raise CodesignError(f"service {name} does not answer")
+        return future.result()
 
     def wait_until(self, condition: Callable[[], bool], what: str, timeout_s: float) -> None:
         """Wait for a condition on what was observed.

@@ -75,7 +75,11 @@ class BackgroundBuilds:
             self._status = ""
             with self._lock:
                 self._wanted.discard(key)
-            self._done(key, why)
+            try:
+                self._done(key, why)
+            except Exception:
+                # As above: the next engine is built all the same.
+                _log.exception("the news of %s failed", key)
 
     def _follow(self, key: EngineKey, fraction: float | None, text: str) -> None:
         if self._stopping.is_set():
