@@ -113,8 +113,12 @@ def test_a_build_asks_nothing_that_the_version_has_not(reports, precision):
     ]
 
 
+# TensorRT for RTX: no memory is taken while an engine runs.
+ALWAYS = {"REQUIRE_USER_ALLOCATION"}
+
+
 def test_precisions_are_flags_in_8_and_types_later(reports):
-    by_precision = {precision: flags(reports[precision]) for precision in PRECISIONS}
+    by_precision = {precision: flags(reports[precision]) - ALWAYS for precision in PRECISIONS}
     if major(reports) >= 10:
         assert by_precision == {precision: set() for precision in PRECISIONS}
     else:
@@ -127,11 +131,18 @@ def test_a_dla_goes_by_flags_as_long_as_there_are_any(reports):
     report = reports["dla"]
     assert calls(report, "IBuilderConfig.default_device_type=") == [["DLA"]]
     assert calls(report, "IBuilderConfig.DLA_core=") == [[1]]
-    assert flags(report) == ({"FP16"} if major(reports) <= 10 else set()) | {"GPU_FALLBACK"}
+    assert flags(report) - ALWAYS == ({"FP16"} if major(reports) <= 10 else set()) | {
+        "GPU_FALLBACK"
+    }
     typed_by_flags = calls(report, "Builder.create_network") == [[1]]  # EXPLICIT_BATCH is bit 0
     assert typed_by_flags or major(reports) >= 11
     if major(reports) == 10:
         assert calls(reports["fp16"], "Builder.create_network") == [[2]]  # STRONGLY_TYPED
+
+
+def test_runs_can_be_recorded_where_that_takes_a_flag(reports):
+    is_rtx = reports["version"].startswith("1.")
+    assert flags(reports["fp32"]) == (ALWAYS if is_rtx else set())
 
 
 def test_a_dla_core_that_is_not_there_is_named(reports):

@@ -159,6 +159,9 @@ class Api:
             # Otherwise for all from Ampere on. (One for Turing as well could hold no Gemm in fp32.)
             config.num_compute_capabilities = 1
             config.set_compute_capability(trt.ComputeCapability.CURRENT, 0)
+        if hasattr(trt.BuilderFlag, "REQUIRE_USER_ALLOCATION"):
+            # TensorRT for RTX: without it a run may allocate, and cannot be recorded as a graph.
+            config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
         if hasattr(trt, "IProgressMonitor"):
             monitor = new_monitor(trt, progress)
             config.progress_monitor = monitor
