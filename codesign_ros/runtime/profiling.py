@@ -106,9 +106,8 @@ def profile_more(
 ) -> StageProfile:
     """Time the halves whose engines were built since, and estimate the others from more times.
 
-    For a node to call after a build in the background, on the thread of the build: it takes about
-    a second, in which frames may go on. They disturb the times less than it seems, since the
-    median of interleaved runs counts.
+    For a node to call after a build in the background, on the thread of the build. Frames may go on
+    meanwhile; how far they disturb the times was not measured.
 
     Args:
         bundle: the network.

@@ -51,10 +51,9 @@ class _Way:
 class Lane:
     """Execution contexts, a stream and memory for ``max_batch`` frames. One thread at a time.
 
-    To change a context after a graph was recorded with it makes the graph undefined (TensorRT's
-    developer guide), and a change of the batch size is one. So the sizes that are frequent, one
-    frame and the full batch, have a context each and are recorded; the sizes between share one and
-    are not.
+    A graph is of one batch size and of the execution context it was recorded with, which must not
+    be set to another size afterwards. So the sizes that are frequent, one frame and the full batch,
+    have a context each and are recorded; the sizes between share one and are not.
 
     Args:
         api: TensorRT.
