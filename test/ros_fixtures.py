@@ -8,6 +8,7 @@ import fcntl
 import os
 import signal
 import socket
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from codesign_ros.bundle import write_bundle
 from codesign_ros.engines.base import EngineKey
 from codesign_ros.engines.factory import EngineFactory
-from codesign_ros.evaluation.processes import NodeProcesses, private_environment
+from codesign_ros.evaluation.processes import NodeProcesses, executable, private_environment
 from codesign_ros.nodes.observer import Observer
 from codesign_ros.preprocess import letterbox, normalise
 from codesign_ros.resources import resource_path
@@ -264,6 +265,26 @@ class Site:
         self._robots.append(robot)
         self._exit.callback(robot.close)
         return robot
+
+    def run_node(self, node, *arguments):
+        """Run a node that should end by itself; return its one line of error."""
+        done = subprocess.run(
+            [str(executable(f"{node}_node")), "--ros-args", *arguments],
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+        text = done.stdout + done.stderr
+        assert done.returncode == 1, text
+        assert "Traceback" not in text
+        # rcl's own parser logs a line before ours.
+        ours = [line for line in text.splitlines() if "[rcl]" not in line]
+        (line,) = ours
+        assert line.startswith("error: "), text
+        return line
 
     def close(self, *, check):
         """End everything; ``check``: that all nodes end as they should."""

@@ -12,7 +12,7 @@ from codesign_ros.bundle import Bundle
 from codesign_ros.engines.forms import as_onnx
 from codesign_ros.engines.half_precision import to_fp16
 from codesign_ros.engines.pieces import PieceCutter
-from codesign_ros.engines.tensorrt.build import BuildRequest
+from codesign_ros.engines.tensorrt.request import BuildRequest
 from codesign_ros.engines.tensorrt.versions import load_api
 from codesign_ros.types import Merge, Structure, TensorSpec
 

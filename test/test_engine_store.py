@@ -182,8 +182,6 @@ def test_a_refusal_is_remembered_in_this_process_only(builds, make_store):
     assert not store.has(CONTENT, "fp16")
     assert store.refusal(store.name(CONTENT, "fp32")) is None
     assert make_store().refusal(name) is None
-    store.refuse(store.name(CONTENT, "fp32"), "it does not run")
-    assert store.refusal(store.name(CONTENT, "fp32")) == "it does not run"
 
 
 def test_who_stops_a_build_has_refused_nothing(builds, make_store):

@@ -101,6 +101,22 @@ def test_an_engine_that_was_refused_is_known_and_not_tried_again(open_factory, m
     assert not factory.is_built(key)
 
 
+def test_a_full_disk_is_no_refusal(open_factory, monkeypatch):
+    factory = open_factory()
+    key = EngineKey("head", *FORM)
+
+    def full(name, data):
+        raise CodesignError("engine cache cannot be used: No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(factory._tensorrt._index, "put", full)
+        with pytest.raises(CodesignError, match="No space left"):
+            factory.prepare(key)
+    assert factory.engines("head") == {}
+    factory.prepare(key)
+    assert factory.engines("head") == {FORM: True}
+
+
 @pytest.mark.parametrize("key", [EngineKey("head", 0), EngineKey("tail", 99)])
 def test_there_is_no_such_half(open_factory, key):
     with pytest.raises(ValueError, match="there is no"):

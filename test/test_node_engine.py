@@ -5,7 +5,6 @@ No machine has a GPU of this number, so it is the same on machines with a GPU an
 
 import os
 import re
-import subprocess
 from collections import defaultdict
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +12,6 @@ from types import SimpleNamespace
 import pytest
 
 from codesign_ros.engines.base import EngineKey
-from codesign_ros.evaluation.processes import executable
 from codesign_ros.nodes.device_engines import DeviceEngines
 from codesign_ros.types import CodesignError
 
@@ -117,7 +115,7 @@ def test_the_first_build_shows_how_far_it_is():
     shared = SimpleNamespace(acquire=lambda *_: share, release=seen.append)
     params = defaultdict(int, {"backend": "tensorrt", "engine_fallback": "none", "bundle": "b"})
     params |= {f"tensorrt.{name}": 1 for name in ("max_batch", "contexts")}
-    params["tensorrt.dla_core"] = -1
+    params |= {"tensorrt.dla_core": -1, "precisions": ["fp32"]}
     engines = DeviceEngines("head", params, shared, None, lambda: None)
     with pytest.raises(CodesignError, match="Foo"):
         engines.open()
@@ -128,20 +126,5 @@ def test_the_first_build_shows_how_far_it_is():
 
 def test_started_by_itself_it_ends_with_one_line(site, node_bundle):
     arguments = [f"bundle:={node_bundle.path}", "backend:=tensorrt", "tensorrt.gpu:=63"]
-    done = subprocess.run(
-        [
-            str(executable("head_node")),
-            "--ros-args",
-            *(word for argument in arguments for word in ("-p", argument)),
-        ],
-        env=site.environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
-    assert done.returncode == 1
-    (line,) = (done.stdout + done.stderr).splitlines()
-    assert line.startswith("error: ")
+    line = site.run_node("head", *(word for each in arguments for word in ("-p", each)))
     assert WHY.search(line)

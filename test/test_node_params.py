@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import subprocess
 
 import pytest
 import yaml
@@ -10,7 +9,6 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import DescribeParameters, ListParameters
 
-from codesign_ros.evaluation.processes import executable
 from codesign_ros.resources import resource_path
 from codesign_ros.types import CodesignError
 
@@ -18,27 +16,6 @@ pytest_plugins = ("ros_fixtures",)
 
 NODES = ("camera", "head", "tail", "planner")
 DEVICES = ("head", "tail")
-
-
-def run_node(site, node, *arguments):
-    """Run a node that should end by itself; return its one line of error."""
-    done = subprocess.run(
-        [str(executable(f"{node}_node")), "--ros-args", *arguments],
-        env=site.environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
-    text = done.stdout + done.stderr
-    assert done.returncode == 1, text
-    assert "Traceback" not in text
-    # rcl's own parser logs a line before ours.
-    ours = [line for line in text.splitlines() if "[rcl]" not in line]
-    (line,) = ours
-    assert line.startswith("error: "), text
-    return line
 
 
 # Node, parameter, value as after `-p` and the line's text.
@@ -72,7 +49,7 @@ BAD_VALUES = [
 
 @pytest.mark.parametrize(("node", "name", "value", "text"), BAD_VALUES)
 def test_bad_value_on_the_command_line(site, node, name, value, text):
-    line = run_node(site, node, "-p", f"{name}:={value}")
+    line = site.run_node(node, "-p", f"{name}:={value}")
     assert f"parameter {name}" in line
     assert text in line
 
@@ -89,7 +66,7 @@ def test_bad_value_on_the_command_line(site, node, name, value, text):
 def test_bad_value_in_a_file(site, tmp_path, node, parameters, text):
     file = tmp_path / "parameters.yaml"
     file.write_text(yaml.safe_dump({f"/**/{node}": {"ros__parameters": parameters}}))
-    assert text in run_node(site, node, "--params-file", str(file))
+    assert text in site.run_node(node, "--params-file", str(file))
 
 
 @pytest.mark.parametrize(
@@ -104,14 +81,14 @@ def test_file_that_cannot_be_read(site, tmp_path, content, text):
     file = tmp_path / "parameters.yaml"
     if content is not None:
         file.write_text(content)
-    line = run_node(site, "head", "--params-file", str(file))
+    line = site.run_node("head", "--params-file", str(file))
     assert text in line
     assert str(file) in line
 
 
 def test_arguments_that_ros_does_not_know(site):
-    assert "foo" in run_node(site, "tail", "-p", "foo")
-    assert "--bogus" in run_node(site, "planner", "--bogus")
+    assert "foo" in site.run_node("tail", "-p", "foo")
+    assert "--bogus" in site.run_node("planner", "--bogus")
 
 
 @pytest.mark.parametrize(
@@ -123,14 +100,14 @@ def test_arguments_that_ros_does_not_know(site):
     ],
 )
 def test_bad_quality_of_service(site, node, name, value):
-    line = run_node(site, node, "-p", f"qos_overrides.{name}:={value}")
+    line = site.run_node(node, "-p", f"qos_overrides.{name}:={value}")
     topic = name.partition(".")[0].strip("/")
     assert f"topic {topic}, parameters qos_overrides.*: " in line
 
 
 @pytest.mark.parametrize("node", ["head", "tail", "planner"])
 def test_bundle_that_is_missing(site, tmp_path, node):
-    line = run_node(site, node, "-p", f"bundle:={tmp_path / 'nothing'}")
+    line = site.run_node(node, "-p", f"bundle:={tmp_path / 'nothing'}")
     assert str(tmp_path / "nothing") in line
 
 
@@ -143,14 +120,14 @@ def test_bundle_that_is_cut_off(site, tmp_path, node_bundle, node, part):
     (copy / part).write_bytes(data[: len(data) // 2])
     # Nobody has exported or measured it before.
     site.environment["CODESIGN_CACHE_DIR"] = str(tmp_path / "cache")
-    line = run_node(site, node, "-p", f"bundle:={copy}")
+    line = site.run_node(node, "-p", f"bundle:={copy}")
     assert re.search(rf"{copy}|{part}", line)
 
 
 def test_cache_that_cannot_be_used(site, tmp_path, node_bundle):
     (tmp_path / "file").write_text("no directory")
     site.environment["CODESIGN_CACHE_DIR"] = str(tmp_path / "file" / "cache")
-    line = run_node(site, "head", "-p", f"bundle:={node_bundle.path}")
+    line = site.run_node("head", "-p", f"bundle:={node_bundle.path}")
     assert f"engine cache {tmp_path / 'file' / 'cache'} cannot be used" in line
 
 

@@ -10,7 +10,8 @@ import pytest
 from onnx import helper
 from tensorrt_pieces import convolution, one_node
 
-from codesign_ros.engines.tensorrt.build import BuildRequest, build_engine
+from codesign_ros.engines.tensorrt.build import build_engine
+from codesign_ros.engines.tensorrt.request import BuildRequest
 from codesign_ros.engines.tensorrt.tensors import EngineTensor, dtype_of
 from codesign_ros.engines.tensorrt.versions import load_api
 from codesign_ros.types import CodesignError

@@ -21,6 +21,7 @@ from codesign_ros.cli.common import (
     result_console,
     write_json,
 )
+from codesign_ros.cli.measuring import progress_bar
 from codesign_ros.resources import resource_path
 from codesign_ros.types import PRECISIONS, CodesignError, LinkSpec, Merge, Structure
 
@@ -206,15 +207,7 @@ def _what_if(options: argparse.Namespace, bundle: Bundle, choice: Any) -> WhatIf
 @contextlib.contextmanager
 def _display(engines: int) -> Iterator[tuple[Building, Callable[[], None]]]:
     """Show all engines and the one under way; yields what tells of it and what ends it."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    with progress_bar() as bars:
         everything = bars.add_task("engines", total=engines)
         one = bars.add_task("", visible=False)
 

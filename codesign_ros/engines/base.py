@@ -30,6 +30,11 @@ class EngineKey:
     merge: Merge = Merge.FOLD
     precision: str = "fp32"
 
+    @property
+    def form(self) -> EngineForm:
+        """All but the part."""
+        return self.cut, self.structure, self.merge, self.precision
+
 
 class Engine(Protocol):
     """Runs one half of a network, one frame (batch 1) or a few.

@@ -17,9 +17,10 @@ from codesign_ros.nodes.engine_params import NO_FALLBACK, tensorrt_settings
 from codesign_ros.nodes.params import Params
 from codesign_ros.resources import default_bundle
 from codesign_ros.runtime.background_builds import BackgroundBuilds
+from codesign_ros.runtime.built_halves import build_whole
 from codesign_ros.runtime.engine_share import EngineShare, Share
 from codesign_ros.runtime.profiling import Extent, StageProfile, profile_cached, profile_more
-from codesign_ros.runtime.stages import check_plan, head_key, tail_key
+from codesign_ros.runtime.stages import check_plan, half_key
 from codesign_ros.types import CodesignError, Plan
 
 _PROGRESS_PERIOD_S = 10.0
@@ -120,10 +121,10 @@ class DeviceEngines:
         check_plan(plan, self.share.bundle)
         if self._builds is None:
             return f"{self.backend} needs no engines built ahead"
-        last = len(self.share.bundle.segments)
-        if plan.cut == (0 if self._part == "head" else last):
+        key = half_key(plan, self._part, len(self.share.bundle.segments))
+        if key is None:
             return f"the {self._part} of cut {plan.cut} is empty"
-        self._builds.order(head_key(plan) if self._part == "head" else tail_key(plan))
+        self._builds.order(key)
         return "building"
 
     def _open(self, backend: str) -> None:
@@ -147,7 +148,6 @@ class DeviceEngines:
 
     def _build_whole(self, factory: EngineFactory) -> None:
         """Build the whole network, with signs of progress; what comes after finds it built."""
-        cut = len(factory.bundle.segments) if self._part == "head" else 0
         shown_s = time.monotonic()
 
         def show(fraction: float | None, text: str) -> None:
@@ -160,7 +160,7 @@ class DeviceEngines:
 
         if factory.builds_ahead:
             try:
-                factory.prepare(EngineKey(self._part, cut), show)
+                build_whole(factory, self._part, self._extent(), show)
             finally:
                 self._first_build = ""
 

@@ -22,7 +22,7 @@ from codesign_ros.nodes.device_engines import DeviceEngines
 from codesign_ros.nodes.engine_params import ENGINE_PARAMS
 from codesign_ros.nodes.params import Param
 from codesign_ros.postprocess import Selection
-from codesign_ros.resources import default_bundle, resource_path
+from codesign_ros.resources import resource_path
 from codesign_ros.runtime.engine_share import EngineShare, Share
 from codesign_ros.runtime.profiling import Part, StageProfile
 from codesign_ros.runtime.values import Device, Role
@@ -83,15 +83,6 @@ PARAMS = (
         high=1000.0,
     ),
 )
-
-
-def open_bundle(path: str) -> Bundle:
-    """Open the bundle at ``path``; empty = the one that comes with the package.
-
-    Raises:
-        CodesignError: it cannot be read.
-    """
-    return Bundle.open(path or default_bundle())
 
 
 class PlanFollower(Protocol):

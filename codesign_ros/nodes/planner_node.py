@@ -20,13 +20,12 @@ from codesign_ros.nodes import qos
 from codesign_ros.nodes.base import CodesignNode, run
 from codesign_ros.nodes.conversions import plan_to_msg
 from codesign_ros.nodes.device_conversions import device_from_msg
-from codesign_ros.nodes.device_node import open_bundle
 from codesign_ros.nodes.events import SubscriptionEventCallbacks
 from codesign_ros.nodes.plan_leader import PlanLeader, get_ready
 from codesign_ros.nodes.planner_params import PARAMS, SOLVE_PARAMS, settings_from
 from codesign_ros.nodes.planner_report import report
 from codesign_ros.nodes.what_if import answer_what_if
-from codesign_ros.resources import resource_path
+from codesign_ros.resources import default_bundle, resource_path
 from codesign_ros.runtime.planner import PlannerRuntime
 from codesign_ros.runtime.planner_settings import PlannerSettings
 from codesign_ros.runtime.registry import Registry
@@ -57,7 +56,7 @@ class PlannerNode(CodesignNode):
 
     def configure(self) -> None:
         """Open the bundle and start to hear devices."""
-        bundle = open_bundle(self.params["bundle"])
+        bundle = Bundle.open(self.params["bundle"] or default_bundle())
         devices = load_devices(resource_path("config") / "devices.yaml")
         registry = Registry(self.params["lease_s"], SILENCE_S)
         with self._lock:

@@ -14,6 +14,7 @@ import numpy as np
 from codesign_ros.cost.tables import CostTables
 from codesign_ros.engines.base import EngineForm
 from codesign_ros.runtime.changes import forms_text
+from codesign_ros.runtime.stages import half_key
 from codesign_ros.runtime.values import Device, Role
 from codesign_ros.types import Plan
 
@@ -40,10 +41,8 @@ def builds_text(builds: Iterable[Build]) -> str:
 
 def form_of(plan: Plan, role: Role, segments: int) -> EngineForm | None:
     """Name the engine that one side of a plan needs; None where that half is empty."""
-    if plan.cut == (0 if role is Role.HEAD else segments):
-        return None
-    structure = plan.head_structure if role is Role.HEAD else plan.tail_structure
-    return plan.cut, structure, plan.merge, plan.precision
+    key = half_key(plan, role.part, segments)
+    return None if key is None else key.form
 
 
 def built_forms(device: Device, in_force: Plan | None, segments: int) -> set[EngineForm]:

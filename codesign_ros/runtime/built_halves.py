@@ -28,10 +28,16 @@ from codesign_ros.types import CodesignError, DeviceSpec, Structure
 _GPU = DeviceSpec("a GPU", {"fp32": 5.3e12, "fp16": 4.2e13, "int8": 8.5e13}, 2.05e11)
 
 
-def build_whole(factory: EngineFactory, part: Part, extent: Extent) -> None:
+def build_whole(
+    factory: EngineFactory,
+    part: Part,
+    extent: Extent,
+    progress: Callable[[float | None, str], None] = lambda fraction, text: None,
+) -> None:
     """Build the whole network in fp32 and in each precision asked for, where it is not built.
 
-    A precision in which it cannot be built gets no time, and is not offered.
+    A precision in which it cannot be built gets no time, and is not offered. ``progress`` is told
+    how far a build is (0..1, None = unknown) and what is going on.
 
     Raises:
         CodesignError: the backend does not have a precision, or the network cannot be built in
@@ -40,7 +46,7 @@ def build_whole(factory: EngineFactory, part: Part, extent: Extent) -> None:
     cut = _whole_cut(factory.bundle, part)
     for precision in dict.fromkeys(("fp32", *extent.precisions)):
         try:
-            factory.prepare(EngineKey(part, cut, precision=precision))
+            factory.prepare(EngineKey(part, cut, precision=precision), progress)
         except CodesignError:
             if precision == "fp32" or precision not in factory.precisions:
                 raise

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from codesign_ros.bundle import Bundle
-from codesign_ros.engines.base import Engine, EngineKey
+from codesign_ros.engines.base import Engine, EngineKey, Part
 from codesign_ros.postprocess import Selection
 from codesign_ros.preprocess import normalise
 from codesign_ros.runtime.answers import Answer, answer_from
@@ -41,6 +41,13 @@ def head_key(plan: Plan) -> EngineKey:
 def tail_key(plan: Plan) -> EngineKey:
     """Name the engine that a plan's tail runs (for a cut below N)."""
     return EngineKey("tail", plan.cut, plan.tail_structure, plan.merge, plan.precision)
+
+
+def half_key(plan: Plan, part: Part, segments: int) -> EngineKey | None:
+    """Name the engine that one side of a plan runs; None where that half is empty."""
+    if plan.cut == (0 if part == "head" else segments):
+        return None
+    return head_key(plan) if part == "head" else tail_key(plan)
 
 
 def is_sendable(jpeg: bytes, input: InputSpec) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from codesign_ros.engines.base import EngineForm
+from codesign_ros.engines.base import EngineForm, Part
 from codesign_ros.runtime.profiling import StageProfile
 from codesign_ros.types import Box
 from codesign_ros.wire.codecs import EncodedTensor
@@ -22,6 +22,11 @@ class Role(IntEnum):
 
     HEAD = 1
     TAIL = 2
+
+    @property
+    def part(self) -> Part:
+        """The part of a network that it runs."""
+        return "head" if self is Role.HEAD else "tail"
 
 
 class EmbeddingKind(IntEnum):

@@ -12,8 +12,6 @@ from codesign_ros.types import CodesignError
 if TYPE_CHECKING:
     from codesign_ros.engines.tensorrt.versions import Api
 
-__all__ = ["BuildRequest", "Built", "build_engine"]
-
 
 @dataclass(frozen=True)
 class Built:

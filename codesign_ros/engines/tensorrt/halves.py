@@ -55,10 +55,11 @@ class TensorRtHalves:
         self._form_name = form_name
         self._index = FileCache(cache_dir)
         self._contents: dict[EngineKey, str] = {}
-        self._refused: dict[EngineKey, str] = {}
+        self._uncuttable: dict[EngineKey, str] = {}
         self._lock = threading.Lock()
         self._context: CudaContext | None = None
         self._no_gpu = ""
+        self.gpu: Gpu = ANY_RTX
         try:
             self._context = open_gpu(settings.gpu)
         except CodesignError as error:
@@ -66,12 +67,18 @@ class TensorRtHalves:
             if self._api.flavour != "tensorrt-rtx":
                 raise
             self._no_gpu = str(error)
-            self.gpu: Gpu = ANY_RTX
         else:
-            with self._context.active():
-                self.gpu = self._context.gpu(self._api.dla_cores())
+            self.gpu = self._described(self._context)
         self.precisions = self._api.precisions(self.gpu)
         self._store = EngineStore(cache_dir, self._api, self.gpu, settings)
+
+    def _described(self, context: CudaContext) -> Gpu:
+        try:
+            with context.active():
+                return context.gpu(self._api.dla_cores())
+        except BaseException:
+            context.close()
+            raise
 
     @property
     def identity(self) -> tuple[str, ...]:
@@ -94,9 +101,13 @@ class TensorRtHalves:
         return content is not None and self._store.has(content, key.precision)
 
     def refusal(self, key: EngineKey) -> str | None:
-        """Why the engine cannot be built, if that was tried."""
+        """Why the engine cannot be built, if this process has tried."""
         with self._lock:
-            return self._refused.get(key)
+            why = self._uncuttable.get(key)
+        content = self._content(key)
+        if why is None and content is not None:
+            why = self._store.refusal(self._store.name(content, key.precision))
+        return why
 
     def forms(self, part: Part) -> dict[EngineForm, bool]:
         """All engines of a part that are built (True) or were refused (False)."""
@@ -124,23 +135,17 @@ class TensorRtHalves:
         """
         if (why := self.refusal(key)) is not None:
             raise CodesignError(why)
-        try:
-            content = self._content(key)
-            engine = None if content is None else self._store.get(content, key.precision)
-            if engine is not None:
-                return engine
-            progress(None, "making the ONNX model")
-            piece = self._cut_piece(key, self._settings.max_batch > 1)
-            content = content_of(piece)
-            self._index.put(self._entry(key), content.encode())
-            with self._lock:
-                self._contents[key] = content
-            engine = self._store.make(piece, key.precision, progress)
-        except CodesignError as error:
-            with self._lock:
-                self._refused[key] = str(error)
-            raise
-        return engine
+        content = self._content(key)
+        engine = None if content is None else self._store.get(content, key.precision)
+        if engine is not None:
+            return engine
+        progress(None, "making the ONNX model")
+        piece = self._cut(key)
+        content = content_of(piece)
+        self._index.put(self._entry(key), content.encode())
+        with self._lock:
+            self._contents[key] = content
+        return self._store.make(piece, key.precision, progress)
 
     def load(
         self,
@@ -163,6 +168,15 @@ class TensorRtHalves:
         context, self._context = self._context, None
         if context is not None:
             context.close()
+
+    def _cut(self, key: EngineKey) -> bytes:
+        """Make the piece of ONNX for a key; remember it where that cannot be done."""
+        try:
+            return self._cut_piece(key, self._settings.max_batch > 1)
+        except CodesignError as error:
+            with self._lock:
+                self._uncuttable[key] = str(error)
+            raise
 
     def _content(self, key: EngineKey) -> str | None:
         """The hash of a key's piece of ONNX, if it was ever cut with this cache."""

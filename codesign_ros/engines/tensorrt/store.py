@@ -99,7 +99,8 @@ class EngineStore:
                     piece, self._request(header), self._files.directory, progress
                 )
             except CodesignError as error:
-                self.refuse(header.file_name, str(error))
+                with self._lock:
+                    self._refused[header.file_name] = str(error)
                 raise
             self._files.put(header.file_name, pack(header, engine))
             return engine
@@ -108,11 +109,6 @@ class EngineStore:
         """Return why the engine of this name cannot be built, if this process has tried."""
         with self._lock:
             return self._refused.get(name)
-
-    def refuse(self, name: str, why: str) -> None:
-        """Remember, as long as this process lives, that the engine of this name is of no use."""
-        with self._lock:
-            self._refused[name] = why
 
     def _header(self, content: str, precision: str, gpu: Gpu) -> EngineHeader:
         return EngineHeader(
