@@ -28,10 +28,10 @@ codesign: setup
 # ARGS may leave no test of a file (pytest then ends with 5); without them that is a mistake.
 NO_TESTS := $(if $(ARGS),5,0)
 
-# Tests that need no ROS in one process, then each file of node tests in a process of its own.
+# Tests that need no ROS in one process, then each file of test/nodes in a process of its own.
 test: lint test-extras
-	scripts/in_ros python -m pytest $(ARGS) --ignore-glob='*test_node_*'
-	for file in $(sort $(wildcard test/test_node_*.py)); do \
+	scripts/in_ros python -m pytest $(ARGS) --ignore=test/nodes
+	for file in $(sort $(wildcard test/nodes/test_*.py)); do \
 	  scripts/in_ros python -m pytest $(ARGS) $$file || [ $$? -eq $(NO_TESTS) ] || exit 1; \
 	done
 

@@ -36,16 +36,16 @@ from rich.progress import track
 from rich.table import Table
 
 from codesign_ros.bundle import Bundle
-from codesign_ros.cost.devices import find_device, load_devices
-from codesign_ros.evaluation.tables import slim_table
-from codesign_ros.evaluation.whatif import WhatIf, what_if_problem
-from codesign_ros.planning.fleet import share
-from codesign_ros.planning.fleet_options import Options, options
-from codesign_ros.planning.fleet_robots import FleetRobot
+from codesign_ros.console import slim_table
+from codesign_ros.cost.catalogue import find_device, load_devices
+from codesign_ros.planning.fleet.options import Options, options
+from codesign_ros.planning.fleet.robots import FleetRobot
+from codesign_ros.planning.fleet.solve import share
 from codesign_ros.planning.grid import grid
 from codesign_ros.planning.problem import Problem
 from codesign_ros.resources import default_bundle, resource_path
 from codesign_ros.types import BRANCH_STRUCTURES, PRECISIONS, CodesignError, LinkSpec, Merge
+from codesign_ros.whatif.problem import WhatIf, what_if_problem
 from codesign_ros.wire.codecs import FRAME_CODECS, TENSOR_CODECS
 
 SOLVE_LIMIT_S, FLEET_LIMIT_S = 0.010, 1.0

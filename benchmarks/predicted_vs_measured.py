@@ -42,19 +42,19 @@ from rich.progress import Progress, track
 from rich.table import Table
 
 from codesign_ros.bundle import Bundle
-from codesign_ros.cost.devices import find_device, load_devices
+from codesign_ros.console import slim_table
+from codesign_ros.cost.catalogue import find_device, load_devices
+from codesign_ros.cost.half_times import Extent, HalfForm, MeasuredStages
 from codesign_ros.cost.interpolate import between_cuts
-from codesign_ros.cost.measured import MeasuredStages
 from codesign_ros.cost.profile import profile_network
-from codesign_ros.engines.base import Engine, EngineKey
+from codesign_ros.engines.base import Engine, EngineKey, Part
 from codesign_ros.engines.factory import BACKENDS, EngineFactory
-from codesign_ros.evaluation.tables import slim_table
-from codesign_ros.preprocess import letterbox
+from codesign_ros.pixels.letterbox import letterbox
+from codesign_ros.profiling.profile import profile_from
+from codesign_ros.profiling.timer import StageTimer
 from codesign_ros.resources import default_bundle, resource_path
-from codesign_ros.runtime.engine_pool import EnginePool
-from codesign_ros.runtime.leases import Lease
-from codesign_ros.runtime.profiling import Extent, Half, Part, profile_from
-from codesign_ros.runtime.stage_timer import StageTimer
+from codesign_ros.runtime.engines.leases import Lease
+from codesign_ros.runtime.engines.pool import EnginePool
 from codesign_ros.runtime.stages import HeadStage, TailStage, head_key, tail_key
 from codesign_ros.types import BRANCH_STRUCTURES, CodesignError, Plan
 from codesign_ros.wire.codecs import JPEG_QUALITY, codecs_for
@@ -84,7 +84,7 @@ class Parts:
 def draw_plans(bundle: Bundle, count: int, seed: int, precisions: Sequence[str]) -> list[Plan]:
     """Draw different plans, every choice as likely as any other of its kind."""
     rng = np.random.default_rng(seed)
-    last = len(bundle.segments)
+    last = bundle.last_cut
     structures = list(BRANCH_STRUCTURES)
     plans: dict[Plan, None] = {}
     while len(plans) < count:
@@ -104,7 +104,7 @@ def draw_plans(bundle: Bundle, count: int, seed: int, precisions: Sequence[str])
     return list(plans)
 
 
-def halves_of(plans: Sequence[Plan], part: Part) -> set[Half]:
+def halves_of(plans: Sequence[Plan], part: Part) -> set[HalfForm]:
     """The heads or tails that the plans run."""
     head = part == "head"
     return {
@@ -137,7 +137,7 @@ class RealRun:
     """
 
     def __init__(self, bundle: Bundle, pool: EnginePool, plan: Plan) -> None:
-        self.last = len(bundle.segments)
+        self.last = bundle.last_cut
         self._input = bundle.input
         self._leases: list[Lease[Engine]] = []
         self._head = HeadStage(
@@ -228,7 +228,7 @@ def profiled(
 ) -> MeasuredStages:
     """Time a part: every form at every cut, or what the plans need."""
     bundle = factory.bundle
-    last = len(bundle.segments)
+    last = bundle.last_cut
     needed = halves_of(plans, part)
     forms = {(structure, precision) for _, structure, precision in needed}
     step = 1 if options.complete else options.interpolate

@@ -21,8 +21,8 @@ from rich.table import Table
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.engines.base import EngineKey, zeros
-from codesign_ros.engines.cuda import open_gpu
 from codesign_ros.engines.factory import EngineFactory
+from codesign_ros.engines.tensorrt.cuda import open_gpu
 from codesign_ros.engines.tensorrt.settings import TensorRtSettings
 from codesign_ros.resources import resource_path
 from codesign_ros.types import CodesignError
@@ -31,7 +31,7 @@ from codesign_ros.types import CodesignError
 def measure(args: argparse.Namespace) -> list[dict[str, object]]:
     """Return median and 95th percentile [ms] of a run by batch size, graph and zero-copy."""
     bundle = Bundle.open(resource_path("bundles") / f"{args.bundle}.bundle")
-    cut = args.cut if args.cut is not None else len(bundle.segments)
+    cut = args.cut if args.cut is not None else bundle.last_cut
     rows: list[dict[str, object]] = []
     for batch, graph, zero_copy in itertools.product(args.batch, (False, True), (False, True)):
         settings = TensorRtSettings(

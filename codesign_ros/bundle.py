@@ -30,7 +30,7 @@ import safetensors.numpy
 import yaml
 
 from codesign_ros.cost.accuracy import AccuracyTable
-from codesign_ros.types import CodesignError, InputSpec, TensorSpec
+from codesign_ros.types import CodesignError, InputSpec, TensorSpec, one_line
 
 if TYPE_CHECKING:
     from codesign_ros.models.network import Network
@@ -91,6 +91,11 @@ class Bundle:
     model_id: str
     accuracy: AccuracyTable
 
+    @property
+    def last_cut(self) -> int:
+        """Cut N, the number of segments: everything on the robot."""
+        return len(self.segments)
+
     @classmethod
     def open(cls, path: Path | str) -> Bundle:
         """Read and check a bundle; weights and calibration frames are read when asked for.
@@ -117,7 +122,7 @@ class Bundle:
         try:
             accuracy = AccuracyTable.from_json((path / _ACCURACY).read_text(encoding="utf-8"))
         except (CodesignError, UnicodeDecodeError) as error:
-            raise BundleError(f"bundle {path}: {_ACCURACY}: {_one_line(error)}") from error
+            raise BundleError(f"bundle {path}: {_ACCURACY}: {one_line(error)}") from error
         return cls(
             path=path,
             version=description["version"],
@@ -140,7 +145,7 @@ class Bundle:
             load_weights(network, safetensors.numpy.load_file(self.path / _WEIGHTS))
         except (CodesignError, TypeError, ValueError, RuntimeError) as error:
             # torch's own complaints are about arguments that make no network.
-            raise BundleError(f"bundle {self.path}: {_one_line(error)}") from error
+            raise BundleError(f"bundle {self.path}: {one_line(error)}") from error
         if _crossings(network) != self.crossings:
             raise BundleError(
                 f"bundle {self.path}: segments or crossings in {_MODEL} are not those of "
@@ -167,7 +172,7 @@ class Bundle:
         ) as error:  # fmt: skip
             # numpy reads an array's header as Python's literals, with Python's own errors.
             raise BundleError(
-                f"bundle {self.path}: {_CALIBRATION} cannot be read: {_one_line(error)}"
+                f"bundle {self.path}: {_CALIBRATION} cannot be read: {one_line(error)}"
             ) from error
         size = (self.input.height, self.input.width, 3)
         if frames.dtype != np.uint8 or frames.shape[1:] != size or len(frames) == 0:
@@ -270,7 +275,7 @@ def _read_description(path: Path) -> dict[str, Any]:
     try:
         description = yaml.safe_load((path / _MODEL).read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError) as error:
-        raise BundleError(f"bundle {path}: {_MODEL} is not YAML: {_one_line(error)}") from error
+        raise BundleError(f"bundle {path}: {_MODEL} is not YAML: {one_line(error)}") from error
     version = description.get("version") if isinstance(description, dict) else None
     if type(version) is not int or version < 1:
         raise BundleError(f"bundle {path}: {_MODEL} does not state its version")
@@ -347,7 +352,7 @@ def _check_weights(file: Path, sha256: str) -> None:
             pass
     except safetensors.SafetensorError as error:
         raise BundleError(
-            f"bundle {file.parent}: {file.name} is cut off or damaged: {_one_line(error)}"
+            f"bundle {file.parent}: {file.name} is cut off or damaged: {one_line(error)}"
         ) from error
     if hashlib.sha256(file.read_bytes()).hexdigest() != sha256:
         raise BundleError(
@@ -368,8 +373,4 @@ def _plain(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _say(error: Exception) -> str:
-    return f"{error} is missing" if isinstance(error, KeyError) else _one_line(error)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    return f"{error} is missing" if isinstance(error, KeyError) else one_line(error)

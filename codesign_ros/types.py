@@ -256,3 +256,17 @@ class GroundTruth:
 
     label: str
     boxes: tuple[Box, ...] = field(default=())
+
+
+_LONGEST_ERROR = 400
+
+
+def one_line(said: str | Exception) -> str:
+    """Return a text, or what an error says, on one line, cut off where it is long."""
+    line = " ".join(str(said).split())
+    return line if len(line) <= _LONGEST_ERROR else line[: _LONGEST_ERROR - 3] + "..."
+
+
+def unexpected(error: Exception) -> str:
+    """One line on an error that nobody foresaw, for a result's ``reason``."""
+    return one_line(f"unexpected {type(error).__name__}: {error}")

@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import yaml
-from conftest import (
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from codesign_ros.bundle import Bundle, BundleError, write_bundle
+from codesign_ros.models.network import weights_of
+from codesign_ros.types import TensorSpec
+from support.tiny import (
     CLASSES,
     TINY_ACCURACY,
     TINY_INPUT,
@@ -18,12 +24,6 @@ from conftest import (
     tiny_network,
     write_tiny_bundle,
 )
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-
-from codesign_ros.bundle import Bundle, BundleError, write_bundle
-from codesign_ros.models.network import weights_of
-from codesign_ros.types import TensorSpec
 
 PARTS = ("model.yaml", "weights.safetensors", "accuracy.json", "calibration.npz")
 

@@ -9,15 +9,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codesign_ros.cli.common import (
-    MERGES,
-    add_json,
-    add_structures,
-    command,
-    result_console,
-    write_json,
-)
-from codesign_ros.cli.measuring import add_data, measured_frames, progress_bar
+from codesign_ros.cli.common import MERGES, add_json, add_structures, command
+from codesign_ros.cli.measuring import add_data, measured_frames
+from codesign_ros.console import progress_bar, result_console, write_json
 from codesign_ros.types import (
     PRECISIONS,
     CodesignError,

@@ -9,15 +9,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from codesign_ros.cli.common import (
-    add_bundle,
-    add_json,
-    command,
-    open_bundle,
-    result_console,
-    write_json,
-)
-from codesign_ros.cli.measuring import add_data, measured_frames, progress_bar
+from codesign_ros.cli.common import add_bundle, add_json, command, open_bundle
+from codesign_ros.cli.measuring import add_data, measured_frames
+from codesign_ros.console import progress_bar, result_console, write_json
 from codesign_ros.types import BRANCH_STRUCTURES, PRECISIONS, Structure
 
 _STRUCTURES = tuple(structure.value for structure in BRANCH_STRUCTURES)

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from rich.console import Console
 
 from codesign_ros.engines.factory import BACKENDS
 from codesign_ros.planning.objective import Objective
 from codesign_ros.resources import default_bundle
-from codesign_ros.types import BRANCH_STRUCTURES, CodesignError, Merge, Structure
+from codesign_ros.types import BRANCH_STRUCTURES, Merge, Structure
 from codesign_ros.wire.codecs import FRAME_CODECS, KNOWN_CODECS, TENSOR_CODECS
 
 if TYPE_CHECKING:
@@ -22,7 +18,6 @@ if TYPE_CHECKING:
 STRUCTURES = tuple(structure.value for structure in Structure)
 MERGES = tuple(merge.value for merge in Merge)
 OBJECTIVES = tuple(objective.value for objective in Objective)
-_FILE_COLUMNS = 110
 
 
 def command(commands: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
@@ -96,25 +91,6 @@ def open_bundle(options: argparse.Namespace) -> Bundle:
 def bundle_path(options: argparse.Namespace) -> Path:
     """Return where the bundle of ``--bundle`` is."""
     return Path(options.bundle) if options.bundle else default_bundle()
-
-
-def result_console() -> Console:
-    """The console for results: as wide as the terminal, and wide enough in a file or a pipe."""
-    return Console() if sys.stdout.isatty() else Console(width=_FILE_COLUMNS)
-
-
-def write_json(path: str | None, content: dict[str, Any]) -> None:
-    """Write a result to the file of ``--json``, if one was named.
-
-    Raises:
-        CodesignError: the file cannot be written.
-    """
-    if path is None:
-        return
-    try:
-        Path(path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise CodesignError(f"cannot write {path}: {error.strerror}") from None
 
 
 def image_size(text: str) -> tuple[int, int]:

@@ -13,9 +13,8 @@ from codesign_ros.cli.common import (
     bundle_path,
     codecs_chosen,
     command,
-    result_console,
-    write_json,
 )
+from codesign_ros.console import result_console, write_json
 from codesign_ros.cost.model import MODES
 from codesign_ros.resources import resource_path
 from codesign_ros.types import CodesignError
@@ -40,11 +39,11 @@ def add(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from codesign_ros.evaluation.report import is_complete, print_report
-    from codesign_ros.evaluation.scenario import read_scenario, without_emulation
+    from codesign_ros.demo.report import is_complete, print_report
+    from codesign_ros.demo.scenario import read_scenario, without_emulation
 
     try:
-        from codesign_ros.evaluation.demo import DemoOptions, run_demo
+        from codesign_ros.demo.run import DemoOptions, run_demo
     except ImportError as error:
         raise CodesignError(
             f"the demo needs ROS 2 and this package's messages ({error}); use `make demo`, or "

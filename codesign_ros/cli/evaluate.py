@@ -6,8 +6,6 @@ import argparse
 import sys
 from typing import Any
 
-from rich.console import Console
-
 from codesign_ros.cli.common import (
     MERGES,
     STRUCTURES,
@@ -16,9 +14,8 @@ from codesign_ros.cli.common import (
     add_json,
     command,
     open_bundle,
-    result_console,
-    write_json,
 )
+from codesign_ros.console import progress_bar, result_console, write_json
 from codesign_ros.types import PRECISIONS, CodesignError, Merge, Structure
 from codesign_ros.wire.codecs import KNOWN_CODECS
 
@@ -47,8 +44,6 @@ def add(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from rich.progress import Progress
-
     from codesign_ros.data.sources import LabelledSource, open_source
     from codesign_ros.evaluation.offline import evaluate
     from codesign_ros.evaluation.tables import evaluation_table
@@ -59,7 +54,7 @@ def _run(options: argparse.Namespace) -> int:
         raise CodesignError(f"source {options.source} has no known end; give --frames")
     for warning in source.labelled.warnings if isinstance(source, LabelledSource) else ():
         print(f"warning: {warning}", file=sys.stderr)
-    with Progress(console=Console(stderr=True)) as progress:
+    with progress_bar() as progress:
         task = progress.add_task("evaluating", total=source.frames)
         evaluation = evaluate(
             source,

@@ -6,14 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from codesign_ros.cli.common import (
-    add_bundle,
-    add_json,
-    command,
-    open_bundle,
-    result_console,
-    write_json,
-)
+from codesign_ros.cli.common import add_bundle, add_json, command, open_bundle
+from codesign_ros.console import result_console, write_json
 
 
 def add(commands: Any) -> None:

@@ -11,17 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from codesign_ros.cli.common import (
-    MERGES,
-    STRUCTURES,
-    add_backend,
-    add_json,
-    command,
-    open_bundle,
-    result_console,
-    write_json,
-)
-from codesign_ros.cli.measuring import progress_bar
+from codesign_ros.cli.common import MERGES, STRUCTURES, add_backend, add_json, command, open_bundle
+from codesign_ros.console import progress_bar, result_console, write_json
 from codesign_ros.resources import resource_path
 from codesign_ros.types import PRECISIONS, CodesignError, LinkSpec, Merge, Structure
 
@@ -29,8 +20,8 @@ if TYPE_CHECKING:
     from codesign_ros.bundle import Bundle
     from codesign_ros.engines.base import EngineKey
     from codesign_ros.engines.factory import EngineFactory
-    from codesign_ros.evaluation.likely_plans import Served
-    from codesign_ros.evaluation.whatif import WhatIf
+    from codesign_ros.whatif.likely_plans import Served
+    from codesign_ros.whatif.problem import WhatIf
 
     Building = Callable[[EngineKey, float | None, str], None]
 
@@ -89,7 +80,7 @@ def add(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from codesign_ros.evaluation.exporting import (
+    from codesign_ros.whatif.exporting import (
         Outcome,
         distinct,
         engines_there,
@@ -153,10 +144,10 @@ def _wanted(
     options: argparse.Namespace, bundle: Bundle
 ) -> tuple[list[EngineKey], Mapping[EngineKey, Served]]:
     """The engines to build, and what they are good for where that was worked out."""
-    from codesign_ros.evaluation.exporting import halves, whole_networks
-    from codesign_ros.evaluation.likely_plans import likely_engines
-    from codesign_ros.evaluation.stage_profiles import PARTS
-    from codesign_ros.runtime.planner_settings import PlannerSettings
+    from codesign_ros.runtime.planner.settings import PlannerSettings
+    from codesign_ros.whatif.device_times import PARTS
+    from codesign_ros.whatif.exporting import halves, whole_networks
+    from codesign_ros.whatif.likely_plans import likely_engines
 
     default = PlannerSettings()
     choice = (
@@ -165,7 +156,7 @@ def _wanted(
         tuple(options.precision or default.precisions),
     )
     parts = PARTS if options.part == "both" else (options.part,)
-    last = len(bundle.segments)
+    last = bundle.last_cut
     if options.cuts or options.all_plans:
         return halves(parts, options.cuts or range(last + 1), *choice, last), {}
     what_if = _what_if(options, bundle, choice)
@@ -177,10 +168,10 @@ def _wanted(
 
 
 def _what_if(options: argparse.Namespace, bundle: Bundle, choice: Any) -> WhatIf:
-    from codesign_ros.cost.devices import find_device, load_devices
-    from codesign_ros.evaluation.stage_profiles import read_device_times
-    from codesign_ros.evaluation.whatif import WhatIf
-    from codesign_ros.runtime.planner_settings import PlannerSettings
+    from codesign_ros.cost.catalogue import find_device, load_devices
+    from codesign_ros.runtime.planner.settings import PlannerSettings
+    from codesign_ros.whatif.device_times import read_device_times
+    from codesign_ros.whatif.problem import WhatIf
 
     devices = load_devices(Path(options.devices or resource_path("config") / "devices.yaml"))
     files = (options.robot_profile, options.server_profile)

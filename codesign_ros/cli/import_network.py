@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from rich.console import Console
 
-from codesign_ros.cli.common import add_json, command, image_size, result_console, write_json
+from codesign_ros.cli.common import add_json, command, image_size
+from codesign_ros.console import result_console, write_json
 from codesign_ros.types import CodesignError, InputSpec, TensorSpec
 
 if TYPE_CHECKING:
@@ -76,8 +77,8 @@ def add(commands: Any) -> None:
 def _run(options: argparse.Namespace) -> int:
     from codesign_ros.bundle import write_bundle
     from codesign_ros.cost.accuracy import AccuracyTable
-    from codesign_ros.models.importing import ARCHITECTURE, import_network
-    from codesign_ros.models.module_spec import load_module_weights, make_module
+    from codesign_ros.models.graph.importing import ARCHITECTURE, import_network
+    from codesign_ros.models.graph.module_spec import load_module_weights, make_module
 
     height, width = options.input
     if min(height, width) < 1 or min(options.std) <= 0:
@@ -166,10 +167,9 @@ def _classes(named: str | None, task: str, outputs: tuple[TensorSpec, ...]) -> t
 def _calibration_frames(source: str, spec: InputSpec) -> np.ndarray:
     import numpy as np
 
-    from codesign_ros.data.images import to_rgb
-    from codesign_ros.data.mine import MineGenerator
     from codesign_ros.data.sources import open_source
-    from codesign_ros.preprocess import letterbox
+    from codesign_ros.mine.generator import MineGenerator
+    from codesign_ros.pixels.letterbox import letterbox
 
     if source == _MINE:
         mine = MineGenerator(0)
@@ -179,9 +179,7 @@ def _calibration_frames(source: str, spec: InputSpec) -> np.ndarray:
         # From all of it, since neighbours in a film are much alike.
         step = max(1, (frames.frames or 0) // _CALIBRATION_FRAMES)
         chosen = itertools.islice(frames, 0, step * _CALIBRATION_FRAMES, step)
-        pictures = [
-            to_rgb(f.data, f.encoding, height=f.height, width=f.width, step=f.step) for f in chosen
-        ]
+        pictures = [f.rgb() for f in chosen]
     if not pictures:
         raise CodesignError(f"source {source} has no frames to calibrate with")
     return np.stack([letterbox(picture, spec) for picture in pictures])
@@ -192,7 +190,7 @@ def _content(bundle: Bundle) -> dict[str, Any]:
     from codesign_ros.cost.profile import profile_network
     from codesign_ros.types import Structure
 
-    note, last = "", len(bundle.segments)
+    note, last = "", bundle.last_cut
     flops: list[int | None] = [None] * (last + 1)
     try:
         profile = profile_network(bundle.network())
@@ -223,7 +221,7 @@ def _content(bundle: Bundle) -> dict[str, Any]:
 
 
 def _show(content: Mapping[str, Any], *, has_weights: bool) -> None:
-    from codesign_ros.evaluation.tables import slim_table
+    from codesign_ros.console import slim_table
 
     table = slim_table(f"{content['bundle']}: {len(content['cuts'])} cuts, task {content['task']}")
     table.add_column("cut", justify="right")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from codesign_ros.cli.common import add_json, command, result_console, write_json
+from codesign_ros.cli.common import add_json, command
 from codesign_ros.cli.reproduce import add_accounting, counted_zoo, paper_devices
+from codesign_ros.console import result_console, write_json
 
 
 def add(commands: Any) -> None:
@@ -23,12 +24,12 @@ def add(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from codesign_ros.evaluation.intensity_tables import (
+    from codesign_ros.paper.tables import table2, table3
+    from codesign_ros.paper.tables_report import (
         accountings_table,
         table2_table,
         table3_table,
     )
-    from codesign_ros.evaluation.reproduce_tables import table2, table3
 
     devices = paper_devices()
     zoo = counted_zoo()

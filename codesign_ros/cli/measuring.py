@@ -6,15 +6,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from codesign_ros.types import CodesignError, GroundTruth
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
     from codesign_ros.bundle import Bundle
-    from codesign_ros.evaluation.measured_frames import MeasuredFrames
+    from codesign_ros.evaluation.labelled_frames import MeasuredFrames
 
 _SCENES = "scenes:"
 
@@ -37,27 +35,6 @@ def add_data(parser: argparse.ArgumentParser, text: str = "", *, required: bool 
     parser.add_argument("--frames", type=int, default=0, help="so many frames; 0 = all there are")
 
 
-def progress_bar() -> Progress:
-    """A bar with numbers and times, on standard error."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    return Progress(*columns, console=Console(stderr=True))
-
-
 def measured_frames(
     options: argparse.Namespace, bundle: Bundle, folder: Path, progress: Progress
 ) -> MeasuredFrames:
@@ -73,13 +50,13 @@ def measured_frames(
         CodesignError: the data cannot be read, or are not fit to measure an accuracy on.
     """
     from codesign_ros.data.sources import open_source
-    from codesign_ros.evaluation.measured_frames import MeasuredFrames
+    from codesign_ros.evaluation.labelled_frames import MeasuredFrames
 
     if not options.data.startswith(_SCENES):
         return MeasuredFrames.of_source(
             open_source(options.data, frames=options.frames, split=options.split), bundle.input
         )
-    from codesign_ros.data.mine_render import CLASSES
+    from codesign_ros.mine.render import CLASSES
     from codesign_ros.training.scenes import render_scenes
 
     seed = options.data.removeprefix(_SCENES)

@@ -6,9 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from codesign_ros.cli.common import command
+from codesign_ros.console import progress_bar
 
 
 def add(commands: Any) -> None:
@@ -22,11 +21,9 @@ def add(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from rich.progress import Progress
+    from codesign_ros.data.bag_writer import write_mine_bag
 
-    from codesign_ros.data.mine_bag import write_mine_bag
-
-    with Progress(console=Console(stderr=True)) as progress:
+    with progress_bar() as progress:
         task = progress.add_task("rendering", total=options.frames)
         write_mine_bag(
             options.out,

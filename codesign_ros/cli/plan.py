@@ -17,9 +17,8 @@ from codesign_ros.cli.common import (
     codecs_chosen,
     command,
     open_bundle,
-    result_console,
-    write_json,
 )
+from codesign_ros.console import result_console, write_json
 from codesign_ros.cost.model import MODES
 from codesign_ros.planning.objective import parse_objective
 from codesign_ros.resources import resource_path
@@ -111,25 +110,25 @@ def _run(options: argparse.Namespace) -> int:
     import numpy as np
 
     from codesign_ros.cost.roofline import RooflineMode
-    from codesign_ros.evaluation.plan_pictures import (
+    from codesign_ros.planning.grid import grid
+    from codesign_ros.planning.pareto import pareto
+    from codesign_ros.planning.policies import POLICIES, CloudTier, Situation
+    from codesign_ros.whatif.pictures import (
         Front,
         check_suffix,
         plan_figure,
         write_figure,
     )
-    from codesign_ros.evaluation.plan_report import (
+    from codesign_ros.whatif.problem import what_if_problem
+    from codesign_ros.whatif.report import (
         best_cuts_table,
         decide_all,
         plan_json,
         policies_table,
         policy_notes,
     )
-    from codesign_ros.evaluation.plan_words import explain_plan
-    from codesign_ros.evaluation.solver_report import compare_solvers
-    from codesign_ros.evaluation.whatif import what_if_problem
-    from codesign_ros.planning.grid import grid
-    from codesign_ros.planning.pareto import pareto
-    from codesign_ros.planning.policies import POLICIES, CloudTier, Situation
+    from codesign_ros.whatif.solvers import compare_solvers
+    from codesign_ros.whatif.words import explain_plan
 
     if options.plot:
         check_suffix(Path(options.plot))
@@ -180,13 +179,13 @@ def _run(options: argparse.Namespace) -> int:
 def _what_if(options: argparse.Namespace, bundle: Bundle) -> Any:
     """Read the options; return the conditions, the cloud's device and the link to it."""
     from codesign_ros.cost.accuracy import loss_allowed
-    from codesign_ros.cost.devices import find_device, load_devices
-    from codesign_ros.cost.links import find_link, load_links
-    from codesign_ros.evaluation.stage_profiles import read_device_times
-    from codesign_ros.evaluation.whatif import WhatIf, with_fitted_utilisation
+    from codesign_ros.cost.catalogue import find_device, find_link, load_devices, load_links
+    from codesign_ros.cost.half_times import StageProfile
+    from codesign_ros.engines.base import Part
     from codesign_ros.planning.problem import Limits
-    from codesign_ros.runtime.planner_settings import PlannerSettings
-    from codesign_ros.runtime.profiling import Part, StageProfile
+    from codesign_ros.runtime.planner.settings import PlannerSettings
+    from codesign_ros.whatif.device_times import read_device_times
+    from codesign_ros.whatif.problem import WhatIf, with_fitted_utilisation
 
     config = resource_path("config")
     devices = load_devices(Path(options.devices or config / "devices.yaml"))

@@ -9,8 +9,6 @@ import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
 from codesign_ros.cli.common import (
     add_backend,
     add_bundle,
@@ -18,14 +16,13 @@ from codesign_ros.cli.common import (
     add_structures,
     command,
     open_bundle,
-    result_console,
-    write_json,
 )
+from codesign_ros.console import progress_bar, result_console, write_json
 from codesign_ros.types import PRECISIONS, CodesignError, Structure
 
 if TYPE_CHECKING:
     from codesign_ros.bundle import Bundle
-    from codesign_ros.evaluation.stage_profiles import DeviceTimes
+    from codesign_ros.whatif.device_times import DeviceTimes
 
 
 def add(commands: Any) -> None:
@@ -65,9 +62,9 @@ def add(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from codesign_ros.evaluation.stage_profiles import write_device_times
     from codesign_ros.evaluation.tables import profile_json, profile_table
-    from codesign_ros.evaluation.whatif import profile_network_of
+    from codesign_ros.whatif.device_times import write_device_times
+    from codesign_ros.whatif.problem import profile_network_of
 
     if options.threads < 1:
         raise CodesignError(f"--threads must be 1 or more, not {options.threads}")
@@ -83,11 +80,9 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _measured(bundle: Bundle, options: argparse.Namespace) -> DeviceTimes:
-    from rich.progress import Progress
-
+    from codesign_ros.cost.half_times import Extent
     from codesign_ros.engines.factory import EngineFactory
-    from codesign_ros.evaluation.stage_profiles import PARTS, measure_device
-    from codesign_ros.runtime.profiling import Extent
+    from codesign_ros.whatif.device_times import PARTS, measure_device
 
     extent = Extent(
         cuts=tuple(options.cuts) if options.cuts else None,
@@ -99,7 +94,7 @@ def _measured(bundle: Bundle, options: argparse.Namespace) -> DeviceTimes:
         contextlib.closing(
             EngineFactory(bundle, options.backend, threads=options.threads)
         ) as factory,
-        Progress(console=Console(stderr=True)) as progress,
+        progress_bar() as progress,
     ):
         tasks = {part: progress.add_task(f"timing {part}s", total=None) for part in PARTS}
         return measure_device(

@@ -6,15 +6,13 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress import Progress
-
 from codesign_ros.cli import reproduce_fig8
-from codesign_ros.cli.common import add_json, command, result_console, write_json
+from codesign_ros.cli.common import add_json, command
+from codesign_ros.console import progress_bar, result_console, write_json
 from codesign_ros.types import CodesignError
 
 if TYPE_CHECKING:
-    from codesign_ros.evaluation.intensity_zoo import Zoo
+    from codesign_ros.paper.zoo import Zoo
     from codesign_ros.types import DeviceSpec
 
 
@@ -55,24 +53,24 @@ def _accounting(text: str) -> str:
 
 def counted_zoo() -> Zoo:
     """Count the operations of the paper's networks, with a progress bar."""
-    from codesign_ros.evaluation.intensity_zoo import count_zoo
+    from codesign_ros.paper.zoo import count_zoo
 
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with progress_bar() as progress:
         task = progress.add_task("counting operations", total=None)
         return count_zoo(lambda done, total: progress.update(task, completed=done, total=total))
 
 
 def paper_devices() -> Mapping[str, DeviceSpec]:
     """Read the package's devices."""
-    from codesign_ros.cost.devices import load_devices
+    from codesign_ros.cost.catalogue import load_devices
     from codesign_ros.resources import resource_path
 
     return load_devices(resource_path("config") / "devices.yaml")
 
 
 def _table2(options: argparse.Namespace) -> int:
-    from codesign_ros.evaluation.intensity_tables import table2_table
-    from codesign_ros.evaluation.reproduce_tables import table2
+    from codesign_ros.paper.tables import table2
+    from codesign_ros.paper.tables_report import table2_table
 
     content = table2(counted_zoo(), options.accounting)
     _show(table2_table(content), content, options.json)
@@ -80,8 +78,8 @@ def _table2(options: argparse.Namespace) -> int:
 
 
 def _table3(options: argparse.Namespace) -> int:
-    from codesign_ros.evaluation.intensity_tables import table3_table
-    from codesign_ros.evaluation.reproduce_tables import table3
+    from codesign_ros.paper.tables import table3
+    from codesign_ros.paper.tables_report import table3_table
 
     devices = paper_devices()
     content = table3(counted_zoo(), devices)

@@ -8,7 +8,8 @@ from typing import Any
 
 from rich.console import Console
 
-from codesign_ros.cli.common import add_json, command, result_console, write_json
+from codesign_ros.cli.common import add_json, command
+from codesign_ros.console import result_console, write_json
 
 
 def add(targets: Any) -> None:
@@ -20,9 +21,8 @@ def add(targets: Any) -> None:
 
 def fig8(options: argparse.Namespace) -> int:
     """Run it."""
-    from codesign_ros.cost.devices import find_device, load_devices
-    from codesign_ros.evaluation.plan_pictures import check_suffix, write_figure
-    from codesign_ros.evaluation.reproduce_fig8 import (
+    from codesign_ros.cost.catalogue import find_device, load_devices
+    from codesign_ros.paper.fig8 import (
         LINK,
         ROBOT,
         SERVER,
@@ -30,12 +30,13 @@ def fig8(options: argparse.Namespace) -> int:
         fig8_report,
         profile_googlenet,
     )
-    from codesign_ros.evaluation.reproduce_fig8_report import (
+    from codesign_ros.paper.fig8_report import (
         fig8_curves_table,
         fig8_figure,
         fig8_table,
     )
     from codesign_ros.resources import resource_path
+    from codesign_ros.whatif.pictures import check_suffix, write_figure
 
     path = Path(options.plot) if options.plot else None
     if path is not None:

@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from codesign_ros.cli.common import add_json, bundle_path, command, result_console, write_json
+from codesign_ros.cli.common import add_json, bundle_path, command
+from codesign_ros.console import result_console, write_json
 from codesign_ros.types import CodesignError
 
 
@@ -48,7 +49,7 @@ def add(commands: Any) -> None:
 def _run(options: argparse.Namespace) -> int:
     if options.convergence:
         return _run_convergence(options)
-    from codesign_ros.training.split_command import (
+    from codesign_ros.training.split.command import (
         ARCHITECTURES,
         SplitOptions,
         run_split_training,
@@ -84,7 +85,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _run_convergence(options: argparse.Namespace) -> int:
-    from codesign_ros.training.split_convergence import (
+    from codesign_ros.paper.convergence_report import (
         draw_convergence,
         print_convergence,
         simulate,

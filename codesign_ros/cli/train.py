@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from codesign_ros.cli.common import command, image_size, result_console
+from codesign_ros.cli.common import command, image_size
+from codesign_ros.console import result_console
 from codesign_ros.resources import default_bundle
 from codesign_ros.types import CodesignError
 
@@ -84,8 +85,8 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _train_detector(out: Path, given: dict[str, Any]) -> None:
-    from codesign_ros.training.detector_command import train_detector
-    from codesign_ros.training.detector_options import DetectorOptions
+    from codesign_ros.training.detector.command import train_detector
+    from codesign_ros.training.detector.options import DetectorOptions
 
     if "input" in given:
         given["height"], given["width"] = given.pop("input")
@@ -97,7 +98,7 @@ def _train_detector(out: Path, given: dict[str, Any]) -> None:
 
 
 def _train_mine_classifier(out: Path, given: dict[str, Any]) -> None:
-    from codesign_ros.training.command import TrainOptions, train_bundle
+    from codesign_ros.training.mine_classifier.command import TrainOptions, train_bundle
 
     del given["data"]
     if "val_frames" in given:
@@ -113,8 +114,8 @@ def _train_mine_classifier(out: Path, given: dict[str, Any]) -> None:
 
 
 def _train_classifier(out: Path, given: dict[str, Any]) -> None:
-    from codesign_ros.training.classifier_command import train_classifier
-    from codesign_ros.training.classifier_options import ClassifierOptions
+    from codesign_ros.training.classifier.command import train_classifier
+    from codesign_ros.training.classifier.options import ClassifierOptions
 
     spec = given.pop("data")
     try:

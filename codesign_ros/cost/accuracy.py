@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from codesign_ros.types import CodesignError, Merge, Structure
+from codesign_ros.types import CodesignError, Merge, Structure, one_line
 
 # Another processor may round otherwise; other frames make more of a difference.
 _SAME = 1e-4
@@ -154,7 +154,7 @@ class AccuracyTable:
         except KeyError as error:
             raise CodesignError(f"the accuracy table lacks the field {error}") from None
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
-            reason = " ".join(str(error).split())
+            reason = one_line(error)
             raise CodesignError(f"the accuracy table cannot be read: {reason}") from None
 
     # Looked up for every candidate of a search, hence by key.

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from codesign_ros.cost.measured import MeasuredStages
+from codesign_ros.cost.half_times import MeasuredStages
 from codesign_ros.cost.payload import payload_bytes
 from codesign_ros.cost.profile import NetworkProfile
 from codesign_ros.cost.roofline import RooflineMode, compute_s

@@ -12,8 +12,8 @@ from dataclasses import replace
 import numpy as np
 
 from codesign_ros.cost.accuracy import AccuracyTable
+from codesign_ros.cost.half_times import MeasuredStages
 from codesign_ros.cost.losses import losses
-from codesign_ros.cost.measured import MeasuredStages
 from codesign_ros.cost.payload import payload_bytes
 from codesign_ros.cost.profile import NetworkProfile
 from codesign_ros.cost.roofline import RooflineMode, compute_s

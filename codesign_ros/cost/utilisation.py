@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from codesign_ros.cost.half_times import MeasuredStages
 from codesign_ros.cost.interpolate import prepare_s
-from codesign_ros.cost.measured import MeasuredStages
 from codesign_ros.cost.profile import NetworkProfile
 from codesign_ros.cost.roofline import RooflineMode, compute_s
 from codesign_ros.types import CodesignError, DeviceSpec

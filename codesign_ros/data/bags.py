@@ -14,9 +14,9 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
 from codesign_ros.data.frames import SourceFrame
-from codesign_ros.data.images import compressed_encoding, compressed_size
+from codesign_ros.pixels.decode import compressed_encoding, compressed_size
 from codesign_ros.resources import resource_path
-from codesign_ros.types import Box, CodesignError, GroundTruth
+from codesign_ros.types import Box, CodesignError, GroundTruth, one_line
 
 IMAGE_TYPE = "sensor_msgs/msg/Image"
 COMPRESSED_TYPE = "sensor_msgs/msg/CompressedImage"
@@ -132,7 +132,7 @@ class BagSource:
             raise
         # A parser fed with broken bytes fails in many ways (struct, zstd, yaml, apsw, assertions).
         except Exception as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
+            reason = one_line(error) or type(error).__name__
             raise CodesignError(f"bag {self.path} is damaged or no bag: {reason}") from error
 
 

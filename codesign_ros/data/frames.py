@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
+from codesign_ros.pixels.decode import to_rgb
 from codesign_ros.types import GroundTruth
 
 
 @dataclass(frozen=True)
 class SourceFrame:
-    """One frame as its source holds it; `codesign_ros.data.images.to_rgb` decodes it.
+    """One frame as its source holds it.
 
     Attributes:
         stamp_ns: When it was taken [ns]. Sources without a clock count from 0 at their rate.
@@ -30,6 +33,16 @@ class SourceFrame:
     width: int
     step: int
     truth: GroundTruth | None = None
+
+    def rgb(self) -> np.ndarray:
+        """Decode it to (height, width, 3) uint8 RGB.
+
+        Raises:
+            ImageError: its bytes do not fit its description, or cannot be decoded.
+        """
+        return to_rgb(
+            self.data, self.encoding, height=self.height, width=self.width, step=self.step
+        )
 
 
 class FrameSource(Protocol):

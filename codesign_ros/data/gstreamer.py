@@ -20,8 +20,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from codesign_ros.data.frames import SourceFrame
-from codesign_ros.data.images import compressed_size
-from codesign_ros.types import CodesignError
+from codesign_ros.pixels.decode import compressed_size
+from codesign_ros.types import CodesignError, one_line
 
 SINK = "frames"
 """Name of the appsink that frames are taken from."""
@@ -173,7 +173,7 @@ class GstreamerSource:
         message = pipeline.get_bus().pop_filtered(gst.MessageType.ERROR)
         if message is not None:
             error, _ = message.parse_error()
-            words = " ".join(error.message.split())
+            words = one_line(error.message)
             raise CodesignError(f"camera {self._spec}: {message.src.get_name()}: {words}")
 
     def _frame(self, sample: Any) -> SourceFrame:
@@ -224,7 +224,7 @@ def _load() -> Any:
 
 def _explain(message: str) -> str:
     """Add the way out to what GStreamer says of a pipeline that it cannot make."""
-    words = " ".join(message.split())
+    words = one_line(message)
     missing = re.fullmatch(r'no element "(.+)"', words)
     if missing and missing[1].startswith("nv"):
         return (

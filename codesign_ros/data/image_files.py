@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from codesign_ros.data.images import ImageError, compressed_encoding, compressed_size, to_rgb
-from codesign_ros.types import CodesignError
+from codesign_ros import jpeg
+from codesign_ros.pixels.decode import ImageError, compressed_encoding, compressed_size, to_rgb
+from codesign_ros.types import CodesignError, one_line
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 SPLIT_FOLDERS = ("train", "val", "valid", "validation", "test")
@@ -21,8 +21,8 @@ _OTHER_SUFFIXES = (".bmp", ".gif", ".tif", ".tiff", ".webp")
 # A header is nearly always in the first bytes; where a profile makes it longer, all is read.
 _HEAD_BYTES = 1 << 16
 _TAIL_BYTES = 64
-_ENDS = {"jpeg": b"\xff\xd9", "png": b"IEND\xaeB`\x82"}
-_EXIF = re.compile(rb"\xff\xe1..(Exif\0\0)", re.DOTALL)
+_ENDS = {"jpeg": jpeg.END, "png": b"IEND\xaeB`\x82"}
+_EXIF = b"Exif\0\0"
 _ORIENTATION_TAG = 0x0112
 
 
@@ -181,12 +181,12 @@ def _ends_of(path: Path) -> tuple[bytes, bytes]:
 
 def _orientation(head: bytes) -> int:
     """EXIF orientation of a JPEG, 1 where it has none or one that makes no sense."""
-    found = _EXIF.search(head)
-    if found is None:
-        return 1
     exif = Image.Exif()
     try:
-        exif.load(head[found.start(1) :])
+        for marker, content in jpeg.segments(head):
+            if marker == jpeg.EXIF and content[: len(_EXIF)] == _EXIF:
+                exif.load(bytes(content))
+                break
         value = exif.get(_ORIENTATION_TAG, 1)
     except Exception:  # Pillow raises whatever damaged bytes lead to
         return 1
@@ -205,4 +205,4 @@ def _upright(stored: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def _reason(error: Exception) -> str:
-    return (isinstance(error, OSError) and error.strerror) or " ".join(str(error).split())
+    return (isinstance(error, OSError) and error.strerror) or one_line(error)

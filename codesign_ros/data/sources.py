@@ -3,37 +3,25 @@
 from __future__ import annotations
 
 import itertools
-import os
-import re
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-
-import cv2
 
 from codesign_ros.data.bags import BagSource, is_bag
 from codesign_ros.data.frames import FrameSource, SourceFrame
 from codesign_ros.data.gstreamer import GstreamerSource, is_gstreamer
 from codesign_ros.data.image_files import IMAGE_SUFFIXES
-from codesign_ros.data.images import ImageError, compressed_encoding, compressed_size
 from codesign_ros.data.labelled import (
     DetectionSet,
     has_labels,
     open_detection_set,
     open_for_measuring,
 )
-from codesign_ros.data.mine import MineFrame, MineGenerator
+from codesign_ros.data.video import CameraSource, VideoSource
+from codesign_ros.mine.generator import MineFrame, MineGenerator
+from codesign_ros.pixels.decode import ImageError, compressed_encoding, compressed_size
 from codesign_ros.types import CodesignError, GroundTruth
-
-# FFmpeg prints to stderr what we report ourselves; OpenCV reads this when it first opens a video.
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
-
-# OpenCV 4.11 has its log level here, 4.14 there.
-_OPENCV_LOG = cv2 if hasattr(cv2, "setLogLevel") else cv2.utils.logging
-_SILENT = 0
 
 _DESCRIPTIONS = (".json", ".yaml", ".yml")
 
@@ -206,104 +194,3 @@ class LabelledSource:
             else:  # whoever decodes a frame takes it as it is stored
                 data = image.load().tobytes()
                 yield SourceFrame(stamp_ns, data, "rgb8", height, width, 3 * width, truth)
-
-
-class VideoSource:
-    """A video file that OpenCV can decode."""
-
-    live = False
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        capture = self._open()
-        self.fps = float(capture.get(cv2.CAP_PROP_FPS))
-        count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        can_read = capture.grab()
-        capture.release()
-        if not can_read or not 0 < self.fps < 10_000:
-            raise CodesignError(f"video {path} holds no frame that can be decoded")
-        # Containers without an index report nonsense.
-        self.frames: int | None = count if count > 0 else None
-
-    def _open(self) -> cv2.VideoCapture:
-        with _quiet_opencv():
-            capture = cv2.VideoCapture(str(self._path))
-        if not capture.isOpened():
-            capture.release()
-            raise CodesignError(f"{self._path} is neither a bag nor a video that can be decoded")
-        return capture
-
-    def __iter__(self) -> Iterator[SourceFrame]:
-        capture = self._open()
-        try:
-            for number in itertools.count():
-                done, image = capture.read()
-                if not done:
-                    return
-                yield _bgr_frame(round(number * 1e9 / self.fps), image)
-        finally:
-            capture.release()
-
-
-class CameraSource:
-    """A camera of Video4Linux, stamped with this machine's clock when a frame arrives."""
-
-    live = True
-    frames = None
-
-    def __init__(self, device: Path, fps: float, size: tuple[int, int] = (0, 0)) -> None:
-        self._device = device
-        self._size = size
-        if not device.exists():
-            raise CodesignError(f"camera {device} does not exist")
-        # Names below /dev/v4l are links; OpenCV wants the number.
-        match = re.fullmatch(r"/dev/video(\d+)", str(device.resolve()))
-        if match is None:
-            raise CodesignError(f"{device} is no camera (expected /dev/videoN or a link to one)")
-        self._number = int(match[1])
-        capture = self._open(fps)
-        self.fps = float(capture.get(cv2.CAP_PROP_FPS)) or fps
-        capture.release()
-
-    def _open(self, fps: float) -> cv2.VideoCapture:
-        with _quiet_opencv():
-            capture = cv2.VideoCapture(self._number, cv2.CAP_V4L2)
-        if not capture.isOpened():
-            capture.release()
-            raise CodesignError(f"camera {self._device} cannot be opened (in use, or no camera)")
-        # Of what it cannot do, a camera takes what is nearest.
-        for wanted, pixels in zip(
-            (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT), self._size, strict=True
-        ):
-            if pixels:
-                capture.set(wanted, pixels)
-        capture.set(cv2.CAP_PROP_FPS, fps)
-        capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
-        return capture
-
-    def __iter__(self) -> Iterator[SourceFrame]:
-        capture = self._open(self.fps)
-        try:
-            while True:
-                done, image = capture.read()
-                if not done:
-                    raise CodesignError(f"camera {self._device} stopped sending frames")
-                yield _bgr_frame(time.time_ns(), image)
-        finally:
-            capture.release()
-
-
-@contextmanager
-def _quiet_opencv() -> Iterator[None]:
-    """Keep OpenCV from printing about what we report ourselves."""
-    level = _OPENCV_LOG.getLogLevel()
-    _OPENCV_LOG.setLogLevel(_SILENT)
-    try:
-        yield
-    finally:
-        _OPENCV_LOG.setLogLevel(level)
-
-
-def _bgr_frame(stamp_ns: int, image: cv2.typing.MatLike) -> SourceFrame:
-    height, width, channels = image.shape
-    return SourceFrame(stamp_ns, image.tobytes(), "bgr8", height, width, width * channels)

@@ -31,6 +31,7 @@ from codesign_ros.data.image_files import (
     open_image,
     read_text,
 )
+from codesign_ros.types import one_line
 
 _DESCRIPTIONS = ("data.yaml", "data.yml", "dataset.yaml")
 _YAML_SUFFIXES = (".yaml", ".yml")
@@ -115,7 +116,7 @@ def _described(file: Path) -> YoloFolder:
     try:
         content = yaml.safe_load(read_text(file))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise DataSetError(f"{file} is no sound YAML: {' '.join(str(error).split())}") from None
+        raise DataSetError(f"{file} is no sound YAML: {one_line(error)}") from None
     if not isinstance(content, dict):
         raise DataSetError(f"{file} describes no data set: it is not a YAML mapping")
     names = _described_names(file, content)

@@ -25,7 +25,7 @@ from codesign_ros.types import (
 )
 
 if TYPE_CHECKING:
-    from codesign_ros.engines.pieces import PieceCutter
+    from codesign_ros.engines.onnx_model.pieces import PieceCutter
     from codesign_ros.engines.tensorrt.halves import TensorRtHalves
     from codesign_ros.engines.tensorrt.target import Gpu
     from codesign_ros.models.network import Network
@@ -86,7 +86,7 @@ class EngineFactory:
             self._tensorrt = TensorRtHalves(
                 directory,
                 tensorrt,
-                len(bundle.segments),
+                bundle.last_cut,
                 self._tensorrt_piece,
                 lambda key: self.cache_key(key.structure, key.merge, key.precision),
             )
@@ -211,7 +211,7 @@ class EngineFactory:
             )
 
     def _ends(self, key: EngineKey) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
-        last = len(self.bundle.segments)
+        last = self.bundle.last_cut
         spec = self.bundle.input
         # On the wire cut 0 is the uint8 frame; an engine takes it normalised.
         image = (TensorSpec("image", (1, 3, spec.height, spec.width)),)
@@ -225,26 +225,29 @@ class EngineFactory:
     def _build_onnx(
         self, key: EngineKey, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]
     ) -> Engine:
-        from codesign_ros.engines.onnx import OnnxEngine
+        from codesign_ros.engines.ort import OnnxEngine
 
         piece = self._cutter_of(key, for_cpu=True).piece(inputs, outputs)
         return OnnxEngine(piece, inputs, outputs, self.threads)
 
     def _tensorrt_piece(self, key: EngineKey, free_batch: bool) -> bytes:
         """Cut out a half as TensorRT wants it."""
-        from codesign_ros.engines.batch import with_free_batch
+        from codesign_ros.engines.onnx_model.free_batch import with_free_batch
 
         with self._lock:
             piece = self._cutter_of(key, for_cpu=False).piece(*self._ends(key))
         return with_free_batch(piece) if free_batch else piece
 
     def _cutter_of(self, key: EngineKey, *, for_cpu: bool) -> PieceCutter:
-        from codesign_ros.engines.pieces import PieceCutter
+        from codesign_ros.engines.onnx_model.pieces import PieceCutter
 
         form = (key.structure, key.merge, key.precision)
         if self._cutter is None or self._cutter[0] != form:
-            half = key.precision == "fp16"
-            self._cutter = (form, PieceCutter(self._exported(form), for_cpu=for_cpu, half=half))
+            float16 = key.precision == "fp16"
+            self._cutter = (
+                form,
+                PieceCutter(self._exported(form), for_cpu=for_cpu, float16=float16),
+            )
         return self._cutter[1]
 
     def _exported(self, form: _Form) -> bytes:
@@ -252,7 +255,7 @@ class EngineFactory:
         name = self.cache_key(*form)
         model = self._cache.get(name)
         if model is None:
-            from codesign_ros.engines.forms import as_onnx
+            from codesign_ros.engines.onnx_model.forms import as_onnx
 
             model = as_onnx(self.bundle.network(), *form, self._calibration_frames)
             self._cache.put(name, model)
@@ -261,9 +264,9 @@ class EngineFactory:
     def _build_torch(self, key: EngineKey) -> Engine:
         import torch
 
-        from codesign_ros.engines.forms import as_it_runs
-        from codesign_ros.engines.torch import TorchEngine
-        from codesign_ros.models.split import split
+        from codesign_ros.engines.onnx_model.forms import as_it_runs
+        from codesign_ros.engines.pytorch import TorchEngine
+        from codesign_ros.models.halves import split
 
         torch.set_num_threads(self.threads)
         form = (key.structure, key.merge, key.precision)

@@ -6,8 +6,8 @@ from itertools import groupby
 
 from rich.table import Table
 
+from codesign_ros.console import slim_table
 from codesign_ros.cost.accuracy import AccuracyRow, AccuracyTable
-from codesign_ros.evaluation.tables import slim_table
 from codesign_ros.types import CodesignError
 
 _Way = tuple[int | None, str]

@@ -14,14 +14,14 @@ from typing import NamedTuple
 import numpy as np
 
 from codesign_ros.cost.accuracy import AccuracyRow, AccuracyTable
-from codesign_ros.engines.export import export_onnx
-from codesign_ros.engines.forms import as_onnx
-from codesign_ros.engines.onnx import OnnxEngine
-from codesign_ros.engines.pieces import PieceCutter
+from codesign_ros.engines.onnx_model.export import export_onnx
+from codesign_ros.engines.onnx_model.forms import as_onnx
+from codesign_ros.engines.onnx_model.pieces import PieceCutter
+from codesign_ros.engines.ort import OnnxEngine
 from codesign_ros.evaluation.judges import ClassJudge, Judge, Score
 from codesign_ros.evaluation.resume import Resumable, fingerprint
 from codesign_ros.models.network import Network
-from codesign_ros.preprocess import normalise
+from codesign_ros.pixels.letterbox import normalise
 from codesign_ros.types import (
     BRANCH_STRUCTURES,
     PRECISIONS,
@@ -31,7 +31,7 @@ from codesign_ros.types import (
     TensorSpec,
 )
 from codesign_ros.wire.codecs import encode
-from codesign_ros.wire.decode import Limits, decode
+from codesign_ros.wire.decode import WireLimits, decode
 
 LOSSY_CODECS = ("fp16", "uint8", "uint4")
 """Codecs that change a tensor; zstd on top of one changes nothing more."""
@@ -219,9 +219,9 @@ class _Pieces:
 
     def __init__(self, network: Network, model: bytes, precision: str, threads: int) -> None:
         self._network = network
-        self._cutter = PieceCutter(model, for_cpu=True, half=precision == "fp16")
+        self._cutter = PieceCutter(model, for_cpu=True, float16=precision == "fp16")
         self._threads = threads
-        self._limits = Limits()
+        self._limits = WireLimits()
         self._engines: dict[tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]], OnnxEngine] = {}
 
     def outputs(

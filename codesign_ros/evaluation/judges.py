@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from codesign_ros.evaluation.average_precision import DetectionMetrics, measure
-from codesign_ros.postprocess import decode_detections, to_frame
+from codesign_ros.pixels.boxes import decode_detections, to_frame
 from codesign_ros.types import Box, CodesignError, InputSpec, listed
 
 

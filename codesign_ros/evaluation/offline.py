@@ -13,7 +13,7 @@ from codesign_ros.bundle import Bundle
 from codesign_ros.data.frames import FrameSource
 from codesign_ros.engines.factory import EngineFactory
 from codesign_ros.evaluation.quality import Quality
-from codesign_ros.evaluation.replay import Prediction, Runner
+from codesign_ros.evaluation.replay import ReplayedFrame, Runner
 from codesign_ros.types import CodesignError, Merge, Plan, Structure
 from codesign_ros.wire.codecs import codecs_for
 
@@ -29,7 +29,7 @@ class Evaluation:
     """
 
     plan: Plan
-    predictions: tuple[Prediction, ...]
+    predictions: tuple[ReplayedFrame, ...]
     quality: Quality
 
     @property
@@ -67,7 +67,7 @@ class Evaluation:
         }
 
 
-def _prediction_json(prediction: Prediction, task: str) -> dict[str, Any]:
+def _prediction_json(prediction: ReplayedFrame, task: str) -> dict[str, Any]:
     document: dict[str, Any] = {"stamp_ns": prediction.stamp_ns}
     if task == "classification":
         document["label"] = prediction.answer.label
@@ -110,7 +110,7 @@ def evaluate(
             what crosses at the cut, or a frame cannot be read.
     """
     plan = Plan(
-        cut=len(bundle.segments) if cut is None else cut,
+        cut=bundle.last_cut if cut is None else cut,
         head_structure=head_structure,
         tail_structure=tail_structure,
         merge=merge,
@@ -138,7 +138,7 @@ def _check(plan: Plan, bundle: Bundle) -> None:
     Raises:
         CodesignError: with what is wrong and what there is.
     """
-    last = len(bundle.segments)
+    last = bundle.last_cut
     if not 0 <= plan.cut <= last:
         raise CodesignError(f"cut {plan.cut} does not exist: {bundle.name} has cuts 0 to {last}")
     if plan.cut == last:

@@ -20,14 +20,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codesign_ros.engines.forms import in_precision
-from codesign_ros.engines.onnx import OnnxEngine
-from codesign_ros.engines.pieces import PieceCutter
+from codesign_ros.engines.onnx_model.forms import in_precision
+from codesign_ros.engines.onnx_model.pieces import PieceCutter
+from codesign_ros.engines.ort import OnnxEngine
 from codesign_ros.evaluation.judges import Judge
 from codesign_ros.models.block_structure import block_segments, with_block_structures
 from codesign_ros.models.network import Network
+from codesign_ros.pixels.letterbox import normalise
 from codesign_ros.planning.knapsack import choose
-from codesign_ros.preprocess import normalise
 from codesign_ros.types import BRANCH_STRUCTURES, CodesignError, Structure
 
 Pair = tuple[Structure, Structure]
@@ -45,7 +45,7 @@ _MEDIAN_ERROR = 1.2533 * 1.4826
 
 
 @dataclass(frozen=True)
-class Change:
+class BlockEffect:
     """What the whole network loses and gains with one block in another structure than the base.
 
     ``loss`` is of the metric (negative: it got better), ``time_s`` of one run [s]; each with its
@@ -90,7 +90,7 @@ class PerBlock:
 
     metric: str
     base: Structure
-    changes: tuple[Change, ...]
+    changes: tuple[BlockEffect, ...]
     chosen: Mapping[str, Structure]
     predicted: tuple[float, float]
     uniform: Mapping[Pair, Whole]
@@ -163,13 +163,15 @@ def measure_per_block(
     uniform_base = dict.fromkeys(blocks, base)
     base_run = engine(uniform_base)
     base_scores = for_choosing.scores(base_run)
-    changes: list[Change] = []
+    changes: list[BlockEffect] = []
     for block, structure in itertools.product(blocks, choices[1:]):
         run = engine({**uniform_base, block: structure})
         loss = base_scores - for_choosing.scores(run)
         times = _times_s([base_run, run], images[0], rounds)
         time_s, time_error_s = _median(times[1] - times[0])
-        changes.append(Change(block, structure, float(loss[0]), _error(loss), time_s, time_error_s))
+        changes.append(
+            BlockEffect(block, structure, float(loss[0]), _error(loss), time_s, time_error_s)
+        )
     loss_of, time_of = _certain(changes, len(choices))
     picks = choose(time_of, loss_of, lambda_1, loss_limit)
     chosen = {block: choices[pick] for block, pick in zip(blocks, picks, strict=True)}
@@ -211,7 +213,7 @@ def _halves(blocks: Mapping[str, int], cut: int | None, pair: Pair) -> dict[str,
     return {block: pair[cut is not None and index >= cut] for block, index in blocks.items()}
 
 
-def _certain(changes: Sequence[Change], choices: int) -> tuple[np.ndarray, np.ndarray]:
+def _certain(changes: Sequence[BlockEffect], choices: int) -> tuple[np.ndarray, np.ndarray]:
     """Losses and times (blocks, choices), the base first; 0 for what is not sure."""
     changed = [
         [
@@ -245,7 +247,7 @@ class _Run:
         inputs = network.crossing(0)
         outputs = (output,) = network.crossing(len(network.segment_names))
         model = in_precision(with_block_structures(network, chosen), precision, frames)
-        cutter = PieceCutter(model, for_cpu=True, half=precision == "fp16")
+        cutter = PieceCutter(model, for_cpu=True, float16=precision == "fp16")
         piece = cutter.piece(inputs, outputs)
         self._engine = OnnxEngine(piece, inputs, outputs, threads)
         self._output = output.name

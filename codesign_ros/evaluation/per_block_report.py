@@ -7,8 +7,8 @@ from typing import Any
 
 from rich.table import Table
 
-from codesign_ros.evaluation.per_block import SURE, Change, Pair, PerBlock, Whole
-from codesign_ros.evaluation.tables import slim_table
+from codesign_ros.console import slim_table
+from codesign_ros.evaluation.per_block import SURE, BlockEffect, Pair, PerBlock, Whole
 
 
 def per_block_tables(result: PerBlock) -> list[Table]:
@@ -82,7 +82,7 @@ def _name(pair: Pair) -> str:
     return " | ".join(dict.fromkeys(structure.value for structure in pair))
 
 
-def _change(change: Change) -> str:
+def _change(change: BlockEffect) -> str:
     return (
         f"{-100 * change.loss:+.1f}+-{100 * change.loss_error:.1f} "
         f"{change.time_s * 1e3:+.2f}+-{change.time_error_s * 1e3:.2f}"

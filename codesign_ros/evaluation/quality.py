@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from codesign_ros.evaluation.average_precision import DetectionMetrics, measure
-from codesign_ros.evaluation.metrics import accuracy, class_indices, confusion_matrix
+from codesign_ros.evaluation.classification import accuracy, class_indices, confusion_matrix
 from codesign_ros.runtime.answers import Answer
 from codesign_ros.types import GroundTruth
 

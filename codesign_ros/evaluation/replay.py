@@ -13,19 +13,18 @@ import numpy as np
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.data.frames import SourceFrame
-from codesign_ros.data.images import to_rgb
 from codesign_ros.engines.base import Engine, EngineKey
 from codesign_ros.engines.factory import EngineFactory
-from codesign_ros.postprocess import to_frame
-from codesign_ros.preprocess import letterbox
+from codesign_ros.pixels.boxes import to_frame
+from codesign_ros.pixels.letterbox import letterbox
 from codesign_ros.runtime.answers import Answer
+from codesign_ros.runtime.messages import Result
 from codesign_ros.runtime.stages import HeadStage, TailStage, head_key, is_sendable, tail_key
-from codesign_ros.runtime.values import Result
 from codesign_ros.types import GroundTruth, Plan
 
 
 @dataclass(frozen=True)
-class Prediction:
+class ReplayedFrame:
     """The answer for one frame.
 
     Attributes:
@@ -72,7 +71,7 @@ class Runner:
     _stages: dict[Any, tuple[HeadStage, TailStage | None]] = field(default_factory=dict)
     _engines: list[Engine] = field(default_factory=list)
 
-    def run(self, frame: SourceFrame, plan: Plan) -> Prediction:
+    def run(self, frame: SourceFrame, plan: Plan) -> ReplayedFrame:
         """Run one frame through head, wire and tail.
 
         Raises:
@@ -85,15 +84,13 @@ class Runner:
             height, width = spec.height, spec.width
             sent = head.forward(frame.data)
         else:
-            rgb = to_rgb(
-                frame.data, frame.encoding, height=frame.height, width=frame.width, step=frame.step
-            )
+            rgb = frame.rgb()
             height, width, _ = rgb.shape
             sent = head.run(letterbox(rgb, spec))
         answer = sent.answer if tail is None else tail.run(tail.decode(sent.encoded))
         assert answer is not None
         boxes = tuple(to_frame(answer.detections, height, width, spec))
-        return Prediction(
+        return ReplayedFrame(
             stamp_ns=frame.stamp_ns,
             answer=replace(answer, detections=boxes),
             truth=frame.truth,
@@ -107,7 +104,7 @@ class Runner:
         self.factory.close()
 
     def _stages_of(self, plan: Plan) -> tuple[HeadStage, TailStage | None]:
-        last = len(self.bundle.segments)
+        last = self.bundle.last_cut
         key = (head_key(plan), tail_key(plan), plan.codec)
         if key not in self._stages:
             head = HeadStage(self.bundle, plan, self._build(head_key(plan)) if plan.cut else None)

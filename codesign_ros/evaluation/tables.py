@@ -5,23 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rich import box
 from rich.table import Table
 
 from codesign_ros.bundle import Bundle
+from codesign_ros.console import slim_table
+from codesign_ros.cost.half_times import StageProfile
 from codesign_ros.cost.profile import NetworkProfile
-from codesign_ros.evaluation.metrics import recalls
+from codesign_ros.evaluation.classification import recalls
 from codesign_ros.evaluation.offline import Evaluation
 from codesign_ros.evaluation.quality import Quality
-from codesign_ros.runtime.profiling import StageProfile
 from codesign_ros.types import Structure
 
 _NO_TRUTH = "no ground truth"
-
-
-def slim_table(title: str, **options: Any) -> Table:
-    """An empty table that stays readable on 80 columns."""
-    return Table(title=title, title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0), **options)
 
 
 def evaluation_table(evaluation: Evaluation) -> Table:

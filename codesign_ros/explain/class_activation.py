@@ -21,7 +21,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from codesign_ros.models.network import IMAGE, Network, meta_image, on_meta
-from codesign_ros.preprocess import Letterbox
+from codesign_ros.pixels.letterbox import Letterbox
 from codesign_ros.types import Box, CodesignError, InputSpec, TensorSpec
 
 

@@ -18,18 +18,18 @@ from codesign_ros.explain.class_activation import (
     share_inside,
 )
 from codesign_ros.explain.feature_maps import FeatureMaps, best_block, feature_maps
-from codesign_ros.explain.scene import Scene
+from codesign_ros.explain.scene import Picture
 from codesign_ros.explain.structures import Variant, networks_to_compare
 from codesign_ros.models.network import Network
-from codesign_ros.postprocess import DISPLAY_THRESHOLD, decode_detections, to_frame
-from codesign_ros.preprocess import Letterbox, letterbox, normalise
+from codesign_ros.pixels.boxes import DISPLAY_THRESHOLD, decode_detections, to_frame
+from codesign_ros.pixels.letterbox import Letterbox, letterbox, normalise
 from codesign_ros.types import Box, CodesignError
 
 _CLASSES_SAID = 5
 
 
 @dataclass(frozen=True)
-class Answer:
+class VariantAnswer:
     """What one structure of the network says of the picture.
 
     Attributes:
@@ -60,10 +60,10 @@ class Explanation:
         notes: what was left out or chosen differently, a line each.
     """
 
-    scene: Scene
+    scene: Picture
     bundle: Bundle
     placement: Letterbox
-    answers: tuple[Answer, ...]
+    answers: tuple[VariantAnswer, ...]
     label: str | None
     activation_segment: str | None
     activations: tuple[ClassActivation, ...]
@@ -76,7 +76,7 @@ class Explanation:
         """Whether the network finds boxes."""
         return self.bundle.task == "detection"
 
-    def said(self, answer: Answer) -> str:
+    def said(self, answer: VariantAnswer) -> str:
         """Put an answer into words: how many boxes of each label, or the likeliest classes."""
         if self.is_detection:
             return counted(answer.boxes)
@@ -168,7 +168,7 @@ def counted(boxes: Sequence[Box]) -> str:
 
 
 def explain(
-    scene: Scene, bundle: Bundle, *, label: str | None = None, segment: str | None = None
+    scene: Picture, bundle: Bundle, *, label: str | None = None, segment: str | None = None
 ) -> Explanation:
     """Run a network's structures on a picture and look inside.
 
@@ -202,7 +202,7 @@ def explain(
             f"what crosses after segment '{segment}' is not maps alone, so it cannot be drawn; "
             f"choose from {', '.join(names) or 'none: this network has no such cut'}"
         )
-    answers: tuple[Answer, ...] = ()
+    answers: tuple[VariantAnswer, ...] = ()
     activations: tuple[ClassActivation, ...] = ()
     looked_at = segment or (names[-1] if names else None)
     if bundle.task == "features":
@@ -268,7 +268,7 @@ def _run(network: Network, image: np.ndarray) -> np.ndarray:
 
 def _answer(
     variant: Variant, output: np.ndarray, bundle: Bundle, height: int, width: int
-) -> Answer:
+) -> VariantAnswer:
     """Read an output.
 
     Raises:
@@ -280,12 +280,12 @@ def _answer(
         found = decode_detections(output, bundle.classes, score_threshold=DISPLAY_THRESHOLD)
         scores = output[0, 4:].max(1)
         boxes = tuple(to_frame(found, height, width, bundle.input))
-        return Answer(variant, tuple(map(float, scores)), boxes)
+        return VariantAnswer(variant, tuple(map(float, scores)), boxes)
     scores = torch.from_numpy(output[0]).double().softmax(0).numpy()
-    return Answer(variant, tuple(map(float, scores)), ())
+    return VariantAnswer(variant, tuple(map(float, scores)), ())
 
 
-def _label_of(answer: Answer, bundle: Bundle) -> str:
+def _label_of(answer: VariantAnswer, bundle: Bundle) -> str:
     """The class that is explained where nobody named one."""
     if bundle.task == "detection":
         return answer.boxes[0].label if answer.boxes else bundle.classes[0]

@@ -9,15 +9,15 @@ import cv2
 import numpy as np
 
 from codesign_ros.data.image_files import open_image
-from codesign_ros.data.images import ImageError, compressed_encoding
-from codesign_ros.data.mine import MineGenerator
+from codesign_ros.mine.generator import MineGenerator
+from codesign_ros.pixels.decode import ImageError, compressed_encoding
 from codesign_ros.types import CodesignError, GroundTruth
 
 _MINE = "mine:"
 
 
 @dataclass(frozen=True, eq=False)
-class Scene:
+class Picture:
     """A picture and what is in it.
 
     Attributes:
@@ -31,7 +31,7 @@ class Scene:
     truth: GroundTruth | None
 
 
-def open_scene(spec: str) -> Scene:
+def open_scene(spec: str) -> Picture:
     """Read an image file, or draw frame INDEX of the mine with ``mine:SEED:INDEX``.
 
     JPEG and PNG files are read, and turned upright, as those of data sets are; OpenCV reads others.
@@ -47,20 +47,20 @@ def open_scene(spec: str) -> Scene:
                 f"image '{spec}': seed and index must be whole numbers, as in mine:7:0"
             )
         frame = MineGenerator(int(seed)).frame(int(index))
-        return Scene(spec, cv2.cvtColor(frame.image, cv2.COLOR_BGR2RGB), frame.truth)
+        return Picture(spec, cv2.cvtColor(frame.image, cv2.COLOR_BGR2RGB), frame.truth)
     try:
         data = Path(spec).read_bytes()
     except OSError as error:
         raise CodesignError(f"image {spec} cannot be read: {error.strerror}") from None
     if _is_compressed(data):
-        return Scene(spec, open_image(Path(spec)).load(), None)
+        return Picture(spec, open_image(Path(spec)).load(), None)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error:  # no bytes, or more pixels than OpenCV takes
         image = None
     if image is None:
         raise CodesignError(f"image {spec} cannot be read: it is no picture that OpenCV knows")
-    return Scene(spec, cv2.cvtColor(image, cv2.COLOR_BGR2RGB), None)
+    return Picture(spec, cv2.cvtColor(image, cv2.COLOR_BGR2RGB), None)
 
 
 def _is_compressed(data: bytes) -> bool:

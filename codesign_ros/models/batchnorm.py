@@ -16,9 +16,9 @@ import torch
 from torch import nn
 
 from codesign_ros.models.blocks import ParallelConv
-from codesign_ros.models.graph import GraphSegment
+from codesign_ros.models.graph.segment import GraphSegment
 from codesign_ros.models.network import Network
-from codesign_ros.types import CodesignError, Structure
+from codesign_ros.types import CodesignError, Structure, one_line
 
 # Frames that go through the network together. More are closer to the statistics of them all, and
 # take more memory: 16 frames of 640 x 400 about 2 GB.
@@ -70,7 +70,7 @@ def reestimated(network: Network, structure: Structure, images: Sequence[np.ndar
     except ValueError as error:
         raise CodesignError(
             f"merge prune+bn needs more than {len(images)} calibration frames for this network: "
-            f"{' '.join(str(error).split())}"
+            f"{one_line(error)}"
         ) from error
     for hook in hooks:
         hook.remove()

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from torch import nn
 
 from codesign_ros.models.blocks import ParallelConv
-from codesign_ros.models.graph import GraphSegment
-from codesign_ros.models.graph_reparam import branched_values
+from codesign_ros.models.graph.reparam import branched_values
+from codesign_ros.models.graph.segment import GraphSegment
 from codesign_ros.models.network import Network
 from codesign_ros.models.reparam import reparameterize_each
 from codesign_ros.types import Merge, Structure, listed

@@ -17,7 +17,7 @@ from torch import nn
 from torch.utils._pytree import tree_leaves
 
 from codesign_ros.models.blocks import ConvBN, ParallelConv
-from codesign_ros.types import CodesignError
+from codesign_ros.types import CodesignError, one_line
 
 # Of the largest answer: the same sums, of which some are of zeros that were not there before.
 _TOLERANCE = 1e-4
@@ -133,7 +133,7 @@ def _observed(
         answers = _answers(module, image)
     except Exception as error:  # the code of others may raise anything
         height, width = image.shape[2:]
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)[:200]
         raise CodesignError(
             f"{type(module).__name__} does not accept an image of {height}x{width}: {reason}"
         ) from error

@@ -15,10 +15,10 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from codesign_ros.models.graph import GraphSegment
-from codesign_ros.models.graph_ops import CONV, LINEAR
-from codesign_ros.models.graph_reparam import conv_of
-from codesign_ros.models.graph_steps import Step, Value, Weight
+from codesign_ros.models.graph.ops import CONV, LINEAR
+from codesign_ros.models.graph.reparam import conv_of
+from codesign_ros.models.graph.segment import GraphSegment
+from codesign_ros.models.graph.steps import Step, Value, Weight
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 

@@ -30,8 +30,8 @@ from codesign_ros.models.branches import (
     fuse_batch_norm,
     merge_branches,
 )
-from codesign_ros.models.graph import GraphSegment
-from codesign_ros.models.graph_reparam import merge_segment
+from codesign_ros.models.graph.reparam import merge_segment
+from codesign_ros.models.graph.segment import GraphSegment
 from codesign_ros.models.low_rank import factorised
 from codesign_ros.types import RANK_ENERGY_KEPT, Merge, Structure
 

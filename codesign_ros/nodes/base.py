@@ -20,8 +20,8 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.signals import SignalHandlerOptions
 from rclpy.subscription import Subscription
 
-from codesign_ros.nodes.params import Param, Params
-from codesign_ros.types import CodesignError
+from codesign_ros.nodes.interface.params import Param, Params
+from codesign_ros.types import CodesignError, one_line
 
 DIAGNOSTICS_PERIOD_S = 1.0
 
@@ -234,7 +234,7 @@ class CodesignNode(LifecycleNode):
 
 def _qos_mistake(topic: str, error: Exception) -> CodesignError:
     # rclpy has an exception class for each kind of mistake, some of them private.
-    why = " ".join(str(error).split())
+    why = one_line(error)
     return CodesignError(f"topic {topic}, parameters qos_overrides.*: {why}")
 
 
@@ -260,7 +260,7 @@ def run_together(make_nodes: Callable[[], Sequence[CodesignNode]], threads: int 
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     except Exception as error:
         # Arguments or a parameter file that ROS cannot read; its exception classes are private.
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return 1
     interrupted = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

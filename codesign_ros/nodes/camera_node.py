@@ -10,25 +10,24 @@ from dataclasses import replace
 from typing import Any
 
 import cv2
-import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
 from sensor_msgs.msg import CompressedImage, Image
 
 from codesign_ros.data.frames import FrameSource, SourceFrame
-from codesign_ros.data.images import COMPRESSED, to_rgb
+from codesign_ros.data.pacing import Pacer, make_pacer
 from codesign_ros.data.sources import open_source
 from codesign_ros.msg import InferenceResult
-from codesign_ros.nodes import qos
 from codesign_ros.nodes.base import CodesignNode, run
-from codesign_ros.nodes.conversions import (
+from codesign_ros.nodes.interface import qos
+from codesign_ros.nodes.interface.messages import (
     ground_truth_to_msg,
     header_from,
     stamp_from,
 )
-from codesign_ros.nodes.params import Param
-from codesign_ros.runtime.pacing import Pacer, make_pacer
-from codesign_ros.runtime.values import Stamp, unexpected
-from codesign_ros.types import CodesignError
+from codesign_ros.nodes.interface.params import Param
+from codesign_ros.pixels.decode import COMPRESSED
+from codesign_ros.runtime.messages import Stamp
+from codesign_ros.types import CodesignError, unexpected
 from codesign_ros.wire.codecs import JPEG_QUALITY
 
 IMAGE_TOPICS = {"compressed": "image_raw/compressed", "raw": "image_raw"}
@@ -236,7 +235,7 @@ def as_compressed(frame: SourceFrame) -> tuple[str, bytes]:
     """Encoding and bytes of a frame as a compressed picture; raw frames become JPEGs."""
     if frame.encoding in COMPRESSED:
         return frame.encoding, frame.data
-    rgb = _rgb(frame)
+    rgb = frame.rgb()
     _, jpeg = cv2.imencode(
         ".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
     )
@@ -247,15 +246,9 @@ def as_raw(frame: SourceFrame) -> SourceFrame:
     """A frame with its pixels; compressed ones are decoded to rgb8."""
     if frame.encoding not in COMPRESSED:
         return frame
-    rgb = _rgb(frame)
+    rgb = frame.rgb()
     _, width, channels = rgb.shape
     return replace(frame, data=rgb.tobytes(), encoding="rgb8", step=width * channels)
-
-
-def _rgb(frame: SourceFrame) -> np.ndarray:
-    return to_rgb(
-        frame.data, frame.encoding, height=frame.height, width=frame.width, step=frame.step
-    )
 
 
 def main() -> int:

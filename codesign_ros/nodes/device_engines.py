@@ -9,17 +9,18 @@ from typing import Any
 
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
+from codesign_ros.cost.half_times import Extent, StageProfile
 from codesign_ros.engines.base import EngineForm, EngineKey, Part
 from codesign_ros.engines.cache import default_cache_dir
 from codesign_ros.engines.factory import EngineFactory
 from codesign_ros.engines.tensorrt.settings import TensorRtSettings
-from codesign_ros.nodes.engine_params import NO_FALLBACK, tensorrt_settings
-from codesign_ros.nodes.params import Params
+from codesign_ros.nodes.interface.engine_params import NO_FALLBACK, tensorrt_settings
+from codesign_ros.nodes.interface.params import Params
+from codesign_ros.profiling.built import build_whole
+from codesign_ros.profiling.profile import profile_cached, profile_more
 from codesign_ros.resources import default_bundle
-from codesign_ros.runtime.background_builds import BackgroundBuilds
-from codesign_ros.runtime.built_halves import build_whole
-from codesign_ros.runtime.engine_share import EngineShare, Share
-from codesign_ros.runtime.profiling import Extent, StageProfile, profile_cached, profile_more
+from codesign_ros.runtime.engines.build_queue import BackgroundBuilds
+from codesign_ros.runtime.engines.share import EngineShare, Share
 from codesign_ros.runtime.stages import check_plan, half_key
 from codesign_ros.types import CodesignError, Plan
 
@@ -121,7 +122,7 @@ class DeviceEngines:
         check_plan(plan, self.share.bundle)
         if self._builds is None:
             return f"{self.backend} needs no engines built ahead"
-        key = half_key(plan, self._part, len(self.share.bundle.segments))
+        key = half_key(plan, self._part, self.share.bundle.last_cut)
         if key is None:
             return f"the {self._part} of cut {plan.cut} is empty"
         self._builds.order(key)

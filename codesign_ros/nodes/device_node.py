@@ -10,22 +10,23 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 
 from codesign_ros.bundle import Bundle
-from codesign_ros.cost.devices import find_device, load_devices
+from codesign_ros.cost.catalogue import find_device, load_devices
+from codesign_ros.cost.half_times import StageProfile
+from codesign_ros.engines.base import Part
 from codesign_ros.hardware.jetson import find_jetson, power_mode
 from codesign_ros.hardware.thermal import Throttle
 from codesign_ros.msg import DeviceProfile
-from codesign_ros.nodes import qos
 from codesign_ros.nodes.base import CodesignNode
-from codesign_ros.nodes.conversions import plan_from_msg
-from codesign_ros.nodes.device_conversions import device_to_msg
 from codesign_ros.nodes.device_engines import DeviceEngines
-from codesign_ros.nodes.engine_params import ENGINE_PARAMS
-from codesign_ros.nodes.params import Param
-from codesign_ros.postprocess import Selection
+from codesign_ros.nodes.interface import qos
+from codesign_ros.nodes.interface.device_messages import device_to_msg
+from codesign_ros.nodes.interface.engine_params import ENGINE_PARAMS
+from codesign_ros.nodes.interface.messages import plan_from_msg
+from codesign_ros.nodes.interface.params import Param
+from codesign_ros.pixels.boxes import Selection
 from codesign_ros.resources import resource_path
-from codesign_ros.runtime.engine_share import EngineShare, Share
-from codesign_ros.runtime.profiling import Part, StageProfile
-from codesign_ros.runtime.values import Device, Role
+from codesign_ros.runtime.engines.share import EngineShare, Share
+from codesign_ros.runtime.messages import Device, Role
 from codesign_ros.srv import CommitPlan, PreparePlan
 from codesign_ros.types import CodesignError, Plan
 

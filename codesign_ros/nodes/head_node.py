@@ -10,24 +10,24 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from codesign_ros.data.images import compressed_encoding, to_rgb
+from codesign_ros.cost.half_times import StageProfile
 from codesign_ros.msg import Embedding, InferenceResult
-from codesign_ros.nodes import qos
 from codesign_ros.nodes.base import run
-from codesign_ros.nodes.conversions import (
+from codesign_ros.nodes.device_node import DeviceNode
+from codesign_ros.nodes.interface import qos
+from codesign_ros.nodes.interface.messages import (
     embedding_to_msg,
     result_from_msg,
     result_to_msg,
     stamp_from,
 )
-from codesign_ros.nodes.device_node import DeviceNode
+from codesign_ros.nodes.interface.params import Param
+from codesign_ros.nodes.interface.vision_messages import MISSING, detections_to_msg, vision
 from codesign_ros.nodes.overlay import OverlayPainter
-from codesign_ros.nodes.params import Param
-from codesign_ros.nodes.vision import MISSING, detections_to_msg, vision
-from codesign_ros.postprocess import DISPLAY_THRESHOLD
-from codesign_ros.runtime.head import HeadRuntime, HeadSettings
-from codesign_ros.runtime.profiling import StageProfile
-from codesign_ros.runtime.values import Device, Result, Role, Status
+from codesign_ros.pixels.boxes import DISPLAY_THRESHOLD
+from codesign_ros.pixels.decode import compressed_encoding, to_rgb
+from codesign_ros.runtime.head.runtime import HeadRuntime, HeadSettings
+from codesign_ros.runtime.messages import Device, Result, Role, Status
 from codesign_ros.types import CodesignError
 
 PROBE_PERIOD_S = 0.5

@@ -22,9 +22,9 @@ from rclpy.signals import SignalHandlerOptions
 
 from codesign_ros.msg import InferenceResult
 from codesign_ros.msg import Plan as PlanMsg
-from codesign_ros.nodes import qos
-from codesign_ros.nodes.conversions import plan_from_msg, result_from_msg
-from codesign_ros.runtime.values import Result
+from codesign_ros.nodes.interface import qos
+from codesign_ros.nodes.interface.messages import plan_from_msg, result_from_msg
+from codesign_ros.runtime.messages import Result
 from codesign_ros.srv import Solve
 from codesign_ros.types import CodesignError, GroundTruth, Plan
 

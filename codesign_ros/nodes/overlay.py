@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from sensor_msgs.msg import Image
 
-from codesign_ros.drawing import draw_boxes
-from codesign_ros.nodes.conversions import header_from
-from codesign_ros.runtime.values import Stamp
+from codesign_ros.nodes.interface.messages import header_from
+from codesign_ros.pixels.drawing import draw_boxes
+from codesign_ros.runtime.messages import Stamp
 from codesign_ros.types import Box
 
 _log = logging.getLogger(__name__)

@@ -13,11 +13,10 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.client import Client
 from rclpy.node import Node
 
-from codesign_ros.nodes.conversions import plan_to_msg
-from codesign_ros.runtime.planner import Due, PlannerRuntime
-from codesign_ros.runtime.values import unexpected
+from codesign_ros.nodes.interface.messages import plan_to_msg
+from codesign_ros.runtime.planner.runtime import Due, PlannerRuntime
 from codesign_ros.srv import CommitPlan, PreparePlan
-from codesign_ros.types import CodesignError, Plan
+from codesign_ros.types import CodesignError, Plan, unexpected
 
 # Building the engines of a plan takes a fraction of a second when the cache is warm; on a slow
 # device that exports the network first it takes several. A device that builds engines ahead has

@@ -12,23 +12,23 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallb
 from rclpy.subscription import Subscription
 
 from codesign_ros.bundle import Bundle
-from codesign_ros.cost.devices import load_devices
+from codesign_ros.cost.catalogue import load_devices
 from codesign_ros.cost.profile import NetworkProfile
 from codesign_ros.msg import DeviceProfile
 from codesign_ros.msg import Plan as PlanMsg
-from codesign_ros.nodes import qos
 from codesign_ros.nodes.base import CodesignNode, run
-from codesign_ros.nodes.conversions import plan_to_msg
-from codesign_ros.nodes.device_conversions import device_from_msg
 from codesign_ros.nodes.events import SubscriptionEventCallbacks
+from codesign_ros.nodes.interface import qos
+from codesign_ros.nodes.interface.device_messages import device_from_msg
+from codesign_ros.nodes.interface.messages import plan_to_msg
+from codesign_ros.nodes.interface.planner_params import PARAMS, SOLVE_PARAMS, settings_from
 from codesign_ros.nodes.plan_leader import PlanLeader, get_ready
-from codesign_ros.nodes.planner_params import PARAMS, SOLVE_PARAMS, settings_from
-from codesign_ros.nodes.planner_report import report
-from codesign_ros.nodes.what_if import answer_what_if
+from codesign_ros.nodes.planner_diagnostics import report
+from codesign_ros.nodes.solve_service import answer_what_if
 from codesign_ros.resources import default_bundle, resource_path
-from codesign_ros.runtime.planner import PlannerRuntime
-from codesign_ros.runtime.planner_settings import PlannerSettings
-from codesign_ros.runtime.registry import Registry
+from codesign_ros.runtime.planner.registry import Registry
+from codesign_ros.runtime.planner.runtime import PlannerRuntime
+from codesign_ros.runtime.planner.settings import PlannerSettings
 from codesign_ros.srv import Solve
 from codesign_ros.types import CodesignError, Plan, Structure
 
@@ -58,7 +58,7 @@ class PlannerNode(CodesignNode):
         """Open the bundle and start to hear devices."""
         bundle = Bundle.open(self.params["bundle"] or default_bundle())
         devices = load_devices(resource_path("config") / "devices.yaml")
-        registry = Registry(self.params["lease_s"], SILENCE_S)
+        registry = Registry(self.params["silence_limit_s"], SILENCE_S)
         with self._lock:
             self._runtime = PlannerRuntime(
                 bundle, devices, self._settings({}), registry, lambda: profile_of(bundle)

@@ -8,14 +8,14 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from codesign_ros.msg import Embedding, InferenceResult
-from codesign_ros.nodes import qos
 from codesign_ros.nodes.base import run
-from codesign_ros.nodes.conversions import embedding_from_msg, result_to_msg
 from codesign_ros.nodes.device_node import DeviceNode
-from codesign_ros.nodes.params import Param
-from codesign_ros.runtime.engine_share import EngineShare
-from codesign_ros.runtime.tail import TailRuntime, TailSettings
-from codesign_ros.runtime.values import Role
+from codesign_ros.nodes.interface import qos
+from codesign_ros.nodes.interface.messages import embedding_from_msg, result_to_msg
+from codesign_ros.nodes.interface.params import Param
+from codesign_ros.runtime.engines.share import EngineShare
+from codesign_ros.runtime.messages import Role
+from codesign_ros.runtime.tail.runtime import TailRuntime, TailSettings
 from codesign_ros.types import CodesignError
 
 PARAMS = (

@@ -24,7 +24,7 @@ _TENTH = 0.1
 
 
 @dataclass(frozen=True)
-class Step:
+class DescentPoint:
     """One point of the descent.
 
     Attributes:
@@ -55,7 +55,7 @@ class Descent:
         converged: whether it ended where no step goes down, before its steps were used up.
     """
 
-    trajectory: tuple[Step, ...]
+    trajectory: tuple[DescentPoint, ...]
     plan: Plan
     best_cut: int
     best_s: float
@@ -128,16 +128,16 @@ def algorithm_1(
     return min((_described(total, *run) for run in runs), key=lambda each: each.plan.latency_s)
 
 
-def _step(total: TotalTime, depth: float, adjusted: bool = False) -> Step:
+def _step(total: TotalTime, depth: float, adjusted: bool = False) -> DescentPoint:
     """Describe a point."""
     left, right = total.slopes_s(depth)
     # At a kink descent goes to the side that falls more steeply, if either falls.
     falls = [slope for slope in (min(0.0, right), max(0.0, left)) if slope]
     slope = max(falls, key=abs, default=0.0)
-    return Step(depth, total(depth), slope, total.intensity(depth), adjusted)
+    return DescentPoint(depth, total(depth), slope, total.intensity(depth), adjusted)
 
 
-def _described(total: TotalTime, trajectory: Sequence[Step], converged: bool) -> Descent:
+def _described(total: TotalTime, trajectory: Sequence[DescentPoint], converged: bool) -> Descent:
     """Round to the nearest cut and compare with all."""
     curves = total.curves
     totals = np.array([total(float(each)) for each in curves.depth])
@@ -162,7 +162,7 @@ def _described(total: TotalTime, trajectory: Sequence[Step], converged: bool) ->
 
 def _descend(
     total: TotalTime, start: float, alpha: float | None, max_iterations: int
-) -> tuple[list[Step], bool]:
+) -> tuple[list[DescentPoint], bool]:
     """Run lines 2 to 17 of Algorithm 1 from one lambda_0; tell whether it ended by itself."""
     trajectory = [_step(total, start)]
     for _ in range(max_iterations):
@@ -179,7 +179,7 @@ def _descend(
     return trajectory, False
 
 
-def _next_depth(total: TotalTime, here: Step, alpha: float | None) -> float:
+def _next_depth(total: TotalTime, here: DescentPoint, alpha: float | None) -> float:
     """Where line 13 leads, projected to 0 to 1; where the step starts if no step goes down."""
     move = _TENTH * float(np.sign(here.slope_s)) if alpha is None else alpha * here.slope_s
     while abs(move) > _LEAST_STEP:

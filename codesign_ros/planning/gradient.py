@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codesign_ros.planning.evaluation import Evaluation
+from codesign_ros.planning.candidates import Candidates
 from codesign_ros.planning.grid import grid
 from codesign_ros.planning.problem import Candidate, Problem, Row
 
@@ -100,7 +100,7 @@ class Relaxation:
         sizes: how many entries each choice has: head, tail, merge, precision, codec, server.
     """
 
-    def __init__(self, evaluation: Evaluation) -> None:
+    def __init__(self, evaluation: Candidates) -> None:
         objective = evaluation.objective.copy()
         # An empty half has the other's structure, whatever is chosen for it, and what stays on the
         # robot is not encoded or served, whatever is chosen for that.

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from codesign_ros.planning.evaluation import Evaluation, evaluate
+from codesign_ros.planning.candidates import Candidates, evaluate
 from codesign_ros.planning.limits import refusal
 from codesign_ros.planning.problem import Candidate, Problem, Row
 from codesign_ros.types import PRECISIONS, CodesignError, Merge, Plan, Structure
@@ -30,7 +30,7 @@ class Solution:
         solve_s: time that evaluating and searching took [s].
     """
 
-    evaluation: Evaluation
+    evaluation: Candidates
     best: Row
     solve_s: float
 
@@ -155,7 +155,7 @@ def plan_of(problem: Problem, row: Row) -> Plan:
     )
 
 
-def _best(evaluation: Evaluation, cut: int | None = None) -> Row | None:
+def _best(evaluation: Candidates, cut: int | None = None) -> Row | None:
     """The best candidate, of one cut or of all; ties as in ``Solution.ranked``."""
     part = slice(None) if cut is None else slice(cut, cut + 1)
     objective = evaluation.objective[part]
@@ -175,7 +175,7 @@ def _best(evaluation: Evaluation, cut: int | None = None) -> Row | None:
     return evaluation.row(min(ties, key=rank).tolist())
 
 
-def _orders(evaluation: Evaluation) -> list[np.ndarray]:
+def _orders(evaluation: Candidates) -> list[np.ndarray]:
     """For each axis how simple each of its entries is; the simplest has the lowest number."""
     axes = evaluation.problem.tables.axes
     structures = np.array([_STRUCTURES.index(each) for each in axes.structures])

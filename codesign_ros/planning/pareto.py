@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codesign_ros.planning.evaluation import Evaluation
+from codesign_ros.planning.candidates import Candidates
 from codesign_ros.planning.problem import Row
 from codesign_ros.types import CodesignError
 
@@ -42,7 +42,7 @@ class FrontPoint:
         return self.lambda_1 is not None
 
 
-def pareto(evaluation: Evaluation) -> list[FrontPoint]:
+def pareto(evaluation: Candidates) -> list[FrontPoint]:
     """List all plans that keep the limits and that no other such plan undercuts, fastest first.
 
     Of plans with equal time and loss the one with fewer bytes on the link stands for all. Evaluate

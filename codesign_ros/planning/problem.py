@@ -42,7 +42,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Prediction:
+class CandidateCost:
     """What a cost model expects of a candidate.
 
     Attributes:
@@ -84,7 +84,7 @@ class Row:
     """A candidate with what it is predicted to cost."""
 
     candidate: Candidate
-    prediction: Prediction
+    prediction: CandidateCost
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class Limits:
 
 
 @dataclass(frozen=True, eq=False)
-class Halves:
+class AllowedHalves:
     """Which halves may be chosen, True or False for each; letters as in ``CostTables``.
 
     Attributes:
@@ -162,7 +162,7 @@ class Problem:
     codecs: tuple[str, ...] | None = None
     frame_codecs: tuple[str, ...] | None = None
     limits: Limits = field(default_factory=Limits)
-    halves: Halves | None = None
+    halves: AllowedHalves | None = None
     frame_rate_hz: float | None = None
 
     def __post_init__(self) -> None:

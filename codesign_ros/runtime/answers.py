@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from codesign_ros.bundle import Bundle
-from codesign_ros.postprocess import Selection, decode_detections
+from codesign_ros.pixels.boxes import Selection, decode_detections
 from codesign_ros.types import Box, CodesignError
 
 

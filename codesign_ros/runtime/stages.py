@@ -11,13 +11,14 @@ import numpy as np
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.engines.base import Engine, EngineKey, Part
-from codesign_ros.postprocess import Selection
-from codesign_ros.preprocess import normalise
+from codesign_ros.jpeg import END
+from codesign_ros.pixels.boxes import Selection
+from codesign_ros.pixels.letterbox import normalise
 from codesign_ros.runtime.answers import Answer, answer_from
-from codesign_ros.runtime.leases import Lease
+from codesign_ros.runtime.engines.leases import Lease
 from codesign_ros.types import CodesignError, InputSpec, Plan
 from codesign_ros.wire.codecs import EncodedTensor, codecs_for, encode
-from codesign_ros.wire.decode import Limits, WireError, decode, jpeg_shape
+from codesign_ros.wire.decode import WireError, WireLimits, decode, jpeg_shape
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def is_sendable(jpeg: bytes, input: InputSpec) -> bool:
         shape = jpeg_shape(memoryview(jpeg), "frame")
     except WireError:
         return False
-    return shape == (input.height, input.width, 3) and jpeg.endswith(b"\xff\xd9")
+    return shape == (input.height, input.width, 3) and jpeg.endswith(END)
 
 
 class HeadStage:
@@ -137,7 +138,7 @@ class TailStage:
         self._engine = engine
         self._selection = selection
         self._expected = bundle.crossings[plan.cut]
-        self._limits = Limits()
+        self._limits = WireLimits()
 
     @property
     def max_batch(self) -> int:
@@ -231,7 +232,7 @@ def check_plan(plan: Plan, bundle: Bundle) -> None:
             f"the plan is for network {plan.model_id!r}, this node has {bundle.model_id!r} "
             f"({bundle.name}); start head, tail and planner with the same bundle"
         )
-    last = len(bundle.segments)
+    last = bundle.last_cut
     if not 0 <= plan.cut <= last:
         raise CodesignError(f"cut {plan.cut} does not exist; cuts are 0 to {last}")
     for spec in bundle.crossings[plan.cut] if plan.cut < last else ():

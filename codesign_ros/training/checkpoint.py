@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.optim import Optimizer
 
-from codesign_ros.types import CodesignError
+from codesign_ros.types import CodesignError, one_line
 
 
 def save(
@@ -75,7 +75,7 @@ def load(
     except FileNotFoundError:
         raise CodesignError(f"there is no checkpoint {path}") from None
     except (safetensors.SafetensorError, KeyError, ValueError, OSError) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise CodesignError(f"checkpoint {path} cannot be read: {reason}") from None
 
     def part(name: str) -> dict[str, torch.Tensor]:
@@ -92,7 +92,7 @@ def load(
         average.load_state_dict(part("average"))
         optimiser.load_state_dict(state)
     except (RuntimeError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise CodesignError(
             f"checkpoint {path} is of another network or optimiser: {reason[:200]}"
         ) from None

@@ -16,9 +16,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from codesign_ros.data.mine import MineGenerator
-from codesign_ros.data.mine_render import CLASSES
-from codesign_ros.data.mine_tunnel import HEIGHT, WIDTH
+from codesign_ros.mine.generator import MineGenerator
+from codesign_ros.mine.render import CLASSES
+from codesign_ros.mine.tunnel import HEIGHT, WIDTH
 from codesign_ros.types import Box, CodesignError, GroundTruth
 
 _FRAME_BYTES = HEIGHT * WIDTH * 3
@@ -34,7 +34,7 @@ class SceneSet:
 
     Attributes:
         images: (n, H, W, 3) uint8, RGB; may be a memory map.
-        labels: (n,) int64, index into ``codesign_ros.data.mine_render.CLASSES``.
+        labels: (n,) int64, index into ``codesign_ros.mine.render.CLASSES``.
         boxes: for each frame its boxes.
     """
 

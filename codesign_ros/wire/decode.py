@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import zstandard
 
+from codesign_ros import jpeg
 from codesign_ros.types import CodesignError, TensorSpec
 from codesign_ros.wire.codecs import (
     AFFINE_LEVELS,
@@ -37,7 +38,7 @@ class WireError(CodesignError):
 
 
 @dataclass(frozen=True)
-class Limits:
+class WireLimits:
     """What a receiver is willing to take.
 
     ``max_tensor_bytes`` bounds one decoded tensor [bytes]; decoding takes a small multiple of it.
@@ -46,7 +47,7 @@ class Limits:
     max_tensor_bytes: int = 64 << 20
 
 
-def decode(encoded: EncodedTensor, expected: TensorSpec, limits: Limits) -> np.ndarray:
+def decode(encoded: EncodedTensor, expected: TensorSpec, limits: WireLimits) -> np.ndarray:
     """Read a tensor that should be ``expected``.
 
     Args:
@@ -87,7 +88,7 @@ def decode(encoded: EncodedTensor, expected: TensorSpec, limits: Limits) -> np.n
 
 
 def _check_description(
-    encoded: EncodedTensor, expected: TensorSpec, limits: Limits
+    encoded: EncodedTensor, expected: TensorSpec, limits: WireLimits
 ) -> tuple[str, bool]:
     """Check name, type, shape, limit and codec; return the split codec."""
     if encoded.name != expected.name:
@@ -204,7 +205,7 @@ def _decode_jpeg(data: memoryview, expected: TensorSpec) -> np.ndarray:
             "length", f"JPEG '{expected.name}' of {data.nbytes} bytes exceeds its frame"
         )
     # Without the end marker the decoder would fill the missing rows with grey and say nothing.
-    if data[-2:] != b"\xff\xd9":
+    if data[-2:] != jpeg.END:
         raise WireError("corrupt", f"JPEG '{expected.name}' is cut off")
     shape = jpeg_shape(data, expected.name)
     if shape != tuple(expected.shape):
@@ -225,7 +226,7 @@ def _decode_jpeg(data: memoryview, expected: TensorSpec) -> np.ndarray:
 def jpeg_shape(data: memoryview, name: str) -> tuple[int, int, int]:
     """Return (height, width, components) from the frame header of a baseline JPEG (ITU T.81, B.2).
 
-    OpenCV cannot read a header alone. Progressive files are refused: our encoder makes none, and
+    Progressive files are refused: our encoder makes none, and
     their many passes cost time out of proportion to their size.
 
     Args:
@@ -235,17 +236,10 @@ def jpeg_shape(data: memoryview, name: str) -> tuple[int, int, int]:
     Raises:
         WireError: it is not a baseline JPEG.
     """
-    position = 2
-    if data[:2] == b"\xff\xd8":
-        while position + 4 <= data.nbytes and data[position] == 0xFF:
-            marker = data[position + 1]
-            length = int.from_bytes(data[position + 2 : position + 4], "big")
-            if marker == 0xC0 and length >= 8 and position + 10 <= data.nbytes:
-                height = int.from_bytes(data[position + 5 : position + 7], "big")
-                width = int.from_bytes(data[position + 7 : position + 9], "big")
-                return height, width, data[position + 9]
-            # Tables, application data and comments may come first; nothing else may.
-            if marker not in (0xC4, 0xDB, 0xDD, 0xFE) and not 0xE0 <= marker <= 0xEF:
-                break
-            position += 2 + length
-    raise WireError("corrupt", f"'{name}' is not a baseline JPEG")
+    try:
+        header = jpeg.frame_header(data)
+    except ValueError as error:
+        raise WireError("corrupt", f"JPEG '{name}' {error}") from None
+    if header.process != jpeg.BASELINE:
+        raise WireError("corrupt", f"'{name}' is not a baseline JPEG")
+    return header.height, header.width, header.components

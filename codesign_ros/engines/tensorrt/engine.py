@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from codesign_ros.engines.base import check_frame, zeros
-from codesign_ros.engines.cuda import CudaContext
+from codesign_ros.engines.tensorrt.cuda import CudaContext
 from codesign_ros.engines.tensorrt.lane import Lane
 from codesign_ros.engines.tensorrt.settings import TensorRtSettings
 from codesign_ros.engines.tensorrt.versions import Api, Loaded

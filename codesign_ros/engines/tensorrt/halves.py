@@ -10,7 +10,7 @@ from pathlib import Path
 
 from codesign_ros.engines.base import EngineForm, EngineKey, Part
 from codesign_ros.engines.cache import FileCache
-from codesign_ros.engines.cuda import CudaContext, open_gpu
+from codesign_ros.engines.tensorrt.cuda import CudaContext, open_gpu
 from codesign_ros.engines.tensorrt.engine import TensorRtEngine
 from codesign_ros.engines.tensorrt.engine_file import content_of
 from codesign_ros.engines.tensorrt.settings import TensorRtSettings

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from codesign_ros.engines.cuda import CudaContext, DeviceBuffer, HostBuffer
-from codesign_ros.engines.cuda_driver import CudaGraph
+from codesign_ros.engines.tensorrt.cuda import CudaContext, DeviceBuffer, HostBuffer
+from codesign_ros.engines.tensorrt.cuda_driver import CudaGraph
 from codesign_ros.engines.tensorrt.reports import failure
 from codesign_ros.engines.tensorrt.settings import TensorRtSettings
 from codesign_ros.engines.tensorrt.versions import Api, Loaded

@@ -6,8 +6,7 @@ import importlib
 from collections.abc import Sequence
 from typing import Any
 
-from codesign_ros.engines.tensorrt.reports import one_line
-from codesign_ros.types import CodesignError
+from codesign_ros.types import CodesignError, one_line
 
 # Modules to import in order; the last one is the library. A wheel of the library alone comes before
 # its bindings, which find it once it is loaded.
@@ -30,9 +29,9 @@ def find_library() -> tuple[Any, str]:
             library = _import_all(modules)
         except ModuleNotFoundError as error:
             if error.name not in modules:
-                broken.append(f"{modules[-1]}: {one_line(str(error))}")
+                broken.append(f"{modules[-1]}: {one_line(error)}")
         except (ImportError, OSError, RuntimeError) as error:
-            broken.append(f"{modules[-1]}: {one_line(str(error))}")
+            broken.append(f"{modules[-1]}: {one_line(error)}")
         else:
             return library, flavour
     if broken:

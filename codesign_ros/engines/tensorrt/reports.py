@@ -11,22 +11,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from codesign_ros.types import CodesignError
+from codesign_ros.types import CodesignError, one_line
 
 _logger = logging.getLogger(__name__)
 
-_LONGEST_ERROR = 400
 _OUT_OF_MEMORY = ("outofmemory", "out of memory", "could not allocate", "requested size was")
 _SMALL_WORKSPACE = ("workspace", "could not find any implementation")
 
 Progress = Callable[[float | None, str], None]
 """Told how far something is, 0..1 or None where that is not known, and what is going on."""
-
-
-def one_line(text: str) -> str:
-    """Return the text on one line, cut off where it is long."""
-    line = " ".join(text.split())
-    return line if len(line) <= _LONGEST_ERROR else line[: _LONGEST_ERROR - 3] + "..."
 
 
 def failure(what: str, errors: list[str]) -> CodesignError:

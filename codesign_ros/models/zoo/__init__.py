@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from codesign_ros.models.graph import graph
+from codesign_ros.models.graph.segment import graph
 from codesign_ros.models.network import Network
 from codesign_ros.models.zoo.repvgg import mine_repvgg, repvgg
 from codesign_ros.models.zoo.yolo import yolo

@@ -19,7 +19,7 @@ import numpy as np
 
 from codesign_ros.cost.roofline import RooflineMode, compute_s
 from codesign_ros.cost.tables import CostTables
-from codesign_ros.planning.evaluation import Evaluation
+from codesign_ros.planning.candidates import Candidates
 from codesign_ros.planning.grid import Solution, grid, plan_of
 from codesign_ros.planning.limits import bounds
 from codesign_ros.planning.objective import Objective, joint_objective, time_s
@@ -97,7 +97,7 @@ class Situation:
         return grid(replace(self.problem, limits=Limits()))
 
     @property
-    def evaluation(self) -> Evaluation:
+    def evaluation(self) -> Candidates:
         """Costs of all candidates, as if there were no limits."""
         return self.solution.evaluation
 

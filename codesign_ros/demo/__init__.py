@@ -1,0 +1,1 @@
+"""The demo: a bag through the nodes as processes, and its report."""

@@ -1,0 +1,271 @@
+"""What a run of the demo comes to: counts, times and plans, as JSON and as tables."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from codesign_ros.console import slim_table
+from codesign_ros.evaluation.quality import Quality
+from codesign_ros.evaluation.replay import ReplayedFrame, answer_of, is_same
+from codesign_ros.runtime.messages import Result, Status
+from codesign_ros.types import GroundTruth, Plan
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A policy that the planner compared with, by the same cost model (predicted, not run)."""
+
+    name: str
+    latency_s: float
+    payload_bytes: float
+    period_s: float = 0.0
+
+    @property
+    def throughput_fps(self) -> float:
+        """Frames a second at the pace of the slowest of robot, link and server."""
+        return 1 / self.period_s if self.period_s else 0.0
+
+
+@dataclass(frozen=True)
+class Recording:
+    """All that was seen of a run.
+
+    Attributes:
+        frames: frames that the camera sent.
+        results: results in order of arrival, with their times [s, monotonic].
+        plans: plans in order, the epoch-0 plan of the robot alone not among them.
+        truths: what is truly in a frame by its stamp [ns].
+        task: what the network does, one of ``bundle.TASKS``.
+        classes: names of its classes.
+        baselines: what other policies would have given at the start.
+        one_process: each frame's answer in one process under the plan that it had here, in order;
+            empty where there is not one result for each frame.
+        emulation: what was emulated, by name.
+    """
+
+    frames: int
+    results: Sequence[tuple[float, Result]]
+    plans: Sequence[Plan]
+    truths: Mapping[int, GroundTruth]
+    task: str
+    classes: tuple[str, ...]
+    baselines: Sequence[Baseline] = ()
+    one_process: Sequence[ReplayedFrame] = ()
+    emulation: Mapping[str, float] = field(default_factory=dict)
+
+
+def summarise(recording: Recording) -> dict[str, Any]:
+    """Work out the report of a run.
+
+    Frames are known by their stamps. ``lost`` counts frames without an answer, those that were
+    dropped with a reason among them; ``duplicated`` counts results beyond the first of a frame;
+    ``out_of_order`` counts results that came after one of a later frame.
+    """
+    answers = [result for _, result in recording.results]
+    stamps = [answer.stamp.stamp_ns for answer in answers]
+    distinct = set(stamps)
+    good = [answer for answer in answers if answer.status is Status.OK]
+    dropped = Counter(a.reason for a in answers if a.status is Status.DROPPED)
+    response_ms = np.array([answer.response_s * 1e3 for answer in good])
+    times = [time_s for time_s, _ in recording.results]
+    duration_s = times[-1] - times[0] if len(times) > 1 else 0.0
+    return {
+        "frames": recording.frames,
+        "results": len(answers),
+        "lost": recording.frames - len({answer.stamp.stamp_ns for answer in good}),
+        "dropped": dict(dropped),
+        "duplicated": len(stamps) - len(distinct),
+        "out_of_order": sum(b < a for a, b in pairwise(stamps)),
+        "throughput_fps": (len(times) - 1) / duration_s if duration_s else 0.0,
+        "response_ms": {
+            f"p{p}": float(np.percentile(response_ms, p)) if len(response_ms) else None
+            for p in (50, 95, 99)
+        },
+        "wire_bytes_per_frame": float(np.mean([a.payload_bytes for a in good])) if good else 0.0,
+        **_quality(recording, good),
+        "served_by": dict(Counter(answer.served_by for answer in good)),
+        "epochs": _epochs(recording),
+        "one_process": _one_process(recording),
+        "baselines": [
+            {
+                "policy": baseline.name,
+                "latency_ms_predicted": baseline.latency_s * 1e3,
+                "throughput_fps_predicted": baseline.throughput_fps,
+                "wire_bytes_per_frame": baseline.payload_bytes,
+            }
+            for baseline in recording.baselines
+        ],
+        "emulation": dict(recording.emulation),
+        "predictions": [_prediction_json(answer, recording.task) for answer in answers],
+    }
+
+
+def _quality(recording: Recording, good: Sequence[Result]) -> dict[str, Any]:
+    judged = ((recording.truths.get(a.stamp.stamp_ns), answer_of(a)) for a in good)
+    return Quality(recording.task, recording.classes, tuple(judged)).to_json()
+
+
+def _one_process(recording: Recording) -> dict[str, Any] | None:
+    """How good the same frames were in one process, and how many had the same answer here."""
+    if not recording.one_process:
+        return None
+    judged = tuple((p.truth, p.answer) for p in recording.one_process)
+    pairs = zip(answers_by_frame(recording.results), recording.one_process, strict=True)
+    return {
+        **Quality(recording.task, recording.classes, judged).to_json(),
+        "equal_predictions": sum(
+            result.status is Status.OK and is_same(answer_of(result), prediction.answer)
+            for result, prediction in pairs
+        ),
+    }
+
+
+def _prediction_json(result: Result, task: str) -> Any:
+    return [vars(box) for box in result.detections] if task == "detection" else result.label
+
+
+def answers_by_frame(results: Sequence[tuple[float, Result]]) -> list[Result]:
+    """The first result of each frame, in frame order; ``results`` come with their times."""
+    first: dict[int, Result] = {}
+    for _, result in results:
+        first.setdefault(result.stamp.stamp_ns, result)
+    return [first[stamp] for stamp in sorted(first)]
+
+
+def is_complete(summary: Mapping[str, Any]) -> bool:
+    """Whether every frame has exactly one result, in order."""
+    wrong = ("lost", "duplicated", "out_of_order")
+    return summary["results"] == summary["frames"] > 0 and not any(summary[key] for key in wrong)
+
+
+def _epochs(recording: Recording) -> list[dict[str, Any]]:
+    plans = {plan.epoch: plan for plan in recording.plans}
+    frames = Counter(answer.epoch for _, answer in recording.results)
+    first: dict[int, float] = {}
+    last_before: dict[int, float] = {}
+    previous_s: float | None = None
+    for time_s, answer in recording.results:
+        if answer.epoch not in first:
+            first[answer.epoch] = time_s
+            last_before[answer.epoch] = time_s if previous_s is None else previous_s
+        previous_s = time_s
+    rows = []
+    for epoch in sorted(plans.keys() | frames.keys()):
+        plan = plans.get(epoch)
+        pause_s = first[epoch] - last_before[epoch] if epoch in first else 0.0
+        rows.append(
+            {
+                "epoch": epoch,
+                "cut": plan.cut if plan else None,
+                "head_structure": plan.head_structure.value if plan else None,
+                "tail_structure": plan.tail_structure.value if plan else None,
+                "merge": plan.merge.value if plan else None,
+                "codec": plan.codec if plan else None,
+                "served_by": (plan.served_by or "robot") if plan else "robot",
+                "reason": plan.reason if plan else "no plan yet: all on the robot",
+                "latency_ms_predicted": plan.latency_s * 1e3 if plan else None,
+                "link_bps": plan.link_bps if plan else None,
+                "frames": frames[epoch],
+                "pause_ms": pause_s * 1e3,
+            }
+        )
+    return rows
+
+
+def print_report(summary: Mapping[str, Any], console: Console) -> None:
+    """Print the report as tables."""
+    console.print(_epoch_table(summary))
+    console.print(_figures_table(summary))
+    console.print(_baseline_table(summary))
+
+
+def _epoch_table(summary: Mapping[str, Any]) -> Table:
+    table = slim_table("Plans in force")
+    for name in ("epoch", "cut", "codec", "served by", "frames", "pause ms", "expected ms"):
+        table.add_column(name, justify="left" if name in ("codec", "served by") else "right")
+    table.add_column("reason", overflow="fold")
+    for row in summary["epochs"]:
+        predicted = row["latency_ms_predicted"]
+        table.add_row(
+            str(row["epoch"]),
+            "-" if row["cut"] is None else str(row["cut"]),
+            row["codec"] or "-",
+            row["served_by"].rpartition("/")[2],
+            str(row["frames"]),
+            f"{row['pause_ms']:.0f}",
+            "-" if predicted is None else f"{predicted:.1f}",
+            row["reason"],
+        )
+    return table
+
+
+def _figures_table(summary: Mapping[str, Any]) -> Table:
+    table = slim_table("This run", show_header=False)
+    table.add_column("what")
+    table.add_column("figure")
+    response = summary["response_ms"]
+    percentiles = [f"{k} {v:.1f}" for k, v in response.items() if v is not None]
+    table.add_row("frames sent, results", f"{summary['frames']}, {summary['results']}")
+    table.add_row(
+        "lost, duplicated, out of order",
+        f"{summary['lost']}, {summary['duplicated']}, {summary['out_of_order']}",
+    )
+    for reason, count in summary["dropped"].items():
+        table.add_row("dropped", f"{count}: {reason}")
+    table.add_row("throughput", f"{summary['throughput_fps']:.1f} frames/s")
+    table.add_row("response", f"{', '.join(percentiles) or '-'} ms")
+    table.add_row("on the wire", f"{summary['wire_bytes_per_frame']:.0f} bytes a frame")
+    served = ", ".join(f"{who} {count}" for who, count in summary["served_by"].items())
+    table.add_row("finished by", served or "-")
+    split = sum(row["frames"] for row in summary["epochs"] if _is_split(row))
+    never = "0: by the cost model, splitting gained nothing here"
+    table.add_row("frames under a split plan", str(split) if split else never)
+    alone = summary["one_process"]
+    for name, key in (("accuracy", "accuracy"), ("mAP@0.5", "map50"), ("COCO AP", "coco")):
+        if key in summary:
+            table.add_row(name, _quality_text(summary[key]))
+        if alone and key in alone:
+            table.add_row(f"{name} in one process", _quality_text(alone[key]))
+    compared = "not compared: frames are missing"
+    if alone:
+        compared = f"{alone['equal_predictions']} of {summary['results']} frames"
+    table.add_row("same answer as in one process", compared)
+    return table
+
+
+def _quality_text(value: float | Mapping[str, float | None] | None) -> str:
+    if value is None:
+        return "no ground truth"
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return ", ".join(f"{k} {'-' if v is None else f'{v:.4f}'}" for k, v in value.items())
+
+
+def _is_split(row: Mapping[str, Any]) -> bool:
+    """Whether an epoch's plan gives both sides a part of the network."""
+    return bool(row["cut"]) and row["served_by"] != "robot"
+
+
+def _baseline_table(summary: Mapping[str, Any]) -> Table:
+    emulated = ", ".join(f"{name} {value:g}" for name, value in summary["emulation"].items())
+    table = slim_table(
+        "Predicted by the cost model at the start "
+        f"({f'emulated: {emulated}' if emulated else 'nothing emulated'})"
+    )
+    table.add_column("policy")
+    table.add_column("latency ms", justify="right")
+    table.add_column("frames/s", justify="right")
+    table.add_column("bytes a frame", justify="right")
+    for row in summary["baselines"]:
+        latency, rate = row["latency_ms_predicted"], row["throughput_fps_predicted"]
+        size = row["wire_bytes_per_frame"]
+        table.add_row(row["policy"], f"{latency:.1f}", f"{rate:.1f}", f"{size:.0f}")
+    return table

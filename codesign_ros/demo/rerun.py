@@ -1,0 +1,45 @@
+"""A run of the nodes once more in one process, to compare."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from codesign_ros.bundle import Bundle
+from codesign_ros.data.frames import FrameSource
+from codesign_ros.engines.factory import EngineFactory
+from codesign_ros.evaluation.replay import ReplayedFrame, Runner
+from codesign_ros.nodes.camera_node import as_compressed
+from codesign_ros.pixels.decode import COMPRESSED
+from codesign_ros.runtime.answers import Answer
+from codesign_ros.runtime.messages import Result, Status
+from codesign_ros.types import Plan
+
+
+def rerun(
+    source: FrameSource, bundle: Bundle, results: Sequence[Result], plans: Sequence[Plan]
+) -> Iterator[ReplayedFrame]:
+    """Run each frame again, under the plan by which its result came about.
+
+    Args:
+        source: what the camera played; raw pictures are compressed as it does.
+        bundle: the network.
+        results: one for each frame, in frame order.
+        plans: those that were in force.
+
+    Yields:
+        The answer for each frame; an empty one where the frame was dropped.
+    """
+    runner = Runner(bundle, EngineFactory(bundle))
+    alone = Plan(cut=bundle.last_cut, model_id=bundle.model_id)
+    by_epoch = {plan.epoch: plan for plan in plans}
+    for frame, result in zip(source, results, strict=False):
+        if result.status is not Status.OK:
+            yield ReplayedFrame(frame.stamp_ns, Answer(), frame.truth, 0)
+            continue
+        if frame.encoding not in COMPRESSED:
+            encoding, data = as_compressed(frame)
+            frame = replace(frame, encoding=encoding, data=data)
+        # What the tail did not answer was finished as before the first plan: all on the robot.
+        finished_alone = result.served_by == "fallback" or result.epoch not in by_epoch
+        yield runner.run(frame, alone if finished_alone else by_epoch[result.epoch])

@@ -1,0 +1,1 @@
+"""Networks as ONNX: export, pieces of one graph, and the forms that engines run."""

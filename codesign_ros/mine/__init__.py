@@ -1,0 +1,1 @@
+"""Synthetic mine scenes: galleries with people, helmets and bare heads, with exact boxes."""

@@ -1,0 +1,183 @@
+"""Makes the module that a user names: from torchvision, timm, a file or an installed package."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import nn
+
+from codesign_ros.models.graph.export import first_line
+from codesign_ros.types import CodesignError
+
+FORMS = "torchvision:NAME, timm:NAME, path/to/file.py:NAME or package.module:NAME"
+
+_WRAPPERS = ("state_dict", "model")
+
+
+def make_module(spec: str, args: Mapping[str, Any], *, pretrained: bool = False) -> nn.Module:
+    """Make the module that ``spec`` names.
+
+    Args:
+        spec: one of ``FORMS``; in a file or package a class, a function that makes a module, or a
+            module. That code is run.
+        args: arguments for it.
+        pretrained: with torchvision and timm, download the weights that they come with.
+
+    Raises:
+        CodesignError: there is no such thing, it does not take the arguments, it makes no module,
+            or the weights cannot be downloaded.
+    """
+    source, colon, name = spec.rpartition(":")
+    if not colon or not source or not name:
+        raise CodesignError(f"network {spec!r} is not written as {FORMS}")
+    if source in ("torchvision", "timm"):
+        find = _torchvision if source == "torchvision" else _timm
+        make, own = find(name, pretrained)
+    elif pretrained:
+        raise CodesignError(
+            "only torchvision and timm have pretrained weights; give a file with --weights"
+        )
+    else:
+        make, own = _attribute(source, name), {}
+    if isinstance(make, nn.Module):
+        if args:
+            raise CodesignError(f"{spec} is a module already, so it takes no arguments")
+        return make
+    if not callable(make):
+        raise CodesignError(f"{spec} is a {type(make).__name__}, not a class or function")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            module = make(**own, **args)
+    except Exception as error:  # the code of others may raise anything
+        what = "cannot be downloaded or made" if pretrained else "cannot be made"
+        raise CodesignError(f"{spec} {what}: {first_line(error)}") from error
+    if not isinstance(module, nn.Module):
+        raise CodesignError(f"{spec} makes a {type(module).__name__}, not a torch.nn.Module")
+    return module
+
+
+def load_module_weights(module: nn.Module, path: Path) -> None:
+    """Set a module's weights from a file, in place.
+
+    Args:
+        module: the module.
+        path: ``.safetensors``, or a file of ``torch.save`` that holds nothing but tensors by name,
+            perhaps under ``state_dict`` or ``model``.
+
+    Raises:
+        CodesignError: the file cannot be read, or its names or shapes are not the module's.
+    """
+    weights = _read_weights(path)
+    own = module.state_dict()
+    missing, foreign = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
+    if missing or foreign:
+        what = f"they lack {missing[0]!r}" if missing else f"they have {foreign[0]!r}"
+        raise CodesignError(
+            f"weights {path} are not this network's: {what} "
+            f"({len(missing)} missing, {len(foreign)} foreign)"
+        )
+    for name, tensor in weights.items():
+        if tensor.shape != own[name].shape:
+            raise CodesignError(
+                f"weights {path} are not this network's: {name!r} is {tuple(tensor.shape)}, the "
+                f"network has {tuple(own[name].shape)}"
+            )
+    module.load_state_dict(weights)
+
+
+def _read_weights(path: Path) -> dict[str, torch.Tensor]:
+    if not path.is_file():
+        raise CodesignError(f"there is no file of weights at {path}")
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file makes them raise nearly anything
+        raise CodesignError(
+            f"weights {path} cannot be read ({type(error).__name__}): give safetensors, or a file "
+            "of torch.save that holds a state_dict and nothing else"
+        ) from error
+    for key in _WRAPPERS:
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not all(
+        isinstance(tensor, torch.Tensor) for tensor in content.values()
+    ):
+        raise CodesignError(f"weights {path} are not tensors by name")
+    return content
+
+
+def _torchvision(name: str, pretrained: bool) -> tuple[Callable[..., Any], dict[str, Any]]:
+    from torchvision import models
+
+    if name not in models.list_models():
+        raise CodesignError(
+            f"torchvision has no model {name!r}; try resnet50 or mobilenet_v3_large"
+        )
+    make = models.get_model_builder(name)
+    own: dict[str, Any] = {"weights": "DEFAULT" if pretrained else None}
+    known = inspect.signature(make).parameters
+    if not pretrained and "weights_backbone" in known:
+        own["weights_backbone"] = None
+    if not pretrained and name in ("googlenet", "inception_v3"):
+        # Minutes of drawing truncated normal numbers that are then replaced.
+        own["init_weights"] = False
+    return make, own
+
+
+def _timm(name: str, pretrained: bool) -> tuple[Callable[..., Any], dict[str, Any]]:
+    try:
+        import timm
+    except ImportError:
+        raise CodesignError("timm is not installed; `pip install timm`") from None
+    if not timm.is_model(name.partition(".")[0]):
+        raise CodesignError(f"timm has no model {name!r}; see timm.list_models()")
+    return timm.create_model, {"model_name": name, "pretrained": pretrained}
+
+
+def _attribute(source: str, name: str) -> Any:
+    """Import a file or a module, and return what it calls ``name``."""
+    try:
+        module = _file(Path(source)) if source.endswith(".py") else _package(source)
+    except CodesignError:
+        raise
+    except Exception as error:  # the user's code may raise anything
+        raise CodesignError(f"{source} cannot be imported: {first_line(error)}") from error
+    if not hasattr(module, name):
+        raise CodesignError(f"{source} has no {name!r}")
+    return getattr(module, name)
+
+
+def _file(path: Path) -> Any:
+    if not path.is_file():
+        raise CodesignError(f"there is no file {path}")
+    # Under its own name, so that it may import what lies beside it.
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.parent.resolve()))
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(path.parent.resolve()))
+    return module
+
+
+def _package(name: str) -> Any:
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.remove(here)

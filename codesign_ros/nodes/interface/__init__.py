@@ -1,0 +1,1 @@
+"""What the nodes say to ROS: parameters, quality of service, messages."""

@@ -1,0 +1,76 @@
+"""Parameters of a head or a tail that say how its engines are built and run."""
+
+from __future__ import annotations
+
+from codesign_ros.engines.factory import BACKENDS
+from codesign_ros.engines.tensorrt.settings import TensorRtSettings
+from codesign_ros.nodes.interface.params import Param, Params
+from codesign_ros.types import PRECISIONS
+
+NO_FALLBACK = "none"
+_DEFAULT = TensorRtSettings()
+_MIB = 2**20
+
+ENGINE_PARAMS = (
+    Param("backend", BACKENDS[0], "inference engine; tensorrt needs a GPU", choices=BACKENDS),
+    Param(
+        "engine_fallback",
+        NO_FALLBACK,
+        "backend to use, with a warning, where the one asked for cannot be used; none = fail",
+        choices=(NO_FALLBACK, *(each for each in BACKENDS if each != "tensorrt")),
+    ),
+    Param("threads", 1, "threads that work on one frame; of no use to tensorrt", low=1, high=64),
+    Param(
+        "precisions",
+        ["fp32"],
+        "precisions to time beside fp32, so that the planner may choose them",
+        choices=PRECISIONS,
+    ),
+    Param(
+        "tensorrt.workspace_mib",
+        0,
+        "most memory that a layer may use for its work [MiB]; 0 = TensorRT's own limit",
+        low=0,
+        high=2**20,
+    ),
+    Param(
+        "tensorrt.dla_core",
+        -1,
+        "DLA core that fp16 engines run on; what it cannot run goes to the GPU; -1 = none",
+        low=-1,
+        high=7,
+    ),
+    Param("tensorrt.max_batch", _DEFAULT.max_batch, "frames in one run at most", low=1, high=64),
+    Param(
+        "tensorrt.contexts",
+        _DEFAULT.contexts,
+        "runs of one engine that may be under way at once; each takes memory",
+        low=1,
+        high=16,
+    ),
+    Param("tensorrt.cuda_graph", _DEFAULT.cuda_graph, "record a run once and replay it"),
+    Param(
+        "tensorrt.zero_copy",
+        _DEFAULT.zero_copy,
+        "GPU and CPU share the memory of inputs and outputs; for Jetson, whose memory is one",
+    ),
+    Param("tensorrt.gpu", _DEFAULT.gpu, "index of the GPU, as CUDA counts", low=0, high=63),
+)
+
+
+def tensorrt_settings(params: Params) -> TensorRtSettings:
+    """Read the parameters ``tensorrt.*``.
+
+    Raises:
+        CodesignError: two of them exclude each other.
+    """
+    workspace_mib, dla_core = params["tensorrt.workspace_mib"], params["tensorrt.dla_core"]
+    return TensorRtSettings(
+        workspace_bytes=workspace_mib * _MIB if workspace_mib > 0 else None,
+        dla_core=dla_core if dla_core >= 0 else None,
+        max_batch=params["tensorrt.max_batch"],
+        contexts=params["tensorrt.contexts"],
+        cuda_graph=params["tensorrt.cuda_graph"],
+        zero_copy=params["tensorrt.zero_copy"],
+        gpu=params["tensorrt.gpu"],
+    )

@@ -1,0 +1,173 @@
+"""The planner's parameters, and the settings that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from codesign_ros.cost.model import MODES
+from codesign_ros.nodes.interface.params import Param
+from codesign_ros.planning.objective import Objective, parse_objective
+from codesign_ros.runtime.planner.settings import PlannerSettings
+from codesign_ros.types import PRECISIONS, Merge, Structure
+from codesign_ros.wire.codecs import FRAME_CODECS, TENSOR_CODECS
+
+_DEFAULT = PlannerSettings()
+SOLVE_PARAMS = (
+    Param("mode", _DEFAULT.mode, "cost model", choices=MODES),
+    Param(
+        "objective",
+        _DEFAULT.objective.value,
+        "time that counts in Eq. 11: of one frame, or between two results of the pipeline",
+        choices=tuple(objective.value for objective in Objective),
+    ),
+    Param(
+        "lambda_1",
+        _DEFAULT.lambda_1,
+        "weight of the accuracy loss in Eq. 11 [s per unit of accuracy]: 1.0 accepts 10 ms more "
+        "for 0.01 of accuracy",
+        low=0.0,
+        high=1e6,
+    ),
+    Param(
+        "structures",
+        [structure.value for structure in _DEFAULT.structures],
+        "structures that head and tail may have",
+        choices=tuple(structure.value for structure in Structure),
+    ),
+    Param(
+        "merges",
+        [merge.value for merge in _DEFAULT.merges],
+        "what may happen to branches that do not stay",
+        choices=tuple(merge.value for merge in Merge),
+    ),
+    Param(
+        "codecs",
+        list(_DEFAULT.codecs),
+        "codecs for tensors (cuts 1 to N-1)",
+        choices=TENSOR_CODECS,
+    ),
+    Param(
+        "frame_codecs",
+        list(_DEFAULT.frame_codecs),
+        "codecs for the frame (cut 0)",
+        choices=FRAME_CODECS,
+    ),
+    Param(
+        "precisions",
+        list(_DEFAULT.precisions),
+        "numeric precisions that both halves may have; those that head and tail have timed, see "
+        "their parameter precisions",
+        choices=PRECISIONS,
+    ),
+    Param(
+        "accuracy_floor",
+        _DEFAULT.accuracy_floor,
+        "least accuracy of a plan, 0 to 1, in the metric that the bundle was measured by; 0 = any",
+        low=0.0,
+        high=1.0,
+    ),
+    Param(
+        "latency_limit_s",
+        _DEFAULT.latency_limit_s,
+        "most time that a plan may take for one frame [s]; 0 = any",
+        low=0.0,
+        high=3600.0,
+    ),
+    Param(
+        "uplink_limit_bytes_per_s",
+        _DEFAULT.uplink_limit_bytes_per_s,
+        "most bytes a second that a plan may send, with frames at the pace of its slowest stage "
+        "[bytes/s]; 0 = any",
+        low=0.0,
+        high=1e12,
+    ),
+    Param(
+        "link_bps",
+        _DEFAULT.link_bps,
+        "rate of the uplink to assume until the head has measured it [bit/s]",
+        low=1.0,
+        high=1e12,
+    ),
+    Param(
+        "link_band",
+        _DEFAULT.link_band,
+        "solve again when the measured rate is so many times off the planned one",
+        low=1.01,
+        high=100.0,
+    ),
+    Param(
+        "stage_band",
+        _DEFAULT.stage_band,
+        "solve again when head, link or tail are measured to take so many times longer or shorter "
+        "than was planned with; small = follows load closely, large = seldom changes",
+        low=1.05,
+        high=100.0,
+    ),
+    Param(
+        "correct",
+        _DEFAULT.correct,
+        "multiply predicted times by what running frames showed of each device and of the link; "
+        "never in mode paper",
+    ),
+    Param(
+        "switch_gain",
+        _DEFAULT.switch_gain,
+        "after news of a rate or a time, keep the plan in force unless another is better by this "
+        "share of its objective; an engine is built for as much, too",
+        low=0.0,
+        high=1.0,
+    ),
+    Param(
+        "build_timeout_s",
+        _DEFAULT.build_timeout_s,
+        "devices that build engines ahead: ask again for one that was not built in so long, and "
+        "give up a plan that they do not get ready [s]",
+        low=1.0,
+        high=86_400.0,
+    ),
+    Param(
+        "debounce_s",
+        _DEFAULT.debounce_s,
+        "wait so long for more news before solving [s]",
+        low=0.0,
+        high=10.0,
+    ),
+)
+PARAMS = (
+    Param(
+        "bundle", "", "directory of the model bundle; empty = the one that comes with the package"
+    ),
+    Param(
+        "silence_limit_s",
+        10.0,
+        "a device that is silent for so long is gone, even if DDS still sees it [s]",
+        low=1.0,
+        high=600.0,
+    ),
+    *SOLVE_PARAMS,
+)
+
+
+def settings_from(values: Mapping[str, Any]) -> PlannerSettings:
+    """Make settings of the values of ``SOLVE_PARAMS``."""
+    return PlannerSettings(
+        mode=values["mode"],
+        objective=parse_objective(values["objective"]),
+        lambda_1=values["lambda_1"],
+        structures=tuple(map(Structure, values["structures"])),
+        merges=tuple(map(Merge, values["merges"])),
+        codecs=tuple(values["codecs"]),
+        frame_codecs=tuple(values["frame_codecs"]),
+        precisions=tuple(values["precisions"]),
+        accuracy_floor=values["accuracy_floor"],
+        latency_limit_s=values["latency_limit_s"],
+        uplink_limit_bytes_per_s=values["uplink_limit_bytes_per_s"],
+        link_bps=values["link_bps"],
+        link_band=values["link_band"],
+        stage_band=values["stage_band"],
+        correct=values["correct"],
+        switch_gain=values["switch_gain"],
+        build_timeout_s=values["build_timeout_s"],
+        debounce_s=values["debounce_s"],
+    )

@@ -1,0 +1,184 @@
+"""All candidates' costs as arrays (Eq. 8-11)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from codesign_ros.cost.link import transfer_s
+from codesign_ros.cost.tables import NO_CODEC
+from codesign_ros.planning.limits import Bound, bounds
+from codesign_ros.planning.objective import joint_objective, time_s, total_loss
+from codesign_ros.planning.problem import Candidate, CandidateCost, Problem, Row
+from codesign_ros.types import CodesignError, LinkSpec
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Costs of all candidates over the axes (cut, head, tail, merge, precision, codec, server).
+
+    The index of each axis is that of ``problem.tables.axes``, the cut's is the cut. Arrays have
+    size 1 along axes on which they do not depend. A robot without a server counts as one nameless
+    server that can do nothing.
+
+    Attributes:
+        problem: what was evaluated.
+        head_s, link_s, tail_s: T1, T3, T2 [s]; NaN where not known.
+        accuracy_loss: Delta A_total of Eq. 10 and the codec's loss.
+        payload_bytes: what crosses [bytes].
+        energy_j: what the robot spends on a frame [J]; None where its power is not known.
+        offered: (full shape) which candidates exist and have a known cost; limits aside.
+        objective: (full shape) L of Eq. 11 [s]; infinite where not offered or over a limit.
+        bounds: the limits, each with how much every candidate is over it.
+    """
+
+    problem: Problem
+    head_s: np.ndarray
+    link_s: np.ndarray
+    tail_s: np.ndarray
+    accuracy_loss: np.ndarray
+    payload_bytes: np.ndarray
+    energy_j: np.ndarray | None
+    offered: np.ndarray
+    objective: np.ndarray
+    bounds: tuple[Bound, ...]
+
+    @property
+    def time_s(self) -> np.ndarray:
+        """T of Eq. 11 for the problem's objective, whatever the limits say [s]."""
+        return time_s(self.problem.objective, self.head_s, self.link_s, self.tail_s)
+
+    def candidate(self, index: Sequence[int]) -> Candidate:
+        """Read an index of the full shape as a choice."""
+        cut, head, tail, merge, precision, codec, server = (int(i) for i in index)
+        axes = self.problem.tables.axes
+        return Candidate(
+            cut,
+            axes.structures[head],
+            axes.structures[tail],
+            axes.merges[merge],
+            axes.precisions[precision],
+            axes.codecs[codec],
+            axes.servers[server] if cut < self.problem.tables.segments else "",
+        )
+
+    def row(self, index: Sequence[int]) -> Row:
+        """Read an index of the full shape as a choice and its prediction.
+
+        The objective is worked out whether or not a limit is kept.
+        """
+
+        def at(array: np.ndarray) -> float:
+            place = (0 if n == 1 else i for i, n in zip(index, array.shape, strict=True))
+            return float(array[tuple(place)])
+
+        head_s, link_s, tail_s = at(self.head_s), at(self.link_s), at(self.tail_s)
+        loss = at(self.accuracy_loss)
+        duration_s = time_s(self.problem.objective, head_s, link_s, tail_s)
+        return Row(
+            self.candidate(index),
+            CandidateCost(
+                head_s,
+                link_s,
+                tail_s,
+                loss,
+                at(self.payload_bytes),
+                joint_objective(duration_s, loss, self.problem.lambda_1),
+                None if self.energy_j is None else at(self.energy_j),
+            ),
+        )
+
+    def index_of(self, candidate: Candidate) -> tuple[int, ...]:
+        """Return where a choice stands.
+
+        Raises:
+            CodesignError: it is not among the choices.
+        """
+        axes, c = self.problem.tables.axes, candidate
+        try:
+            server = axes.servers.index(c.server) if c.server else 0
+            index = (
+                range(self.problem.tables.segments + 1).index(c.cut),
+                axes.structures.index(c.head_structure),
+                axes.structures.index(c.tail_structure),
+                axes.merges.index(c.merge),
+                axes.precisions.index(c.precision),
+                axes.codecs.index(c.codec),
+                server,
+            )
+        except ValueError as error:
+            raise CodesignError(f"{c} is not among the choices: {error}") from None
+        return index
+
+
+def evaluate(problem: Problem) -> Candidates:
+    """Work out Eq. 8-11 for every candidate at once."""
+    t, axes = problem.tables, problem.tables.axes
+    n, s, m = t.segments + 1, len(axes.structures), len(axes.merges)
+    p, k = len(axes.precisions), len(axes.codecs)
+    # Without a server there is one that is never offered, so that no axis is empty.
+    v = max(1, len(axes.servers))
+    shape = (n, s, s, m, p, k, v)
+    tail, decode = t.tail_s, t.decode_s
+    links = problem.links or (LinkSpec(1.0),)
+    if not problem.links:
+        tail, decode = np.full((1, n, s, p), np.nan), np.full((1, n, k), np.nan)
+        tail[:, -1], decode[:, -1] = 0.0, 0.0
+
+    head_s = t.head_s.reshape(n, s, 1, 1, p, 1, 1) + t.encode_s.reshape(n, 1, 1, 1, 1, k, 1)
+    tail_s = tail.transpose(1, 2, 3, 0).reshape(n, 1, s, 1, p, 1, v) + decode.transpose(
+        1, 2, 0
+    ).reshape(n, 1, 1, 1, 1, k, v)
+    payload = t.payload_bytes.reshape(n, 1, 1, 1, 1, k, 1)
+    link_s = np.concatenate([transfer_s(payload, link) for link in links], axis=-1)
+    link_s[-1] = 0.0
+
+    share = t.load_fraction.reshape(n, 1, 1, 1, 1, 1, 1)
+    loss = total_loss(
+        share,
+        t.structure_loss.reshape(1, s, 1, m, p, 1, 1),
+        t.structure_loss.reshape(1, 1, s, m, p, 1, 1),
+    ) + t.codec_loss.transpose(0, 3, 2, 1).reshape(n, 1, 1, m, p, k, 1)
+    duration_s = time_s(problem.objective, head_s, link_s, tail_s)
+    # What is not known (NaN) makes the sum unknown, whatever its weight.
+    objective = np.broadcast_to(joint_objective(duration_s, loss, problem.lambda_1), shape).copy()
+
+    allowed = np.zeros(n, bool)
+    allowed[list(problem.allowed_cuts())] = True
+    objective[~allowed] = np.nan
+    # An empty half has the other's structure; nothing is encoded or served where all stays.
+    ends = ~np.eye(s, dtype=bool)
+    objective[0][ends] = np.nan
+    objective[-1][ends] = np.nan
+    objective[-1][..., 1:] = np.nan
+    for part, codecs in (
+        (slice(0, 1), problem.frame_codecs),
+        (slice(1, -1), problem.codecs),
+        (slice(-1, None), (NO_CODEC,)),
+    ):
+        if codecs is not None:
+            objective[part][..., [codec not in codecs for codec in axes.codecs], :] = np.nan
+
+    if problem.halves is not None:
+        heads, tails = problem.halves.head, problem.halves.tail
+        if not problem.links:
+            tails = np.ones((1, n, s, m, p), bool)
+        chosen = heads.reshape(n, s, 1, m, p, 1, 1) & tails.transpose(1, 2, 3, 4, 0).reshape(
+            n, 1, s, m, p, 1, v
+        )
+        objective[~np.broadcast_to(chosen, shape)] = np.nan
+
+    energy = None
+    if t.robot_power_w is not None:
+        radio_w = np.array([link.transmit_w or 0.0 for link in links])
+        energy = t.robot_power_w * head_s + radio_w * link_s
+    found = bounds(problem, head_s, link_s, tail_s, loss, payload, energy)
+    offered = ~np.isnan(objective)
+    objective[~offered] = np.inf
+    for bound in found:
+        objective[np.broadcast_to(bound.excess > 0, shape)] = np.inf
+    return Candidates(
+        problem, head_s, link_s, tail_s, loss, payload, energy, offered, objective, found
+    )

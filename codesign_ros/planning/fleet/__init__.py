@@ -1,0 +1,1 @@
+"""Many robots on shared servers and links."""

@@ -1,0 +1,1 @@
+"""How long the halves of a network take on this machine."""

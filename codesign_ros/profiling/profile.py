@@ -1,0 +1,213 @@
+"""What a machine measures of its half of a network: which halves it times, and its cache."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+import os
+import platform
+import time
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from codesign_ros.bundle import Bundle
+from codesign_ros.cost.half_times import Extent, HalfForm, StageProfile, profile_of
+from codesign_ros.engines.base import Part
+from codesign_ros.engines.cache import FileCache
+from codesign_ros.engines.factory import EngineFactory
+from codesign_ros.hardware.jetson import power_mode
+from codesign_ros.profiling.built import build_whole, time_built
+from codesign_ros.profiling.timer import StageTimer
+from codesign_ros.types import Structure
+
+# Part of the cache key; raise it when other things are timed.
+_VERSION = 6
+
+_BASE = Structure.S3
+
+
+def profile_cached(
+    bundle: Bundle,
+    factory: EngineFactory,
+    part: Part,
+    cache_dir: Path,
+    extent: Extent,
+    *,
+    fresh: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> StageProfile:
+    """Return this machine's profile from the cache; measure what is not there and keep it.
+
+    Where the backend builds engines ahead of time, only the whole network is built, in fp32 and in
+    each precision asked for. Halves whose engines are built are timed, all others estimated; see
+    ``built_halves`` and ``profile_more``.
+
+    Args:
+        bundle: the network and the calibration frames it is timed on.
+        factory: makes the engines.
+        part: ``head`` or ``tail``.
+        cache_dir: where profiles are kept.
+        extent: what the profile must have; it may have more.
+        fresh: measure although it is there.
+        progress: see ``measure``.
+
+    Raises:
+        CodesignError: the backend does not have one of the precisions, or cannot run here.
+    """
+    cache, name = FileCache(cache_dir), _cache_name(factory, part)
+    stored = cache.get(name)
+    known = None if stored is None else StageProfile.from_json(stored.decode())
+    if factory.builds_ahead:
+        build_whole(factory, part, extent)
+        profile = time_built(
+            factory,
+            part,
+            extent,
+            None if fresh else known,
+            _crossings(factory, cache_dir),
+            progress,
+        )
+        if profile != known:
+            cache.put(name, profile.to_json().encode())
+        return profile
+    wanted = set(extent.halves(bundle.last_cut))
+    if known is not None and not fresh:
+        missing = wanted - known.halves().keys()
+        if extent.budget_s == math.inf:
+            missing |= wanted & known.estimated
+        if not missing:
+            progress(len(wanted), len(wanted))
+            return known
+    profile = measure(bundle, factory, part, extent, progress)
+    if known is not None:
+        profile = known.updated(profile)
+    cache.put(name, profile.to_json().encode())
+    return profile
+
+
+def profile_more(
+    bundle: Bundle,
+    factory: EngineFactory,
+    part: Part,
+    cache_dir: Path,
+    extent: Extent,
+    profile: StageProfile,
+) -> StageProfile:
+    """Time the halves whose engines were built since, and estimate the others from more times.
+
+    For a node to call after a build in the background, on the thread of the build. Frames may go on
+    meanwhile; how far they disturb the times was not measured.
+
+    Args:
+        bundle: the network.
+        factory: the engines'; one that builds ahead.
+        part: ``head`` or ``tail``.
+        cache_dir: as for ``profile_cached``, which finds the new times there.
+        extent: likewise.
+        profile: what ``profile_cached`` or the last call of this returned.
+
+    Returns:
+        The same profile where nothing is new, else a new one, which is kept in the cache too.
+
+    Raises:
+        CodesignError: an engine cannot be loaded or run.
+    """
+    newer = time_built(factory, part, extent, profile, _crossings(factory, cache_dir))
+    if newer != profile:
+        FileCache(cache_dir).put(_cache_name(factory, part), newer.to_json().encode())
+    return newer
+
+
+def _cache_name(factory: EngineFactory, part: Part) -> str:
+    """File of a profile: one for each network, part, and all that times depend on."""
+    machine = (platform.node(), platform.machine(), platform.processor(), str(os.cpu_count()))
+    engines = (factory.backend, str(factory.threads), *factory.settings_id)
+    # A Jetson at 15 W takes other times than the same one at 30 W.
+    parts = (factory.bundle.model_id, part, *machine, power_mode(), *engines, str(_VERSION))
+    return hashlib.sha256("|".join(parts).encode()).hexdigest()[:32] + ".profile.cache"
+
+
+def _crossings(factory: EngineFactory, cache_dir: Path) -> EngineFactory:
+    """Makes the heads whose outputs tails and codecs are timed on, at cuts with no engine yet."""
+    return EngineFactory(factory.bundle, cache_dir=cache_dir, threads=factory.threads)
+
+
+def measure(
+    bundle: Bundle,
+    factory: EngineFactory,
+    part: Part,
+    extent: Extent,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> StageProfile:
+    """Time one part of a network on this machine.
+
+    The halves in structure S3, in every precision, and the codecs are always timed; halves in the
+    other structures as far as the budget reaches, whole networks first, and scaled beyond it.
+
+    Args:
+        bundle: the network and the calibration frames it is timed on.
+        factory: makes the engines.
+        part: ``head`` or ``tail``.
+        extent: how much to time.
+        progress: called with how many halves and cuts are done, and of how many.
+
+    Raises:
+        CodesignError: the backend does not have one of the precisions.
+    """
+    started_s = time.perf_counter()
+    halves = extent.halves(bundle.last_cut)
+    cuts = [cut for cut in dict.fromkeys(cut for cut, *_ in halves) if cut < bundle.last_cut]
+    total, done = len(halves) + len(cuts), 0
+
+    def advance(more: int) -> None:
+        nonlocal done
+        done += more
+        progress(done, total)
+
+    longest = max if part == "head" else min
+    end = longest(cut for cut, *_ in halves)
+    # The longest half of each structure gives the ratio to S3 by which the others are estimated.
+    always = [h for h in halves if h[1] is _BASE or (h[0], h[2]) == (end, "fp32")]
+    # From the longest on; precisions, whose first engine takes seconds to make, come last.
+    others = sorted(
+        {*halves} - {*always},
+        key=lambda half: (half[2] != "fp32", -half[0] if part == "head" else half[0], half),
+    )
+    with contextlib.closing(StageTimer(factory, part, advance)) as timer:
+        timer.time_codecs(cuts)
+        for group in timer.groups(always):
+            timer.time_halves(group)
+        for group in timer.groups(others):
+            if time.perf_counter() - started_s > extent.budget_s:
+                break
+            timer.time_halves(group)
+        progress(total, total)
+        return profile_from(timer, halves)
+
+
+def profile_from(timer: StageTimer, halves: Collection[HalfForm]) -> StageProfile:
+    """Make a profile of what was timed, with these halves: timed, empty, or estimated."""
+    timed, codec_s, prepare_s = timer.results()
+    timed |= {half: 0.0 for half in halves if timer.is_empty(half[0])}
+    scaled = {half: _scaled(half, timed) for half in halves if half not in timed}
+    return profile_of(
+        {half: prepare_s + (timed | scaled)[half] for half in halves},
+        frozenset(scaled),
+        codec_s,
+        timer.codec_bytes,
+    )
+
+
+def _scaled(half: HalfForm, timed: dict[HalfForm, float]) -> float:
+    """Estimate a half from S3 at its cut [s]."""
+    cut, structure, precision = half
+
+    def cuts_timed(numbers: str) -> list[int]:
+        return [c for c, s, p in timed if (s, p) == (structure, numbers) and timed[c, s, p] > 0]
+
+    # Where nothing was timed in this precision, the ratio in fp32 stands for it.
+    numbers = precision if cuts_timed(precision) else "fp32"
+    nearest = min(cuts_timed(numbers), key=lambda other: abs(other - cut))
+    ratio = timed[nearest, structure, numbers] / timed[nearest, _BASE, numbers]
+    return ratio * timed[cut, _BASE, precision]

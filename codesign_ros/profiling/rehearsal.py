@@ -1,0 +1,169 @@
+"""The work of head and tail on one frame, piece by piece, on a bundle's calibration frames.
+
+What is timed is what a node does with a frame: a head normalises it, a tail of cut 0 too, whoever
+runs the last segment makes the answer of its output, and tails and codecs get what heads made of
+real frames.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from codesign_ros.bundle import Bundle
+from codesign_ros.engines.base import Engine, EngineKey
+from codesign_ros.engines.factory import EngineFactory
+from codesign_ros.pixels.boxes import Selection
+from codesign_ros.pixels.letterbox import letterbox, normalise
+from codesign_ros.runtime.answers import answer_from
+from codesign_ros.types import CodesignError
+from codesign_ros.wire.codecs import JPEG_QUALITY, EncodedTensor, codecs_for, encode
+from codesign_ros.wire.decode import WireLimits, decode
+
+# Frames that work is rehearsed on, in turn: zstd, JPEG and the choice of boxes depend on them.
+_FRAMES = 4
+# Crossing tensors are kept up to this size [bytes]; beyond it they are computed anew when needed.
+_KEPT_BYTES = 200e6
+
+Tensors = dict[str, np.ndarray]
+Coded = tuple[EncodedTensor, ...]
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What a codec makes of the tensors at one cut.
+
+    Attributes:
+        work: encodes the tensors of a frame.
+        frames: what it made of each frame.
+    """
+
+    work: Callable[[int], Coded]
+    frames: tuple[Coded, ...]
+
+    @property
+    def mean_bytes(self) -> float:
+        """Mean payload over the frames [bytes]."""
+        return float(np.mean([sum(t.payload_bytes for t in coded) for coded in self.frames]))
+
+
+@dataclass(frozen=True)
+class RehearsedHalf:
+    """A half at work; ``close`` frees its engine.
+
+    Attributes:
+        engine: runs it.
+        work: all that a node does with the frame of a round.
+    """
+
+    engine: Engine
+    work: Callable[[int], object]
+
+    def __call__(self, number: int) -> object:
+        """Work on the frame of a round."""
+        return self.work(number)
+
+    def close(self) -> None:
+        """Free the engine; it cannot work afterwards."""
+        self.engine.close()
+
+
+class Rehearsal:
+    """Makes the pieces of work of one network; each takes the number of a round.
+
+    Args:
+        factory: makes the engines.
+        crossings: makes the heads that give tails and codecs their tensors; None = ``factory``.
+    """
+
+    def __init__(self, factory: EngineFactory, crossings: EngineFactory | None = None) -> None:
+        self._factory = factory
+        self._crossings = factory if crossings is None else crossings
+        self._bundle: Bundle = factory.bundle
+        frames = self._bundle.calibration_frames()[:_FRAMES]
+        self._jpegs = [_as_jpeg(frame) for frame in frames]
+        self._images = [letterbox(frame, self._bundle.input) for frame in frames]
+        self._kept: dict[int, list[Tensors]] = {}
+
+    def prepare(self, number: int) -> np.ndarray:
+        """Decode a camera's JPEG and fit it into the network's input."""
+        bgr = cv2.imdecode(self._jpegs[number % len(self._jpegs)], cv2.IMREAD_COLOR)
+        return letterbox(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), self._bundle.input)
+
+    def half(self, key: EngineKey) -> RehearsedHalf:
+        """Run the half that ``key`` names; it must have segments."""
+        engine = self._factory.build(key)
+        if self._factory.builds_ahead:
+            engine.warm_up()  # until a GPU's clocks are up and its work is recorded
+        last = len(self._bundle.segments)
+        if key.part == "head" or key.cut == 0:
+            run = self._from_image(engine)
+        else:
+            run = self._from_tensors(engine, self._crossing(key.cut))
+        if key.part == "head" and key.cut < last:
+            return RehearsedHalf(engine, run)
+        return RehearsedHalf(
+            engine, lambda number: answer_from(run(number), self._bundle, Selection())
+        )
+
+    def encodings(self, cut: int) -> dict[str, Encoding]:
+        """Encode the tensors at ``cut``, by codec.
+
+        A codec that cannot express the values (fp16 beyond 65504) is left out, and so never
+        planned.
+        """
+        frames = self._crossing(cut)
+        usable = set.intersection(*(set(codecs_for(s)) for s in self._bundle.crossings[cut]))
+        encodings = {}
+        for codec in sorted(usable):
+
+            def work(number: int, codec: str = codec) -> Coded:
+                tensors = frames[number % len(frames)]
+                return tuple(encode(name, array, codec) for name, array in tensors.items())
+
+            with contextlib.suppress(CodesignError):
+                encodings[codec] = Encoding(work, tuple(map(work, range(len(frames)))))
+        return encodings
+
+    def decoder(self, cut: int, frames: Sequence[Coded]) -> Callable[[int], object]:
+        """Decode what a codec made of the tensors at ``cut``."""
+        specs = self._bundle.crossings[cut]
+
+        def work(number: int) -> list[np.ndarray]:
+            coded = frames[number % len(frames)]
+            return [decode(e, spec, WireLimits()) for e, spec in zip(coded, specs, strict=True)]
+
+        return work
+
+    def _from_image(self, engine: Engine) -> Callable[[int], Mapping[str, np.ndarray]]:
+        images, spec = self._images, self._bundle.input
+        return lambda number: engine.run({"image": normalise(images[number % len(images)], spec)})
+
+    def _from_tensors(
+        self, engine: Engine, frames: Sequence[Tensors]
+    ) -> Callable[[int], Mapping[str, np.ndarray]]:
+        return lambda number: engine.run(frames[number % len(frames)])
+
+    def _crossing(self, cut: int) -> list[Tensors]:
+        """What crosses at ``cut``, frame by frame."""
+        if cut == 0:
+            return [{"image": image} for image in self._images]
+        if cut not in self._kept:
+            engine = self._crossings.build(EngineKey("head", cut))
+            run = self._from_image(engine)
+            tensors = [dict(run(number)) for number in range(len(self._images))]
+            engine.close()
+            kept = [*self._kept.values(), tensors]
+            if sum(a.nbytes for frames in kept for f in frames for a in f.values()) > _KEPT_BYTES:
+                return tensors
+            self._kept[cut] = tensors
+        return self._kept[cut]
+
+
+def _as_jpeg(frame: np.ndarray) -> np.ndarray:
+    bgr = cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
+    return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]

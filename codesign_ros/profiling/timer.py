@@ -1,0 +1,113 @@
+"""Timing heads or tails at any cut, in any form, and the codecs on what crosses there."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Hashable, Iterable, Sequence
+
+from codesign_ros.cost.half_times import HalfForm
+from codesign_ros.engines.base import EngineKey, Part
+from codesign_ros.engines.factory import EngineFactory
+from codesign_ros.profiling.interleaved import InterleavedTimer, Work
+from codesign_ros.profiling.rehearsal import Rehearsal
+from codesign_ros.types import Structure
+
+# Timed runs of each half and codec, of which the median counts.
+_ROUNDS = 7
+# Engines of one group are in memory together, and so are the tensors at the cuts of one.
+_GROUP_HALVES = 12
+_GROUP_CUTS = 4
+
+_PREPARE = "prepare"
+
+
+class StageTimer:
+    """Times one part of a network on this machine, group by group.
+
+    Halves are timed whole: sums of single blocks miss the time of a half by 10 to 35 percent.
+
+    Args:
+        factory: makes the engines.
+        part: ``head`` or ``tail``.
+        progress: called with the number of halves and cuts that were timed since the last call.
+        crossings: makes the heads that give tails and codecs their tensors; None = ``factory``.
+    """
+
+    def __init__(
+        self,
+        factory: EngineFactory,
+        part: Part,
+        progress: Callable[[int], None] = lambda done: None,
+        crossings: EngineFactory | None = None,
+    ) -> None:
+        self.segments = factory.bundle.last_cut
+        self.codec_bytes: dict[tuple[int, str], float] = {}
+        self._part = part
+        self._progress = progress
+        self._rehearsal = Rehearsal(factory, crossings)
+        self._whole = self._rehearsal.half(EngineKey(part, self.segments if part == "head" else 0))
+        self._timer: InterleavedTimer[Hashable] = InterleavedTimer(self._whole, _ROUNDS)
+        if part == "head":
+            self._timer.time({_PREPARE: self._rehearsal.prepare})
+
+    def close(self) -> None:
+        """Free the engine that runs in every round; nothing can be timed afterwards."""
+        self._whole.close()
+
+    def is_empty(self, cut: int) -> bool:
+        """Whether the half at ``cut`` has no segments."""
+        return cut == (0 if self._part == "head" else self.segments)
+
+    def groups(self, halves: Iterable[HalfForm]) -> list[list[HalfForm]]:
+        """Split halves that have segments into groups to be timed at once."""
+        full = [half for half in halves if not self.is_empty(half[0])]
+        return [full[at : at + _GROUP_HALVES] for at in range(0, len(full), _GROUP_HALVES)]
+
+    def time_halves(self, group: Sequence[HalfForm]) -> None:
+        """Time a group of halves.
+
+        Raises:
+            CodesignError: the backend does not have a precision, or the network's output is not
+                finite.
+        """
+        keys = {half: EngineKey(self._part, half[0], half[1], precision=half[2]) for half in group}
+        with contextlib.ExitStack() as engines:
+            works: dict[Hashable, Work] = {
+                half: engines.enter_context(contextlib.closing(self._rehearsal.half(key)))
+                for half, key in keys.items()
+            }
+            self._timer.time(works)
+        self._progress(len(group))
+
+    def time_codecs(self, cuts: Sequence[int]) -> None:
+        """Time every codec that can carry what crosses at each of ``cuts``, and note its sizes."""
+        for at in range(0, len(cuts), _GROUP_CUTS):
+            works: dict[Hashable, Work] = {}
+            group = cuts[at : at + _GROUP_CUTS]
+            for cut in group:
+                for codec, encoding in self._rehearsal.encodings(cut).items():
+                    self.codec_bytes[cut, codec] = encoding.mean_bytes
+                    works[cut, codec] = (
+                        encoding.work
+                        if self._part == "head"
+                        else self._rehearsal.decoder(cut, encoding.frames)
+                    )
+            self._timer.time(works)
+            self._progress(len(group))
+
+    def results(self) -> tuple[dict[HalfForm, float], dict[tuple[int, str], float], float]:
+        """Return the times of halves, of codecs by (cut, codec), and of preparing a frame [s].
+
+        A half's time is that of its segments alone.
+        """
+        times = self._timer.typical_s()
+        prepare_s = times.pop(_PREPARE, 0.0)
+        halves: dict[HalfForm, float] = {}
+        codecs: dict[tuple[int, str], float] = {}
+        for key, time_s in times.items():
+            match key:
+                case (int(cut), Structure() as structure, str(precision)):
+                    halves[cut, structure, precision] = time_s
+                case (int(cut), str(codec)):
+                    codecs[cut, codec] = time_s
+        return halves, codecs, prepare_s

@@ -1,0 +1,1 @@
+"""Engines while frames flow: leases, sharing, builds in the background."""

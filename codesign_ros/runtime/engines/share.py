@@ -1,0 +1,101 @@
+"""One bundle, one engine factory and one pool of engines for all nodes of a process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from codesign_ros.bundle import Bundle
+from codesign_ros.engines.factory import EngineFactory
+from codesign_ros.engines.tensorrt.settings import TensorRtSettings
+from codesign_ros.runtime.engines.leases import Lease, Leases
+from codesign_ros.runtime.engines.pool import EnginePool
+
+_DEFAULT = TensorRtSettings()
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    bundle: Path
+    backend: str
+    threads: int
+    tensorrt: TensorRtSettings
+
+
+@dataclass(frozen=True)
+class _Opened:
+    bundle: Bundle
+    factory: EngineFactory
+    pool: EnginePool
+
+
+class Share:
+    """What one node has of an ``EngineShare``, until it gives it back.
+
+    Attributes:
+        bundle: the network.
+        factory: makes its engines.
+        pool: its engines that are in use.
+    """
+
+    def __init__(self, lease: Lease[_Opened]) -> None:
+        self.bundle = lease.thing.bundle
+        self.factory = lease.thing.factory
+        self.pool = lease.thing.pool
+        self.lease = lease
+
+    @property
+    def users(self) -> int:
+        """Nodes that have the same bundle, factory and pool, this one among them."""
+        return self.lease.users
+
+
+class EngineShare:
+    """Opens a bundle once for all nodes of a process that want it with the same engines.
+
+    They then have one copy of the weights, one CUDA context, and of each engine one. Several nodes
+    may ask at the same time on different threads: opening takes long, and all get the same. A
+    bundle whose files change is opened anew once nobody uses it any more.
+    """
+
+    def __init__(self) -> None:
+        self._leases: Leases[_Wanted, _Opened] = Leases(_open, lambda opened: opened.pool.close())
+
+    def acquire(
+        self,
+        bundle: Path,
+        backend: str = "onnxruntime",
+        threads: int = 1,
+        tensorrt: TensorRtSettings = _DEFAULT,
+    ) -> Share:
+        """Open a bundle, or join those who have it open.
+
+        Args:
+            bundle: the bundle's directory.
+            backend: one of ``codesign_ros.engines.factory.BACKENDS``.
+            threads: threads that work on one frame.
+            tensorrt: for that backend; of others it makes no difference.
+
+        Raises:
+            CodesignError: the bundle cannot be read, or the backend cannot be used here. Nothing is
+                kept of it: the next call tries again.
+        """
+        if backend != "tensorrt":
+            tensorrt = _DEFAULT
+        return Share(self._leases.lease(_Wanted(bundle.resolve(), backend, threads, tensorrt)))
+
+    def release(self, share: Share) -> None:
+        """Give back what ``acquire`` gave; the last one closes the factory.
+
+        Where an engine is still in use, or being built on another thread, that is when it is gone:
+        a factory may hold what its engines cannot do without.
+        """
+        share.lease.release()
+
+
+def _open(wanted: _Wanted) -> _Opened:
+    bundle = Bundle.open(wanted.bundle)
+    factory = EngineFactory(
+        bundle, wanted.backend, threads=wanted.threads, tensorrt=wanted.tensorrt
+    )
+    return _Opened(bundle, factory, EnginePool(factory))

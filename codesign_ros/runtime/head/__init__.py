@@ -1,0 +1,1 @@
+"""What the robot's head node does, without ROS."""

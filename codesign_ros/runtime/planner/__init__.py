@@ -1,0 +1,1 @@
+"""What the planner node does, without ROS."""

@@ -1,0 +1,300 @@
+"""When to solve, for whom, with what: the planner without ROS."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from codesign_ros.bundle import Bundle
+from codesign_ros.cost.profile import NetworkProfile
+from codesign_ros.planning.grid import Solution
+from codesign_ros.planning.problem import Candidate, Row
+from codesign_ros.runtime.messages import Device, Role
+from codesign_ros.runtime.planner.changes import forms_text, retimed_cuts
+from codesign_ros.runtime.planner.costs import DeviceCosts
+from codesign_ros.runtime.planner.engine_wishes import Build, BuildRequests, builds_text
+from codesign_ros.runtime.planner.problem import RobotProblems, rate_of
+from codesign_ros.runtime.planner.registry import Registry
+from codesign_ros.runtime.planner.settings import PlannerSettings
+from codesign_ros.runtime.planner.watch import Basis, Factors, RobotWatch
+from codesign_ros.types import CodesignError, DeviceSpec, Plan
+
+
+class Due(NamedTuple):
+    """A robot that needs a plan, and why in one line.
+
+    ``optional``: only a rate or a time changed, so the plan in force may stay.
+    """
+
+    robot: str
+    reason: str
+    optional: bool
+
+
+@dataclass
+class _Robot:
+    """What the planner knows of one robot beside its devices.
+
+    ``wanted``: engines of a better plan, which are being built. ``notes``: what the last problem
+    left out.
+    """
+
+    watch: RobotWatch
+    plan: Plan | None = None
+    reasons: list[str] = field(default_factory=list)
+    optional: bool = True
+    due_s: float = math.inf
+    prepared: Basis | None = None
+    wanted: tuple[Build, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class PlannerRuntime:
+    """Keeps the registry, notes why a robot needs a new plan, and solves for it.
+
+    Args:
+        bundle: the network that head and tail share.
+        devices: peaks of known devices by name, for the modes ``paper`` and ``roofline``.
+        settings: what to solve for.
+        registry: who is there.
+        network_profile: see ``DeviceCosts``.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        devices: Mapping[str, DeviceSpec],
+        settings: PlannerSettings,
+        registry: Registry,
+        network_profile: Callable[[], NetworkProfile],
+    ) -> None:
+        self.settings = settings
+        self.registry = registry
+        self.costs = DeviceCosts(bundle, devices, network_profile)
+        self.problems = RobotProblems(bundle, self.costs, registry)
+        # Plans that stayed because no other was enough better.
+        self.kept = 0
+        self._builds = BuildRequests()
+        self._cuts = bundle.last_cut + 1
+        self._robots: dict[str, _Robot] = {}
+        self._last_epoch = 0
+
+    # News
+
+    def hear(self, device: Device, now_s: float) -> str | None:
+        """Take an announcement; returns what changed, one line, or None."""
+        self._last_epoch = max(self._last_epoch, device.epoch)
+        watch = self._robot(device.robot).watch
+        before = self.registry.announced(device.node)
+        change = self.registry.hear(device, now_s)
+        if change and change.anew:
+            watch.forget(device.role)
+            self._builds.forget(device.node)
+        elif before:
+            watch.retimed(device.role, retimed_cuts(before, device))
+        watch.throttle(device.role, bool(device.throttled), now_s)
+        self._builds.hear(device)
+        changes = [change] if change else []
+        if device.role is Role.HEAD and not (change and change.anew):
+            watch.take(device, now_s)
+            stage_band = self.settings.stage_band if self.settings.corrects else math.inf
+            changes += watch.changes(device, self.settings.link_band, stage_band)
+        for each in changes:
+            self.request(device.robot, each.text, now_s, optional=each.optional)
+        return "; ".join(each.text for each in changes) or None
+
+    def heartbeat(self, device: Device, now_s: float) -> str | None:
+        """Take a sign of life: what was measured while running counts, the rest is as announced.
+
+        State, profile, engines and a new start come from announcements alone, which are reliable:
+        a heartbeat may be overtaken by the announcement of the next state.
+        """
+        known = self.registry.announced(device.node)
+        if known is None:
+            return None  # its announcement is on the way
+        device = replace(
+            known,
+            epoch=max(device.epoch, known.epoch),
+            power_mode=device.power_mode or known.power_mode,
+            throttled=device.throttled,
+            link_bps=device.link_bps,
+            link_delay_s=device.link_delay_s,
+            frame_bytes=device.frame_bytes,
+            running=device.running,
+        )
+        return self.hear(device, now_s)
+
+    def tick(self, now_s: float) -> list[str]:
+        """Let time pass; returns who left or does not build, one line each."""
+        said = []
+        for device, change in self.registry.expire(now_s):
+            self._robot(device.robot).watch.forget(device.role)
+            self._builds.forget(device.node)
+            self.request(device.robot, change, now_s)
+            said.append(change)
+        timeout_s = self.settings.build_timeout_s
+        for node, form in self._builds.overdue(now_s, timeout_s):
+            change = f"{node} has not built {forms_text([form])} in {timeout_s:.0f} s"
+            said.append(change)
+            late = self.registry.announced(node)
+            if late is not None:
+                self.request(late.robot, change, now_s, optional=True)
+        return said
+
+    def request(self, robot: str, reason: str, now_s: float, *, optional: bool = False) -> None:
+        """Note that ``robot`` needs a new plan soon; see ``Due``."""
+        entry = self._robot(robot)
+        entry.reasons.append(reason)
+        entry.optional = entry.optional and optional
+        entry.due_s = min(entry.due_s, now_s + self.settings.debounce_s)
+
+    def change_settings(self, settings: PlannerSettings, reason: str, now_s: float) -> None:
+        """Solve with other settings from now on, for every robot."""
+        if settings.mode != self.settings.mode:
+            for entry in self._robots.values():
+                entry.watch.forget(*Role)  # another model is wrong in another way
+        self.settings = settings
+        for robot in self._robots:
+            self.request(robot, reason, now_s)
+
+    def due(self, now_s: float, busy: Collection[str] = ()) -> list[Due]:
+        """Take the robots that need a plan now, without those that are ``busy`` with the last."""
+        taken = []
+        for name, robot in self._robots.items():
+            if robot.due_s <= now_s and name not in busy:
+                taken.append(Due(name, "; ".join(robot.reasons), robot.optional))
+                robot.reasons.clear()
+                robot.optional = True
+                robot.due_s = math.inf
+        return taken
+
+    # Plans
+
+    @property
+    def plans(self) -> dict[str, Plan]:
+        """The plan in force by robot."""
+        return {name: robot.plan for name, robot in self._robots.items() if robot.plan}
+
+    def watch(self, robot: str) -> RobotWatch:
+        """What is measured of a robot."""
+        return self._robot(robot).watch
+
+    def notes(self, robot: str) -> tuple[str, ...]:
+        """What the last plan was not chosen from, or what was estimated, one line each."""
+        return self._robot(robot).notes
+
+    def next_plan(self, robot: str, reason: str, *, optional: bool = False) -> Plan | None:
+        """Solve for a robot and give the answer a new epoch.
+
+        Where an engine of the best plan is not built, it is the best of those whose engines are;
+        the others are wanted then, see ``take_builds``.
+
+        Returns:
+            The plan; None while the robot has no active head, or where the plan in force stays.
+
+        Raises:
+            CodesignError: nothing can be planned with what is known, or nothing that is built
+                serves; the old plan stays.
+        """
+        entry = self._robot(robot)
+        entry.wanted = ()
+        head = self.registry.head_of(robot)
+        if head is None:
+            return None
+        factors = self._factors(robot, self.settings)
+        entry.watch.solved(factors, head.frame_bytes > 0)
+        best = self.solve(robot, self.settings)
+        entry.notes = best.problem.tables.notes
+        solution, gain_s = self._built(robot, best, factors)
+        rate_bps = rate_of(head, self.settings)
+        if optional and entry.plan is not None:
+            row = self._good_enough(solution, entry.plan)
+            if row is not None:
+                self.kept += 1
+                entry.watch.follow(Basis(entry.plan, row.prediction, rate_bps, factors))
+                return None
+        if entry.wanted:
+            reason = f"{reason}; {self.building(robot)} (saves {gain_s * 1e3:.1f} ms)"
+        self._last_epoch += 1
+        plan = self.problems.labelled(solution.plan, robot)
+        plan = replace(plan, epoch=self._last_epoch, reason=reason)
+        entry.prepared = Basis(plan, solution.best.prediction, rate_bps, factors)
+        return plan
+
+    def _built(self, robot: str, best: Solution, factors: Factors) -> tuple[Solution, float]:
+        """The best that can be put in force at once, and how much worse it is [s].
+
+        What the best of all lacks is wanted, if it is enough better.
+        """
+        entry = self._robot(robot)
+        lacking = self.lacking(robot, best.plan)
+        if not lacking:
+            return best, 0.0
+        try:
+            built = self.problems.solve(
+                robot, self.settings, factors, in_force=entry.watch.plan, built_only=True
+            )
+        except CodesignError as error:
+            entry.wanted = lacking
+            raise CodesignError(f"{self.building(robot)}; of what is built, {error}") from None
+        now_s = built.best.prediction.objective
+        gain_s = now_s - best.best.prediction.objective
+        if gain_s > 0 and gain_s >= self.settings.switch_gain * abs(now_s):
+            entry.wanted = lacking
+        return built, gain_s
+
+    def lacking(self, robot: str, plan: Plan) -> tuple[Build, ...]:
+        """The engines that have to be built before a solution can be put in force."""
+        labelled = self.problems.labelled(plan, robot)
+        return tuple(self.problems.lacking(labelled, self._robot(robot).watch.plan))
+
+    def building(self, robot: str) -> str:
+        """What is being built so that the robot may have a better plan; empty if nothing is."""
+        builds = self._robot(robot).wanted
+        verb = "is" if len(builds) == 1 else "are"
+        return f"{builds_text(builds)} {verb} being built" if builds else ""
+
+    def take_builds(self, robot: str, now_s: float) -> list[Build]:
+        """Take the engines that devices must be asked for: those wanted, each of them once."""
+        return self._builds.take(self._robot(robot).wanted, now_s)
+
+    def not_asked(self, build: Build) -> None:
+        """Note that a device did not take the order: it is taken again after the next solve."""
+        self._builds.failed(build)
+
+    def adopt(self, plan: Plan) -> None:
+        """Note that a plan is in force: the last one that ``next_plan`` gave for its robot."""
+        entry = self._robots[plan.robot]
+        entry.plan = plan
+        if entry.prepared is not None:
+            entry.watch.follow(entry.prepared)
+
+    def solve(
+        self, robot: str, settings: PlannerSettings, link_bps: float | None = None
+    ) -> Solution:
+        """Solve Eq. 11 for a robot as things stand, built or not; see ``RobotProblems``."""
+        return self.problems.solve(robot, settings, self._factors(robot, settings), link_bps)
+
+    def _robot(self, name: str) -> _Robot:
+        return self._robots.setdefault(name, _Robot(RobotWatch(self._cuts)))
+
+    def _factors(self, robot: str, settings: PlannerSettings) -> Factors:
+        """By what predicted times are multiplied; they were learned in the mode in force."""
+        if settings.corrects and settings.mode == self.settings.mode:
+            return self.watch(robot).factors()
+        return Factors.none(self._cuts)
+
+    def _good_enough(self, solution: Solution, plan: Plan) -> Row | None:
+        """What the plan in force costs by now, if the best is not better by ``switch_gain``."""
+        evaluation = solution.evaluation
+        try:
+            index = evaluation.index_of(Candidate.of(plan))
+        except CodesignError:
+            return None  # it cannot be chosen any more
+        now = float(evaluation.objective[index])
+        if not math.isfinite(now):
+            return None  # its cost is not known any more, or over a limit
+        gain = now - solution.best.prediction.objective
+        return evaluation.row(index) if gain < self.settings.switch_gain * abs(now) else None

@@ -1,0 +1,1 @@
+"""What the server's tail node does, without ROS."""

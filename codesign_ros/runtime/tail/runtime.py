@@ -1,0 +1,286 @@
+"""The server's side: embeddings in, answers out; what does not fit is refused and counted."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from codesign_ros.bundle import Bundle
+from codesign_ros.pixels.boxes import Selection
+from codesign_ros.runtime.answers import Answer
+from codesign_ros.runtime.emulation import stretched
+from codesign_ros.runtime.engines.pool import EnginePool
+from codesign_ros.runtime.epochs import EpochTable
+from codesign_ros.runtime.messages import Embedding, EmbeddingKind, Result, Status
+from codesign_ros.runtime.stages import LeasedStage, TailStage, check_plan, tail_key
+from codesign_ros.runtime.tail.batch import Waiting, run
+from codesign_ros.types import CodesignError, Plan, unexpected
+from codesign_ros.wire.decode import WireError
+
+_log = logging.getLogger(__name__)
+
+_CLOSED = "the tail is not active any more"
+
+
+@dataclass
+class TailSettings:
+    """What can be set on a tail while it runs.
+
+    Attributes:
+        queue_depth: embeddings that may wait for the tail; one more is refused.
+        slowdown: emulated: the device is so many times slower than this machine; 0 or 1 = off.
+        selection: which boxes of a detector are answers.
+    """
+
+    queue_depth: int = 8
+    slowdown: float = 0.0
+    selection: Selection = field(default_factory=Selection)
+
+
+class TailRuntime:
+    """Runs tails by epoch on a thread of its own, embeddings in the order in which they come.
+
+    Those that wait together for an engine that can run several at once go through it together.
+
+    Every embedding is answered. ``refusals`` counts those that were refused, by reason: those of
+    ``codesign_ros.wire.decode.REASONS`` and ``kind``, ``model``, ``epoch``, ``cut``, ``busy``,
+    ``closed``, ``output`` (it makes no finite answer) and ``internal`` (nobody foresaw it; it is
+    logged and costs this embedding alone). ``counts`` has ``batches`` of several that were run at
+    once, and ``batches_failed``, after which each was run alone.
+
+    Args:
+        bundle: the network.
+        pool: leases its engines.
+        settings: see ``TailSettings``; may be changed while running.
+        send_answer: hands an answer to the middleware.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        pool: EnginePool,
+        settings: TailSettings,
+        *,
+        send_answer: Callable[[Result], None],
+    ) -> None:
+        self.settings = settings
+        self.counts: Counter[str] = Counter()
+        self.refusals: Counter[str] = Counter()
+        self.last_refusal = ""
+        self._bundle = bundle
+        self._send_answer = send_answer
+        self._pool = pool
+        nothing = Plan(cut=bundle.last_cut, model_id=bundle.model_id, reason="no plan yet")
+        self._epochs: EpochTable[LeasedStage[TailStage] | None] = EpochTable(
+            nothing, None, _release
+        )
+        self._changed = threading.Condition()
+        self._closed = False
+        self._waiting: deque[Waiting] = deque()
+        self._thread = threading.Thread(target=self._compute, name="tail-compute", daemon=True)
+        self._thread.start()
+
+    # Plans
+
+    @property
+    def plan(self) -> Plan:
+        """The plan in force."""
+        with self._changed:
+            return self._epochs.plan
+
+    @property
+    def epochs(self) -> tuple[int, ...]:
+        """Epochs whose embeddings are accepted, oldest first."""
+        with self._changed:
+            return self._epochs.epochs
+
+    def prepare(self, plan: Plan) -> None:
+        """Build and warm the tail of a plan beside the running one.
+
+        Raises:
+            CodesignError: the plan is for another network, not newer, or cannot be built; or the
+                tail was closed meanwhile.
+        """
+        check_plan(plan, self._bundle)
+        leased = None
+        if plan.cut < len(self._bundle.segments):
+            lease = self._pool.lease(tail_key(plan))
+            stage = TailStage(self._bundle, plan, lease.thing, lambda: self.settings.selection)
+            leased = LeasedStage(stage, lease)
+        try:
+            with self._changed:
+                if self._closed:
+                    raise CodesignError(_CLOSED)
+                self._epochs.prepare(plan, leased)
+        except CodesignError:
+            _release(leased)
+            raise
+
+    def commit(self, epoch: int) -> None:
+        """Note which epoch the head is in now; older ones stay until the head has drained them.
+
+        Raises:
+            CodesignError: the epoch was not prepared.
+        """
+        with self._changed:
+            self._epochs.commit(epoch)
+
+    # Embeddings
+
+    def on_embedding(self, embedding: Embedding) -> None:
+        """Take an embedding; every frame gets an answer, if only that it is refused and why."""
+        received_s = time.perf_counter()
+        if embedding.kind == EmbeddingKind.PROBE:
+            self.counts["probes"] += 1
+            self._answer(
+                Result(embedding.stamp, embedding.sequence, embedding.epoch, status=Status.PROBE)
+            )
+            return
+        self.counts["embeddings"] += 1
+        try:
+            self._accept(embedding, received_s)
+        except WireError as error:
+            self._refuse(embedding, error)
+
+    def close(self) -> None:
+        """Answer what has been accepted, then stop and give all engines back."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._thread.join()
+        with self._changed:
+            self._epochs.close()
+
+    def _accept(self, embedding: Embedding, received_s: float) -> None:
+        """Queue an embedding if it fits what is prepared here."""
+        if embedding.kind != EmbeddingKind.FRAME:
+            raise WireError("kind", f"kind {embedding.kind} of embeddings is not known")
+        if embedding.model_id != self._bundle.model_id:
+            raise WireError(
+                "model",
+                f"the embedding is of network {embedding.model_id!r}, this tail has "
+                f"{self._bundle.model_id!r}; start head and tail with the same bundle",
+            )
+        with self._changed:
+            if self._closed:
+                raise WireError("closed", _CLOSED)
+            leased = self._epochs.find(embedding.epoch)
+            if leased is None:
+                raise WireError("epoch", f"epoch {embedding.epoch} is not prepared here")
+            cut = leased.stage.plan.cut
+            if embedding.cut != cut:
+                raise WireError(
+                    "cut", f"cut {embedding.cut} came, epoch {embedding.epoch} is {cut}"
+                )
+            if len(self._waiting) >= self.settings.queue_depth:
+                raise WireError("busy", f"{len(self._waiting)} embeddings wait already")
+            self._waiting.append(Waiting(embedding, leased.again(), received_s))
+            self._changed.notify_all()
+
+    def _refuse(self, embedding: Embedding, error: WireError, queue_s: float = 0.0) -> None:
+        with self._changed:
+            self.refusals[error.reason] += 1
+            self.last_refusal = f"frame {embedding.sequence}: {error}"
+        self._answer(
+            Result(
+                embedding.stamp,
+                embedding.sequence,
+                embedding.epoch,
+                status=Status.REFUSED,
+                reason=str(error),
+                queue_s=queue_s,
+            )
+        )
+
+    def _answer(self, answer: Result) -> None:
+        try:
+            self._send_answer(answer)
+        except Exception:
+            _log.exception("the answer for frame %d could not be sent", answer.sequence)
+            with self._changed:
+                self.counts["errors"] += 1
+
+    # The compute thread
+
+    def _compute(self) -> None:
+        # Nothing is kept in a variable here: it would hold on to an embedding until the next one
+        # comes.
+        while self._compute_next():
+            pass
+
+    def _compute_next(self) -> bool:
+        """Wait for embeddings and answer them; False when the tail is closed."""
+        batch = self._take()
+        if not batch:
+            return False
+        try:
+            self._answer_all(batch)
+        finally:
+            for each in batch:
+                each.leased.release()
+        return True
+
+    def _take(self) -> list[Waiting]:
+        """Wait for an embedding; take with it those behind it that one run can do, and no others.
+
+        Nothing waits for a batch to fill. Empty when the tail is closed.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            batch: list[Waiting] = []
+            while self._waiting and (not batch or self._fits(batch)):
+                batch.append(self._waiting.popleft())
+            return batch
+
+    def _fits(self, batch: list[Waiting]) -> bool:
+        stage = batch[0].leased.stage
+        return len(batch) < stage.max_batch and self._waiting[0].leased.stage is stage
+
+    def _answer_all(self, batch: list[Waiting]) -> None:
+        """Run a batch and answer each of its frames, in the order in which they came."""
+        started_s = time.perf_counter()
+        stretched(lambda: run(batch, self.counts), self.settings.slowdown)
+        ended_s = time.perf_counter()
+        sound = [each for each in batch if each.tensors is not None]
+        in_engine_s = ended_s - started_s - sum(each.decode_s for each in batch)
+        for each in batch:
+            tail_s = in_engine_s / len(sound) if sound else 0.0
+            # What remains is work on other frames: of the same batch as well as of those before.
+            queue_s = ended_s - each.received_s - each.decode_s - tail_s
+            self._answer_one(each, max(0.0, queue_s), tail_s)
+
+    def _answer_one(self, waiting: Waiting, queue_s: float, tail_s: float) -> None:
+        embedding, outcome = waiting.embedding, waiting.outcome
+        if isinstance(outcome, Answer):
+            self.counts["answers"] += 1
+            with self._changed:
+                # Believed only from a sound embedding, and never beyond its own epoch.
+                self._epochs.drop_before(min(embedding.oldest_epoch, embedding.epoch))
+            self._answer(
+                Result(
+                    embedding.stamp,
+                    embedding.sequence,
+                    embedding.epoch,
+                    **vars(outcome),
+                    queue_s=queue_s,
+                    decode_s=waiting.decode_s,
+                    tail_s=tail_s,
+                )
+            )
+        elif isinstance(outcome, WireError):
+            self._refuse(embedding, outcome, queue_s)
+        elif isinstance(outcome, CodesignError):
+            self._refuse(embedding, WireError("output", str(outcome)), queue_s)
+        else:
+            assert outcome is not None
+            _log.error("the tail failed on frame %d", embedding.sequence, exc_info=outcome)
+            self._refuse(embedding, WireError("internal", unexpected(outcome)), queue_s)
+
+
+def _release(leased: LeasedStage[TailStage] | None) -> None:
+    if leased is not None:
+        leased.release()

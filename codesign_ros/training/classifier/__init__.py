@@ -1,0 +1,1 @@
+"""Training of classifiers on folders of images and public sets."""

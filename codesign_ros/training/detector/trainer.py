@@ -1,0 +1,155 @@
+"""Fits the detector to labelled pictures: canvases first, then whole frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from codesign_ros.models.detection import STRIDES
+from codesign_ros.models.network import IMAGE, Network
+from codesign_ros.models.zoo.yolo import RAW
+from codesign_ros.training.averaged_run import AveragedRun
+from codesign_ros.training.detector.canvases import Augmentation, Canvases, CanvasSampler, Labelled
+from codesign_ros.training.detector.loss import detection_loss
+from codesign_ros.training.mine_classifier.trainer import to_input
+from codesign_ros.types import InputSpec
+
+
+@dataclass(frozen=True)
+class DetectorConfig:
+    """What fixes a training run: with the same values on the same machine it repeats itself.
+
+    Attributes:
+        steps: number of optimiser steps.
+        batch_frames: pixels of a batch, in whole frames.
+        canvas: height and width of a canvas as shares of the input's.
+        whole_share: share of the steps, at the end, that see whole frames.
+        learning_rate: its peak; warm-up takes a twentieth of the steps, then it falls as a cosine.
+        weight_decay: of convolution weights.
+        average_decay: of the moving average of the weights, which is what is kept.
+        gradient_norm: gradients are scaled down to this norm.
+        seed: of the first weights, the order of pictures and the augmentation.
+        augmentation: how pictures are changed.
+    """
+
+    steps: int
+    batch_frames: int = 4
+    canvas: tuple[float, float] = (0.64, 0.5)
+    whole_share: float = 0.25
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.03
+    average_decay: float = 0.998
+    gradient_norm: float = 10.0
+    seed: int = 1
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+
+@dataclass(frozen=True)
+class DetectorStep:
+    """One step's losses (weighted parts and their sum) and learning rate."""
+
+    step: int
+    loss: float
+    class_loss: float
+    box_loss: float
+    side_loss: float
+    learning_rate: float
+
+
+class DetectorTrainer(AveragedRun[DetectorConfig]):
+    """One training run.
+
+    Args:
+        make_network: makes the network that training starts from; called once the seed is set.
+        reg_max: bins of a side, as the network was made with.
+        data: what it learns from.
+        config: how.
+        device: where torch computes, e.g. ``cpu`` or ``cuda``.
+    """
+
+    def __init__(
+        self,
+        make_network: Callable[[], Network],
+        reg_max: int,
+        data: Labelled,
+        config: DetectorConfig,
+        device: str = "cpu",
+    ) -> None:
+        torch.manual_seed(config.seed)
+        network = make_network()
+        # Channels last: oneDNN and cuDNN both train convolutions faster in that order.
+        super().__init__(network.to(memory_format=torch.channels_last), config, device)
+        self._reg_max = reg_max
+        self._spec = network.input_spec
+        self._sampler = CanvasSampler(data, self._spec, config.seed, config.augmentation)
+        self._stop = self._network.segment_names.index(RAW) + 1
+        self._drawer = ThreadPoolExecutor(1)
+        self._drawn: Future[tuple[Canvases, dict[str, Any]]] | None = None
+        self._state = self._sampler.state()
+
+    def step(self) -> DetectorStep:
+        """Do one step."""
+        config = self.config
+        batch = self._next_batch()
+        self._network.train()
+        x = to_input(batch.images, self._spec).to(self._device, memory_format=torch.channels_last)
+        raw = self._network.run({IMAGE: x}, 0, self._stop, [RAW])[RAW]
+        height, width = batch.images.shape[1:3]
+        loss = detection_loss(
+            raw,
+            height,
+            width,
+            [torch.from_numpy(boxes) for boxes in batch.boxes],
+            [torch.from_numpy(labels) for labels in batch.labels],
+            self._reg_max,
+        )
+        learning_rate = self._update(loss.total, config.gradient_norm)
+        return DetectorStep(
+            step=self.steps_done,
+            loss=loss.total.item(),
+            class_loss=loss.classes.item(),
+            box_loss=loss.boxes.item(),
+            side_loss=loss.sides.item(),
+            learning_rate=learning_rate,
+        )
+
+    def _place(self) -> dict[str, Any]:
+        # Not the sampler's own state: the batch after this one is drawn already.
+        return self._state
+
+    def _go_to(self, place: dict[str, Any]) -> None:
+        self._sampler.restore(place)
+        self._state, self._drawn = place, None
+
+    def _next_batch(self) -> Canvases:
+        """Take the batch that was drawn while the last step ran, and have the next one drawn."""
+        drawn = self._drawn or self._drawer.submit(self._draw, self.steps_done)
+        batch, self._state = drawn.result()
+        self._drawn = None
+        if self.steps_done + 1 < self.config.steps:
+            self._drawn = self._drawer.submit(self._draw, self.steps_done + 1)
+        return batch
+
+    def _draw(self, step: int) -> tuple[Canvases, dict[str, Any]]:
+        config, spec = self.config, self._spec
+        if step >= (1 - config.whole_share) * config.steps:
+            batch = self._sampler.frames(config.batch_frames)
+        else:
+            height, width = canvas_size(spec, config.canvas)
+            pixels = config.batch_frames * spec.height * spec.width
+            batch = self._sampler.canvases(max(1, round(pixels / (height * width))), height, width)
+        return batch, self._sampler.state()
+
+
+def canvas_size(spec: InputSpec, shares: tuple[float, float]) -> tuple[int, int]:
+    """Return height and width of a canvas [px], whole cells of the coarsest map."""
+    cell = STRIDES[-1]
+    return tuple(
+        max(cell, int(np.round(share * side / cell)) * cell)
+        for share, side in zip(shares, (spec.height, spec.width), strict=True)
+    )  # type: ignore[return-value]

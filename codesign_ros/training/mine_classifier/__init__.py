@@ -1,0 +1,1 @@
+"""Training of the mine's classifier on generated scenes."""

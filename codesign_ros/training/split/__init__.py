@@ -1,0 +1,1 @@
+"""Head and tail trained in two processes."""

@@ -1,0 +1,199 @@
+"""Building engines ahead of time, one after the other, and what became of each."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from codesign_ros.console import data_size, link_rate, slim_table
+from codesign_ros.engines.base import EngineKey, Part
+from codesign_ros.engines.factory import EngineFactory
+from codesign_ros.types import PRECISIONS, CodesignError, Merge, Structure
+from codesign_ros.whatif.device_times import PARTS
+from codesign_ros.whatif.likely_plans import Served
+
+
+class Outcome(str, Enum):
+    """What became of an engine."""
+
+    BUILT = "built"
+    WAS_THERE = "was there"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """One engine of an export.
+
+    Attributes:
+        key: which one.
+        outcome: what became of it.
+        why: why it was refused, one line; else empty.
+        duration_s: time that it took [s].
+        file: where it is kept, if it is; halves that are alike share a file.
+        size_bytes: size of the file [bytes].
+    """
+
+    key: EngineKey
+    outcome: Outcome
+    why: str = ""
+    duration_s: float = 0.0
+    file: Path | None = None
+    size_bytes: int = 0
+
+    def to_json(self, served: Served | None) -> dict[str, Any]:
+        """Return all of it as plain values, with what the engine is good for."""
+        key = self.key
+        return {
+            "part": key.part,
+            "cut": key.cut,
+            "structure": key.structure.value,
+            "merge": key.merge.value,
+            "precision": key.precision,
+            "outcome": self.outcome.value,
+            "why": self.why,
+            "seconds": self.duration_s,
+            "file": str(self.file or ""),
+            "bytes": self.size_bytes,
+            "link_bps": None if served is None else [served.slowest_bps, served.fastest_bps],
+            "objectives": [each.value for each in served.objectives] if served else [],
+        }
+
+
+def export_engines(
+    factory: EngineFactory,
+    keys: Iterable[EngineKey],
+    progress: Callable[[EngineKey, float | None, str], None],
+) -> Iterator[Exported]:
+    """Build engines that are not there; one that cannot be built does not stop the others.
+
+    Args:
+        factory: makes them.
+        keys: which ones.
+        progress: told which engine is being built, how far it is (0..1, None = unknown) and what is
+            going on. What it raises comes out here.
+
+    Yields:
+        Each engine when it is done.
+    """
+    for key in keys:
+        start_s = time.perf_counter()
+        was_there = factory.file_of(key) is not None
+        outcome, why = Outcome.WAS_THERE if was_there else Outcome.BUILT, ""
+        try:
+            factory.prepare(key, partial(progress, key))
+        except CodesignError as error:
+            outcome, why = Outcome.REFUSED, str(error)
+        duration_s = time.perf_counter() - start_s
+        yield Exported(key, outcome, why, duration_s, *_kept(factory, key))
+
+
+def engines_there(factory: EngineFactory) -> list[Exported]:
+    """List the engines of the factory's bundle that this machine can use as they are."""
+    keys: list[EngineKey] = []
+    for part in PARTS:
+        built = factory.engines(part)
+        if built is None:  # the backend keeps whole networks
+            forms = itertools.product(Structure, Merge, PRECISIONS)
+            keys += [EngineKey(part, factory.bundle.last_cut, *form) for form in forms]
+        else:
+            keys += [EngineKey(part, *form) for form, is_built in built.items() if is_built]
+    there = (
+        Exported(key, Outcome.WAS_THERE, "", 0.0, *_kept(factory, key))
+        for key in distinct(factory, keys)
+    )
+    return [each for each in there if each.file is not None]
+
+
+def distinct(factory: EngineFactory, keys: Iterable[EngineKey]) -> list[EngineKey]:
+    """Drop keys that stand for the same file: other backends keep whole networks, not halves."""
+    if not factory.builds_ahead:
+        last = factory.bundle.last_cut
+        keys = (replace(key, part="head", cut=last) for key in keys)
+    return list(dict.fromkeys(keys))
+
+
+def halves(
+    parts: Iterable[Part],
+    cuts: Iterable[int],
+    structures: Iterable[Structure],
+    merges: Iterable[Merge],
+    precisions: Iterable[str],
+    segments: int,
+) -> list[EngineKey]:
+    """Name every half with segments that there is for these choices.
+
+    Raises:
+        CodesignError: a cut does not exist.
+    """
+    cuts = list(cuts)
+    for cut in cuts:
+        if not 0 <= cut <= segments:
+            raise CodesignError(f"cut {cut} does not exist: cuts are 0 to {segments}")
+    # All cuts of a form in a row: the factory keeps the form that it cut last.
+    forms = itertools.product(structures, merges, precisions)
+    keys = (
+        EngineKey(part, cut, *form) for form, part, cut in itertools.product(forms, parts, cuts)
+    )
+    return [key for key in keys if key.cut != (0 if key.part == "head" else segments)]
+
+
+def whole_networks(
+    parts: Iterable[Part], precisions: Iterable[str], segments: int
+) -> list[EngineKey]:
+    """Name the whole network, which every device runs and times, in each precision."""
+    ends: dict[Part, int] = {"head": segments, "tail": 0}
+    return [EngineKey(p, ends[p], precision=x) for p, x in itertools.product(parts, precisions)]
+
+
+def export_table(
+    factory: EngineFactory, exported: Sequence[Exported], served: Mapping[EngineKey, Served]
+) -> Table:
+    """What became of each engine, and which links it serves where that is known."""
+    files = {each.file: each.size_bytes for each in exported if each.file is not None}
+    table = slim_table(
+        f"{factory.bundle.name}: {len(files)} engines of {factory.backend}, "
+        f"{data_size(sum(files.values()))}, {sum(each.duration_s for each in exported):.1f} s"
+    )
+    table.add_column("half")
+    for name in ("structure", "merge", "precision", "engine"):
+        table.add_column(name)
+    for name in ("seconds", "size"):
+        table.add_column(name, justify="right")
+    table.add_column("serves" if served else "", overflow="fold")
+    for each in exported:
+        key = each.key
+        table.add_row(
+            f"{key.part} {key.cut}" if factory.builds_ahead else "any",
+            key.structure.value,
+            key.merge.value,
+            key.precision,
+            each.outcome.value,
+            f"{each.duration_s:.1f}" if each.outcome is not Outcome.WAS_THERE else "",
+            "" if each.file is None else data_size(each.size_bytes),
+            each.why or _serves(served.get(key)),
+        )
+    return table
+
+
+def _serves(served: Served | None) -> str:
+    if served is None:
+        return ""
+    ends = (link_rate(float(f"{bps:.2g}")) for bps in (served.slowest_bps, served.fastest_bps))
+    near = "" if served.best else ", nearly the best"
+    objectives = " and ".join(objective.value for objective in served.objectives)
+    return f"{' to '.join(dict.fromkeys(ends))}, {objectives}{near}"
+
+
+def _kept(factory: EngineFactory, key: EngineKey) -> tuple[Path | None, int]:
+    """The file of an engine, and its size [bytes]."""
+    file = factory.file_of(key)
+    return file, 0 if file is None else file.stat().st_size

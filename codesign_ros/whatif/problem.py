@@ -1,0 +1,172 @@
+"""Solving the co-design problem on the command line, without any node."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from codesign_ros.bundle import Bundle
+from codesign_ros.cost.catalogue import find_device
+from codesign_ros.cost.half_times import Extent, StageProfile
+from codesign_ros.cost.interpolate import between_cuts
+from codesign_ros.cost.model import analytic_tables, measured_tables
+from codesign_ros.cost.profile import NetworkProfile, profile_network
+from codesign_ros.cost.roofline import RooflineMode
+from codesign_ros.cost.tables import Axes
+from codesign_ros.cost.utilisation import fit_utilisation, timings_of
+from codesign_ros.engines.base import Part
+from codesign_ros.engines.cache import default_cache_dir
+from codesign_ros.engines.factory import EngineFactory
+from codesign_ros.planning.objective import Objective
+from codesign_ros.planning.problem import Limits, Problem
+from codesign_ros.profiling.profile import profile_cached
+from codesign_ros.types import DeviceSpec, LinkSpec, Merge, Structure
+from codesign_ros.whatif.device_times import DeviceTimes
+
+
+@dataclass(frozen=True)
+class WhatIf:
+    """Conditions to solve for; see the command ``codesign plan``.
+
+    Attributes:
+        mode: cost model, one of ``cost.model.MODES``.
+        robot: the device of the head.
+        servers: devices that may run the tail.
+        links: the uplink to each of them.
+        structures, merges, precisions, codecs, frame_codecs: what can be chosen.
+        objective: which time counts in Eq. 11.
+        lambda_1: weight of the accuracy loss [s per unit of loss].
+        limits: what a plan must keep.
+        frame_rate_hz: frames a second that the limit on the uplink counts with.
+        profiles: mode ``measured``: what was measured on other machines, by ``head`` and ``tail``;
+            this machine measures what is not there.
+        notes: what is to be said beside the notes of the tables, one line each.
+    """
+
+    mode: str
+    robot: DeviceSpec
+    servers: tuple[DeviceSpec, ...]
+    links: tuple[LinkSpec, ...]
+    structures: tuple[Structure, ...]
+    merges: tuple[Merge, ...]
+    precisions: tuple[str, ...]
+    codecs: tuple[str, ...]
+    frame_codecs: tuple[str, ...]
+    objective: Objective = Objective.LATENCY
+    lambda_1: float = 0.0
+    limits: Limits = field(default_factory=Limits)
+    frame_rate_hz: float | None = None
+    profiles: Mapping[Part, StageProfile] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def what_if_problem(bundle: Bundle, what_if: WhatIf) -> Problem:
+    """Write down Eq. 11 for a robot, servers and links.
+
+    The sizes of codecs whose output depends on the values (zstd, JPEG) are measured on the
+    bundle's calibration frames in every mode.
+
+    Raises:
+        CodesignError: a limit stands on what is not known, or a device cannot be measured here.
+    """
+    names = tuple(device.name for device in what_if.servers)
+    codecs = tuple(sorted({*what_if.codecs, *what_if.frame_codecs}))
+    axes = Axes(what_if.structures, what_if.merges, what_if.precisions, codecs, names)
+    # S3 counts the load of Eq. 10, whatever is allowed.
+    structures = dict.fromkeys((Structure.S3, *what_if.structures))
+    network = profile_network(bundle.network(), structures)
+    head = what_if.profiles.get("head") or _measured(bundle, "head", what_if)
+    if what_if.mode == "measured":
+        stages = between_cuts(network, head.stages(), what_if.robot)
+        tail = what_if.profiles.get("tail") or _measured(bundle, "tail", what_if)
+        tails = [between_cuts(network, tail.stages(), d, tail=True) for d in what_if.servers]
+        tables = measured_tables(
+            network.segments,
+            stages,
+            tails,
+            stages.codec_bytes,
+            axes,
+            bundle.accuracy,
+            network=network,
+            robot_power_w=what_if.robot.power_w,
+        )
+        estimates = [("head", stages), *(("tail", each) for each in tails)]
+        notes = tuple(
+            f"{len(each.estimated)} {part} times were not measured but estimated from others "
+            "('codesign profile --complete' measures all)"
+            for part, each in dict(estimates).items()
+            if each.estimated
+        )
+    else:
+        tables = analytic_tables(
+            network,
+            what_if.robot,
+            what_if.servers,
+            RooflineMode(what_if.mode),
+            axes,
+            bundle.accuracy,
+            head.codec_bytes,
+        )
+        notes = ()
+    tables = replace(tables, notes=(*tables.notes, *notes, *what_if.notes))
+    return Problem(
+        tables=tables,
+        links=what_if.links,
+        objective=what_if.objective,
+        lambda_1=what_if.lambda_1,
+        codecs=what_if.codecs,
+        frame_codecs=what_if.frame_codecs,
+        limits=what_if.limits,
+        frame_rate_hz=what_if.frame_rate_hz,
+    )
+
+
+def with_fitted_utilisation(
+    bundle: Bundle,
+    devices: Mapping[str, DeviceSpec],
+    times: Sequence[DeviceTimes],
+    wanted: Sequence[DeviceSpec],
+) -> tuple[tuple[DeviceSpec, ...], str]:
+    """Give devices that were never timed the utilisation of those that were.
+
+    Args:
+        bundle: the network that was timed.
+        devices: known devices by name.
+        times: what was timed, on devices that are known.
+        wanted: the devices to predict.
+
+    Returns:
+        The devices, and one line that says what was fitted and how far it is off.
+
+    Raises:
+        CodesignError: a device that was timed is not known, or nothing was timed.
+    """
+    network = profile_network(bundle.network())
+    timings = []
+    for each in times:
+        device = find_device(devices, each.device)
+        timings += timings_of(network, each.head.stages(), device)
+        timings += timings_of(network, each.tail.stages(), device, tail=True)
+    fit = fit_utilisation(timings)
+    names = ", ".join(dict.fromkeys(each.device for each in times))
+    how = f"predicted with each {fit.left_out} left out in turn" if fit.left_out else "of the fit"
+    return tuple(map(fit.applied, wanted)), (
+        f"utilisation {fit.utilisation:.3g} fitted to {fit.timings} timings of {names}; error "
+        f"{how}: median {fit.median_error:.0%}, worst {fit.worst_error:.0%}"
+    )
+
+
+def profile_network_of(bundle: Bundle) -> NetworkProfile:
+    """FLOPs, bytes and crossing sizes of a bundle's network."""
+    return profile_network(bundle.network())
+
+
+def _measured(bundle: Bundle, part: Part, what_if: WhatIf) -> StageProfile:
+    """Time a part here, or read what was timed before.
+
+    The other modes need the sizes of codecs alone, which come with the fp32 times.
+    """
+    extent = Extent()
+    if what_if.mode == "measured":
+        extent = Extent(structures=what_if.structures, precisions=what_if.precisions)
+    return profile_cached(bundle, EngineFactory(bundle), part, default_cache_dir(), extent)

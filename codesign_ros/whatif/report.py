@@ -1,0 +1,184 @@
+"""A solution as a table for people and as plain values for JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.table import Table
+
+from codesign_ros.console import slim_table
+from codesign_ros.planning.grid import Solution
+from codesign_ros.planning.policies import POLICIES, Decision, Situation
+from codesign_ros.planning.problem import Candidate, Row
+from codesign_ros.types import CodesignError, Merge, Structure
+
+
+def decide_all(situation: Situation) -> dict[str, Decision | str]:
+    """Ask every policy; where one cannot plan here, the reason stands in place of its decision."""
+    decisions: dict[str, Decision | str] = {}
+    for name, policy in POLICIES.items():
+        try:
+            decisions[name] = policy.decide(situation)
+        except CodesignError as error:
+            decisions[name] = str(error)
+    return decisions
+
+
+def plan_json(
+    solution: Solution, situation: Situation, decisions: Mapping[str, Decision | str]
+) -> dict[str, Any]:
+    """What ``codesign plan --json`` writes.
+
+    Args:
+        solution: all candidates and the plan that was asked for.
+        situation: what the policies decided upon.
+        decisions: what each policy would do, or why it cannot.
+    """
+    problem = solution.problem
+    return {
+        "best": row_json(solution.best),
+        "runners_up": [row_json(row) for row in solution.best_of_each_cut()[1:]],
+        "candidates": solution.candidates,
+        "solve_ms": solution.solve_s * 1e3,
+        "objective": problem.objective.value,
+        "lambda_1": problem.lambda_1,
+        "metric": problem.tables.metric,
+        "reference": problem.tables.reference,
+        "notes": list(problem.tables.notes),
+        "policies": {
+            name: {"unavailable": decision}
+            if isinstance(decision, str)
+            else decision_json(decision, situation)
+            for name, decision in decisions.items()
+        },
+    }
+
+
+def row_json(row: Row) -> dict[str, Any]:
+    """One plan; times in ms, ``objective`` is L of Eq. 11 [s]."""
+    c, p = row.candidate, row.prediction
+    return {
+        "cut": c.cut,
+        "head_structure": c.head_structure.value,
+        "tail_structure": c.tail_structure.value,
+        "merge": c.merge.value,
+        "precision": c.precision,
+        "codec": c.codec,
+        "server": c.server,
+        "head_ms": p.head_s * 1e3,
+        "wire_ms": p.link_s * 1e3,
+        "tail_ms": p.tail_s * 1e3,
+        "latency_ms": p.latency_s * 1e3,
+        "throughput_fps": p.throughput_fps,
+        "accuracy_loss": p.accuracy_loss,
+        "payload_bytes": p.payload_bytes,
+        "energy_j": p.energy_j,
+        "objective": p.objective,
+    }
+
+
+def decision_json(decision: Decision, situation: Situation) -> dict[str, Any]:
+    """What one policy would do; with a cloud, latency and throughput are those of all tiers.
+
+    A choice that breaks a limit is not in the decision space: ours could not have made it.
+    """
+    broken = list(decision.broken_limits(situation))
+    return {
+        **row_json(decision.row),
+        "latency_ms": decision.latency_s * 1e3,
+        "throughput_fps": decision.throughput_fps,
+        "cloud_cut": decision.cloud_cut,
+        "cloud_ms": decision.cloud_s * 1e3,
+        "cloud_link_ms": decision.cloud_link_s * 1e3,
+        "note": decision.note,
+        "in_decision_space": decision.in_decision_space and not broken,
+        "broken_limits": broken,
+    }
+
+
+def best_cuts_table(solution: Solution, top: int) -> Table:
+    """The best plan of the ``top`` best cuts, and always those of device-only and server-only."""
+    table = slim_table(
+        f"Best plan of each cut (predicted, not run); {solution.candidates} candidates in "
+        f"{solution.solve_s * 1e3:.1f} ms"
+    )
+    _add_columns(table, "cut")
+    rows = solution.best_of_each_cut()
+    last = solution.problem.tables.segments
+    for row in rows[:top] + [row for row in rows[top:] if row.candidate.cut in (0, last)]:
+        table.add_row(_cut_name(row.candidate.cut, last), *_cells(row))
+    return table
+
+
+def policies_table(situation: Situation, decisions: Mapping[str, Decision | str]) -> Table:
+    """What each policy would do under the same cost model, the least objective first."""
+    table = slim_table("What each policy would do, by the same cost model (predicted, not run)")
+    table.add_column("policy", no_wrap=True)
+    for name in ("cut", "structure", "precision", "codec"):
+        table.add_column(name)
+    for name in ("ms", "1/s", "loss", "L"):
+        table.add_column(name, justify="right")
+    last = situation.problem.tables.segments
+    known = [(name, d) for name, d in decisions.items() if not isinstance(d, str)]
+    for name, decision in sorted(known, key=lambda item: item[1].row.prediction.objective):
+        c, p = decision.row.candidate, decision.row.prediction
+        head, tail = (_structure_name(s, c) for s in (c.head_structure, c.tail_structure))
+        cut = _cut_name(c.cut, last)
+        table.add_row(
+            name,
+            cut if decision.cloud_cut is None else f"{cut}, cloud from {decision.cloud_cut}",
+            head if head == tail else f"{head} | {tail}",
+            c.precision,
+            c.codec,
+            f"{decision.latency_s * 1e3:.1f}",
+            f"{decision.throughput_fps:.1f}",
+            f"{p.accuracy_loss:.4f}",
+            f"{p.objective:.4f}",
+        )
+    for name, why in decisions.items():
+        if isinstance(why, str):
+            table.add_row(name, "n/a", *[""] * 7)
+    return table
+
+
+def policy_notes(situation: Situation, decisions: Mapping[str, Decision | str]) -> list[str]:
+    """What led to the policies' choices, which limits they break, or why they cannot plan here."""
+    notes = []
+    for name, decision in decisions.items():
+        if isinstance(decision, str):
+            notes.append(f"{name}: {decision}")
+            continue
+        said = [text for text in (decision.note, *decision.broken_limits(situation)) if text]
+        if said:
+            notes.append(f"{name}: {'; '.join(said)}")
+    return notes
+
+
+def _add_columns(table: Table, *first: str) -> None:
+    for name in (*first, "head", "tail", "precision", "codec"):
+        table.add_column(name)
+    for name in ("T1 ms", "T3 ms", "T2 ms", "sum", "1/s", "loss"):
+        table.add_column(name, justify="right")
+
+
+def _cells(row: Row) -> list[str]:
+    c, p = row.candidate, row.prediction
+    return [
+        _structure_name(c.head_structure, c),
+        _structure_name(c.tail_structure, c),
+        c.precision,
+        c.codec,
+        *(f"{t * 1e3:.1f}" for t in (p.head_s, p.link_s, p.tail_s, p.latency_s)),
+        f"{p.throughput_fps:.1f}",
+        f"{p.accuracy_loss:.4f}",
+    ]
+
+
+def _cut_name(cut: int, last: int) -> str:
+    return {0: "0 server", last: f"{cut} robot"}.get(cut, str(cut))
+
+
+def _structure_name(structure: Structure, candidate: Candidate) -> str:
+    fold = candidate.merge is Merge.FOLD
+    return structure.value if fold else f"{structure.value} {candidate.merge.value}"

@@ -1,0 +1,127 @@
+"""``codesign accuracy``, run as the installed program runs it."""
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from codesign_ros.bundle import Bundle
+from codesign_ros.cli.main import main
+from codesign_ros.types import Box
+from support.label_files import write_voc
+from support.paths import ROOT
+
+
+@pytest.fixture
+def program(tmp_path):
+    """The launcher that CMake installs as ``codesign``."""
+    text = (ROOT / "resource" / "launcher.py.in").read_text()
+    text = text.replace("@Python3_EXECUTABLE@", sys.executable)
+    file = tmp_path / "codesign"
+    file.write_text(text.replace("@module@", "codesign_ros.cli.main"))
+    file.chmod(0o755)
+    return file
+
+
+def test_measures_and_writes_the_table(tiny_bundle, program, tmp_path):
+    """Scenes are drawn by processes of its own, which must not run the program again."""
+    bundle = tmp_path / "copy.bundle"
+    shutil.copytree(tiny_bundle.path, bundle)
+    arguments = [
+        "accuracy", bundle, "--data", "scenes:3", "--frames", "3", "--cuts", "0", "2",
+        "--codec", "uint8", "--structure", "S3", "S3+Ss", "--merge", "fold", "prune+bn",
+        "--precision", "fp32", "--threads", "1", "--write", "--json", tmp_path / "table.json",
+    ]  # fmt: skip
+    run = subprocess.run(
+        [program, *map(str, arguments)],
+        cwd=ROOT,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert "uint8" in run.stdout
+    table = Bundle.open(bundle).accuracy
+    assert json.loads(table.to_json()) == json.loads((tmp_path / "table.json").read_text())
+    assert "3 frames of scenes:3" in table.data
+    forms = {(row.merge.value, row.head_structure.value) for row in table.rows}
+    assert forms == {(m, s) for m in ("fold", "prune+bn") for s in ("S3", "S3+Ss")}
+    assert {(row.codec, row.cut) for row in table.rows} == {
+        ("raw", None),
+        ("jpeg", 0),
+        ("uint8", 2),
+    }
+    assert all(0 <= row.value <= 1 for row in table.rows)
+
+
+def test_adds_to_the_table_what_it_lacks(tiny_bundle, tmp_path, capsys):
+    out = tmp_path / "copy.bundle"
+    shutil.copytree(tiny_bundle.path, out)
+    measuring = ["accuracy", str(out), "--data", "scenes:3", "--frames", "3", "--structure", "S3",
+                 "--merge", "fold", "--threads", "1"]  # fmt: skip
+    assert main([*measuring, "--precision", "fp32", "--write"]) == 0
+    first = Bundle.open(out)
+    assert main([*measuring, "--precision", "fp32", "fp16", "--add"]) == 0
+    second = Bundle.open(out)
+    assert second.accuracy.rows[:-1] == first.accuracy.rows
+    assert [row.precision for row in second.accuracy.rows] == ["fp32", "fp16"]
+    assert second.model_id == first.model_id  # engines that are in caches stay good
+    # On other frames the same network comes off otherwise.
+    worse = replace(first.accuracy, reference=first.accuracy.reference / 2 + 0.3)
+    first.replace_accuracy(worse)
+    capsys.readouterr()
+    assert main([*measuring, "--precision", "fp16", "--add"]) == 2
+    assert "measure on the same frames" in capsys.readouterr().err
+    assert Bundle.open(out).accuracy == worse
+
+
+def test_shows_the_table_of_a_bundle(tiny_bundle, capsys):
+    assert main(["accuracy", str(tiny_bundle.path)]) == 0
+    assert tiny_bundle.accuracy.data in " ".join(capsys.readouterr().out.split())
+
+
+def test_an_imported_network_is_measured_in_the_forms_that_it_has(tmp_path, capsys, caplog):
+    """Its BatchNorms are folded, so that their statistics cannot be measured anew."""
+    names = tmp_path / "names.txt"
+    names.write_text("empty\nhelmets\nbare-headed\n")
+    out = tmp_path / "small.bundle"
+    arguments = ["--args", "num_classes=3", "--input", "64x96", "--classes", str(names)]
+    assert main(["import", "torchvision:mobilenet_v3_small", "--out", str(out), *arguments]) == 0
+    measuring = ["--data", "scenes:3", "--frames", "2", "--structure", "S3", "--threads", "1"]
+    assert main(["accuracy", str(out), *measuring, "--precision", "int8-tensor", "--write"]) == 0
+    rows = Bundle.open(out).accuracy.rows
+    assert {row.merge.value for row in rows} == {"fold", "prune"}
+    assert not [record for record in caplog.records if "Expected bias" in record.getMessage()]
+    capsys.readouterr()
+    assert main(["accuracy", str(out), *measuring, "--merge", "prune+bn"]) == 2
+    assert "needs a network with BatchNorms" in capsys.readouterr().err
+
+
+def test_boxes_alone_do_not_measure_a_classifier(tiny_bundle, tmp_path, capsys):
+    folder = write_voc(tmp_path / "boxes", [("a", [Box("helmet", 2.0, 3.0, 20.0, 30.0)])])
+    assert main(["accuracy", str(tiny_bundle.path), "--data", str(folder)]) == 2
+    assert "boxes and no class for a whole frame" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--write"], "need --data"),
+        (["--add"], "need --data"),
+        (["--metric", "beauty"], "'beauty' was not measured"),
+        (["--data", "scenes:x", "--frames", "3"], "need a seed"),
+        (["--data", "scenes:1"], "a number of frames"),
+        (["--data", "/nowhere"], "/nowhere does not exist"),
+        (["--data", "scenes:1", "--frames", "1", "--cuts", "99"], "99"),
+    ],
+)
+def test_mistakes_are_one_line(tiny_bundle, capsys, arguments, text):
+    assert main(["accuracy", str(tiny_bundle.path), *arguments]) == 2
+    error = capsys.readouterr().err.strip()
+    assert text in error.splitlines()[-1]
+    assert error.count("error:") == 1

@@ -1,0 +1,143 @@
+"""``codesign import``: bundles from a user's file, and mistakes as one line."""
+
+import json
+import re
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from codesign_ros.bundle import Bundle
+from codesign_ros.cli.main import main
+from codesign_ros.pixels.letterbox import normalise
+
+SOURCE = """
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, classes=3):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, 2, 1)
+        self.norm = nn.BatchNorm2d(8)
+        self.deep = nn.Conv2d(8, 8, 3, 1, 1)
+        self.head = nn.Linear(8, classes)
+
+    def forward(self, x):
+        x = torch.relu_(self.norm(self.stem(x)))
+        return self.head((x + torch.relu(self.deep(x))).mean((2, 3)))
+
+
+class Odd(Net):
+    def forward(self, x):
+        return torch.lgamma(self.stem(x)) if x.sum() > 0 else x
+
+
+class Maps(Net):
+    def forward(self, x):
+        return self.stem(x), self.deep(self.stem(x))
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "net.py"
+    path.write_text(SOURCE)
+    return path
+
+
+def run(capsys, *arguments):
+    status = 0
+    try:
+        status = main(["import", *map(str, arguments)])
+    except SystemExit as error:
+        status = error.code
+    return status, *capsys.readouterr()
+
+
+def test_a_bundle_of_ones_own(capsys, file, tmp_path):
+    out = tmp_path / "net.bundle"
+    module = {}
+    exec(SOURCE, module)
+    net = module["Net"](classes=2).eval()
+    torch.save(net.state_dict(), tmp_path / "net.pth")
+    (tmp_path / "names.txt").write_text("rock\nno rock\n")
+    status, text, _ = run(
+        capsys, f"{file}:Net", "--out", out, "--args", "classes=2", "--input", "32x48",
+        "--mean", 0.5, 0.4, 0.3, "--std", 0.2, 0.2, 0.3, "--weights", tmp_path / "net.pth",
+        "--classes", tmp_path / "names.txt", "--json", tmp_path / "cuts.json",
+    )  # fmt: skip
+    assert status == 0
+    assert "random" not in text
+    assert "was not measured" in text
+    file.unlink()
+    bundle = Bundle.open(out)
+    assert (bundle.task, bundle.classes) == ("classification", ("rock", "no rock"))
+    assert bundle.input.mean == (0.5, 0.4, 0.3)
+    assert bundle.segments == ("stem", "deep", "head")
+    assert bundle.accuracy.rows == ()
+    assert bundle.calibration_frames().shape == (16, 32, 48, 3)
+    image = torch.from_numpy(normalise(bundle.calibration_frames()[0], bundle.input))
+    with torch.no_grad():
+        torch.testing.assert_close(bundle.network()(image), net(image), atol=1e-5, rtol=1e-5)
+    # Operations by hand: convolution, BatchNorm fused, ReLU.
+    content = json.loads((tmp_path / "cuts.json").read_text())
+    maps = 8 * 16 * 24
+    assert [row["cut"] for row in content["cuts"]] == [0, 1, 2, 3]
+    assert content["cuts"][0]["bytes"] == 32 * 48 * 3
+    assert content["cuts"][1]["crossing"] == [
+        {"name": "stem", "shape": [1, 8, 16, 24], "dtype": "float32", "bytes": 4 * maps}
+    ]
+    assert content["cuts"][1]["flops_before"] == 2 * maps * 27 + maps
+
+
+def test_features_with_several_outputs(capsys, file, tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    for i in range(3):
+        cv2.imwrite(str(images / f"{i}.png"), np.full((40, 60, 3), 50 * i, np.uint8))
+    out = tmp_path / "maps.bundle"
+    status, text, _ = run(
+        capsys, f"{file}:Maps", "--out", out, "--input", "16x16", "--calibration", images
+    )
+    assert status == 0
+    assert "the weights are random" in text
+    bundle = Bundle.open(out)
+    assert (bundle.task, bundle.classes) == ("features", ())
+    assert [spec.name for spec in bundle.crossings[-1]] == ["stem", "deep"]
+    assert bundle.calibration_frames().shape == (3, 16, 16, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["FILE:Odd"], "depends on the numbers in a tensor"),
+        (["FILE:Nut"], "has no 'Nut'"),
+        (["FILE:Net", "--args", "classes"], "--args takes KEY=VALUE, not 'classes'"),
+        (["FILE:Net", "--args", "depth=3"], "unexpected keyword argument 'depth'"),
+        (["FILE:Net", "--input", "32"], "'32' is not a size"),
+        (["FILE:Net", "--input", "0x32"], "--input and --std must be above 0"),
+        (["FILE:Net", "--std", "0", "1", "1"], "--input and --std must be above 0"),
+        (["FILE:Net", "--classes", "4"], "--classes 4 gives 4 classes"),
+        (["FILE:Net", "--classes", "/nowhere.txt"], "classes /nowhere.txt cannot be read"),
+        (["FILE:Net", "--task", "detection"], r"detection needs one output \(1, 4 \+ C, anchors\)"),
+        (["FILE:Maps", "--task", "classification"], r"classification needs one output \(1, C\)"),
+        (["FILE:Net", "--weights", "/nowhere.pth"], "there is no file of weights at /nowhere.pth"),
+        (["FILE:Net", "--calibration", "/nowhere"], "source /nowhere does not exist"),
+        (["FILE:Net", "--pretrained"], "only torchvision and timm"),
+        (["FILE:Net", "--pretrained", "--weights", "x"], "not allowed with argument"),
+        (["torchvision:resnet19"], "torchvision has no model"),
+    ],
+)
+def test_a_mistake_is_one_line(capsys, file, tmp_path, arguments, text):
+    arguments = [argument.replace("FILE", str(file)) for argument in arguments]
+    if "--input" not in arguments:
+        arguments += ["--input", "32x32"]
+    status, _, error = run(capsys, *arguments, "--out", tmp_path / "x.bundle")
+    assert status == 2
+    lines = [line for line in error.splitlines() if line.strip()]
+    assert len(lines) == 1
+    assert re.search(text, lines[0]), lines[0]
+    assert not (tmp_path / "x.bundle").exists()

@@ -1,0 +1,163 @@
+"""The command line: results as JSON, mistakes as one line."""
+
+import importlib.util
+import json
+
+import pytest
+
+from codesign_ros.cli.main import main
+from codesign_ros.data.bag_writer import write_mine_bag
+
+
+def run(capsys, *arguments):
+    """Exit status and standard error of a command, whether it returns or exits."""
+    try:
+        status = main([str(argument) for argument in arguments])
+    except SystemExit as error:
+        status = error.code
+    return status, capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def bag(tmp_path_factory):
+    path = tmp_path_factory.mktemp("bags") / "short"
+    write_mine_bag(path, seed=5, frames=6)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def cache(engine_cache, monkeypatch):
+    monkeypatch.setenv("CODESIGN_CACHE_DIR", str(engine_cache))
+
+
+def test_evaluate_writes_what_a_script_needs(capsys, tiny_bundle, bag, tmp_path):
+    out = tmp_path / "result.json"
+    status, _ = run(capsys, "evaluate", bag, "--bundle", tiny_bundle.path, "--json", out)
+    content = json.loads(out.read_text())
+    assert status == 0
+    assert content["frames"] == len(content["predictions"]) == 6
+    assert 0 <= content["accuracy"] <= 1
+
+
+def test_evaluate_gives_the_same_answers_wherever_it_is_cut(capsys, tiny_bundle, bag, tmp_path):
+    labels = []
+    for cut in (0, 3, len(tiny_bundle.segments)):
+        out = tmp_path / f"{cut}.json"
+        run(
+            capsys, "evaluate", bag, "--bundle", tiny_bundle.path, "--cut", cut, "--codec", "raw",
+            "--json", out,
+        )  # fmt: skip
+        labels.append([p["label"] for p in json.loads(out.read_text())["predictions"]])
+    assert labels[0] == labels[1] == labels[2]
+
+
+def test_profile_times_other_precisions_at_every_cut(capsys, tiny_bundle, tmp_path):
+    out = tmp_path / "profile.json"
+    status, _ = run(
+        capsys, "profile", "--bundle", tiny_bundle.path, "--budget-s", 0,
+        "--precision", "int8-channel", "--json", out,
+    )  # fmt: skip
+    assert status == 0
+    cuts = json.loads(out.read_text())["cuts"]
+    # A head of nothing and a tail of nothing need no precision.
+    assert all("head_ms int8-channel" in row["precisions"] for row in cuts[1:])
+    assert all("tail_ms int8-channel" in row["precisions"] for row in cuts[:-1])
+    assert all(time_ms >= 0 for row in cuts for time_ms in row["precisions"].values())
+
+
+def test_profile_lists_every_cut(capsys, tiny_bundle, tmp_path):
+    out = tmp_path / "profile.json"
+    status, _ = run(capsys, "profile", "--bundle", tiny_bundle.path, "--budget-s", 0, "--json", out)
+    content = json.loads(out.read_text())
+    assert status == 0
+    assert [row["cut"] for row in content["cuts"]] == list(range(len(tiny_bundle.segments) + 1))
+    assert content["cuts"][-1]["load_fraction"] == 1.0
+
+
+def test_profile_times_what_is_chosen_and_writes_it(capsys, tiny_bundle, tmp_path):
+    from codesign_ros.whatif.device_times import read_device_times
+
+    out, times_file = tmp_path / "profile.json", tmp_path / "profiles" / "my-robot.json"
+    last = len(tiny_bundle.segments)
+    status, _ = run(
+        capsys, "profile", "--bundle", tiny_bundle.path, "--complete", "--fresh",
+        "--cuts", 0, 5, last, "--structure", "S3+S1", "--precision", "int8-channel",
+        "--device", "my-robot", "--out", times_file, "--json", out,
+    )  # fmt: skip
+    assert status == 0
+    forms = json.loads(out.read_text())["forms"]
+    chosen = [f for f in forms if f["cut"] == 5 and f["structure"] in ("S3", "S3+S1")]
+    # Two parts, two structures, fp32 and int8.
+    assert len(chosen) == 8
+    assert all(form["measured"] and form["ms"] > 0 for form in chosen)
+    times = read_device_times(times_file, tiny_bundle)
+    assert times.device == "my-robot"
+    assert "int8-channel" in times.precisions
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--threads", 0], "--threads must be 1 or more, not 0"),
+        (["--cuts", 99], "cut 99 does not exist"),
+        (["--backend", "tpu"], "unknown backend 'tpu'"),
+        (["--backend", "torch", "--precision", "int8-tensor"], "not available on backend torch"),
+    ],
+)
+def test_profile_names_what_cannot_be_timed(capsys, tiny_bundle, arguments, text):
+    status, error = run(capsys, "profile", "--bundle", tiny_bundle.path, *arguments)
+    assert status == 2
+    assert text in error
+
+
+def test_mine_writes_a_bag_and_spares_what_is_there(capsys, tmp_path):
+    out = tmp_path / "bag"
+    assert run(capsys, "mine", out, "--frames", 2, "--storage", "sqlite3")[0] == 0
+    status, error = run(capsys, "mine", out, "--frames", 2)
+    assert status == 2
+    assert "exists already" in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        (["evaluate", "/nowhere"], "/nowhere"),
+        (["evaluate", "mine"], "--frames"),
+        (["evaluate", "mine:1", "--frames", "1", "--cut", "99"], "99"),
+        (["evaluate", "mine:1", "--frames", "1", "--codec", "lz4"], "lz4"),
+        (["evaluate", "mine:1", "--frames", "1", "--backend", "abacus"], "abacus"),
+        (["evaluate", "mine:1", "--frames", "1", "--precision", "fp7"], "fp7"),
+        (
+            [
+                "evaluate",
+                "mine:1",
+                "--frames",
+                "1",
+                "--backend",
+                "torch",
+                "--precision",
+                "int8-tensor",
+            ],
+            "precision 'int8-tensor' is not available on backend torch",
+        ),
+        (["evaluate", "mine:1", "--frames", "1", "--bundle", "/nowhere"], "/nowhere"),
+        (["evaluate", "mine:1", "--frames", "1", "--json", "/nowhere/x.json"], "/nowhere/x.json"),
+        (["demo", "--bag", "/nowhere"], "/nowhere"),
+        (["demo", "--script", "/nowhere"], "/nowhere"),
+        (["demo", "--bundle", "/nowhere"], "/nowhere"),
+        (["mine"], "out"),
+        (["fly"], "fly"),
+        ([], "COMMAND"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_the_thing(capsys, tiny_bundle, arguments, names):
+    if arguments[:1] == ["demo"] and importlib.util.find_spec("rclpy") is None:
+        pytest.skip("the demo needs ROS 2")
+    if arguments and arguments[0] == "evaluate" and "--bundle" not in arguments:
+        arguments = [*arguments, "--bundle", tiny_bundle.path]
+    status, error = run(capsys, *arguments)
+    lines = [line for line in error.splitlines() if line.startswith("error: ")]
+    assert status == 2
+    assert len(lines) == 1
+    assert names in lines[0]
+    assert "Traceback" not in error

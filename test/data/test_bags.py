@@ -1,0 +1,295 @@
+import shutil
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from rosbags.highlevel import AnyReader
+from rosbags.rosbag1 import Writer as Writer1
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
+
+from codesign_ros.data.bag_writer import START_NS, write_mine_bag
+from codesign_ros.data.bags import BagSource, is_bag, typestore
+from codesign_ros.mine.generator import MineGenerator
+from codesign_ros.pixels.decode import to_rgb
+from codesign_ros.types import CodesignError
+
+FRAMES = 6
+BAGS = [("mcap", False), ("mcap", True), ("sqlite3", False), ("sqlite3", True)]
+
+
+@pytest.fixture(scope="module")
+def bags(tmp_path_factory):
+    """(storage, raw) -> bag of the same film."""
+    root = tmp_path_factory.mktemp("bags")
+    made = {}
+    for storage, raw in BAGS:
+        made[storage, raw] = root / f"{storage}_{raw}"
+        write_mine_bag(made[storage, raw], seed=4, frames=FRAMES, storage=storage, raw=raw)
+    return made
+
+
+def storage_file(bag):
+    (file,) = [p for p in bag.iterdir() if p.suffix in (".mcap", ".db3")]
+    return file
+
+
+def play(path):
+    return list(BagSource(path))
+
+
+def play_or_refuse(path):
+    """The frames, or None if the bag is refused with one line; anything else fails the test."""
+    error = None
+    try:
+        return play(path)
+    except CodesignError as raised:
+        error = raised
+    assert "\n" not in str(error)
+    return None
+
+
+def bag_of(path, *topics, storage=StoragePlugin.MCAP, messages=1):
+    """A bag of tiny pictures on each (topic, message type)."""
+    store = typestore()
+    header = store.types["std_msgs/msg/Header"](
+        stamp=store.types["builtin_interfaces/msg/Time"](sec=0, nanosec=0), frame_id=""
+    )
+    image = store.types["sensor_msgs/msg/Image"](
+        header=header,
+        height=2,
+        width=2,
+        encoding="mono8",
+        is_bigendian=0,
+        step=2,
+        data=np.arange(4, dtype=np.uint8),
+    )
+    text = store.types["std_msgs/msg/String"](data="x")
+    with Writer(path, version=9, storage_plugin=storage) as writer:
+        for topic, msgtype in topics:
+            connection = writer.add_connection(topic, msgtype, typestore=store)
+            message = image if msgtype.endswith("Image") else text
+            for number in range(messages):
+                raw = store.serialize_cdr(message, msgtype)
+                writer.write(connection, 1_000_000_000 + number, raw)
+    return path
+
+
+@pytest.mark.parametrize(("storage", "raw"), BAGS)
+def test_round_trip(bags, storage, raw):
+    source = BagSource(bags[storage, raw])
+    assert source.frames == FRAMES
+    assert source.fps == pytest.approx(30.0)
+    assert not source.live
+    played = list(source)
+    film = list(MineGenerator(4).sequence(FRAMES))
+    assert len(played) == FRAMES
+    for number, (frame, made) in enumerate(zip(played, film, strict=True)):
+        assert frame.stamp_ns == START_NS + round(number * 1e9 / 30)
+        assert (frame.height, frame.width) == (400, 640)
+        assert frame.truth.label == made.truth.label
+        assert frame.truth.boxes == made.truth.boxes
+        rgb = to_rgb(
+            frame.data, frame.encoding, height=frame.height, width=frame.width, step=frame.step
+        )
+        difference = np.abs(rgb[..., ::-1].astype(int) - made.image)
+        assert difference.max() == 0 if raw else difference.mean() < 6
+
+
+@pytest.mark.parametrize(("storage", "raw"), BAGS)
+def test_anyreader_reads_it_with_ground_truth(bags, storage, raw):
+    image_type = "Image" if raw else "CompressedImage"
+    image_topic = "/camera/image_raw" if raw else "/camera/image_raw/compressed"
+    # No typestore of ours: the definitions are in the bag.
+    with AnyReader([bags[storage, raw]]) as reader:
+        types = {topic: info.msgtype for topic, info in reader.topics.items()}
+        assert types == {
+            image_topic: f"sensor_msgs/msg/{image_type}",
+            "/camera/ground_truth": "codesign_ros/msg/InferenceResult",
+        }
+        stamps = {topic: [] for topic in types}
+        for connection, stamp, data in reader.messages():
+            message = reader.deserialize(data, connection.msgtype)
+            stamps[connection.topic].append(
+                (message.header.stamp.sec, message.header.stamp.nanosec)
+            )
+            assert stamp == message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+            if connection.topic == "/camera/ground_truth":
+                assert message.served_by == "ground_truth"
+                assert message.label == message.class_names[int(np.argmax(message.class_scores))]
+        assert stamps[image_topic] == stamps["/camera/ground_truth"]
+        assert len(stamps[image_topic]) == FRAMES
+
+
+def test_same_seed_same_messages(bags, tmp_path):
+    write_mine_bag(tmp_path / "again", seed=4, frames=FRAMES)
+    with AnyReader([bags["mcap", False]]) as one, AnyReader([tmp_path / "again"]) as two:
+        first = [(c.topic, t, bytes(d)) for c, t, d in one.messages()]
+        second = [(c.topic, t, bytes(d)) for c, t, d in two.messages()]
+    assert first == second
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_bare_file(bags, storage):
+    file = storage_file(bags[storage, False])
+    assert is_bag(file)
+    assert [f.data for f in play(file)] == [f.data for f in play(bags[storage, False])]
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_a_bag_that_is_cut_off_is_refused(bags, tmp_path, storage, data):
+    whole = storage_file(bags[storage, False])
+    content = whole.read_bytes()
+    keep = data.draw(
+        st.one_of(
+            st.integers(0, len(content) - 1),
+            st.integers(max(0, len(content) - 2500), len(content) - 1),  # inside the summary
+            st.integers(0, 300),
+        )
+    )
+    bare = tmp_path / f"cut{whole.suffix}"
+    bare.write_bytes(content[:keep])
+    with pytest.raises(CodesignError) as caught:
+        play(bare)
+    assert "\n" not in str(caught.value)
+    directory = tmp_path / "cut"
+    shutil.rmtree(directory, ignore_errors=True)
+    shutil.copytree(bags[storage, False], directory)
+    (directory / whole.name).write_bytes(content[:keep])
+    with pytest.raises(CodesignError):
+        play(directory)
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(share=st.floats(0, 1, exclude_max=True))
+def test_cut_metadata_is_refused_or_loses_nothing(bags, tmp_path, share):
+    directory = tmp_path / "cut"
+    shutil.rmtree(directory, ignore_errors=True)
+    shutil.copytree(bags["mcap", False], directory)
+    text = (directory / "metadata.yaml").read_bytes()
+    (directory / "metadata.yaml").write_bytes(text[: int(share * len(text))])
+    played = play_or_refuse(directory)
+    if played is not None:
+        assert [f.truth for f in played] == [f.truth for f in play(bags["mcap", False])]
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_damaged_bytes_give_nothing_but_the_one_error(bags, tmp_path, storage, data):
+    whole = storage_file(bags[storage, False])
+    content = bytearray(whole.read_bytes())
+    at = data.draw(st.one_of(st.integers(0, len(content) - 1), st.integers(0, 400)))
+    content[at] ^= data.draw(st.integers(1, 255))
+    broken = tmp_path / f"broken{whole.suffix}"
+    broken.write_bytes(content)
+    play_or_refuse(broken)
+
+
+def test_missing_and_no_bag(tmp_path, bags):
+    with pytest.raises(CodesignError, match="does not exist"):
+        BagSource(tmp_path / "nowhere")
+    with pytest.raises(CodesignError, match="not a bag directory"):
+        BagSource(tmp_path)
+    text = tmp_path / "notes.txt"
+    text.write_text("hello")
+    with pytest.raises(CodesignError, match="is not a bag"):
+        BagSource(text)
+    unfinished = tmp_path / "unfinished"
+    shutil.copytree(bags["mcap", False], unfinished)
+    (unfinished / "metadata.yaml").unlink()
+    with pytest.raises(CodesignError, match="reindex"):
+        BagSource(unfinished)
+
+
+def test_no_image_topic(tmp_path):
+    bag = bag_of(tmp_path / "bag", ("/talk", "std_msgs/msg/String"))
+    with pytest.raises(CodesignError, match=r"no image topic \(it has /talk\)"):
+        BagSource(bag)
+
+
+def test_several_image_topics(tmp_path):
+    image = "sensor_msgs/msg/Image"
+    bag = bag_of(tmp_path / "bag", ("/left", image), ("/right", image), messages=3)
+    with pytest.raises(CodesignError, match="choose one with topic: /left, /right"):
+        BagSource(bag)
+    with pytest.raises(
+        CodesignError, match="no image topic /up; its image topics are /left, /right"
+    ):
+        BagSource(bag, topic="/up")
+    source = BagSource(bag, topic="/right")
+    assert source.topic == "/right"
+    # Unstamped pictures get the recorder's stamp.
+    assert [f.stamp_ns for f in source] == [1_000_000_000 + n for n in range(3)]
+    assert [f.truth for f in source] == [None] * 3
+
+
+@pytest.mark.parametrize("storage", [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
+def test_empty(tmp_path, storage):
+    bag = bag_of(tmp_path / "bag", ("/i", "sensor_msgs/msg/Image"), storage=storage, messages=0)
+    with pytest.raises(CodesignError, match="no message on topic /i"):
+        BagSource(bag)
+
+
+def test_ros1_bag(tmp_path):
+    store = get_typestore(Stores.ROS1_NOETIC)
+    path = tmp_path / "old.bag"
+    with Writer1(path) as writer:
+        connection = writer.add_connection("/i", "sensor_msgs/msg/Image", typestore=store)
+        header = store.types["std_msgs/msg/Header"](
+            seq=0,
+            stamp=store.types["builtin_interfaces/msg/Time"](sec=3, nanosec=4),
+            frame_id="c",
+        )
+        image = store.types["sensor_msgs/msg/Image"](
+            header=header,
+            height=1,
+            width=2,
+            encoding="mono8",
+            is_bigendian=0,
+            step=2,
+            data=np.array([1, 2], np.uint8),
+        )
+        raw = store.serialize_ros1(image, "sensor_msgs/msg/Image")
+        writer.write(connection, 5_000_000_000, raw)
+    (frame,) = play(path)
+    assert (frame.stamp_ns, frame.data, frame.width) == (3_000_000_004, b"\x01\x02", 2)
+
+
+def test_writer_refuses(tmp_path):
+    (tmp_path / "there").mkdir()
+    with pytest.raises(CodesignError, match="exists already"):
+        write_mine_bag(tmp_path / "there", seed=0, frames=1)
+    with pytest.raises(CodesignError, match="unknown bag storage 'tape'; known are mcap, sqlite3"):
+        write_mine_bag(tmp_path / "new", seed=0, frames=1, storage="tape")
+    with pytest.raises(CodesignError, match="frames >= 1"):
+        write_mine_bag(tmp_path / "new", seed=0, frames=0)
+    with pytest.raises(CodesignError, match="seed must be 0 or more"):
+        write_mine_bag(tmp_path / "new", seed=-1, frames=1)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CodesignError, match="cannot write bag"):
+        write_mine_bag(tmp_path / "file" / "new", seed=0, frames=1)
+
+
+def test_progress_and_nothing_left_after_an_interrupt(tmp_path):
+    calls = []
+    write_mine_bag(
+        tmp_path / "bag", seed=0, frames=2, progress=lambda done, total: calls.append((done, total))
+    )
+    assert calls == [(1, 2), (2, 2)]
+
+    def interrupt(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_mine_bag(tmp_path / "half", seed=0, frames=2, progress=interrupt)
+    assert not (tmp_path / "half").exists()

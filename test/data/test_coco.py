@@ -1,0 +1,171 @@
+import json
+
+import pytest
+from hypothesis import given, settings
+
+from codesign_ros.data.image_files import DataSetError
+from codesign_ros.data.labelled import open_detection_set, open_train_and_val
+from codesign_ros.types import Box
+from support.label_files import (
+    CLASSES,
+    assert_same_boxes,
+    boxes_inside,
+    coco_document,
+    picture,
+    write_coco,
+)
+
+HELMET = Box("helmet", 10.0, 5.0, 30.0, 25.0)
+HEAD = Box("head", 0.0, 0.0, 8.0, 9.0)
+
+
+def one_file(root, change):
+    """A set of one picture, its document changed by ``change``."""
+    picture(root / "a.jpg")
+    document = coco_document([("a.jpg", [HELMET, HEAD])])
+    document = change(document) or document
+    file = root / "labels.json"
+    file.write_text(document if isinstance(document, str) else json.dumps(document))
+    return file
+
+
+@settings(max_examples=20, deadline=None)
+@given(boxes=boxes_inside())
+def test_what_was_written_is_read(tmp_path_factory, boxes):
+    root = write_coco(tmp_path_factory.mktemp("coco"), [("a.jpg", boxes)])
+    found = open_detection_set(root)
+    assert set(found.classes) == set(CLASSES)
+    assert_same_boxes(found.images[0].boxes, boxes, tolerance_px=1e-9)
+    assert found.warnings == ()
+
+
+def test_files_of_the_splits(tmp_path):
+    write_coco(tmp_path, [("a.jpg", [HELMET]), ("b.jpg", [])], split="train2017")
+    write_coco(tmp_path, [("a.jpg", [HEAD])], split="val2017")
+    train, val = open_train_and_val(tmp_path)
+    assert [image.boxes for image in train.images] == [(HELMET,), ()]
+    assert [image.boxes for image in val.images] == [(HEAD,)]
+    assert train.classes == val.classes == ("head", "helmet")  # by their ids, 87 and 90
+    assert len(open_detection_set(tmp_path, "val2017")) == 1
+    assert len(open_detection_set(tmp_path)) == 3
+    with pytest.raises(DataSetError, match="no split 'test'; its splits: train2017, val2017"):
+        open_detection_set(tmp_path, "test")
+
+
+@pytest.mark.parametrize("folder", ["", "images", "../images", "../images/labels", ".."])
+def test_where_the_pictures_may_lie(tmp_path, folder):
+    picture(tmp_path / "set" / folder / "a.jpg")
+    (tmp_path / "set").mkdir(exist_ok=True)
+    file = tmp_path / "set" / "labels.json"
+    file.write_text(json.dumps(coco_document([("a.jpg", [HELMET])])))
+    assert open_detection_set(file).images[0].boxes == (HELMET,)
+
+
+def test_pictures_beside_the_file_of_their_split(tmp_path):
+    for split, boxes in (("train", [HELMET]), ("valid", [HEAD])):
+        picture(tmp_path / split / "a.jpg")
+        file = tmp_path / split / "_annotations.coco.json"
+        file.write_text(json.dumps(coco_document([("a.jpg", boxes)])))
+    train, val = open_train_and_val(tmp_path)
+    assert (train.images[0].boxes, val.images[0].boxes) == ((HELMET,), (HEAD,))
+
+
+def test_crowds_and_boxes_of_no_size_are_left_out_and_noted(tmp_path):
+    def change(document):
+        first, second = document["annotations"]
+        document["annotations"] += [
+            {**first, "id": 1, "iscrowd": 1},
+            {**second, "id": 2, "bbox": [3, 4, 5, 0]},
+        ]
+
+    found = open_detection_set(one_file(tmp_path, change))
+    assert found.images[0].boxes == (HELMET, HEAD)
+    crowd, empty = found.warnings
+    assert "1 annotations are crowds" in crowd
+    assert "annotation 2 (id 1)" in crowd
+    assert "1 boxes have no width or no height" in empty
+
+
+def without(key):
+    def change(document):
+        del document[key]
+
+    return change
+
+
+def annotation(**fields):
+    def change(document):
+        document["annotations"][1].update(fields)
+
+    return change
+
+
+def image(**fields):
+    def change(document):
+        document["images"][0].update(fields)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda _: "{", r"labels\.json is no sound JSON"),
+        (lambda _: "[" * 100_000, r"labels\.json is no sound JSON"),
+        (lambda _: "[]", "it is not a JSON object"),
+        (without("images"), "it has no list 'images'"),
+        (without("annotations"), "it has no list 'annotations'"),
+        (without("categories"), "it has no list 'categories'"),
+        (annotation(image_id=5), r"annotation 1 \(id 1001\): there is no image with id 5"),
+        (annotation(image_id="5"), "annotation 1 .*: 'image_id' must be a whole number"),
+        (annotation(category_id=5), "annotation 1 .*: there is no category with id 5"),
+        (annotation(bbox=[1, 2, 3]), "bbox must be 4 numbers"),
+        (annotation(bbox=[1, 2, 3, None]), "bbox must be 4 numbers"),
+        (annotation(bbox=[1, 2, 3, 10**400]), "bbox must be 4 numbers"),
+        (annotation(bbox=None), "'bbox' must be a list"),
+        (annotation(bbox=[1, 2, float("nan"), 4]), "annotation 1 .*not a finite number"),
+        (annotation(bbox=[5, 5, -2, 4]), "annotation 1 .*minimum above its maximum"),
+        (annotation(bbox=[64, 5, 2, 4]), r"annotation 1 .*outside its image, a\.jpg of 64x48"),
+        (image(id=None), "image 0: 'id' must be a whole number"),
+        (image(file_name=3), "image 0: 'file_name' must be a text"),
+        (image(file_name="b.jpg"), r"image b\.jpg is in none of"),
+        (image(file_name="../a.jpg"), "leads out of the data set"),
+        (image(file_name="/a.jpg"), "leads out of the data set"),
+        (image(width=640), r"a\.jpg is 64x48, its annotation was made for 640x48"),
+        (lambda d: d["images"].append(d["images"][0]), "image 1: id 700 stands twice"),
+        (lambda d: d["images"].append({**d["images"][0], "id": 1}), r"has image .*a\.jpg twice"),
+        (lambda d: d["images"].append(7), "image 1: 'id' must be"),
+        (lambda d: d["categories"].append(d["categories"][0]), "category 2: id 90 stands twice"),
+        (
+            lambda d: d["categories"].append({"id": 1, "name": "head"}),
+            "has class 'head' twice",
+        ),
+        (lambda d: d.update(annotations=[]), "has 1 images and not one label"),
+        (lambda d: d.update(annotations=[], images=[]), "has no images"),
+        (lambda d: d.update(annotations=[], categories=[]), "has no classes"),
+    ],
+)
+def test_bad_documents(tmp_path, change, message):
+    def changed(document):
+        result = change(document)
+        return result if isinstance(result, str) else document
+
+    with pytest.raises(DataSetError, match=message) as caught:
+        open_detection_set(one_file(tmp_path, changed))
+    assert "\n" not in str(caught.value)
+
+
+def test_files_that_disagree_on_a_category(tmp_path):
+    write_coco(tmp_path, [("a.jpg", [HELMET])], split="train")
+    write_coco(tmp_path, [("a.jpg", [HELMET])], split="val")
+    file = tmp_path / "annotations" / "instances_val.json"
+    file.write_text(file.read_text().replace('"head"', '"hand"'))
+    with pytest.raises(DataSetError, match="give category 87 two names, 'head' and 'hand'"):
+        open_detection_set(tmp_path)
+
+
+def test_classes_that_are_asked_for(tmp_path):
+    file = one_file(tmp_path, lambda document: None)
+    assert open_detection_set(file, classes=("head", "x", "helmet")).labels(0).tolist() == [2, 0]
+    with pytest.raises(DataSetError, match=r"annotation 1 .* class 'head' is not among .* helmet"):
+        open_detection_set(file, classes=("helmet",))

@@ -1,0 +1,275 @@
+"""The accuracy table against the same network in torch, and against whole runs of the pieces."""
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from codesign_ros.cost.accuracy import AccuracyTable
+from codesign_ros.engines.onnx_model.forms import as_onnx
+from codesign_ros.engines.onnx_model.pieces import PieceCutter
+from codesign_ros.engines.ort import OnnxEngine
+from codesign_ros.evaluation.accuracy_report import accuracy_tables
+from codesign_ros.evaluation.accuracy_table import (
+    FOLDED,
+    LOSSY_CODECS,
+    Form,
+    all_forms,
+    measure_accuracy,
+    measure_forms,
+)
+from codesign_ros.evaluation.average_precision import measure
+from codesign_ros.evaluation.judges import BoxJudge, ClassJudge
+from codesign_ros.models.halves import split
+from codesign_ros.models.reparam import reparameterize
+from codesign_ros.pixels.boxes import decode_detections, to_frame
+from codesign_ros.pixels.letterbox import normalise
+from codesign_ros.types import BRANCH_STRUCTURES, Box, CodesignError, Merge, Structure
+from codesign_ros.wire.codecs import encode
+from codesign_ros.wire.decode import WireLimits, decode
+from support.detectors import DETECTOR_CLASSES, tiny_detector
+from support.tiny import TINY_INPUT, tiny_frames, tiny_network
+
+COUNT = 10
+
+
+@pytest.fixture(scope="module")
+def network():
+    return tiny_network(seed=3)
+
+
+@pytest.fixture(scope="module")
+def images():
+    return tiny_frames(COUNT, seed=8)
+
+
+@pytest.fixture(scope="module")
+def x(images):
+    stacked = np.concatenate([normalise(image, TINY_INPUT) for image in images])
+    return torch.from_numpy(stacked)
+
+
+@pytest.fixture(scope="module")
+def labels(network, x):
+    """The network's own answers, a few of them changed: its accuracy is 0.8."""
+    with torch.no_grad():
+        own = network(x).argmax(1).numpy()
+    own[:2] = (own[:2] + 1) % 3
+    return own
+
+
+@pytest.fixture(scope="module")
+def progress():
+    return []
+
+
+@pytest.fixture(scope="module")
+def table(network, images, labels, progress):
+    return measure_accuracy(
+        network, images, labels, data="noise", progress=lambda *state: progress.append(state)
+    )
+
+
+def value(table, **wanted):
+    (row,) = [r for r in table.rows if all(getattr(r, k) == v for k, v in wanted.items())]
+    assert row.precision == "fp32"
+    return row.value
+
+
+@torch.no_grad()
+def test_forms(table, network, x, labels):
+    assert table.reference == 0.8
+    for structure, merge in itertools.product(BRANCH_STRUCTURES, (Merge.FOLD, Merge.PRUNE)):
+        answers = reparameterize(network, structure, merge)(x).argmax(1).numpy()
+        measured = value(
+            table, merge=merge, head_structure=structure, tail_structure=structure, cut=None
+        )
+        assert measured == np.mean(answers == labels)
+        if merge is Merge.FOLD:
+            assert measured == table.reference
+
+
+@torch.no_grad()
+def test_a_codec_at_a_cut(table, network, x, labels):
+    cut = 5
+    head, tail = split(reparameterize(network, Structure.S3, Merge.FOLD), cut)
+    (spec,) = head.outputs
+    crossing = head({"image": x})[spec.name].numpy()
+    # uint4 by hand: 16 levels between the least and the greatest value of each channel.
+    low = crossing.min(axis=(2, 3), keepdims=True)
+    step = np.maximum((crossing.max(axis=(2, 3), keepdims=True) - low) / 15, 1e-30)
+    received = (low + step * np.round((crossing - low) / step)).astype(np.float32)
+    (logits,) = tail({spec.name: torch.from_numpy(received)}).values()
+    expected = np.mean(logits.argmax(1).numpy() == labels)
+    assert value(table, cut=cut, codec="uint4") == expected
+
+
+def test_rows_cover_every_cut(table, network):
+    last = len(network.segment_names)
+    coded = {(r.cut, r.codec) for r in table.rows if r.cut is not None}
+    assert coded == {*itertools.product(range(1, last), LOSSY_CODECS), (0, "jpeg")}
+    assert all(0 <= r.value <= 1 for r in table.rows)
+    assert value(table, cut=1, codec="fp16") == table.reference
+
+
+def test_text_and_progress(table, progress):
+    assert AccuracyTable.from_json(table.to_json()) == table
+    assert table.data == "noise"
+    done = [state[0] for state in progress]
+    assert done == sorted(done)
+    assert progress[-1][0] == progress[-1][1]
+
+
+INT8 = Form(Structure.S3_SS, Merge.FOLD, "int8-channel")
+PRUNED = Form(Structure.S3, Merge.PRUNE_BN)
+CUT = 13  # two tensors cross
+SIZE = (128, 200)  # of the frames before they were letterboxed
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return tiny_detector()
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    return tiny_frames(4, seed=3)
+
+
+class Sent:
+    """A form of the detector, run as a plan would run it."""
+
+    def __init__(self, network, form, pictures):
+        self.network = network
+        self.cutter = PieceCutter(as_onnx(network, *form, lambda: pictures), for_cpu=True)
+
+    def run(self, tensors, start, stop):
+        inputs, outputs = self.network.crossing(start), self.network.crossing(stop)
+        return OnnxEngine(self.cutter.piece(inputs, outputs), inputs, outputs, 1).run(tensors)
+
+    def output(self, image, cut, codec):
+        last = len(self.network.segment_names)
+        crossing = self.run({"image": normalise(image, TINY_INPUT)}, 0, cut)
+        received = {
+            spec.name: decode(encode(spec.name, crossing[spec.name], codec), spec, WireLimits())
+            for spec in self.network.crossing(cut)
+        }
+        return self.run(received, cut, last)["boxes"]
+
+
+def found(output):
+    return to_frame(decode_detections(output, DETECTOR_CLASSES), *SIZE, TINY_INPUT)
+
+
+@pytest.fixture(scope="module")
+def truths(detector, pictures):
+    """Some of what the folded network finds, shifted a little, in pixels of the frame."""
+    folded = Sent(detector, FOLDED, pictures)
+    boxes = [found(folded.output(image, 20, "raw"))[::3] for image in pictures]
+    return [[Box(b.label, b.x_min + 2, b.y_min, b.x_max + 2, b.y_max) for b in some]
+            for some in boxes]  # fmt: skip
+
+
+def measured(detector, pictures, truths, forms, **more):
+    return measure_forms(
+        detector,
+        pictures,
+        BoxJudge(truths, [SIZE] * len(pictures), TINY_INPUT, DETECTOR_CLASSES),
+        data="noise",
+        forms=forms,
+        cuts=(0, CUT),
+        codecs=("fp16", "uint4"),
+        calibration_frames=pictures,
+        **more,
+    )
+
+
+@pytest.fixture(scope="module")
+def detector_table(detector, pictures, truths):
+    return measured(detector, pictures, truths, (FOLDED, INT8, PRUNED))
+
+
+@pytest.mark.parametrize("form", [FOLDED, INT8, PRUNED])
+def test_a_detector_is_measured_as_a_plan_runs_it(detector, pictures, truths, detector_table, form):
+    sent = Sent(detector, form, pictures)
+    rows = {
+        (row.cut, row.codec): row
+        for row in detector_table.rows
+        if (row.head_structure, row.merge, row.precision) == form
+    }
+    assert rows.keys() == {(None, "raw"), (0, "jpeg"), (CUT, "fp16"), (CUT, "uint4")}
+    # With raw at a cut the answers are those of the whole network, which is why it has no row.
+    for (cut, codec), row in [((CUT, "raw"), rows[None, "raw"]), *rows.items()]:
+        if not cut:
+            continue
+        answers = [found(sent.output(image, cut, codec)) for image in pictures]
+        metrics = measure(truths, answers, DETECTOR_CLASSES)
+        assert row.value == metrics.mean_map50
+        assert row.details.get("map50.helmet") == metrics.map50["helmet"]
+        assert row.details["coco.ap"] == metrics.coco["ap"]
+
+
+def test_raw_at_a_cut_is_bit_equal_to_the_whole(detector, pictures):
+    sent = Sent(detector, INT8, pictures)
+    image = {"image": normalise(pictures[0], TINY_INPUT)}
+    whole = sent.run(image, 0, len(detector.segment_names))["boxes"]
+    np.testing.assert_array_equal(sent.output(pictures[0], CUT, "raw"), whole)
+
+
+def test_details_are_read_back_and_shown(detector_table):
+    assert AccuracyTable.from_json(detector_table.to_json()) == detector_table
+    assert detector_table.metric == "map50"
+    assert detector_table.reference == pytest.approx(
+        np.mean([v for k, v in detector_table.details.items() if k.startswith("map50.")])
+    )
+    values, details = accuracy_tables(detector_table)
+    assert [c.header for c in values.columns[3:]] == [
+        "uncut", "jpeg at 0", f"fp16 at {CUT}", f"uint4 at {CUT}",
+    ]  # fmt: skip
+    assert values.row_count == 3
+    assert details.row_count == 4
+
+
+def test_a_measurement_goes_on_where_it_was_broken_off(detector, pictures, truths, tmp_path):
+    file = tmp_path / "done.json"
+    first = measured(detector, pictures, truths, (FOLDED,), checkpoint=file)
+    steps = []
+    both = measured(
+        detector,
+        pictures,
+        truths,
+        (FOLDED, INT8),
+        checkpoint=file,
+        progress=lambda *state: steps.append(state),
+    )
+    assert both.rows[:4] == first.rows
+    assert both == measured(detector, pictures, truths, (FOLDED, INT8))
+    runs = len(pictures) * 4
+    assert steps[0] == (runs, 2 * runs + len(pictures))
+    with pytest.raises(CodesignError, match="of another measurement"):
+        measured(detector, pictures[::-1], truths, (FOLDED,), checkpoint=file)
+    for text in ("{", "[]", json.dumps({"measurement": "x", "rows": [1]})):
+        file.write_text(text)
+        with pytest.raises(CodesignError, match="no measurement that can go on; delete it"):
+            measured(detector, pictures, truths, (FOLDED,), checkpoint=file)
+
+
+def test_mistakes_are_one_line(network, detector, pictures, labels, images):
+    def forms(**arguments):
+        settings = {"data": "", "forms": (FOLDED,), **arguments}
+        return measure_forms(network, images, ClassJudge(labels), **settings)
+
+    with pytest.raises(CodesignError, match="nothing is sent at cut 15: cuts are 0 to 14"):
+        forms(cuts=(15,))
+    with pytest.raises(CodesignError, match="need calibration frames"):
+        forms(forms=(PRUNED,))
+    with pytest.raises(CodesignError, match="no frame to measure"):
+        measure_forms(network, [], ClassJudge([]), data="", forms=(FOLDED,))
+    with pytest.raises(CodesignError, match="hold no object of person, helmet, head"):
+        BoxJudge([[], []], [SIZE] * 2, TINY_INPUT, DETECTOR_CLASSES)
+
+
+def test_all_forms():
+    assert len(all_forms()) == len(set(all_forms())) == 4 * 3 * 4

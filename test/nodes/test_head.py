@@ -1,0 +1,423 @@
+"""A head process without a planner, with bad frames, and led by the test in place of one."""
+
+import itertools
+from array import array
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from builtin_interfaces.msg import Time
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+
+from codesign_ros.engines.base import EngineKey
+from codesign_ros.engines.factory import EngineFactory
+from codesign_ros.msg import Embedding as EmbeddingMsg
+from codesign_ros.msg import InferenceResult
+from codesign_ros.nodes.interface.messages import (
+    embedding_from_msg,
+    ns_to_time,
+    plan_to_msg,
+    result_to_msg,
+)
+from codesign_ros.pixels.letterbox import letterbox, normalise
+from codesign_ros.runtime.answers import classified
+from codesign_ros.runtime.messages import EmbeddingKind, Result, Stamp, Status
+from codesign_ros.runtime.stages import TailStage, tail_key
+from codesign_ros.srv import CommitPlan, PreparePlan
+from codesign_ros.types import CodesignError, Plan
+
+pytest_plugins = ("support.ros",)
+
+
+class Camera:
+    """Plays the camera for a head process and waits for the answers."""
+
+    def __init__(self, robot, bundle, factory, pictures, transport):
+        self.robot = robot
+        self.bundle = bundle
+        self.factory = factory
+        self.pictures = pictures
+        self._whole = factory.build(EngineKey("head", bundle.last_cut))
+        self._transport = transport
+        self._stamps_ns = itertools.count(robot.observer.node.get_clock().now().nanoseconds)
+        kind, topic = (
+            (CompressedImage, "image_raw/compressed")
+            if transport == "compressed"
+            else (Image, "image_raw")
+        )
+        self._images = robot.topic(kind, topic)
+
+    def message(self, picture=0):
+        """A sound frame."""
+        header = Header(stamp=ns_to_time(next(self._stamps_ns)), frame_id="front")
+        rgb = self.pictures[picture]
+        if self._transport == "compressed":
+            _, data = cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
+            return CompressedImage(header=header, format="png", data=array("B", data.tobytes()))
+        height, width, channels = rgb.shape
+        return Image(
+            header=header,
+            height=height,
+            width=width,
+            encoding="rgb8",
+            step=width * channels,
+            data=array("B", rgb.tobytes()),
+        )
+
+    def send(self, msg):
+        self._images.publish(msg)
+
+    def results_of(self, msg):
+        stamp_ns = msg.header.stamp.sec * 10**9 + msg.header.stamp.nanosec
+        return [r for r in self.robot.results if r.stamp == Stamp(stamp_ns, "front")]
+
+    def answer(self, msg):
+        """Send a frame and wait for its result."""
+        self.send(msg)
+        return self.wait_for_answer(msg)
+
+    def wait_for_answer(self, msg):
+        self.robot.wait(lambda: self.results_of(msg), "the result of a frame")
+        (result,) = self.results_of(msg)
+        return result
+
+    def expected(self, picture):
+        image = normalise(letterbox(self.pictures[picture], self.bundle.input), self.bundle.input)
+        return classified(*self._whole.run({"image": image}).values(), self.bundle.classes)
+
+    def check_result(self, result, picture, served_by):
+        scores = self.expected(picture)
+        assert (result.status, result.served_by) == (Status.OK, served_by)
+        assert result.label == scores.label
+        assert result.class_names == self.bundle.classes
+        assert result.class_scores == pytest.approx(scores.class_scores, abs=1e-5)
+
+    def check_lives(self, picture=1):
+        """A sound frame gets the right answer, by the robot alone."""
+        result = self.answer(self.message(picture))
+        self.check_result(result, picture, "robot")
+        return result
+
+
+def start_head(site, bundle, pictures, cache_dir, **parameters):
+    robot = site.robot(
+        head={
+            "bundle": str(bundle.path),
+            "profile_s": 0.0,
+            "image_reliability": "reliable",
+            **parameters,
+        }
+    )
+    robot.start("head")
+    robot.wait_for_state("head", "active")
+    robot.wait_for_listeners("head", "result", 1)
+    factory = EngineFactory(bundle, cache_dir=cache_dir)
+    transport = parameters.get("image_transport", "compressed")
+    return Camera(robot, bundle, factory, pictures, transport)
+
+
+@pytest.fixture(scope="module")
+def camera(module_site, node_bundle, pictures, engine_cache):
+    """A camera before a head that takes compressed images."""
+    return start_head(module_site, node_bundle, pictures, engine_cache)
+
+
+def jpeg(rgb):
+    return cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1].tobytes()
+
+
+def absurd_jpeg(rgb):
+    """A JPEG whose frame header says 65535 x 65535 pixels."""
+    data = bytearray(jpeg(rgb))
+    at = data.index(b"\xff\xc0")
+    data[at + 5 : at + 9] = b"\xff\xff\xff\xff"
+    return bytes(data)
+
+
+# The bytes of a compressed image, and a part of the reason for which its frame is dropped.
+BAD_COMPRESSED = {
+    "jpeg cut off": (lambda rgb: jpeg(rgb)[:-100], "is cut off"),
+    "jpeg header alone": (lambda rgb: jpeg(rgb)[:12], "is cut off"),
+    "jpeg of absurd size": (absurd_jpeg, "65535x65535"),
+    "nothing": (lambda rgb: b"", "neither JPEG nor PNG"),
+    "text": (lambda rgb: b"not a picture", "neither JPEG nor PNG"),
+    "gif": (lambda rgb: b"GIF89a" + bytes(100), "neither JPEG nor PNG"),
+    "damaged png": (lambda rgb: b"\x89PNG\r\n\x1a\n" + bytes(40), "png image"),
+}
+
+
+def test_robot_alone_without_a_planner(camera):
+    for picture in range(4):
+        result = camera.check_lives(picture)
+        assert result.epoch == 0
+        assert result.payload_bytes == 0
+        assert result.response_s > 0
+        assert result.head_s > 0
+
+
+@pytest.mark.parametrize("name", BAD_COMPRESSED)
+def test_compressed_frame_that_cannot_be_read(camera, name):
+    make, reason = BAD_COMPRESSED[name]
+    msg = camera.message()
+    msg.data = array("B", make(camera.pictures[0]))
+    result = camera.answer(msg)
+    assert result.status is Status.DROPPED
+    assert reason in result.reason
+    assert "\n" not in result.reason
+    assert (result.label, result.served_by) == ("", "")
+    camera.check_lives()
+
+
+def test_format_field_that_lies(camera):
+    msg = camera.message(2)
+    msg.format = "bgr16; h264 compressed"
+    camera.check_result(camera.answer(msg), 2, "robot")
+
+
+def test_dropped_frames_are_counted(camera):
+    def dropped():
+        camera.robot.observer.diagnostics.clear()
+        camera.robot.wait(lambda: "frames" in camera.robot.values("head"), "diagnostics")
+        return int(camera.robot.values("head").get("dropped", 0))
+
+    before = dropped()
+    for _ in range(3):
+        msg = camera.message()
+        msg.data = array("B")
+        camera.answer(msg)
+    assert dropped() == before + 3
+
+
+def test_answers_that_nobody_asked_for(camera):
+    robot = camera.robot
+    answers = robot.topic(InferenceResult, "result/remote")
+    late = int(robot.values("head").get("late", 0))
+    results = len(robot.results)
+    unknown = Result(Stamp(5, "front"), 10**9, 0, label="empty")
+    of_old_frame = Result(Stamp(5, "front"), 0, 0, label="empty")
+    for answer in (unknown, of_old_frame):
+        answers.publish(result_to_msg(answer))
+    strange = result_to_msg(unknown)
+    strange.status = 200
+    answers.publish(strange)
+    robot.wait(lambda: int(robot.values("head").get("late", 0)) == late + 2, "late answers")
+    camera.check_lives()
+    assert len(robot.results) == results + 1
+
+
+# What is changed in a raw image, and a part of the reason for which its frame is dropped.
+BAD_RAW = {
+    "wrong step": ({"step": 3 * 144 + 1}, "step 433 x height"),
+    "step of less than a row": ({"step": 100}, "step 100 is less than one row"),
+    "no step": ({"step": 0}, "step 0 is less than one row"),
+    "too high": ({"height": 97}, "height 97"),
+    "no height": ({"height": 0}, "has no usable size"),
+    "absurd size": ({"height": 2**31, "width": 2**31, "step": 2**32 - 1}, "has no usable size"),
+    "no data": ({"data": array("B")}, "0 bytes"),
+    "unknown encoding": ({"encoding": "32FC3"}, "image encoding '32FC3' is not supported"),
+    "no encoding": ({"encoding": ""}, "image encoding '' is not supported"),
+}
+
+
+def test_raw_frames(site, node_bundle, pictures, engine_cache):
+    camera = start_head(site, node_bundle, pictures, engine_cache, image_transport="raw")
+    for fields, reason in BAD_RAW.values():
+        msg = camera.message()
+        for field, value in fields.items():
+            setattr(msg, field, value)
+        result = camera.answer(msg)
+        assert result.status is Status.DROPPED
+        assert reason in result.reason
+        camera.check_lives()
+
+    padded = camera.message(3)
+    rows = np.frombuffer(padded.data, np.uint8).reshape(padded.height, padded.step)
+    padded.step += 16
+    padded.data = array("B", np.pad(rows, ((0, 0), (0, 16))).tobytes())
+    camera.check_result(camera.answer(padded), 3, "robot")
+
+
+class Leader:
+    """Plays planner and tail for a head process."""
+
+    def __init__(self, camera):
+        self.camera = camera
+        self.robot = camera.robot
+        self._embeddings = self.robot.listen(EmbeddingMsg, "embedding")
+        self.robot.wait_for_listeners("head", "embedding", 1)
+        self._answers = self.robot.topic(InferenceResult, "result/remote")
+        self._epochs = itertools.count(1)
+
+    def plan(self, **fields):
+        plan = Plan(
+            cut=3,
+            epoch=next(self._epochs),
+            model_id=self.camera.bundle.model_id,
+            served_by="/robot/tail",
+            server_available=True,
+        )
+        return replace(plan, **fields)
+
+    def prepare(self, plan):
+        return self.robot.call(PreparePlan, "head/prepare_plan", plan=plan_to_msg(plan))
+
+    def commit(self, epoch):
+        return self.robot.call(CommitPlan, "head/commit_plan", epoch=epoch)
+
+    def put_in_force(self, plan):
+        for answer in (self.prepare(plan), self.commit(plan.epoch)):
+            assert answer.ok, answer.message
+
+    def embedding(self, picture, plan):
+        """Send a picture and wait for its embedding under a plan."""
+        frame = self.camera.message(picture)
+        self.camera.send(frame)
+        found = []
+
+        def is_there():
+            found[:] = [
+                msg
+                for msg in self._embeddings[:]
+                if msg.kind == EmbeddingKind.FRAME and msg.header == frame.header
+            ]
+            return found
+
+        self.robot.wait(is_there, "an embedding")
+        (msg,) = found
+        assert (msg.epoch, msg.cut, msg.model_id) == (plan.epoch, plan.cut, plan.model_id)
+        return frame, embedding_from_msg(msg)
+
+    def tail(self, embedding, plan):
+        """What a tail would answer."""
+        factory, bundle = self.camera.factory, self.camera.bundle
+        stage = TailStage(bundle, plan, factory.build(tail_key(plan)))
+        scores = stage.run(stage.decode(embedding.tensors))
+        return Result(
+            embedding.stamp,
+            embedding.sequence,
+            embedding.epoch,
+            label=scores.label,
+            score=scores.score,
+            class_names=scores.class_names,
+            class_scores=scores.class_scores,
+        )
+
+    def answer(self, result):
+        self._answers.publish(result_to_msg(result))
+
+
+@pytest.fixture
+def leader(site, node_bundle, pictures, engine_cache):
+    """A leader of a head that waits long for answers."""
+    return Leader(start_head(site, node_bundle, pictures, engine_cache, deadline_s=60.0))
+
+
+def test_led_by_the_test(leader):
+    camera, robot = leader.camera, leader.robot
+    camera.check_lives()
+
+    # The server answers.
+    plan = leader.plan(codec="fp16")
+    leader.put_in_force(plan)
+    frame, embedding = leader.embedding(4, plan)
+    leader.answer(leader.tail(embedding, plan))
+    result = camera.wait_for_answer(frame)
+    assert (result.served_by, result.epoch) == ("server", plan.epoch)
+    assert result.label == camera.expected(4).label
+    assert result.payload_bytes == embedding.payload_bytes > 0
+
+    # It answers once more: the first answer counts.
+    results = len(robot.results)
+    leader.answer(replace(leader.tail(embedding, plan), label="bare-headed"))
+    robot.wait(lambda: robot.values("head").get("late") == "1", "a late answer")
+    assert len(robot.results) == results
+
+    # It refuses: the robot finishes the frame.
+    frame, embedding = leader.embedding(5, plan)
+    refusal = Result(embedding.stamp, embedding.sequence, plan.epoch, Status.REFUSED, "no")
+    leader.answer(refusal)
+    camera.check_result(camera.wait_for_answer(frame), 5, "fallback")
+
+    # It answers for another epoch, and then does not answer in time.
+    robot.observer.set_parameter(robot.name("head"), "deadline_s", 0.05)
+    frame, embedding = leader.embedding(6, plan)
+    leader.answer(replace(leader.tail(embedding, plan), epoch=99, label="bare-headed"))
+    camera.check_result(camera.wait_for_answer(frame), 6, "fallback")
+    robot.observer.set_parameter(robot.name("head"), "deadline_s", 60.0)
+
+    # It is lost with a frame in its hands: the next plan says so.
+    frame, _ = leader.embedding(7, plan)
+    alone = leader.plan(cut=15, served_by="", server_available=False)
+    leader.put_in_force(alone)
+    camera.check_result(camera.wait_for_answer(frame), 7, "fallback")
+    assert camera.check_lives().epoch == alone.epoch
+
+    # It is back, and gets the frame itself.
+    plan = leader.plan(cut=0, codec="raw")
+    leader.put_in_force(plan)
+    frame, embedding = leader.embedding(8, plan)
+    leader.answer(leader.tail(embedding, plan))
+    camera.check_result(camera.wait_for_answer(frame), 8, "server")
+    robot.wait(lambda: robot.values("head").get("epoch") == str(plan.epoch), "the epoch")
+    assert robot.values("head")["served_by"] == "/robot/tail"
+
+    # Frames in flight when the head deactivates are answered as dropped.
+    frame, _ = leader.embedding(9, plan)
+    robot.observer.change_state(robot.name("head"), "deactivate")
+    result = camera.wait_for_answer(frame)
+    assert (result.status, result.reason) == (
+        Status.DROPPED,
+        "the head is not active any more",
+    )
+    answer = leader.prepare(leader.plan())
+    assert (answer.ok, answer.message) == (False, "/robot/head is not active")
+    robot.observer.change_state(robot.name("head"), "activate")
+    assert camera.check_lives().epoch == 0
+
+    sequences = [result.sequence for result in robot.results]
+    assert sequences[:-1] == list(range(len(sequences) - 1))
+
+
+def test_plans_that_cannot_be_followed(leader):
+    for fields, text in (
+        ({"model_id": "0123456789abcdef"}, "start head, tail and planner with the same bundle"),
+        ({"cut": 99}, "cut 99 does not exist; cuts are 0 to 15"),
+        ({"cut": 0, "codec": "uint8"}, "codec 'uint8' cannot carry tensor 'image' at cut 0"),
+        ({"precision": "int3"}, "int3"),
+        ({"epoch": 0}, "epoch 0 is not newer than epoch 0"),
+    ):
+        answer = leader.prepare(leader.plan(**fields))
+        assert not answer.ok
+        assert text in answer.message
+    answer = leader.commit(77)
+    assert (answer.ok, answer.message) == (
+        False,
+        "epoch 77 was not prepared here; prepare it first",
+    )
+    assert leader.camera.check_lives().epoch == 0
+
+
+def test_parameters_at_run_time(camera):
+    set_parameter = camera.robot.observer.set_parameter
+    for name, value, text in (
+        # The first three are rclpy's own words.
+        ("deadline_s", 100.0, "deadline_s out of range Min: 0.01, Max: 60.0, value: 100.0"),
+        ("queue_depth", 0, "queue_depth out of range. Min: 1, Max: 1000, value: 0"),
+        ("queue_depth", "many", "Wrong parameter type"),
+        ("deadline_s", "long", "parameter deadline_s must be a float, not 'long'"),
+        ("image_transport", "raw", "read-only parameter"),
+    ):
+        with pytest.raises(CodesignError, match=f"refused {name}: .*{text}"):
+            set_parameter(camera.robot.name("head"), name, value)
+    set_parameter(camera.robot.name("head"), "deadline_s", 2)  # whole numbers are taken too
+    camera.check_lives()
+
+
+def test_stamp_of_another_clock(camera):
+    msg = camera.message(3)
+    msg.header.stamp = Time(sec=5)
+    camera.check_result(camera.answer(msg), 3, "robot")
+    log = camera.robot.processes.log("head").read_text()
+    assert log.count("off this machine's clock") == 1

@@ -1,0 +1,352 @@
+"""Plans of many robots that share a link and a server."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from codesign_ros.planning.fleet.options import nondominated, options
+from codesign_ros.planning.fleet.robots import FleetRobot
+from codesign_ros.planning.fleet.solve import best_shares, share
+from codesign_ros.planning.grid import grid
+from codesign_ros.planning.problem import Limits, Problem
+from codesign_ros.types import CodesignError, LinkSpec, Structure
+from support.planning import random_tables
+
+LINK = LinkSpec(20e6, 0.013)
+SMALL = {"structures": tuple(Structure)[:2], "precisions": ("int8-channel",)}
+
+
+def choices_in(tables, server=None, **more):
+    return options(Problem(tables, links=(LINK,) * len(tables.axes.servers), **more), server)
+
+
+def fleet_of(seed, count, classes=2, tail=1.0, **more):
+    """Robots of random classes, slowdowns, radios and weights."""
+    rng = np.random.default_rng(seed)
+    tables = [random_tables(10 * seed + i, **SMALL) for i in range(classes)]
+    each = [choices_in(dataclasses.replace(t, tail_s=tail * t.tail_s)) for t in tables]
+    return [
+        FleetRobot(
+            f"robot{i}",
+            each[i % classes],
+            slowdown=rng.uniform(0.5, 3.0),
+            link_rate=rng.uniform(0.3, 1.0),
+            lambda_1=rng.uniform(0.0, 0.3),
+            **more,
+        )
+        for i in range(count)
+    ]
+
+
+def choices_of(robot, link):
+    """All (a, p, t) of a robot, from its class's whole evaluation: independent of the reduction."""
+    evaluation = robot.options.evaluation
+    found = []
+    for index in np.argwhere(evaluation.offered):
+        prediction = evaluation.row(index).prediction
+        sent = prediction.payload_bytes > 0
+        found.append(
+            (
+                robot.slowdown * prediction.head_s
+                + robot.lambda_1 * prediction.accuracy_loss
+                + (link.delay_s if sent else 0.0),
+                8.0 * prediction.payload_bytes / (link.bandwidth_bps * robot.link_rate),
+                prediction.tail_s,
+            )
+        )
+    found = np.unique(np.array(found), axis=0)
+    # What is worse than keeping all on the robot at best shares is out even without sharing.
+    alone = found[(found[:, 1] == 0) & (found[:, 2] == 0), 0].min()
+    return found[found.sum(axis=1) <= alone]
+
+
+def brute_force(robots, link):
+    """The least sum of objectives over all combinations, at the best shares."""
+    per_robot = [choices_of(robot, link) for robot in robots]
+    own, root_p, root_t = 0.0, 0.0, 0.0
+    for axis, choices in enumerate(per_robot):
+        shape = [1] * len(robots)
+        shape[axis] = -1
+        own = own + choices[:, 0].reshape(shape)
+        root_p = root_p + np.sqrt(choices[:, 1]).reshape(shape)
+        root_t = root_t + np.sqrt(choices[:, 2]).reshape(shape)
+    return float((own + root_p**2 + root_t**2).min())
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_few_robots_against_all_combinations(seed):
+    robots = fleet_of(seed, 3)
+    plan = share(robots, LINK)
+    best = brute_force(robots, LINK)
+    assert plan.lower_bound_s <= best * (1 + 1e-9)
+    assert plan.objective_s >= best * (1 - 1e-9)
+    assert plan.objective_s == pytest.approx(best, rel=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_fleet_of_one_is_the_grid(seed):
+    tables = random_tables(seed)
+    robot = FleetRobot("robot", choices_in(tables), lambda_1=0.2)
+    best = grid(Problem(tables, links=(LINK,), lambda_1=0.2)).best
+    plan = share([robot], LINK)
+    assert plan.rows[0].prediction.objective == pytest.approx(best.prediction.objective, rel=1e-12)
+    assert plan.rows[0].prediction.energy_j == pytest.approx(best.prediction.energy_j)
+    assert plan.objective_s == pytest.approx(best.prediction.objective, rel=1e-12)
+    assert plan.link_shares[0] in (0.0, 1.0)
+
+
+def test_hand_computed_shares():
+    # Roots 1, 2 and 3 of six: 1/6, 2/6, 3/6, and the times add up to 36 = (1 + 2 + 3)^2.
+    shares = best_shares(np.array([1.0, 4.0, 9.0]), np.zeros(3))
+    assert shares == pytest.approx([1 / 6, 2 / 6, 3 / 6])
+    assert (np.array([1.0, 4.0, 9.0]) / shares).sum() == pytest.approx(36.0)
+    # The first must have a quarter; the others divide 3/4 as 2 to 3.
+    shares = best_shares(np.array([1.0, 4.0, 9.0]), np.array([0.25, 0.0, 0.0]))
+    assert shares == pytest.approx([0.25, 0.3, 0.45])
+    # Who has nothing to do gets nothing.
+    assert best_shares(np.array([0.0, 4.0]), np.zeros(2)) == pytest.approx([0.0, 1.0])
+    assert best_shares(np.zeros(2), np.zeros(2)) == pytest.approx([0.0, 0.0])
+
+
+@given(
+    st.lists(st.tuples(st.floats(1e-3, 10.0), st.floats(0.0, 1.0)), min_size=2, max_size=6),
+    st.integers(0, 1000),
+)
+@settings(max_examples=60, deadline=None)
+def test_no_other_shares_are_better(pairs, seed):
+    work = np.array([pair[0] for pair in pairs])
+    least = np.array([pair[1] for pair in pairs])
+    least = 0.9 * least / max(1.0, least.sum())
+    shares = best_shares(work, least)
+    assert shares.sum() == pytest.approx(1.0)
+    assert (shares >= least - 1e-12).all()
+    # The problem is convex: it is enough that no small move from one robot to another helps.
+    best = (work / shares).sum()
+    for giver, taker in itertools.permutations(range(len(work)), 2):
+        amount = min(1e-4, shares[giver] - least[giver])
+        moved = shares.copy()
+        moved[giver] -= amount
+        moved[taker] += amount
+        if amount > 1e-9:
+            assert (work / moved).sum() >= best * (1 - 1e-9)
+    # And no random shares do better.
+    for other in np.random.default_rng(seed).dirichlet(np.ones(len(work)), 20):
+        assert (work / (least + (1 - least.sum()) * other)).sum() >= best * (1 - 1e-9)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_rows_times_and_shares_fit_together(seed):
+    robots = fleet_of(seed, 40)
+    plan = share(robots, LINK)
+    assert len(plan.rows) == 40
+    total = sum(row.prediction.objective for row in plan.rows)
+    assert total == pytest.approx(plan.objective_s)
+    assert plan.lower_bound_s <= plan.objective_s * (1 + 1e-9)
+    assert plan.gap < 0.02
+    for shares, stage in ((plan.link_shares, "payload_bytes"), (plan.server_shares, "tail_s")):
+        busy = np.array([getattr(row.prediction, stage) > 0 for row in plan.rows])
+        assert (shares[busy] > 0).all()
+        assert (shares[~busy] == 0).all()
+        assert shares.sum() == pytest.approx(1.0 if busy.any() else 0.0)
+    for robot, row, link_share in zip(robots, plan.rows, plan.link_shares, strict=True):
+        if row.prediction.payload_bytes:
+            rate = LINK.bandwidth_bps * robot.link_rate * link_share
+            expected_s = 8 * row.prediction.payload_bytes / rate + LINK.delay_s
+            assert row.prediction.link_s == pytest.approx(expected_s)
+
+
+def test_equal_robots_with_equal_choices_get_equal_shares():
+    each = choices_in(random_tables(3))
+    plan = share([FleetRobot(f"robot{i}", each) for i in range(6)], LinkSpec(1e9))
+    by_candidate = {}
+    for row, link_share, server_share in zip(
+        plan.rows, plan.link_shares, plan.server_shares, strict=True
+    ):
+        by_candidate.setdefault(row.candidate, []).append((link_share, server_share))
+    for shares in by_candidate.values():
+        assert np.ptp(np.array(shares), axis=0) == pytest.approx([0.0, 0.0], abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_more_bandwidth_is_never_worse(seed):
+    robots = fleet_of(seed, 3, tail=0.1)
+    plans = [share(robots, LinkSpec(rate, 0.005)) for rate in (1e6, 3e6, 1e7, 3e7, 1e8)]
+    best = [plan.objective_s for plan in plans]
+    assert all(later <= earlier * (1 + 1e-9) for earlier, later in itertools.pairwise(best))
+    assert best[0] > best[-1]
+
+
+def test_order_of_the_robots_does_not_matter_beyond_the_gap():
+    robots = fleet_of(1, 30, tail=0.1)
+    plan, turned = share(robots, LINK), share(robots[::-1], LINK)
+    assert turned.objective_s <= plan.objective_s * (1 + plan.gap + turned.gap + 1e-9)
+    assert turned.lower_bound_s == pytest.approx(plan.lower_bound_s, rel=1e-3)
+
+
+@given(st.integers(0, 10_000), st.integers(1, 60), st.integers(2, 4))
+@settings(max_examples=40, deadline=None)
+def test_nondominated_by_brute_force(seed, count, criteria):
+    rng = np.random.default_rng(seed)
+    points = rng.integers(0, 5, (count, criteria)).astype(float)
+    kept = nondominated(list(points.T))
+    expected = {
+        tuple(point)
+        for point in points
+        if not any((other <= point).all() and (other < point).any() for other in points)
+    }
+    assert sorted(map(tuple, points[kept])) == sorted(expected)
+
+
+def limited_brute_force(robots, link):
+    """Least sum over all choices whose frames fit, with floors under the shares."""
+    best = np.inf
+    per_robot = []
+    for robot in robots:
+        found = choices_of(robot, link)
+        per_robot.append(found)
+    rates = np.array([robot.frame_rate_hz for robot in robots])
+    for combination in itertools.product(*per_robot):
+        own, link_s, tail_s = np.array(combination).T
+        if rates @ link_s > 1 or rates @ tail_s > 1:
+            continue
+        total = own.sum()
+        for work in (link_s, tail_s):
+            busy = work > 0
+            if busy.any():
+                total += (work[busy] / best_shares(work[busy], rates[busy] * work[busy])).sum()
+        best = min(best, total)
+    return best
+
+
+@pytest.mark.parametrize(
+    ("seed", "slower", "bandwidth_bps"),
+    [(5, 1, 60e6), (5, 1, 0.3e6), (1, 30, 20e6), (1, 30, 1.91e6), (2, 10, 1.36e6), (3, 10, 8.4e6)],
+)
+def test_frame_rates_are_kept(seed, slower, bandwidth_bps):
+    """The slow robots of the last cases must send, and nearly fill the link."""
+    link = LinkSpec(bandwidth_bps, 0.005)
+    robots = [
+        dataclasses.replace(robot, slowdown=slower * robot.slowdown)
+        for robot in fleet_of(seed, 60, tail=0.01, frame_rate_hz=1.0)
+    ]
+    plan = share(robots, link)
+    assert plan.link_use <= 1 + 1e-9
+    assert plan.server_use <= 1 + 1e-9
+    assert plan.lower_bound_s <= plan.objective_s * (1 + 1e-9)
+    # The search does not know what the floors under the shares cost where the link is nearly full.
+    assert plan.gap < (0.1 if plan.link_use > 0.9 else 0.01)
+    for robot, row in zip(robots, plan.rows, strict=True):
+        delay_s = link.delay_s if row.prediction.payload_bytes else 0.0
+        slowest_s = max(
+            row.prediction.head_s, row.prediction.link_s - delay_s, row.prediction.tail_s
+        )
+        assert slowest_s <= 1 + 1e-9, robot.name
+
+
+def tiny_robot(rate_hz, name="robot"):
+    """A robot with a head too slow for its frame rate, so that it must send."""
+    tables = random_tables(0, segments=2, codecs=("raw",), precisions=("fp32",))
+    head_s = np.full_like(tables.head_s, 1.0)
+    head_s[0] = 0.0
+    payload = np.array([[1e4], [2e4], [0.0]])
+    tail_s = np.full_like(tables.tail_s, 0.02)
+    tail_s[:, -1] = 0.0
+    return FleetRobot(
+        name,
+        choices_in(
+            dataclasses.replace(
+                tables,
+                head_s=head_s,
+                payload_bytes=payload,
+                tail_s=tail_s,
+                encode_s=np.zeros_like(tables.encode_s),
+                decode_s=np.zeros_like(tables.decode_s),
+            )
+        ),
+        frame_rate_hz=rate_hz,
+    )
+
+
+def test_what_is_short_is_named():
+    # Only cut 0 is fast enough: 80 kbit and 20 ms a frame, 10 frames a second, 3 robots:
+    # 2.4 Mbit/s and 0.6 of the server.
+    robots = [tiny_robot(10.0)] * 3
+    plan = share(robots, LinkSpec(2.4e6))
+    assert plan.link_use == pytest.approx(1.0)
+    assert plan.server_use == pytest.approx(0.6)
+    with pytest.raises(CodesignError, match=r"link is short.*2\.4 Mbit/s, 0\.4 Mbit/s more"):
+        share(robots, LinkSpec(2.0e6))
+    with pytest.raises(CodesignError, match=r"server is short.*1\.2 of it, 0\.2 more"):
+        share([tiny_robot(10.0)] * 6, LinkSpec(1e9))
+    robot = dataclasses.replace(tiny_robot(10.0), name="mole")
+    far = dataclasses.replace(robot, options=only_on_the_robot(robot.options))
+    with pytest.raises(CodesignError, match=r"mole cannot keep 10 frames a second.*1000 ms"):
+        share([far], LINK)
+
+
+def only_on_the_robot(choices):
+    alone = choices.payload_bytes == 0
+    return dataclasses.replace(
+        choices,
+        places=choices.places[alone],
+        **{
+            name: getattr(choices, name)[alone]
+            for name in ("head_s", "payload_bytes", "tail_s", "accuracy_loss")
+        },
+    )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_few_robots_with_frame_rates_against_all_combinations(seed):
+    robots = fleet_of(seed, 2, tail=0.3, frame_rate_hz=2.0)
+    robots = [
+        dataclasses.replace(r, slowdown=min(r.slowdown, 0.45 / r.options.head_s.max()))
+        for r in robots
+    ]
+    link = LinkSpec(1e6, 0.002)
+    best = limited_brute_force(robots, link)
+    plan = share(robots, link)
+    assert plan.lower_bound_s <= best * (1 + 1e-9)
+    assert best * (1 - 1e-9) <= plan.objective_s <= best * 1.05
+
+
+def test_limits_on_what_is_not_shared_are_kept():
+    tables = random_tables(2)
+    free, floor = choices_in(tables), choices_in(tables, limits=Limits(accuracy_loss=0.05))
+    assert free.accuracy_loss.max() > 0.05
+    assert floor.accuracy_loss.max() <= 0.05
+    robots = [FleetRobot(f"robot{i}", floor) for i in range(5)]
+    assert all(row.prediction.accuracy_loss <= 0.05 for row in share(robots, LINK).rows)
+
+
+def test_mistakes():
+    tables = random_tables(0, servers=2)
+    with pytest.raises(CodesignError, match=r"name the one server.*server0, server1"):
+        choices_in(tables)
+    with pytest.raises(CodesignError, match="'moon' is not among them"):
+        choices_in(tables, "moon")
+    with pytest.raises(CodesignError, match="there is none"):
+        choices_in(random_tables(0, servers=0))
+    with pytest.raises(CodesignError, match="at least one robot"):
+        share([], LINK)
+    with pytest.raises(CodesignError, match="cannot have the limit deadline_s"):
+        choices_in(tables, "server1", limits=Limits(deadline_s=0.1))
+    with pytest.raises(CodesignError, match="memory limit"):
+        choices_in(tables, "server1", limits=Limits(robot_memory_bytes=0, server_memory_bytes=0))
+    with pytest.raises(CodesignError, match="robot a: slowdown must be above 0"):
+        FleetRobot("a", choices_in(tables, "server1"), slowdown=0.0)
+    with pytest.raises(CodesignError, match="robot a: lambda_1"):
+        FleetRobot("a", choices_in(tables, "server1"), lambda_1=-1.0)
+
+
+def test_each_server_by_its_name():
+    tables = random_tables(4, servers=2)
+    for name in tables.axes.servers:
+        choices = choices_in(tables, name)
+        servers = {choices.evaluation.candidate(place).server for place in choices.places}
+        assert servers <= {name, ""}
+        assert "" in servers

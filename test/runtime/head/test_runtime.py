@@ -1,0 +1,668 @@
+"""The robot's side: every frame gets exactly one result, in frame order, whatever happens."""
+
+import contextlib
+import gc
+import random
+import threading
+import weakref
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from codesign_ros.runtime.messages import EmbeddingKind, Result, Stamp, Status
+from codesign_ros.types import CodesignError, Structure
+from support.runtime import (
+    PATIENCE_S,
+    BadLink,
+    Head,
+    Tail,
+    WatchedFactory,
+    no_thread_left,
+    plan_for,
+    wait_until,
+    whole_scores,
+)
+from support.tiny import tiny_frames
+
+FRAMES = tiny_frames(6, seed=21)
+NEVER_S = PATIENCE_S
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_left():
+    with no_thread_left():
+        yield
+
+
+@pytest.fixture
+def factory(tiny_bundle, engine_cache):
+    return WatchedFactory(tiny_bundle, engine_cache)
+
+
+@pytest.fixture
+def expected(tiny_bundle, factory):
+    """Scores and labels of FRAMES by the whole network."""
+    return whole_scores(tiny_bundle, factory, FRAMES)
+
+
+@pytest.fixture
+def make(tiny_bundle, factory):
+    made = []
+
+    def make_one(**settings):
+        made.append(Head(tiny_bundle, factory, **settings))
+        return made[-1]
+
+    yield make_one
+    for head in made:
+        head.runtime.close()
+
+
+def answer_to(embedding, **fields):
+    """What a tail could say."""
+    return Result(embedding.stamp, embedding.sequence, embedding.epoch, label="tail", **fields)
+
+
+def check_promise(head, count):
+    """Exactly one result for each frame, in order, and counts that add up."""
+    assert [result.sequence for result in head.results] == list(range(count))
+    counts = head.runtime.counts
+    assert counts["frames"] == count
+    assert sum(counts[way] for way in ("server", "robot", "fallback", "dropped")) == count
+    for way in ("server", "robot", "fallback"):
+        assert counts[way] == sum(result.served_by == way for result in head.results)
+    for result in head.results:
+        assert result.status in (Status.OK, Status.DROPPED)
+        assert bool(result.reason) == (result.status is Status.DROPPED)
+    assert head.runtime.in_flight == 0
+
+
+# The robot alone
+
+
+def test_without_a_plan_the_robot_answers_alone(make, expected):
+    scores, labels = expected
+    head = make()
+    for number, frame in enumerate(FRAMES):
+        head.put(frame, number)
+    head.wait_for(len(FRAMES))
+    check_promise(head, len(FRAMES))
+    assert [result.label for result in head.results] == labels
+    np.testing.assert_allclose([r.class_scores for r in head.results], scores, atol=1e-6)
+    for number, result in enumerate(head.results):
+        assert (result.served_by, result.epoch, result.payload_bytes) == ("robot", 0, 0)
+        assert result.stamp == Stamp(number, "camera")
+        assert result.response_s == pytest.approx(5.0)
+    assert head.embeddings == []
+
+
+def test_what_the_whole_network_takes_is_measured(make):
+    head = make()
+    assert head.runtime.running.frames == 0
+    for number, frame in enumerate(FRAMES):
+        head.put(frame, number)
+    head.wait_for(len(FRAMES))
+    running = head.runtime.running
+    assert (running.epoch, running.frames) == (0, len(FRAMES))
+    assert (running.link_s, running.tail_s) == (0.0, 0.0)
+    assert running.head_s == pytest.approx(np.median([r.head_s for r in head.results]))
+
+
+def test_frames_of_any_size_are_letterboxed(make):
+    head = make()
+    head.put(np.full((31, 200, 3), 90, np.uint8))
+    head.wait_for(1)
+    assert head.results[0].status is Status.OK
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "errors"),
+    [
+        (CodesignError("the JPEG is cut off"), "the JPEG is cut off", 0),
+        (ValueError("no\n such  thing"), "unexpected ValueError: no such thing", 1),
+        (MemoryError(), "unexpected MemoryError:", 1),
+    ],
+)
+def test_a_frame_that_cannot_be_loaded_is_dropped_alone(make, caplog, error, reason, errors):
+    def load():
+        raise error
+
+    head = make()
+    head.put(FRAMES[0])
+    head.runtime.on_frame(Stamp(1), load)
+    head.put(FRAMES[1])
+    head.wait_for(3)
+    check_promise(head, 3)
+    assert [result.status for result in head.results] == [Status.OK, Status.DROPPED, Status.OK]
+    assert head.results[1].reason == reason
+    assert head.runtime.counts["errors"] == errors
+    assert ("frame 1 could not be computed" in caplog.text) == bool(errors)
+
+
+@pytest.mark.parametrize("image", [None, np.zeros((0, 5, 3), np.uint8), np.zeros((4, 4), np.uint8)])
+def test_a_frame_that_is_no_image_is_dropped_alone(make, image):
+    head = make()
+    head.put(image)
+    head.put(FRAMES[0])
+    head.wait_for(2)
+    check_promise(head, 2)
+    assert [result.status for result in head.results] == [Status.DROPPED, Status.OK]
+
+
+def test_an_engine_that_fails_costs_one_frame(make, factory):
+    def spoil(key, engine):
+        working, calls = engine.run, []
+
+        def run(tensors):
+            calls.append(None)
+            if len(calls) == 4:  # two are for warming up
+                raise RuntimeError("no memory")
+            return working(tensors)
+
+        engine.run = run
+
+    factory.spoil = spoil
+    head = make()
+    for _ in range(3):
+        head.put(FRAMES[0])
+    head.wait_for(3)
+    check_promise(head, 3)
+    assert [r.reason for r in head.results] == ["", "unexpected RuntimeError: no memory", ""]
+
+
+class Gate:
+    """Holds the head up in ``load`` of one frame."""
+
+    def __init__(self, frame):
+        self.entered, self.open = threading.Event(), threading.Event()
+        self._frame = frame
+
+    def __call__(self):
+        self.entered.set()
+        assert self.open.wait(PATIENCE_S)
+        return self._frame
+
+
+def test_a_full_queue_drops_the_oldest(make):
+    head = make(queue_depth=2)
+    gate = Gate(FRAMES[0])
+    head.runtime.on_frame(Stamp(0), gate)
+    assert gate.entered.wait(PATIENCE_S)
+    for number in range(1, 6):
+        head.put(FRAMES[1], number)
+    assert head.results == []  # frame 0 holds all back
+    assert head.runtime.in_flight == 6
+    gate.open.set()
+    head.wait_for(6)
+    check_promise(head, 6)
+    assert [result.status is Status.OK for result in head.results] == [
+        True, False, False, False, True, True,
+    ]  # fmt: skip
+    assert head.runtime.counts["dropped"] == 3
+    assert "busy" in head.results[1].reason
+
+
+def test_results_that_cannot_be_handed_on_end_nothing(make, caplog):
+    seen = []
+
+    def send(result, load):
+        seen.append(result.sequence)
+        if result.sequence == 0:
+            raise OSError("publisher is gone")
+
+    head = make(send_result=send)
+    head.put(FRAMES[0])
+    head.put(FRAMES[0])
+    wait_until(lambda: len(seen) == 2 and head.runtime.in_flight == 0)
+    assert seen == [0, 1]
+    assert head.runtime.counts["errors"] == 1
+    assert "the result of frame 0 could not be handed on" in caplog.text
+
+
+def test_whoever_takes_a_result_may_put_the_next_frame(make):
+    """Order holds when results are handed on from inside the handing on."""
+    results = []
+
+    def send(result, load):
+        results.append(result)
+        while head.runtime.counts["frames"] < 40:
+            head.put(FRAMES[0])
+
+    head = make(send_result=send, queue_depth=1)
+    head.put(FRAMES[0])
+    wait_until(lambda: len(results) == 40)
+    head.results = results
+    wait_until(lambda: head.runtime.in_flight == 0)
+    check_promise(head, 40)
+
+
+# With a tail
+
+
+def test_the_tail_s_answers_become_results_in_frame_order(make, tiny_bundle):
+    head = make()
+    head.use(plan_for(tiny_bundle, 3, 5))
+    for number in range(4):
+        head.put(FRAMES[number], number)
+    wait_until(lambda: len(head.embeddings) == 4)
+    assert [e.sequence for e in head.embeddings] == [0, 1, 2, 3]
+    for embedding in head.embeddings:
+        assert (embedding.epoch, embedding.cut, embedding.oldest_epoch) == (3, 5, 3)
+        assert embedding.model_id == tiny_bundle.model_id
+    for number in (2, 0, 3, 1):
+        answer = answer_to(head.embeddings[number], queue_s=1.0, decode_s=2.0, tail_s=3.0)
+        # A tail that garbles the stamp does not spoil the frame's.
+        head.runtime.on_answer(replace(answer, stamp=Stamp(77), served_by="?"))
+    assert len(head.results) == 4
+    check_promise(head, 4)
+    for number, result in enumerate(head.results):
+        assert result.stamp == Stamp(number, "camera")
+        assert (result.served_by, result.label, result.epoch) == ("server", "tail", 3)
+        assert result.payload_bytes == head.embeddings[number].payload_bytes > 0
+        assert (result.queue_s, result.decode_s, result.tail_s) == (1.0, 2.0, 3.0)
+        assert result.head_s > 0
+        assert result.link_s >= 0
+
+
+def test_what_a_split_plan_takes_is_measured_from_the_answers_it_got(make, tiny_bundle):
+    head = make()
+    head.put(FRAMES[0])
+    head.wait_for(1)
+    head.use(plan_for(tiny_bundle, 3, 5))
+    for number in range(4):
+        head.put(FRAMES[number], number)
+    wait_until(lambda: len(head.embeddings) == 4)
+    for embedding in head.embeddings[:3]:
+        head.runtime.on_answer(answer_to(embedding, queue_s=float("nan")))
+    # The robot finishes this one: its times are not those of the plan.
+    head.runtime.on_answer(answer_to(head.embeddings[3], status=Status.REFUSED))
+    head.wait_for(5)
+    running, split = head.runtime.running, head.results[1:4]
+    assert (running.epoch, running.frames, running.tail_s) == (3, 3, 0.0)
+    assert running.head_s == pytest.approx(np.median([r.head_s + r.encode_s for r in split]))
+    assert 0 <= running.link_s <= np.median([r.link_s for r in split])  # without waiting
+
+
+def test_only_the_answer_to_the_question_counts(make, tiny_bundle):
+    head = make()
+    head.use(plan_for(tiny_bundle, 3, 5))
+    head.put(FRAMES[0])
+    wait_until(lambda: len(head.embeddings) == 1)
+    good = answer_to(head.embeddings[0])
+    for wrong in (replace(good, sequence=5), replace(good, sequence=2**63), replace(good, epoch=2)):
+        head.runtime.on_answer(wrong)
+    assert head.results == []
+    head.runtime.on_answer(good)
+    head.runtime.on_answer(good)
+    assert len(head.results) == 1
+    assert head.runtime.counts["late"] == 4
+    check_promise(head, 1)
+
+
+@pytest.mark.parametrize("status", [Status.REFUSED, Status.DROPPED, 77])
+def test_what_the_tail_refuses_the_robot_finishes(make, tiny_bundle, expected, status):
+    scores, _ = expected
+    head = make()
+    head.use(plan_for(tiny_bundle, 3, 5))
+    head.put(FRAMES[2])
+    wait_until(lambda: len(head.embeddings) == 1)
+    head.runtime.on_answer(replace(answer_to(head.embeddings[0]), status=status, reason="no"))
+    head.wait_for(1)
+    check_promise(head, 1)
+    (result,) = head.results
+    assert (result.served_by, result.epoch, result.reason) == ("fallback", 3, "")
+    assert result.payload_bytes == head.embeddings[0].payload_bytes  # it did cross
+    np.testing.assert_allclose(result.class_scores, scores[2], atol=1e-6)
+    assert head.runtime.counts["refused"] == 1
+
+
+def test_a_tail_that_never_answers_costs_a_deadline(make, tiny_bundle, expected):
+    scores, _ = expected
+    head = make(deadline_s=0.01)
+    head.use(plan_for(tiny_bundle, 3, 0, codec="jpeg"))
+    for number, frame in enumerate(FRAMES):
+        head.put(frame, number)
+    head.wait_for(len(FRAMES))
+    check_promise(head, len(FRAMES))
+    assert head.runtime.counts["fallback"] == head.runtime.counts["overdue"] == len(FRAMES)
+    # From the frame, not from what the codec made of it.
+    np.testing.assert_allclose([r.class_scores for r in head.results], scores, atol=1e-6)
+    head.runtime.on_answer(answer_to(head.embeddings[0]))
+    assert head.runtime.counts["late"] == 1
+
+
+def test_a_link_that_is_stuck_costs_a_deadline(make, tiny_bundle):
+    head = make(deadline_s=0.01, emulated_bps=1.0)  # hours for each frame
+    head.use(plan_for(tiny_bundle, 3, 2))
+    for frame in FRAMES:
+        head.put(frame)
+    head.wait_for(len(FRAMES))
+    check_promise(head, len(FRAMES))
+    assert head.runtime.counts["fallback"] == len(FRAMES)
+
+
+def test_the_head_does_not_run_ahead_of_a_slow_link(make, tiny_bundle, factory):
+    head = make(emulated_bps=1.0)
+    loaded = []
+
+    def load():
+        loaded.append(None)
+        return FRAMES[0]
+
+    head.use(plan_for(tiny_bundle, 3, 2))
+    for number in range(6):
+        head.runtime.on_frame(Stamp(number), load)
+    # One on the link and one behind it, no more; seen as nothing else can happen until then.
+    wait_until(lambda: len(loaded) == 2)
+    head.use(replace(head.runtime.plan, epoch=4))  # wakes the compute thread
+    assert not head.runtime.uplink._queue.qsize() > 1
+    head.use(plan_for(tiny_bundle, 5, len(tiny_bundle.segments), server_available=False))
+    head.wait_for(6)
+    check_promise(head, 6)
+    assert head.runtime.counts["fallback"] == 2
+
+
+def test_when_the_server_leaves_the_robot_finishes_at_once(make, tiny_bundle):
+    head = make(deadline_s=NEVER_S)
+    head.use(plan_for(tiny_bundle, 3, 5))
+    for frame in FRAMES:
+        head.put(frame)
+    wait_until(lambda: len(head.embeddings) == len(FRAMES))
+    head.use(plan_for(tiny_bundle, 4, len(tiny_bundle.segments), server_available=False))
+    head.put(FRAMES[0])
+    head.wait_for(len(FRAMES) + 1)
+    check_promise(head, len(FRAMES) + 1)
+    assert head.runtime.counts["stranded"] == len(FRAMES)
+    assert [r.epoch for r in head.results] == [3] * len(FRAMES) + [4]
+    assert [r.served_by for r in head.results] == ["fallback"] * len(FRAMES) + ["robot"]
+
+
+def test_a_frame_in_the_head_when_the_server_leaves_is_finished(make, tiny_bundle):
+    head = make(deadline_s=NEVER_S)
+    head.use(plan_for(tiny_bundle, 3, 5))
+    gate = Gate(FRAMES[0])
+    head.runtime.on_frame(Stamp(0), gate)
+    assert gate.entered.wait(PATIENCE_S)
+    head.use(plan_for(tiny_bundle, 4, len(tiny_bundle.segments), server_available=False))
+    gate.open.set()
+    head.wait_for(1)
+    check_promise(head, 1)
+    assert head.results[0].served_by == "fallback"
+    assert head.embeddings == []
+
+
+def test_an_embedding_that_cannot_be_sent_is_finished_on_the_robot(make, tiny_bundle):
+    def send(embedding):
+        raise OSError("no route")
+
+    head = make(send_embedding=send, deadline_s=NEVER_S)
+    head.use(plan_for(tiny_bundle, 3, 5))
+    for frame in FRAMES:
+        head.put(frame)
+    head.wait_for(len(FRAMES))
+    check_promise(head, len(FRAMES))
+    assert head.runtime.counts["errors"] == head.runtime.counts["fallback"] == len(FRAMES)
+    assert {result.payload_bytes for result in head.results} == {0}
+
+
+def test_values_that_the_codec_cannot_carry_drop_the_frame(make, tiny_bundle, factory):
+    def spoil(key, engine):
+        if key.cut == 5:
+            working = engine.run
+            engine.run = lambda tensors: {n: a * 1e30 for n, a in working(tensors).items()}
+
+    factory.spoil = spoil
+    head = make()
+    head.use(plan_for(tiny_bundle, 3, 5, codec="fp16"))
+    head.put(FRAMES[0])
+    head.wait_for(1)
+    check_promise(head, 1)
+    assert "beyond fp16" in head.results[0].reason
+
+
+# Probes
+
+
+def test_the_link_is_probed_while_there_is_a_server(make, tiny_bundle):
+    head = make()
+    head.runtime.probe()  # no server yet
+    last = len(tiny_bundle.segments)
+    head.use(plan_for(tiny_bundle, 2, last))
+    for times in (1, 2, 3):
+        head.runtime.probe()
+        wait_until(lambda times=times: len(head.embeddings) == 2 * times)
+    assert {(e.kind, e.epoch, e.oldest_epoch) for e in head.embeddings} == {
+        (EmbeddingKind.PROBE, 2, 2)
+    }
+    for embedding in head.embeddings:
+        head.runtime.on_answer(answer_to(embedding, status=Status.PROBE))
+    assert head.runtime.uplink.bandwidth_bps > 0
+    assert head.runtime.counts == Counter()
+    assert head.results == []
+
+
+# Plans and memory
+
+
+def test_a_plan_that_cannot_be_prepared_leaves_the_old_one(make, tiny_bundle):
+    head = make()
+    head.use(plan_for(tiny_bundle, 2, 3))
+    for plan, says in (
+        (replace(plan_for(tiny_bundle, 3, 3), model_id="other"), "the plan is for network 'other'"),
+        (plan_for(tiny_bundle, 3, 99), "cut 99 does not exist"),
+        (plan_for(tiny_bundle, 3, 3, codec="lz4"), "codec 'lz4' cannot carry"),
+        (plan_for(tiny_bundle, 3, 3, precision="int1"), "precision 'int1'"),
+        (plan_for(tiny_bundle, 2, 3), "not newer"),
+    ):
+        with pytest.raises(CodesignError, match=says):
+            head.runtime.prepare(plan)
+    with pytest.raises(CodesignError, match="was not prepared"):
+        head.runtime.commit(3)
+    assert head.runtime.plan.epoch == 2
+    head.put(FRAMES[0])
+    wait_until(lambda: len(head.embeddings) == 1)
+
+
+def test_frames_and_engines_are_let_go(make, tiny_bundle, factory):
+    head = make()
+    last = len(tiny_bundle.segments)
+    images = []
+    for epoch, cut in enumerate((2, 5, 8), start=1):
+        head.use(plan_for(tiny_bundle, epoch, cut))
+        image = FRAMES[0].copy()
+        images.append(weakref.ref(image))
+        head.put(image)
+        del image
+        wait_until(lambda epoch=epoch: len(head.embeddings) == epoch)
+    # Frames of all three epochs are still at the tail; their heads could be needed no more, but
+    # the epochs are not drained.
+    assert [e.oldest_epoch for e in head.embeddings] == [1, 1, 1]
+    for embedding in head.embeddings:
+        head.runtime.on_answer(answer_to(embedding))
+    check_promise(head, 3)
+    head.embeddings.clear()
+    wait_until(lambda: sorted(k.cut for k in factory.alive) == [8, last])
+    assert [image() for image in images] == [None] * 3
+    # With no frame in flight a switch lets go of the old engine at once.
+    head.use(plan_for(tiny_bundle, 4, 3))
+    wait_until(lambda: sorted(k.cut for k in factory.alive) == [3, last])
+
+
+def test_an_engine_that_is_in_use_is_not_built_again(make, tiny_bundle, factory):
+    head = make()
+    last = len(tiny_bundle.segments)
+    head.use(plan_for(tiny_bundle, 1, 4))
+    head.use(plan_for(tiny_bundle, 2, 4, codec="uint8"))
+    head.use(plan_for(tiny_bundle, 3, last))
+    head.use(plan_for(tiny_bundle, 4, 0))
+    assert [key.cut for key in factory.made] == [last, 4]
+
+
+def test_a_plan_that_cannot_be_prepared_leaves_no_engine(make, tiny_bundle, factory):
+    head = make()
+    last = len(tiny_bundle.segments)
+    head.use(plan_for(tiny_bundle, 2, 4))
+    with pytest.raises(CodesignError, match="not newer"):
+        head.runtime.prepare(plan_for(tiny_bundle, 2, 5))
+    assert sorted(key.cut for key in factory.alive) == [4, last]
+    head.runtime.close()
+    assert factory.alive == []
+    with pytest.raises(CodesignError, match="not active any more"):
+        head.runtime.prepare(plan_for(tiny_bundle, 3, 5))
+    assert factory.alive == []
+
+
+# Closing
+
+
+def test_closing_answers_frames_in_flight_as_dropped(make, tiny_bundle, factory):
+    head = make()
+    head.use(plan_for(tiny_bundle, 1, 4))
+    head.put(FRAMES[0])
+    head.put(FRAMES[1])
+    wait_until(lambda: len(head.embeddings) == 2)
+    head.runtime.on_answer(answer_to(head.embeddings[1]))
+    head.runtime.close()
+    assert [r.status for r in head.results] == [Status.DROPPED, Status.OK]
+    check_promise(head, 2)
+    # News that comes too late finds nobody, and nothing is left without a result.
+    head.put(FRAMES[0])
+    head.runtime.on_answer(answer_to(head.embeddings[0]))
+    head.runtime.probe()
+    check_promise(head, 3)
+    assert head.results[2].reason == "the head is not active any more"
+    head.runtime.close()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_closing_in_mid_stream(tiny_bundle, factory, seed):
+    rng = random.Random(seed)
+    tail = Tail(tiny_bundle, factory, send_answer=lambda a: head.runtime.on_answer(a))
+    head = Head(
+        tiny_bundle,
+        factory,
+        send_embedding=tail.runtime.on_embedding,
+        emulated_bps=rng.choice((0.0, 3e6)),
+    )
+    plan = plan_for(tiny_bundle, 1, rng.randrange(len(tiny_bundle.segments)))
+    tail.use(plan)
+    head.use(plan)
+    count = 30
+
+    def feed():
+        for _ in range(count):
+            head.put(FRAMES[0])
+
+    feeder = threading.Thread(target=feed)
+    feeder.start()
+    head.wait_for(rng.randrange(1, 10))
+    head.runtime.close()
+    feeder.join()
+    tail.runtime.close()
+    check_promise(head, count)
+
+
+def test_nothing_is_left_after_closing(tiny_bundle, factory):
+    tail = Tail(tiny_bundle, factory, send_answer=lambda a: head.runtime.on_answer(a))
+    head = Head(tiny_bundle, factory, send_embedding=tail.runtime.on_embedding)
+    plan = plan_for(tiny_bundle, 1, 4)
+    tail.use(plan)
+    head.use(plan)
+    for frame in FRAMES:
+        head.put(frame)
+    head.wait_for(len(FRAMES))
+    head.runtime.close()
+    tail.runtime.close()
+    assert len(factory.made) == 3
+    assert factory.alive == []
+    gone = [weakref.ref(head), weakref.ref(tail)]
+    head = tail = None
+    gc.collect()
+    assert [each() for each in gone] == [None, None]
+
+
+# All of it
+
+
+class Vanishing:
+    """A tail that at times loses all it knows, as if its process had been killed and restarted."""
+
+    def __init__(self, bundle, factory, send_answer):
+        self._make = lambda: Tail(bundle, factory, send_answer=send_answer, queue_depth=4).runtime
+        self.runtime = self._make()
+
+    def vanish(self):
+        old, self.runtime = self.runtime, self._make()
+        old.close()
+
+    def on_embedding(self, embedding):
+        self.runtime.on_embedding(embedding)
+
+    def close(self):
+        self.runtime.close()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_random_plans_over_a_bad_link(tiny_bundle, factory, expected, seed):
+    rng = random.Random(seed)
+    last = len(tiny_bundle.segments)
+    up = BadLink(seed, lose=0.1, double=0.1, delay=0.3)
+    down = BadLink(seed + 1, lose=0.1, double=0.2, delay=0.3)
+    tail = Vanishing(
+        tiny_bundle, factory, lambda answer: down.carry(head.runtime.on_answer, answer)
+    )
+    head = Head(
+        tiny_bundle,
+        factory,
+        send_embedding=lambda embedding: up.carry(tail.on_embedding, embedding),
+        deadline_s=0.05,
+        queue_depth=rng.choice((2, 1000)),
+        emulated_bps=rng.choice((0.0, 2e7)),
+    )
+    with contextlib.ExitStack() as closing:
+        for each in (tail, up, down, head.runtime):
+            closing.callback(each.close)
+        cuts = [*range(last + 1)] * 2
+        rng.shuffle(cuts)
+        for epoch, cut in enumerate(cuts, start=1):
+            plan = plan_for(
+                tiny_bundle,
+                epoch,
+                cut,
+                head_structure=rng.choice((Structure.S3, Structure.S3_SS_S1)),
+                tail_structure=rng.choice((Structure.S3, Structure.S3_SS)),
+                codec=rng.choice(("raw", "raw+zstd")),
+            )
+            chance = rng.random()
+            if chance < 0.1:
+                tail.vanish()
+                plan = replace(plan, cut=last, server_available=False)
+            elif chance < 0.2:
+                tail.vanish()  # and nobody has noticed: it is told of no plan
+            if chance > 0.15:
+                tail.runtime.prepare(plan)
+            head.use(plan)
+            if chance > 0.15:
+                tail.runtime.commit(epoch)
+            head.runtime.probe()
+            for _ in range(rng.randrange(5)):
+                wait_until(lambda: head.runtime.in_flight < 8)
+                number = head.runtime.counts["frames"]
+                head.put(FRAMES[number % len(FRAMES)], number)
+        wait_until(lambda: head.runtime.in_flight == 0)
+        count = number + 1
+        check_promise(head, count)
+        assert head.runtime.counts["errors"] == 0
+        scores, _ = expected
+        for number, result in enumerate(head.results):
+            assert result.stamp.stamp_ns == number
+            if result.status is Status.OK:
+                np.testing.assert_allclose(
+                    result.class_scores, scores[number % len(FRAMES)], atol=1e-5
+                )
+        epochs = [result.epoch for result in head.results if result.status is Status.OK]
+        assert epochs == sorted(epochs)
+        assert {result.served_by for result in head.results} >= {"server", "robot", "fallback"}
+    assert factory.alive == []

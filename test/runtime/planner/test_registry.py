@@ -1,0 +1,191 @@
+"""Who is there, what changed, and who fell silent."""
+
+from dataclasses import replace
+
+import pytest
+
+from codesign_ros.cost.half_times import StageProfile
+from codesign_ros.runtime.messages import Device, Role
+from codesign_ros.runtime.planner.changes import retimed_cuts
+from codesign_ros.runtime.planner.registry import Registry
+from codesign_ros.types import Merge, Structure
+
+HEAD = Device("/robot", "/robot/head", Role.HEAD, "active", "model")
+TAIL = Device("/robot", "/robot/tail", Role.TAIL, "active", "model")
+PROFILE = StageProfile({}, frozenset(), {}, {})
+
+
+def text(change):
+    """What is said of a change that leaves nothing of what was measured before."""
+    assert change is None or (change.anew and not change.optional)
+    return change and change.text
+
+
+@pytest.fixture
+def registry():
+    return Registry(silence_limit_s=5.0, silence_s=1.0)
+
+
+def test_a_device_registers_once(registry):
+    assert text(registry.hear(HEAD, 0.0)) == "head /robot/head registered (active)"
+    assert registry.hear(HEAD, 1.0) is None
+    assert text(registry.hear(TAIL, 1.0)) == "tail /robot/tail registered (active)"
+    assert registry.devices == (HEAD, TAIL)
+    assert (registry.head_of("/robot"), registry.tail_of("/robot")) == (HEAD, TAIL)
+
+
+@pytest.mark.parametrize(
+    ("news", "says"),
+    [
+        ({"state": "inactive"}, "went from active to inactive"),
+        ({"model_id": "other"}, "changed its network"),
+        ({"device": "xavier"}, "has a new profile"),
+        ({"profile": PROFILE}, "has a new profile"),
+        ({"epoch": 4}, None),
+        ({"link_bps": 1e6}, None),
+    ],
+)
+def test_what_changed(registry, news, says):
+    registry.hear(HEAD, 0.0)
+    change = text(registry.hear(replace(HEAD, **news), 1.0))
+    assert change == (says and f"head /robot/head {says}")
+    assert registry.hear(replace(HEAD, **news), 2.0) is None
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        ("15W", "MAXN", "changed its power mode from 15W to MAXN"),
+        ("", "MAXN", None),  # not known before
+        ("15W", "", None),
+    ],
+)
+def test_a_power_mode_is_another_device(registry, before, after, says):
+    registry.hear(replace(HEAD, power_mode=before), 0.0)
+    change = text(registry.hear(replace(HEAD, power_mode=after), 1.0))
+    assert change == (says and f"head /robot/head {says}")
+
+
+def test_throttling_is_news_when_it_begins_and_when_it_ends(registry):
+    why = "GPU at 420 of 1020 MHz, 86 °C"
+    registry.hear(TAIL, 0.0)
+    begun = registry.hear(replace(TAIL, throttled=why), 1.0)
+    assert begun == (f"tail /robot/tail is throttled: {why}", False, False)
+    assert registry.hear(replace(TAIL, throttled="GPU at 500 of 1020 MHz, 80 °C"), 2.0) is None
+    assert registry.hear(TAIL, 3.0) == ("tail /robot/tail is not throttled any more", False, True)
+
+
+FP16, OTHER = (7, Structure.S3, Merge.FOLD, "fp16"), (8, Structure.S3_S1, Merge.PRUNE, "fp16")
+MANY = {(cut, Structure.S3, Merge.FOLD, "fp32"): True for cut in range(5)}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        ({}, {FP16: True}, "built cut 7 S3 fp16"),
+        ({}, {OTHER: False}, "could not build cut 8 S3+S1 prune fp16"),
+        ({FP16: False}, {FP16: True}, "built cut 7 S3 fp16"),
+        ({FP16: True}, {}, "has no more cut 7 S3 fp16"),
+        ({}, {FP16: True, OTHER: False}, "built cut 7 S3 fp16; could not build cut 8 S3+S1 prune "
+         "fp16"),
+        ({}, MANY, "built cut 0 S3 fp32, cut 1 S3 fp32, cut 2 S3 fp32 and 2 more"),
+    ],
+)  # fmt: skip
+def test_engines_are_news_that_change_no_device(registry, before, after, says):
+    registry.hear(replace(HEAD, engines=before), 0.0)
+    change = registry.hear(replace(HEAD, engines=after), 1.0)
+    assert change == (f"head /robot/head {says}", False, True)
+    assert registry.hear(replace(HEAD, engines=after), 2.0) is None
+
+
+def timed(times, estimated=()):
+    """A profile of S3 in fp32 by cut [s]."""
+    stage_s = {(cut, Structure.S3): time_s for cut, time_s in times.items()}
+    halves = frozenset((cut, Structure.S3, "fp32") for cut in estimated)
+    return StageProfile(stage_s, halves, {}, {})
+
+
+BEFORE = timed({1: 0.01, 2: 0.02, 3: 0.03}, estimated=[1, 2])
+
+
+@pytest.mark.parametrize(
+    ("after", "anew", "retimed"),
+    [
+        (timed({1: 0.03, 2: 0.02, 3: 0.031}, estimated=[2]), False, {1}),  # cut 1 was built
+        (timed({1: 0.01, 2: 0.01, 3: 0.03}, estimated=[1, 2]), False, {2}),
+        (timed({1: 0.02, 2: 0.04, 3: 0.06}, estimated=[1, 2]), True, {1, 2, 3}),  # slower at all
+        (None, True, set()),
+    ],
+)
+def test_a_profile_with_more_engines_is_of_the_same_device(registry, after, anew, retimed):
+    before = replace(HEAD, engines={}, profile=BEFORE)
+    registry.hear(before, 0.0)
+    now = replace(before, profile=after)
+    change = registry.hear(now, 1.0)
+    says = "has a new profile" if anew else "timed its engines"
+    assert change == (f"head /robot/head {says}", anew, not anew)
+    assert retimed_cuts(before, now) == retimed
+
+
+def test_throttling_is_said_with_engines_and_is_no_option(registry):
+    registry.hear(replace(HEAD, engines={}), 0.0)
+    both = registry.hear(replace(HEAD, engines={FP16: True}, throttled="hot"), 1.0)
+    assert both.text == "head /robot/head is throttled: hot; head /robot/head built cut 7 S3 fp16"
+    assert both[1:] == (False, False)
+
+
+def test_a_process_that_took_the_place_of_another_is_noticed(registry):
+    registry.hear(replace(TAIL, epoch=3), 0.0)
+    assert text(registry.hear(TAIL, 0.5)) == "tail /robot/tail started anew"
+    assert registry.hear(TAIL, 1.0) is None
+
+
+@pytest.mark.parametrize("state", ["unconfigured", "finalized"])
+def test_a_device_that_says_goodbye_leaves(registry, state):
+    gone = replace(TAIL, state=state)
+    assert registry.hear(gone, 0.0) is None  # never was here
+    registry.hear(TAIL, 0.0)
+    assert text(registry.hear(gone, 1.0)) == f"tail /robot/tail left ({state})"
+    assert registry.devices == ()
+    assert registry.expire(100.0) == []
+
+
+def test_a_silent_device_leaves_after_its_lease(registry):
+    registry.hear(HEAD, 0.0)
+    registry.hear(TAIL, 3.0)
+    assert registry.expire(5.0) == []
+    assert registry.expire(5.1) == [(HEAD, "head /robot/head left (lost)")]
+    assert registry.expire(5.2) == []
+    assert registry.devices == (TAIL,)
+
+
+def test_a_lost_device_is_remembered_until_it_announces_itself(registry):
+    registry.hear(TAIL, 0.0)
+    assert registry.announced("/robot/tail") == TAIL
+    assert registry.announced("/robot/head") is None
+    registry.expire(9.0)
+    assert registry.devices == ()
+    assert registry.announced("/robot/tail") == TAIL
+    registry.hear(replace(TAIL, state="finalized"), 9.5)
+    assert registry.announced("/robot/tail") is None
+
+
+def test_after_a_lost_writer_silence_counts_sooner(registry):
+    registry.hear(HEAD, 0.0)
+    registry.hear(TAIL, 0.0)
+    registry.suspect(0.5)
+    registry.hear(HEAD, 1.0)
+    assert registry.expire(1.0) == []
+    assert [device for device, _ in registry.expire(1.5)] == [TAIL]
+    # The suspicion ends: the next pause is measured by the lease again.
+    assert registry.expire(2.6) == []
+    assert registry.expire(6.1) == [(HEAD, "head /robot/head left (lost)")]
+
+
+def test_only_active_devices_of_the_robot_serve_it(registry):
+    registry.hear(replace(TAIL, state="inactive"), 0.0)
+    registry.hear(replace(TAIL, robot="/other", node="/other/tail"), 0.0)
+    assert registry.tail_of("/robot") is None
+    registry.hear(TAIL, 1.0)
+    assert registry.tail_of("/robot") == TAIL
+    assert registry.head_of("/robot") is None

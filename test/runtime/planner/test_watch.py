@@ -1,0 +1,428 @@
+"""A planner that hears what its plans really take: one more plan for a load, none for noise."""
+
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from codesign_ros.runtime.messages import Device, Role, StageMedians
+from codesign_ros.runtime.planner.correction import LOAD_HALF_LIFE_S
+from codesign_ros.runtime.planner.registry import Registry
+from codesign_ros.runtime.planner.runtime import PlannerRuntime
+from codesign_ros.runtime.planner.settings import PlannerSettings
+from codesign_ros.types import DeviceSpec, Merge, Plan, Structure
+from support.planner import CODECS, ROBOT, profile
+
+BEAT_S = 0.5
+RATE_BPS = 2e7
+DEBOUNCE_S = 0.2
+
+
+class World:
+    """A planner with a head and a tail whose true times are the profile's times a load.
+
+    ``load`` and ``own`` (by cut) are factors of the head, ``tail_load`` of the tail, ``slower`` of
+    the link beyond its rate. As profiled, cuts 0 to 5 take 46 to 50 ms, the whole robot 62 ms.
+    """
+
+    def __init__(self, bundle, **changes):
+        self.bundle = bundle
+        self.planner = PlannerRuntime(
+            bundle,
+            {"box": DeviceSpec("box", {"fp32": 1e12}, 1e11)},
+            PlannerSettings(codecs=CODECS, frame_codecs=("raw",), debounce_s=DEBOUNCE_S, **changes),
+            Registry(silence_limit_s=10.0, silence_s=1.0),
+            lambda: None,
+        )
+        common = {"robot": ROBOT, "state": "active", "model_id": bundle.model_id}
+        self.head = Device(
+            node="/robot/head", role=Role.HEAD, profile=profile(bundle, 0.06, "head"),
+            link_bps=RATE_BPS, **common,
+        )  # fmt: skip
+        self.tail = Device(
+            node="/robot/tail", role=Role.TAIL, profile=profile(bundle, 0.04, "tail"), **common
+        )
+        self.load = self.tail_load = self.slower = 1.0
+        self.own = {}
+        self.plans: list[Plan] = []
+        self.reasons: list[str] = []
+        self.now_s = 0.0
+        self.frames = 0
+
+    @property
+    def plan(self):
+        return self.planner.plans[ROBOT]
+
+    def announce(self, *devices):
+        for device in devices or (self.head, self.tail):
+            self.planner.hear(device, self.now_s)
+        self.lead()
+
+    def lead(self):
+        self.now_s += DEBOUNCE_S
+        for robot, reason, optional in self.planner.due(self.now_s):
+            self.reasons.append(reason)
+            plan = self.planner.next_plan(robot, reason, optional=optional)
+            if plan is not None:
+                self.plans.append(plan)
+                self.planner.adopt(plan)
+                self.frames = 0
+
+    def times(self, plan):
+        """What the profile says of a plan."""
+        head, tail = self.head.profile, self.tail.profile
+        if not plan.served_by:
+            return head.stage_s[plan.cut, plan.head_structure], 0.0, 0.0
+        key = plan.cut, plan.codec
+        return (
+            head.stage_s[plan.cut, plan.head_structure] + head.codec_s[key],
+            8 * head.codec_bytes[key] / self.head.link_bps,
+            tail.stage_s[plan.cut, plan.tail_structure] + tail.codec_s[key],
+        )
+
+    def beat(self, count=1, noise=lambda: 1.0):
+        for _ in range(count):
+            head_s, link_s, tail_s = self.times(self.plan)
+            self.frames += 5
+            running = StageMedians(
+                self.plan.epoch,
+                self.frames,
+                head_s * self.load * self.own.get(self.plan.cut, 1.0) * noise(),
+                link_s * self.slower,
+                tail_s * self.tail_load * noise(),
+            )
+            device = replace(self.head, profile=None, running=running)
+            self.planner.heartbeat(device, self.now_s)
+            self.planner.heartbeat(replace(self.tail, profile=None), self.now_s)
+            self.now_s += BEAT_S - DEBOUNCE_S
+            self.lead()
+
+    @property
+    def watch(self):
+        return self.planner.watch(ROBOT)
+
+
+@pytest.fixture
+def world(tiny_bundle):
+    world = World(tiny_bundle)
+    world.announce()
+    return world
+
+
+def test_times_as_predicted_make_no_news(world):
+    world.beat(10)
+    assert len(world.plans) == len(world.reasons) == 1
+    assert world.watch.prediction.latency_s == pytest.approx(world.plan.latency_s)
+    assert world.watch.measured.latency_s == pytest.approx(world.plan.latency_s)
+    np.testing.assert_allclose(world.watch.factors().head, 1.0)
+
+
+def test_a_loaded_server_is_planned_with_and_what_it_takes_is_predicted(world, tiny_bundle):
+    assert world.plan.served_by
+    world.tail_load = 6.0
+    world.beat(10)
+    assert world.reasons[1:] == ["tail time 1.00 -> 6.00 of the model's"]
+    # The tail's times with the load, at whatever cut is best then.
+    head_s, link_s, tail_s = world.times(world.plan)
+    assert world.watch.prediction.latency_s == pytest.approx(head_s + link_s + 6 * tail_s)
+    assert world.watch.measured.latency_s == pytest.approx(head_s + link_s + 6 * tail_s)
+    # It is the best under that load, by an exhaustive look at what the devices announced.
+    slow = replace(
+        world.tail,
+        profile=replace(
+            world.tail.profile,
+            stage_s={k: 6 * v for k, v in world.tail.profile.stage_s.items()},
+            codec_s={k: 6 * v for k, v in world.tail.profile.codec_s.items()},
+        ),
+    )
+    other = World(tiny_bundle)
+    other.tail = slow
+    other.announce()
+    assert (world.plan.cut, world.plan.codec) == (other.plan.cut, other.plan.codec)
+    assert world.watch.prediction.latency_s == pytest.approx(other.plan.latency_s)
+
+
+def test_a_noisy_load_makes_one_piece_of_news_and_its_end_one_more(world):
+    rng = random.Random(3)
+    noise = lambda: rng.uniform(0.9, 1.1)  # noqa: E731
+    world.beat(20, noise)
+    assert len(world.reasons) == 1
+    world.load = 3.0
+    world.beat(40, noise)
+    assert len(world.reasons) == 2
+    assert "head time" in world.reasons[1]
+    world.load = 1.0
+    world.beat(40, noise)
+    assert len(world.reasons) == 3
+    assert len(world.plans) <= 3
+
+
+@settings(
+    deadline=None, max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(load=st.sampled_from([1.0, 2.0, 5.0]), own=st.floats(0.6, 2.5), seed=st.integers(0, 9))
+def test_a_constant_world_is_understood_after_few_plans(tiny_bundle, load, own, seed):
+    """Whatever one cut's profile is wrong by, and the load beside: the plans come to rest."""
+    world = World(tiny_bundle)
+    world.announce()
+    rng = random.Random(seed)
+    noise = lambda: rng.uniform(0.95, 1.05)  # noqa: E731
+    world.own = {world.plan.cut: own}
+    world.load = load
+    world.beat(30, noise)
+    settled = len(world.plans)
+    assert settled <= 6
+    world.beat(30, noise)
+    assert len(world.plans) == settled
+    assert world.watch.prediction.latency_s == pytest.approx(
+        world.watch.measured.latency_s, rel=0.4
+    )
+
+
+def test_a_cut_whose_profile_is_too_good_is_left_once(tiny_bundle):
+    world = World(tiny_bundle)
+    world.announce(world.head)
+    world.beat(6)  # alone at first: the load is known, there is none
+    world.own = {2: 3.0}
+    world.announce(world.tail)
+    assert world.plan.cut == 2
+    world.beat(80)
+    assert 3 <= len(world.plans) <= 5
+    assert world.plan.cut not in (2, len(tiny_bundle.segments))
+    assert [plan.cut for plan in world.plans].count(2) == 1
+    assert world.watch.factors().head[world.plan.cut] == pytest.approx(1.0, abs=0.01)
+
+
+def test_a_server_that_was_left_for_its_load_is_tried_again(world, tiny_bundle):
+    last = len(tiny_bundle.segments)
+    world.tail_load = world.slower = 15.0
+    world.beat(10)
+    assert world.plan.cut == last
+    away = len(world.plans)
+    world.tail_load = world.slower = 1.0
+    world.beat(int(10 * LOAD_HALF_LIFE_S / BEAT_S))
+    assert world.plan.served_by
+    assert len(world.plans) > away
+    assert world.watch.measured.latency_s == pytest.approx(world.plans[0].latency_s, rel=0.1)
+
+
+def test_a_device_that_starts_anew_is_as_it_says(world):
+    world.tail_load = 6.0
+    world.beat(10)
+    assert world.watch.factors().tail[0] > 4
+    world.planner.hear(replace(world.tail, state="inactive"), world.now_s)
+    np.testing.assert_array_equal(world.watch.factors().tail, 1.0)
+    assert world.watch.prediction is None
+
+
+HOT = "GPU at 420 of 1020 MHz, 86 °C"
+
+
+def throttle(world, node, why):
+    """Let a device say with its next heartbeats why it is slow; empty = it is not."""
+    setattr(world, node, replace(getattr(world, node), throttled=why))
+
+
+@pytest.mark.parametrize(("node", "load"), [("head", 2.0), ("tail", 1.3)])
+def test_throttling_is_learned_as_it_is_measured_and_then_forgotten(world, node, load):
+    # Other work on the device before, which stays.
+    setattr(world, "load" if node == "head" else "tail_load", load)
+    world.beat(10)
+    before = getattr(world.watch.factors(), node).copy()
+    assert before[world.plan.cut] == pytest.approx(load)
+    plans = len(world.plans)
+
+    setattr(world, "load" if node == "head" else "tail_load", 8.0)
+    throttle(world, node, HOT)
+    world.beat(1)
+    assert world.reasons[-1] == f"{node} /robot/{node} is throttled: {HOT}"
+    assert len(world.plans) == plans + 1  # no option
+    throttle(world, node, "GPU at 300 of 1020 MHz, 90 °C")
+    world.beat(20)
+    assert getattr(world.watch.factors(), node)[0] > 4  # of a tail that was left: it fades
+    assert [reason for reason in world.reasons if "throttled" in reason] == [
+        f"{node} /robot/{node} is throttled: {HOT}"
+    ]
+
+    setattr(world, "load" if node == "head" else "tail_load", load)
+    throttle(world, node, "")
+    world.beat(1)
+    assert f"{node} /robot/{node} is not throttled any more" in world.reasons[-1]
+    np.testing.assert_allclose(getattr(world.watch.factors(), node), before, rtol=0.02)
+    world.beat(10)
+    assert getattr(world.watch.factors(), node)[world.plan.cut] == pytest.approx(load, rel=0.02)
+    assert "not throttled any more" in world.reasons[-1]
+    assert bool(world.plan.served_by) == bool(world.plans[plans - 1].served_by)
+
+
+def test_medians_from_before_the_end_of_throttling_are_not_learned(world):
+    throttle(world, "head", HOT)
+    world.load = 8.0
+    world.beat(10)
+    epoch = world.plan.epoch
+    # It cools down, but what the head reports is of frames from before.
+    throttle(world, "head", "")
+    running = StageMedians(epoch, world.frames, 9.0, 9.0, 9.0)
+    for more in range(5, 14):
+        told = replace(running, frames=running.frames + more)
+        world.planner.heartbeat(replace(world.head, profile=None, running=told), world.now_s)
+    np.testing.assert_allclose(world.watch.factors().head, 1.0)
+
+
+def test_a_device_that_is_throttled_from_the_start_is_as_profiled_afterwards(tiny_bundle):
+    world = World(tiny_bundle)
+    throttle(world, "tail", HOT)
+    world.announce()
+    world.tail_load = 6.0
+    world.beat(10)
+    assert world.watch.factors().tail[world.plan.cut] > 4
+    world.tail_load = 1.0
+    throttle(world, "tail", "")
+    world.beat(1)
+    np.testing.assert_allclose(world.watch.factors().tail, 1.0, rtol=0.01)
+
+
+def test_another_power_mode_is_learned_anew(world):
+    throttle(world, "head", HOT)
+    world.load = 8.0
+    world.beat(10)
+    for mode in ("15W", "30W"):
+        world.head = replace(world.head, power_mode=mode)
+        news = world.planner.heartbeat(replace(world.head, profile=None), world.now_s)
+    assert news == "head /robot/head changed its power mode from 15W to 30W"
+    np.testing.assert_array_equal(world.watch.factors().head, 1.0)
+    throttle(world, "head", "")
+    world.planner.heartbeat(replace(world.head, profile=None), world.now_s)
+    np.testing.assert_array_equal(world.watch.factors().head, 1.0)
+
+
+def test_a_cut_that_was_timed_anew_forgets_its_own_error_and_keeps_the_load(tiny_bundle):
+    world = World(tiny_bundle)
+    # Only cut 2 is built beside the whole network.
+    world.head = replace(world.head, engines={(2, Structure.S3, Merge.FOLD, "fp32"): True})
+    world.announce(world.head)
+    world.load = 1.2
+    world.beat(10)
+    world.own = {2: 2.0}
+    world.announce(replace(world.tail, engines=world.head.engines))
+    world.beat(20)
+    assert world.plan.cut == 2
+    factors = world.watch.factors().head
+    assert factors[2] == pytest.approx(2.4, rel=0.02)
+    assert factors[2] > 1.3 * factors[3]
+    epoch = world.plan.epoch
+    # The device times it, and says so: it was an estimate that was wrong by as much.
+    stage_s = world.head.profile.stage_s
+    timed = {key: 2 * time_s if key[0] == 2 else time_s for key, time_s in stage_s.items()}
+    world.head = replace(world.head, profile=replace(world.head.profile, stage_s=timed))
+    world.own = {}
+    assert world.planner.hear(world.head, world.now_s) == "head /robot/head timed its engines"
+    np.testing.assert_allclose(world.watch.factors().head, 1.2, rtol=0.05)
+    world.lead()
+    world.beat(10)
+    assert world.plan.epoch == epoch  # the news were an option
+    np.testing.assert_allclose(world.watch.factors().head, 1.2, rtol=0.05)
+
+
+def test_one_slow_report_is_no_news(world):
+    world.beat(5)
+    for _ in range(5):
+        world.load = 5.0
+        world.beat(1)
+        world.load = 1.0
+        world.beat(4)
+    assert len(world.reasons) == 1
+
+
+def test_frames_that_did_not_come_are_not_counted_again(world):
+    running = StageMedians(world.plan.epoch, 7, 99.0, 99.0, 99.0)
+    for _ in range(9):
+        world.planner.heartbeat(replace(world.head, running=running), world.now_s)
+    assert world.watch.factors().head[0] == 1.0
+
+
+@pytest.mark.parametrize(
+    "running", [StageMedians(77, 50, 9.0, 9.0, 9.0), StageMedians(1, 4, 9.0, 9.0, 9.0)]
+)
+def test_another_epoch_s_and_the_first_frames_are_not_counted(world, running):
+    for more in range(5):
+        told = replace(running, frames=running.frames + (more if running.epoch == 77 else 0))
+        world.planner.heartbeat(replace(world.head, running=told), world.now_s)
+    assert world.watch.measured is None
+
+
+def test_the_link_s_excess_over_its_rate_is_corrected(world):
+    world.slower = 2.0
+    world.beat(10)
+    assert world.watch.factors().link == pytest.approx([2.0])
+    _, link_s, _ = world.times(world.plan)
+    assert world.watch.prediction.link_s == pytest.approx(2 * link_s)
+    # The rate that later measurements are compared with is the measured one.
+    assert {world.planner.heartbeat(world.head, world.now_s) for _ in range(5)} == {None}
+    # A factor of the link is for what the rate does not say: it is small, and goes with the rate.
+    world.slower = 50.0
+    world.beat(10)
+    assert world.watch.factors().link == pytest.approx([3.0], rel=0.1)
+    slow = replace(world.head, link_bps=RATE_BPS / 10)
+    assert "link rate" in [world.planner.heartbeat(slow, world.now_s) for _ in range(3)][-1]
+    assert world.watch.factors().link == pytest.approx([1.0])
+
+
+def test_no_other_plan_without_a_gain(tiny_bundle):
+    """A little faster link would move the cut or not; half as good is never worth a change."""
+    world = World(tiny_bundle, switch_gain=1.0)
+    world.announce()
+    world.load = 4.0
+    world.beat(10)
+    assert len(world.reasons) == 2
+    assert (len(world.plans), world.planner.kept) == (1, 1)
+    # It stays, but what it takes is known.
+    head_s, link_s, tail_s = world.times(world.plan)
+    assert world.watch.prediction.latency_s == pytest.approx(4 * head_s + link_s + tail_s)
+    # A change of settings is a new plan all the same.
+    changed = replace(world.planner.settings, lambda_1=2.0)
+    world.planner.change_settings(changed, "lambda_1 set to 2.0", world.now_s)
+    world.lead()
+    assert len(world.plans) == 2
+
+
+def test_a_plan_that_may_not_be_chosen_any_more_goes_whatever_the_gain(tiny_bundle):
+    world = World(tiny_bundle, switch_gain=1.0)
+    world.announce()
+    assert world.plan.codec != "raw"
+    world.planner.settings = replace(world.planner.settings, codecs=("raw",), frame_codecs=("raw",))
+    world.planner.request(ROBOT, "link", world.now_s, optional=True)
+    world.lead()
+    assert len(world.plans) == 2
+
+
+def test_corrections_can_be_switched_off(tiny_bundle):
+    world = World(tiny_bundle, correct=False)
+    world.announce()
+    world.load = 5.0
+    world.beat(10)
+    assert len(world.reasons) == 1
+    assert world.watch.measured.head_s > 4 * world.watch.prediction.head_s
+    again = world.planner.next_plan(ROBOT, "test")
+    assert again.latency_s == pytest.approx(world.plan.latency_s)
+
+
+def test_another_model_learns_anew(world):
+    world.load = 3.0
+    world.beat(10)
+    paper = replace(world.planner.settings, mode="paper")
+    assert not paper.corrects
+    world.planner.change_settings(paper, "mode set to paper", world.now_s)
+    np.testing.assert_array_equal(world.watch.factors().head, 1.0)
+
+
+def test_news_of_all_kinds_at_once_are_no_option(world):
+    world.planner.request(ROBOT, "head time", world.now_s, optional=True)
+    world.planner.request(ROBOT, "lambda_1 set", world.now_s)
+    (due,) = world.planner.due(world.now_s + 1)
+    assert due == (ROBOT, "head time; lambda_1 set", False)
+    world.planner.request(ROBOT, "head time", world.now_s, optional=True)
+    assert world.planner.due(world.now_s + 2)[0].optional

@@ -1,0 +1,198 @@
+"""Training the detector: it learns, repeats itself, goes on, and ends in a bundle."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from codesign_ros.bundle import Bundle
+from codesign_ros.cli.main import main
+from codesign_ros.models.zoo import build
+from codesign_ros.resources import default_bundle
+from codesign_ros.training.detector.trainer import DetectorConfig, DetectorTrainer, canvas_size
+from codesign_ros.training.detector.transfer import start_from
+from codesign_ros.types import CodesignError, InputSpec
+
+SPEC = InputSpec(64, 96)
+REG_MAX = 6
+
+
+class Blobs:
+    """Pictures with one bright square each."""
+
+    def __init__(self, count):
+        rng = np.random.default_rng(0)
+        self.starts = rng.integers(4, 36, (count, 2))
+        self.pictures = rng.integers(0, 60, (count, 64, 96, 3), dtype=np.uint8)
+        for picture, (x, y) in zip(self.pictures, self.starts, strict=True):
+            picture[y : y + 20, x : x + 20] = 230
+
+    def __len__(self):
+        return len(self.pictures)
+
+    def image(self, index):
+        return self.pictures[index]
+
+    def boxes(self, index):
+        x, y = self.starts[index]
+        return np.array([[x, y, x + 20, y + 20]], np.float32)
+
+    def labels(self, index):
+        return np.zeros(1, np.int64)
+
+
+def make_network():
+    return build("yolo", {"classes": 1, "reg_max": REG_MAX, "depth": 0.2}, SPEC)
+
+
+def trainer(steps=8, **kwargs):
+    config = DetectorConfig(steps, batch_frames=2, canvas=(1.0, 0.7), **kwargs)
+    return DetectorTrainer(make_network, REG_MAX, Blobs(6), config)
+
+
+def weights(run):
+    return {name: t.clone() for name, t in run.averaged().state_dict().items()}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_the_same_seed_gives_the_same_weights_and_an_interrupted_run_too(tmp_path):
+    whole = trainer()
+    losses = [whole.step().loss for _ in range(8)]
+    again = trainer()
+    for _ in range(5):
+        again.step()
+    again.save(tmp_path / "c", {"note": 7})
+    again.step()  # lost in the interruption
+    resumed = trainer()
+    assert resumed.resume(tmp_path / "c") == {"note": 7}
+    assert [resumed.step().loss for _ in range(3)] == losses[5:]
+    expected = weights(whole)
+    for name, tensor in weights(resumed).items():
+        assert torch.equal(tensor, expected[name]), name
+
+
+def test_it_learns():
+    run = trainer(60, learning_rate=4e-3)
+    losses = [run.step().loss for _ in range(60)]
+    assert np.mean(losses[-10:]) < 0.6 * np.mean(losses[:10])
+
+
+def test_the_last_steps_see_whole_frames():
+    run = trainer(8, whole_share=0.25)
+    sizes = [run._draw(step)[0].images.shape for step in range(8)]
+    assert sizes[5] == (3, *canvas_size(SPEC, (1.0, 0.7)), 3)
+    assert sizes[6] == (2, 64, 96, 3)
+
+
+VOC = """<annotation><filename>{name}.jpg</filename>
+<size><width>160</width><height>120</height><depth>3</depth></size>
+<object><name>pump</name><bndbox>
+<xmin>{x}</xmin><ymin>{y}</ymin><xmax>{right}</xmax><ymax>{bottom}</ymax>
+</bndbox></object></annotation>"""
+
+
+@pytest.fixture(scope="module")
+def voc_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "pumps"
+    (folder / "JPEGImages").mkdir(parents=True)
+    (folder / "Annotations").mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(10):
+        picture = rng.integers(0, 80, (120, 160, 3), dtype=np.uint8)
+        x, y = (int(v) for v in rng.integers(5, 70, 2))
+        picture[y : y + 40, x : x + 50] = (200, 220, 90)
+        cv2.imwrite(str(folder / "JPEGImages" / f"{number}.jpg"), picture)
+        text = VOC.format(name=number, x=x, y=y, right=x + 50, bottom=y + 40)
+        (folder / "Annotations" / f"{number}.xml").write_text(text)
+    return folder
+
+
+def test_a_folder_becomes_a_bundle_that_can_be_evaluated(voc_folder, tmp_path, capsys):
+    out = tmp_path / "pumps.bundle"
+    arguments = ["--data", str(voc_folder), "--epochs", "1", "--input", "64x96"]
+    arguments += ["--threads", "1", "--init", "none"]
+    assert main(["train", str(out), *arguments]) == 0
+    document = json.loads((out / "training.json").read_text())
+    assert document["classes"] == ["pump"]
+    assert document["precision"][-1]["step"] == document["curve"][-1]["step"] == 2
+    assert cv2.imread(str(out / "training.png")) is not None
+    assert not (tmp_path / "pumps.bundle.training").exists()
+    capsys.readouterr()
+    report = tmp_path / "report.json"
+    assert main(["evaluate", str(voc_folder), "--bundle", str(out), "--json", str(report)]) == 0
+    result = json.loads(report.read_text())
+    assert result["frames"] == 10
+    assert result["map50"].keys() == {"pump"}
+    assert result["coco"].keys() == {"ap", "ap_small", "ap_medium", "ap_large"}
+
+
+def test_what_is_known_of_a_class_goes_to_the_class_of_that_name():
+    bundle = Bundle.open(default_bundle())
+    network = build("yolo", {"classes": 3, "reg_max": 12}, SPEC)
+    count, of = start_from(bundle, network, ("helmet", "pump", "person"))
+    assert count == of
+    old, new = bundle.network().state_dict(), network.state_dict()
+    (name,) = [n for n in new if n.endswith("head.classes.0.4.weight")]
+    assert torch.equal(new[name][0], old[name][bundle.classes.index("helmet")])
+    assert torch.equal(new[name][2], old[name][bundle.classes.index("person")])
+    assert not torch.equal(new[name][1], old[name][bundle.classes.index("head")])
+    backbone = [n for n in new if n.startswith("segments.0.")]
+    assert all(torch.equal(new[n], old[n]) for n in backbone)
+
+
+def test_a_classifier_is_no_start_for_a_detector(tiny_bundle):
+    with pytest.raises(CodesignError, match="is a mine_repvgg; a detector starts from a yolo"):
+        start_from(tiny_bundle, make_network(), ("a",))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--data", "/nowhere"], "/nowhere"),
+        (["--epochs", "0"], "epochs must be more than 0"),
+        (["--input", "8x8"], "at least 32 x 32"),
+        (["--input", "big"], "is not a size"),
+        (["--variant", "huge"], "unknown variant 'huge'"),
+        (["--init", "/nowhere.bundle"], "there is no bundle at /nowhere.bundle"),
+        (["--resume"], "there is no checkpoint"),
+        (["--classes", "pump", "pump"], "twice"),
+        (["--classes", "engine"], "pump"),
+    ],
+)
+def test_mistakes_are_one_line(voc_folder, tmp_path, capsys, arguments, text):
+    given = ["--data", str(voc_folder), "--steps", "1", *arguments]
+    if "--epochs" in arguments:
+        given = ["--data", str(voc_folder), *arguments]
+    try:
+        status = main(["train", str(tmp_path / "x.bundle"), *given])
+    except SystemExit as end:  # argparse
+        status = end.code
+    assert status == 2
+    error = capsys.readouterr().err.strip()
+    assert text in error
+    assert error.count("\n") == 0
+    assert not (tmp_path / "x.bundle").exists()
+
+
+def test_images_start_from_the_shipped_detector(voc_folder, tmp_path, capsys):
+    out = tmp_path / "pumps.bundle"
+    arguments = ["--data", str(voc_folder), "--steps", "1", "--input", "64x96", "--threads", "1"]
+    assert main(["train", str(out), *arguments]) == 0
+    assert str(default_bundle()) in capsys.readouterr().out.replace("\n", "")
+    before, after = (
+        b.network().state_dict() for b in (Bundle.open(default_bundle()), Bundle.open(out))
+    )
+    name = "segments.0.0.conv.weight"
+    assert (
+        torch.nn.functional.cosine_similarity(before[name].flatten(), after[name].flatten(), 0)
+        > 0.99
+    )
