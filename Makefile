@@ -5,6 +5,8 @@
 PYTHON ?= python3
 VENV   := .venv
 ARGS   ?=
+# How many tests run at a time.
+JOBS   ?= 2
 
 REQUIREMENTS := requirements/runtime.txt requirements/test.txt requirements/build.txt
 ifdef ROS_DISTRO
@@ -17,7 +19,11 @@ endif
 SOURCES := package.xml CMakeLists.txt $(wildcard resource/* msg/* srv/*) \
   $(shell find codesign_ros launch config bundles bags -type f -not -name '*.pyc')
 
-.PHONY: demo test test-extras lint codesign benchmark gpu setup clean
+# Tests of the nodes; each file runs in a process of its own, those that take longest first.
+LONG_TESTS := $(addprefix test/nodes/test_,system.py planner.py camera.py)
+NODE_TESTS := $(LONG_TESTS) $(filter-out $(LONG_TESTS),$(sort $(wildcard test/nodes/test_*.py)))
+
+.PHONY: demo test test-all test-extras lint codesign benchmark docs gpu setup clean $(NODE_TESTS)
 
 demo: setup
 	scripts/in_ros codesign demo $(ARGS)
@@ -25,15 +31,25 @@ demo: setup
 codesign: setup
 	@scripts/in_ros codesign $(ARGS)
 
-# ARGS may leave no test of a file (pytest then ends with 5); without them that is a mistake.
+# ARGS may leave no test (pytest then ends with 5); without them that is a mistake.
 NO_TESTS := $(if $(ARGS),5,0)
 
-# Tests that need no ROS in one process, then each file of test/nodes in a process of its own.
+# Tests that need no ROS, then those of the nodes. A thread for each process, and none that
+# waits busily, or they take each other's cores.
+test: export OMP_NUM_THREADS := 1
+test: export OMP_WAIT_POLICY := passive
 test: lint test-extras
-	scripts/in_ros python -m pytest $(ARGS) --ignore=test/nodes
-	for file in $(sort $(wildcard test/nodes/test_*.py)); do \
-	  scripts/in_ros python -m pytest $(ARGS) $$file || [ $$? -eq $(NO_TESTS) ] || exit 1; \
-	done
+	scripts/in_ros python -m pytest --numprocesses=$(JOBS) --dist=worksteal $(ARGS) --ignore=test/nodes \
+	  || [ $$? -eq $(NO_TESTS) ]
+# The nodes' tests wait more than they compute.
+	$(MAKE) --no-print-directory --jobs=$$(($(JOBS) + 1)) --output-sync --keep-going $(NODE_TESTS)
+
+# Every combination where `make test` takes a sample.
+test-all: export PYTEST_ADDOPTS += --every-combination
+test-all: test
+
+$(NODE_TESTS):
+	scripts/in_ros python -m pytest $(ARGS) $@ || [ $$? -eq $(NO_TESTS) ]
 
 # What tests of the TensorRT engine need beside. A machine may lack it (another processor, no C++
 # compiler): those tests are then skipped and say so.
@@ -53,6 +69,10 @@ gpu: setup
 benchmark: setup
 	OMP_NUM_THREADS=1 scripts/in_ros python benchmarks/planner_speed.py $(ARGS)
 	OMP_NUM_THREADS=1 scripts/in_ros python benchmarks/predicted_vs_measured.py $(ARGS)
+
+# The generated parts of docs/ros_interface.md.
+docs: setup
+	scripts/in_ros python scripts/write_ros_interface
 
 lint: setup
 	scripts/in_ros ruff check .

@@ -99,13 +99,14 @@ def time_grid(problem: Problem, solves: int) -> dict[str, Any]:
     }
 
 
-def fleet_of(classes: Sequence[Options], count: int, seed: int) -> list[FleetRobot]:
-    """Robots of all classes in turn."""
+def fleet_of(classes: Sequence[Options], link: LinkSpec, count: int, seed: int) -> list[FleetRobot]:
+    """Robots of all classes in turn, on one link."""
     rng = np.random.default_rng(seed)
     return [
         FleetRobot(
             f"robot{i}",
             classes[i % len(classes)],
+            link,
             slowdown=float(rng.uniform(2.0, 10.0)),
             link_rate=float(rng.uniform(0.3, 1.0)),
             lambda_1=float(LAMBDA_1 * rng.uniform(0.5, 2.0)),
@@ -119,7 +120,7 @@ def time_fleet(problems: Sequence[Problem], count: int, bandwidth_bps: float) ->
     started_s = time.perf_counter()
     classes = [options(problem) for problem in problems]
     reduce_s = time.perf_counter() - started_s
-    plan = share(fleet_of(classes, count, seed=1), LinkSpec(bandwidth_bps, DELAY_S))
+    plan = share(fleet_of(classes, LinkSpec(bandwidth_bps, DELAY_S), count, seed=1))
     return {
         "robots": count,
         "classes": len(classes),

@@ -44,11 +44,11 @@ from rich.table import Table
 from codesign_ros.bundle import Bundle
 from codesign_ros.console import slim_table
 from codesign_ros.cost.catalogue import find_device, load_devices
-from codesign_ros.cost.half_times import Extent, HalfForm, MeasuredStages
+from codesign_ros.cost.half_times import Extent, HalfTimes
 from codesign_ros.cost.interpolate import between_cuts
 from codesign_ros.cost.profile import profile_network
-from codesign_ros.engines.base import Engine, EngineKey, Part
-from codesign_ros.engines.factory import BACKENDS, EngineFactory
+from codesign_ros.engines.base import Engine, EngineKey
+from codesign_ros.engines.factory import BACKENDS, DEFAULT_BACKEND, EngineFactory, open_backend
 from codesign_ros.pixels.letterbox import letterbox
 from codesign_ros.profiling.profile import profile_from
 from codesign_ros.profiling.timer import StageTimer
@@ -56,7 +56,7 @@ from codesign_ros.resources import default_bundle, resource_path
 from codesign_ros.runtime.engines.leases import Lease
 from codesign_ros.runtime.engines.pool import EnginePool
 from codesign_ros.runtime.stages import HeadStage, TailStage, head_key, tail_key
-from codesign_ros.types import BRANCH_STRUCTURES, CodesignError, Plan
+from codesign_ros.types import BRANCH_STRUCTURES, CodesignError, HalfForm, Part, Plan
 from codesign_ros.wire.codecs import JPEG_QUALITY, codecs_for
 
 MEDIAN_LIMIT, WORST_LIMIT = 0.05, 0.15
@@ -106,20 +106,17 @@ def draw_plans(bundle: Bundle, count: int, seed: int, precisions: Sequence[str])
 
 def halves_of(plans: Sequence[Plan], part: Part) -> set[HalfForm]:
     """The heads or tails that the plans run."""
-    head = part == "head"
-    return {
-        (plan.cut, plan.head_structure if head else plan.tail_structure, plan.precision)
-        for plan in plans
-    }
+    key_of = head_key if part == "head" else tail_key
+    return {key_of(plan).form for plan in plans}
 
 
-def predicted(plan: Plan, head: MeasuredStages, tail: MeasuredStages, last: int) -> Parts:
+def predicted(plan: Plan, head: HalfTimes, tail: HalfTimes, last: int) -> Parts:
     """What the cost model says of a plan."""
     sides = (
-        head.time_s(plan.cut, plan.head_structure, plan.precision),
+        head.half_s.get(head_key(plan).form),
         0.0 if plan.cut == last else head.codec_s.get((plan.cut, plan.codec)),
         0.0 if plan.cut == last else tail.codec_s.get((plan.cut, plan.codec)),
-        tail.time_s(plan.cut, plan.tail_structure, plan.precision),
+        tail.half_s.get(tail_key(plan).form),
     )
     known = [side for side in sides if side is not None]
     if len(known) < len(sides):
@@ -225,22 +222,26 @@ def described(plan: Plan) -> str:
 
 def profiled(
     factory: EngineFactory, part: Part, plans: Sequence[Plan], options: argparse.Namespace
-) -> MeasuredStages:
+) -> HalfTimes:
     """Time a part: every form at every cut, or what the plans need."""
     bundle = factory.bundle
     last = bundle.last_cut
     needed = halves_of(plans, part)
-    forms = {(structure, precision) for _, structure, precision in needed}
+    forms = {half._replace(cut=0) for half in needed}
     step = 1 if options.complete else options.interpolate
     if step:
-        precisions = tuple(sorted({precision for _, precision in forms}))
+        precisions = tuple(sorted({half.precision for half in needed}))
         extent = Extent((*range(0, last, step), last), precisions=precisions)
-        needed = {half for half in extent.halves(last) if options.complete or half[1:] in forms}
+        needed = {
+            half
+            for half in extent.halves(last)
+            if options.complete or half._replace(cut=0) in forms
+        }
     cuts = sorted({plan.cut for plan in plans if plan.cut < last})
     with Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task(f"timing {part}s", total=None)
         # With TensorRT, heads that only make what tails and codecs get need no engines of it.
-        crossings = EngineFactory(bundle, threads=factory.threads)
+        crossings = open_backend(bundle, threads=factory.threads)
         advance = partial(progress.advance, task)
         with contextlib.closing(StageTimer(factory, part, advance, crossings)) as timer:
             groups = timer.groups(sorted(needed))
@@ -248,16 +249,16 @@ def profiled(
             timer.time_codecs(cuts)
             for group in groups:
                 timer.time_halves(group)
-            stages = profile_from(timer, needed).stages()
+            times = profile_from(timer, needed)
     if not options.interpolate:
-        return stages
+        return times
     devices = load_devices(resource_path("config") / "devices.yaml")
     network = profile_network(bundle.network())
-    return between_cuts(network, stages, find_device(devices, options.device), part == "tail")
+    return between_cuts(network, times, find_device(devices, options.device), part == "tail")
 
 
 def compare(
-    plans: Sequence[Plan], runs: Sequence[RealRun], head: MeasuredStages, tail: MeasuredStages
+    plans: Sequence[Plan], runs: Sequence[RealRun], head: HalfTimes, tail: HalfTimes
 ) -> list[dict[str, Any]]:
     """Predicted and measured side by side, plan by plan, in milliseconds."""
     rows: list[dict[str, Any]] = []
@@ -299,7 +300,7 @@ def main() -> int:
     parser.add_argument("--bundle", default="", help="default: the one of the package")
     parser.add_argument("--plans", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--backend", choices=BACKENDS, default=BACKENDS[0])
+    parser.add_argument("--backend", choices=BACKENDS, default=DEFAULT_BACKEND)
     parser.add_argument("--threads", type=int, default=1)
     extent = parser.add_mutually_exclusive_group()
     extent.add_argument("--complete", action="store_true", help="time every form at every cut")
@@ -317,7 +318,7 @@ def main() -> int:
     options = parser.parse_args()
 
     bundle = Bundle.open(Path(options.bundle) if options.bundle else default_bundle())
-    factory = EngineFactory(bundle, options.backend, threads=options.threads)
+    factory = open_backend(bundle, options.backend, threads=options.threads)
     plans = draw_plans(bundle, options.plans, options.seed, factory.precisions)
     head, tail = (profiled(factory, part, plans, options) for part in ("head", "tail"))
     runs = run_really(bundle, factory, plans)

@@ -21,7 +21,7 @@ from rich.table import Table
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.engines.base import EngineKey, zeros
-from codesign_ros.engines.factory import EngineFactory
+from codesign_ros.engines.factory import open_backend
 from codesign_ros.engines.tensorrt.cuda import open_gpu
 from codesign_ros.engines.tensorrt.settings import TensorRtSettings
 from codesign_ros.resources import resource_path
@@ -37,7 +37,7 @@ def measure(args: argparse.Namespace) -> list[dict[str, object]]:
         settings = TensorRtSettings(
             max_batch=batch, contexts=1, cuda_graph=graph, zero_copy=zero_copy
         )
-        factory = EngineFactory(bundle, "tensorrt", tensorrt=settings)
+        factory = open_backend(bundle, "tensorrt", settings=settings)
         try:
             engine = factory.build(EngineKey("head", cut, precision=args.precision))
             try:

@@ -229,10 +229,7 @@ def write_bundle(
     from codesign_ros.models.network import weights_of
 
     path = Path(path)
-    if path.exists() and not path.is_dir():
-        raise BundleError(f"{path} is in the way: a bundle is a directory")
-    if path.exists() and any(path.iterdir()) and not (path / _MODEL).exists():
-        raise BundleError(f"{path} is a directory with other things; name a new one for the bundle")
+    check_place(path)
     weights = safetensors.numpy.save(weights_of(network))
     document = {
         "version": VERSION,
@@ -260,6 +257,18 @@ def write_bundle(
     bundle.network()
     bundle.calibration_frames()
     return bundle
+
+
+def check_place(path: Path) -> None:
+    """Refuse a place at which ``write_bundle`` would write over something else.
+
+    Raises:
+        BundleError: ``path`` holds something that is not a bundle.
+    """
+    if path.exists() and not path.is_dir():
+        raise BundleError(f"{path} is in the way: a bundle is a directory")
+    if path.exists() and any(path.iterdir()) and not (path / _MODEL).exists():
+        raise BundleError(f"{path} is a directory with other things; name a new one for the bundle")
 
 
 def _crossings(network: Network) -> tuple[tuple[TensorSpec, ...], ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
 
 from codesign_ros.types import CodesignError
 
@@ -40,14 +41,37 @@ def progress_bar(console: Console | None = None) -> Progress:
     )
 
 
-def slim_table(title: str, **options: Any) -> Table:
-    """An empty table that stays readable on 80 columns."""
-    return Table(title=title, title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0), **options)
+def slim_table(title: str, *columns: str | Column, **options: Any) -> Table:
+    """An empty table that stays readable on 80 columns; see ``right`` for columns of numbers."""
+    table = Table(*columns, title=title, box=box.SIMPLE, padding=(0, 1, 0, 0), **options)
+    table.title_justify = table.caption_justify = "left"
+    return table
+
+
+def right(*names: str, **options: Any) -> list[str | Column]:
+    """Columns whose cells stand to the right, as numbers do."""
+    return [Column(name, justify="right", **options) for name in names]
 
 
 def result_console() -> Console:
     """The console for results: as wide as the terminal, and wide enough in a file or a pipe."""
     return Console() if sys.stdout.isatty() else Console(width=_FILE_COLUMNS)
+
+
+def show(
+    tables: Iterable[Table], notes: Iterable[str], json_path: str | None, content: dict[str, Any]
+) -> None:
+    """Print tables, then each note on a line of its own, and write ``content``; see ``write_json``.
+
+    Raises:
+        CodesignError: the file cannot be written.
+    """
+    console = result_console()
+    for table in tables:
+        console.print(table)
+    for note in notes:
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
+    write_json(json_path, content)
 
 
 def write_json(path: str | None, content: dict[str, Any]) -> None:

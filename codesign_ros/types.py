@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -76,6 +77,22 @@ class Merge(str, Enum):
 PRECISIONS = ("fp32", "fp16", "int8-tensor", "int8-channel")
 """In which numbers a network computes: float32, float16, or 8-bit integers with one step for each
 weight tensor or for each of its output channels."""
+
+
+Part = Literal["head", "tail"]
+
+
+class HalfForm(NamedTuple):
+    """A half of a network, whose part is known, and the form in which it runs.
+
+    ``cut`` is the segment after which the head ends: a head runs segments 1..cut, a tail runs
+    segments cut+1..N.
+    """
+
+    cut: int
+    structure: Structure = Structure.S3
+    merge: Merge = Merge.FOLD
+    precision: str = "fp32"
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,62 @@
-"""Fixtures that tests of several rooms share."""
+"""Options, and fixtures that tests of several rooms share."""
 
+import sys
 from importlib.util import find_spec
+from itertools import groupby
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from codesign_ros.bundle import Bundle
+from support.sampling import covering
 from support.tiny import write_tiny_bundle
 
 # The nodes' tests need ROS 2 and the package's built messages; `make test` has both.
 HAS_ROS = all(find_spec(name) for name in ("rclpy", "codesign_ros.msg"))
 collect_ignore = [] if HAS_ROS else ["nodes"]
+
+# How long an example takes says nothing where several tests share the machine.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--every-combination",
+        action="store_true",
+        help="run every combination of parameters where otherwise a sample is taken",
+    )
+
+
+@pytest.hookimpl(trylast=True)  # of what -k and -m leave
+def pytest_collection_modifyitems(config, items):
+    """Leave a sample of each test that is marked ``sample``, and nothing that is ``test_all``."""
+    if config.getoption("--every-combination"):
+        return
+    sampled = [item for item in items if item.get_closest_marker("sample")]
+    left_out = {item for item in items if item.get_closest_marker("test_all")}
+    for name, group in groupby(sorted(sampled, key=_test_of), _test_of):
+        # Values need not be hashable; those of one parameter are the same objects in all items.
+        by_combination = {tuple(map(id, item.callspec.params.values())): item for item in group}
+        chosen = covering(by_combination, seed=name)
+        left_out.update(by_combination[each] for each in by_combination.keys() - set(chosen))
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=list(left_out))
+
+
+def _test_of(item):
+    """The test's name without its parameters."""
+    return item.nodeid.partition("[")[0]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread_again():
+    """Commands set torch's threads for the whole process; several that wait for each other where
+    tests share the cores make what follows many times slower."""
+    yield
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

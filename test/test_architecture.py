@@ -37,7 +37,7 @@ _ARROWS = {
     "runtime": "types jpeg wire pixels cost bundle engines runtime.engines",
     "runtime.head": "types wire pixels bundle runtime.engines runtime",
     "runtime.tail": "types wire pixels bundle runtime.engines runtime",
-    "runtime.planner": "types cost planning bundle engines runtime",
+    "runtime.planner": "types cost planning bundle runtime",
     "profiling": "types hardware wire pixels cost bundle engines runtime",
     "nodes": (
         "types resources hardware wire pixels cost data planning bundle engines runtime.engines "
@@ -78,6 +78,7 @@ LEAN = {
     "types": (),
     "hardware": ("hardware",),
     "cost.roofline": ("types",),
+    "cost.half_times": ("types",),
     "cost.link": ("types",),
     "cost.tables": ("types",),
     "planning": ("types", "cost.link", "cost.roofline", "cost.tables", "planning"),
@@ -222,3 +223,19 @@ def test_lean_rooms_need_little(name):
         assert external(IMPORTS[module]) <= {"numpy"}, f"{module} imports too much"
         for imported in filter(own, IMPORTS[module]):
             assert within(imported, allowed), f"{module} imports {imported}"
+
+
+def test_nodes_make_what_ros_knows_in_one_way():
+    """Without it, a topic's quality of service cannot be overridden, or a defect does not show."""
+    makers = {f"create_{what}" for what in (
+        "publisher", "lifecycle_publisher", "subscription", "service", "client", "timer", "rate",
+    )}  # fmt: skip
+    uses = {
+        (module_name(path), node.attr)
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr in makers
+    }
+    home = "codesign_ros.nodes.wiring"
+    assert {module for module, _ in uses} == {home}
+    assert {maker for _, maker in uses} == makers - {"create_lifecycle_publisher", "create_rate"}

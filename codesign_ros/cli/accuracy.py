@@ -5,19 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codesign_ros.cli.common import MERGES, add_json, add_structures, command
 from codesign_ros.cli.measuring import add_data, measured_frames
-from codesign_ros.console import progress_bar, result_console, write_json
-from codesign_ros.types import (
-    PRECISIONS,
-    CodesignError,
-    Merge,
-    Structure,
-)
+from codesign_ros.console import result_console, write_json
+from codesign_ros.types import PRECISIONS, CodesignError, Merge, Structure
 from codesign_ros.wire.codecs import TENSOR_CODECS
 
 if TYPE_CHECKING:
@@ -94,11 +88,7 @@ def _merges_of(bundle: Bundle) -> list[Merge]:
 def _measured(bundle: Bundle, options: argparse.Namespace) -> AccuracyTable:
     from codesign_ros.evaluation.accuracy_table import all_forms, measure_forms
 
-    with (
-        tempfile.TemporaryDirectory(prefix="codesign_accuracy_") as folder,
-        progress_bar() as progress,
-    ):
-        frames = measured_frames(options, bundle, Path(folder), progress)
+    with measured_frames(options, bundle) as (frames, progress):
         task = progress.add_task("measuring", total=None)
         return measure_forms(
             bundle.network(),

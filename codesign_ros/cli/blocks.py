@@ -5,13 +5,11 @@ from __future__ import annotations
 import argparse
 import math
 import os
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from codesign_ros.cli.common import add_bundle, add_json, command, open_bundle
 from codesign_ros.cli.measuring import add_data, measured_frames
-from codesign_ros.console import progress_bar, result_console, write_json
+from codesign_ros.console import result_console, write_json
 from codesign_ros.types import BRANCH_STRUCTURES, PRECISIONS, Structure
 
 _STRUCTURES = tuple(structure.value for structure in BRANCH_STRUCTURES)
@@ -56,11 +54,7 @@ def _run(options: argparse.Namespace) -> int:
     from codesign_ros.evaluation.per_block_report import per_block_json, per_block_tables, verdict
 
     bundle = open_bundle(options)
-    with (
-        tempfile.TemporaryDirectory(prefix="codesign_blocks_") as folder,
-        progress_bar() as progress,
-    ):
-        frames = measured_frames(options, bundle, Path(folder), progress)
+    with measured_frames(options, bundle) as (frames, progress):
         task = progress.add_task("measuring networks", total=None)
         result = measure_per_block(
             bundle.network(),
@@ -80,13 +74,7 @@ def _run(options: argparse.Namespace) -> int:
     for table in per_block_tables(result):
         result_console().print(table)
     result_console().print(verdict(result))
-    about = {
-        "bundle": bundle.name,
-        "data": options.data,
-        "frames": len(frames.images),
-        "precision": options.precision,
-        "lambda_1": options.lambda_1,
-        "threads": options.threads,
-    }
+    about: dict[str, Any] = {"bundle": bundle.name, "frames": len(frames.images)}
+    about |= {name: getattr(options, name) for name in ("data", "precision", "lambda_1", "threads")}
     write_json(options.json, {**about, **per_block_json(result)})
     return 0

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codesign_ros.engines.factory import BACKENDS
+from codesign_ros.engines.factory import BACKENDS, DEFAULT_BACKEND
 from codesign_ros.planning.objective import Objective
 from codesign_ros.resources import default_bundle
 from codesign_ros.types import BRANCH_STRUCTURES, Merge, Structure
@@ -27,15 +27,15 @@ def command(commands: Any, name: str, run: Any, text: str) -> argparse.ArgumentP
     return parser
 
 
-def add_bundle(parser: argparse.ArgumentParser) -> None:
+def add_bundle(parser: argparse._ActionsContainer) -> None:
     """Add ``--bundle``."""
     parser.add_argument(
         "--bundle", default="", help="model bundle (default: the one that comes with the package)"
     )
 
 
-def add_backend(parser: argparse.ArgumentParser, default: str = BACKENDS[0]) -> None:
-    """Add ``--backend``; the engine factory refuses what it does not know."""
+def add_backend(parser: argparse.ArgumentParser, default: str = DEFAULT_BACKEND) -> None:
+    """Add ``--backend``; ``open_backend`` refuses what it does not know."""
     parser.add_argument(
         "--backend", default=default, help=f"{', '.join(BACKENDS)} (default: {default})"
     )

@@ -92,6 +92,10 @@ def _run(options: argparse.Namespace) -> int:
     interrupted = False
     served: Mapping[EngineKey, Served] = {}
     with contextlib.closing(_factory(options, bundle)) as factory:
+        if not factory.keeps_files:
+            raise CodesignError(
+                f"backend {factory.backend} keeps no engines: there is nothing to export"
+            )
         if options.list:
             exported = engines_there(factory)
         else:
@@ -121,11 +125,9 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _factory(options: argparse.Namespace, bundle: Bundle) -> EngineFactory:
-    from codesign_ros.engines.factory import EngineFactory
+    from codesign_ros.engines.factory import open_backend
     from codesign_ros.engines.tensorrt.settings import TensorRtSettings
 
-    if options.backend == "torch":
-        raise CodesignError("backend torch keeps no engines: there is nothing to export")
     mib = options.workspace_mib
     asked = {
         "max_batch": options.max_batch,
@@ -137,7 +139,8 @@ def _factory(options: argparse.Namespace, bundle: Bundle) -> EngineFactory:
     if asked and options.backend != "tensorrt":
         names = ", ".join(f"--{name.replace('_', '-')}" for name in asked)
         raise CodesignError(f"{names}: for backend tensorrt, not for {options.backend}")
-    return EngineFactory(bundle, options.backend, tensorrt=TensorRtSettings(**asked))
+    settings = TensorRtSettings(**asked) if asked else None
+    return open_backend(bundle, options.backend, settings=settings)
 
 
 def _wanted(
@@ -177,7 +180,7 @@ def _what_if(options: argparse.Namespace, bundle: Bundle, choice: Any) -> WhatIf
     files = (options.robot_profile, options.server_profile)
     if None in files and any(files):
         raise CodesignError("give both --robot-profile and --server-profile, or none of them")
-    times = [read_device_times(Path(file), bundle) for file in files if file]
+    times = [read_device_times(Path(file), bundle)[1] for file in files if file]
     default = PlannerSettings()
     structures, merges, precisions = choice
     return WhatIf(
@@ -191,7 +194,7 @@ def _what_if(options: argparse.Namespace, bundle: Bundle, choice: Any) -> WhatIf
         codecs=default.codecs,
         frame_codecs=default.frame_codecs,
         lambda_1=default.lambda_1,
-        profiles={"head": times[0].head, "tail": times[1].tail} if times else {},
+        profiles={"head": times[0]["head"], "tail": times[1]["tail"]} if times else {},
     )
 
 

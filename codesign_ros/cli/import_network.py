@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 from rich.console import Console
+from rich.table import Column
 
 from codesign_ros.cli.common import add_json, command, image_size
-from codesign_ros.console import result_console, write_json
+from codesign_ros.console import right, show, slim_table
 from codesign_ros.types import CodesignError, InputSpec, TensorSpec
 
 if TYPE_CHECKING:
@@ -115,8 +115,8 @@ def _run(options: argparse.Namespace) -> int:
         )
         progress("counting operations")
         content = _content(bundle)
-    _show(content, has_weights=options.pretrained or options.weights is not None)
-    write_json(options.json, content)
+    has_weights = options.pretrained or options.weights is not None
+    _show(content, options.json, has_weights=has_weights)
     return 0
 
 
@@ -220,15 +220,13 @@ def _content(bundle: Bundle) -> dict[str, Any]:
     }
 
 
-def _show(content: Mapping[str, Any], *, has_weights: bool) -> None:
-    from codesign_ros.console import slim_table
-
-    table = slim_table(f"{content['bundle']}: {len(content['cuts'])} cuts, task {content['task']}")
-    table.add_column("cut", justify="right")
-    table.add_column("after", overflow="fold")
-    table.add_column("what crosses", overflow="fold")
-    table.add_column("kB", justify="right")
-    table.add_column("MFLOP before", justify="right")
+def _show(content: dict[str, Any], json_path: str | None, *, has_weights: bool) -> None:
+    table = slim_table(
+        f"{content['bundle']}: {len(content['cuts'])} cuts, task {content['task']}",
+        *right("cut"),
+        *(Column(name, overflow="fold") for name in ("after", "what crosses")),
+        *right("kB", "MFLOP before"),
+    )
     for row in content["cuts"]:
         flops = row["flops_before"]
         table.add_row(
@@ -238,11 +236,8 @@ def _show(content: Mapping[str, Any], *, has_weights: bool) -> None:
             f"{row['bytes'] / 1e3:.1f}",
             "?" if flops is None else f"{flops / 1e6:.1f}",
         )
-    console = result_console()
-    console.print(table)
     notes = [content["note"]] if content["note"] else []
     if not has_weights:
         notes.append("the weights are random: give --weights or --pretrained")
     notes.append("its accuracy was not measured; `codesign accuracy` does, from labelled frames")
-    for note in notes:
-        console.print(note, markup=False, highlight=False, soft_wrap=True)
+    show([table], notes, json_path, content)

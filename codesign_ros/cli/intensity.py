@@ -7,7 +7,7 @@ from typing import Any
 
 from codesign_ros.cli.common import add_json, command
 from codesign_ros.cli.reproduce import add_accounting, counted_zoo, paper_devices
-from codesign_ros.console import result_console, write_json
+from codesign_ros.console import show
 
 
 def add(commands: Any) -> None:
@@ -25,20 +25,12 @@ def add(commands: Any) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     from codesign_ros.paper.tables import table2, table3
-    from codesign_ros.paper.tables_report import (
-        accountings_table,
-        table2_table,
-        table3_table,
-    )
+    from codesign_ros.paper.tables_report import accountings_table, table2_table, table3_table
 
     devices = paper_devices()
     zoo = counted_zoo()
     networks, verdicts = table2(zoo, options.accounting), table3(zoo, devices)
-    console = result_console()
-    console.print(table2_table(networks))
-    console.print(accountings_table(networks))
-    console.print(table3_table(verdicts))
-    for note in (*networks["notes"], *verdicts["notes"]):
-        console.print(note, markup=False, highlight=False, soft_wrap=True)
-    write_json(options.json, {"table2": networks, "table3": verdicts})
+    tables = (table2_table(networks), accountings_table(networks), table3_table(verdicts))
+    notes = (*networks["notes"], *verdicts["notes"])
+    show(tables, notes, options.json, {"table2": networks, "table3": verdicts})
     return 0

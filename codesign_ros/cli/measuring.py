@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from codesign_ros.console import progress_bar
 from codesign_ros.types import CodesignError, GroundTruth
 
 if TYPE_CHECKING:
@@ -35,20 +39,32 @@ def add_data(parser: argparse.ArgumentParser, text: str = "", *, required: bool 
     parser.add_argument("--frames", type=int, default=0, help="so many frames; 0 = all there are")
 
 
+@contextlib.contextmanager
 def measured_frames(
-    options: argparse.Namespace, bundle: Bundle, folder: Path, progress: Progress
-) -> MeasuredFrames:
-    """Read the frames of ``--data``, or render them.
+    options: argparse.Namespace, bundle: Bundle
+) -> Iterator[tuple[MeasuredFrames, Progress]]:
+    """Read the frames of ``--data``, or render them; what is rendered goes when they are done with.
 
     Args:
         options: with ``threads`` beside those of ``add_data``.
         bundle: the network that they are for.
-        folder: a directory for rendered frames that lives as long as they are used.
-        progress: gets a bar for what is rendered.
+
+    Yields:
+        The frames, and progress bars for what is measured on them.
 
     Raises:
         CodesignError: the data cannot be read, or are not fit to measure an accuracy on.
     """
+    with (
+        tempfile.TemporaryDirectory(prefix="codesign_frames_") as folder,
+        progress_bar() as progress,
+    ):
+        yield _frames(options, bundle, Path(folder), progress), progress
+
+
+def _frames(
+    options: argparse.Namespace, bundle: Bundle, folder: Path, progress: Progress
+) -> MeasuredFrames:
     from codesign_ros.data.sources import open_source
     from codesign_ros.evaluation.labelled_frames import MeasuredFrames
 

@@ -28,12 +28,20 @@ from codesign_ros.types import (
     DeviceSpec,
     LinkSpec,
     Merge,
+    Part,
     Structure,
 )
 from codesign_ros.wire.codecs import FRAME_CODECS, TENSOR_CODECS
 
 if TYPE_CHECKING:
     from codesign_ros.bundle import Bundle
+
+# Options that a fleet does not have: its file says it, or it is for one robot alone.
+_ONE_ROBOT = (
+    "robot", "server", "link", "link_delay_ms", "cloud", "cloud_link", "robot_profile",
+    "server_profile", "policy", "objective", "deadline_ms", "uplink_bytes_per_s", "frame_rate_hz",
+    "robot_energy_mj", "solvers", "top", "explain", "plot",
+)  # fmt: skip
 
 
 def add(commands: Any) -> None:
@@ -48,21 +56,23 @@ def add(commands: Any) -> None:
         default="roofline",
         help="roofline and paper: from the peaks of the devices; measured: both halves timed",
     )
-    parser.add_argument("--robot", default="jetson-nano", help="device in config/devices.yaml")
     parser.add_argument(
-        "--server", nargs="+", default=["rtx-4090"], help="one device or several to choose from"
+        "--fleet", metavar="FILE", help="plan many robots together; config/fleet.yaml is an example"
+    )
+    parser.add_argument("--robot", help="device in config/devices.yaml (default: jetson-nano)")
+    parser.add_argument(
+        "--server", nargs="+", help="one device or several to choose from (default: rtx-4090)"
     )
     parser.add_argument(
         "--link",
         nargs="+",
-        default=["10mbps"],
-        help="uplink in config/links.yaml, or a rate such as 20mbps; one for all servers or each",
+        help="uplink in config/links.yaml or a rate (default: 10mbps); one for all servers or each",
     )
     parser.add_argument("--link-delay-ms", type=float, help="one-way delay in place of the link's")
     parser.add_argument("--devices", help="another devices.yaml")
     parser.add_argument("--links", help="another links.yaml")
-    parser.add_argument("--cloud", default="rtx-4090", help="device behind the edge server")
-    parser.add_argument("--cloud-link", default="100mbps", help="link from server to cloud")
+    parser.add_argument("--cloud", help="device behind the edge server (default: rtx-4090)")
+    parser.add_argument("--cloud-link", help="link from server to cloud (default: 100mbps)")
     parser.add_argument("--robot-profile", help="mode measured: file of 'codesign profile --out'")
     parser.add_argument("--server-profile", help="likewise; this machine is timed without")
     parser.add_argument(
@@ -100,25 +110,18 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--solvers", action="store_true", help="run the gradient searches beside the grid"
     )
-    parser.add_argument("--top", type=int, default=10, help="cuts to show")
+    parser.add_argument("--top", type=int, help="cuts to show (default: 10)")
     parser.add_argument("--explain", action="store_true", help="say why, in words")
     parser.add_argument("--plot", metavar="FILE", help="roofline, split points and Pareto front")
     add_json(parser)
 
 
 def _run(options: argparse.Namespace) -> int:
-    import numpy as np
-
     from codesign_ros.cost.roofline import RooflineMode
     from codesign_ros.planning.grid import grid
     from codesign_ros.planning.pareto import pareto
     from codesign_ros.planning.policies import POLICIES, CloudTier, Situation
-    from codesign_ros.whatif.pictures import (
-        Front,
-        check_suffix,
-        plan_figure,
-        write_figure,
-    )
+    from codesign_ros.whatif.pictures import check_suffix, plan_figure, write_figure
     from codesign_ros.whatif.problem import what_if_problem
     from codesign_ros.whatif.report import (
         best_cuts_table,
@@ -130,6 +133,8 @@ def _run(options: argparse.Namespace) -> int:
     from codesign_ros.whatif.solvers import compare_solvers
     from codesign_ros.whatif.words import explain_plan
 
+    if options.fleet is not None:
+        return _run_fleet(options)
     if options.plot:
         check_suffix(Path(options.plot))
     if options.policy is not None and options.policy not in POLICIES:
@@ -149,7 +154,7 @@ def _run(options: argparse.Namespace) -> int:
             raise CodesignError(f"policy {options.policy} cannot plan here: {decision}")
         solution = replace(solution, best=decision.row)
     console = result_console()
-    console.print(best_cuts_table(solution, options.top))
+    console.print(best_cuts_table(solution, 10 if options.top is None else options.top))
     console.print(policies_table(situation, decisions))
     for line in policy_notes(situation, decisions):
         console.print(line, highlight=False)
@@ -162,13 +167,7 @@ def _run(options: argparse.Namespace) -> int:
         for line in explain_plan(solution, robot, servers):
             console.print(f"- {line}", highlight=False)
     if options.plot:
-        points = pareto(solution.evaluation)
-        front = Front(
-            *(
-                np.array([getattr(point, name) for point in points])
-                for name in ("time_s", "accuracy_loss", "is_supported")
-            )
-        )
+        front = pareto(solution.evaluation)
         server = servers.get(solution.best.candidate.server, what_if.servers[0])
         figure = plan_figure(solution, robot, server, front, f"{bundle.name} on {robot.name}")
         write_figure(Path(options.plot), figure)
@@ -176,43 +175,86 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _what_if(options: argparse.Namespace, bundle: Bundle) -> Any:
-    """Read the options; return the conditions, the cloud's device and the link to it."""
-    from codesign_ros.cost.accuracy import loss_allowed
-    from codesign_ros.cost.catalogue import find_device, find_link, load_devices, load_links
-    from codesign_ros.cost.half_times import StageProfile
-    from codesign_ros.engines.base import Part
-    from codesign_ros.planning.problem import Limits
-    from codesign_ros.runtime.planner.settings import PlannerSettings
-    from codesign_ros.whatif.device_times import read_device_times
-    from codesign_ros.whatif.problem import WhatIf, with_fitted_utilisation
+def _run_fleet(options: argparse.Namespace) -> int:
+    from codesign_ros.whatif.fleet import plan_fleet, read_fleet
+    from codesign_ros.whatif.fleet_report import fleet_json, fleet_report
+
+    for name in _ONE_ROBOT:
+        value = getattr(options, name)
+        if value is not None and value is not False:  # 0 was given
+            flag = f"--{name.replace('_', '-')}"
+            raise CodesignError(f"{flag} is for one robot and cannot be used with --fleet")
+    bundle = open_bundle(options)
+    devices, links, notes = _catalogue(options, bundle)
+    fleet = read_fleet(Path(options.fleet), devices, links)
+    planned = plan_fleet(
+        bundle, fleet, lambda *machines: _conditions(options, bundle, *machines, notes=notes)
+    )
+    console = result_console()
+    for part in fleet_report(planned):
+        console.print(part, highlight=False)
+    write_json(options.json, fleet_json(planned))
+    return 0
+
+
+def _catalogue(options: argparse.Namespace, bundle: Bundle) -> Any:
+    """Read the known devices, links, and a note on the devices' fit if there is one."""
+    from codesign_ros.cost.catalogue import load_links
+    from codesign_ros.whatif.problem import known_devices
 
     config = resource_path("config")
-    devices = load_devices(Path(options.devices or config / "devices.yaml"))
+    devices = Path(options.devices or config / "devices.yaml")
     links = load_links(Path(options.links or config / "links.yaml"))
-    robot, *others = (find_device(devices, n) for n in (options.robot, *options.server))
-    servers = tuple(others)
-    notes: tuple[str, ...] = ()
+    known, notes = known_devices(devices, bundle, options.mode, options.fit or ())
+    return known, links, notes
+
+
+def _what_if(options: argparse.Namespace, bundle: Bundle) -> Any:
+    """Read the options; return the conditions, the cloud's device and the link to it."""
+    from codesign_ros.cost.catalogue import find_device, find_link
+    from codesign_ros.cost.half_times import HalfTimes
+    from codesign_ros.whatif.device_times import read_device_times
+
+    devices, links, notes = _catalogue(options, bundle)
+    names = (options.robot or "jetson-nano", *(options.server or ["rtx-4090"]))
+    robot, *servers = (find_device(devices, name) for name in names)
     if len({device.name for device in servers}) < len(servers):
         raise CodesignError("a server is named twice; name each device once")
-    if options.fit:
-        if options.mode != "roofline":
-            raise CodesignError(f"--fit is for mode roofline, not {options.mode}")
-        timed = [read_device_times(Path(path), bundle) for path in options.fit]
-        (robot, *others), note = with_fitted_utilisation(bundle, devices, timed, (robot, *servers))
-        servers, notes = tuple(others), (note,)
-    profiles: dict[Part, StageProfile] = {}
-    if options.robot_profile is not None:
-        profiles["head"] = read_device_times(Path(options.robot_profile), bundle).head
-    if options.server_profile is not None:
-        profiles["tail"] = read_device_times(Path(options.server_profile), bundle).tail
-    uplinks = [_delayed(find_link(links, name), options.link_delay_ms) for name in options.link]
+    profiles: dict[Part, HalfTimes] = {}
+    files: dict[Part, str | None] = {"head": options.robot_profile, "tail": options.server_profile}
+    for part, file in files.items():
+        if file is not None:
+            profiles[part] = read_device_times(Path(file), bundle)[1][part]
+    uplinks = [find_link(links, name) for name in options.link or ["10mbps"]]
+    if options.link_delay_ms is not None:
+        uplinks = [replace(link, delay_s=options.link_delay_ms * 1e-3) for link in uplinks]
     if len(uplinks) == 1:
         uplinks *= len(servers)
     if len(uplinks) != len(servers):
         raise CodesignError(
-            f"{len(options.link)} links for {len(servers)} servers; name one for all or each one's"
+            f"{len(uplinks)} links for {len(servers)} servers; name one for all or each one's"
         )
+    what_if = _conditions(
+        options, bundle, robot, tuple(servers), tuple(uplinks), notes=notes, profiles=profiles
+    )
+    cloud, cloud_link = options.cloud or "rtx-4090", options.cloud_link or "100mbps"
+    return what_if, find_device(devices, cloud), find_link(links, cloud_link)
+
+
+def _conditions(
+    options: argparse.Namespace,
+    bundle: Bundle,
+    robot: DeviceSpec,
+    servers: tuple[DeviceSpec, ...],
+    links: tuple[LinkSpec, ...],
+    **more: Any,
+) -> Any:
+    """Read what can be chosen, and the limits, for a robot and its servers; ``more`` goes along."""
+    from codesign_ros.cost.accuracy import loss_allowed
+    from codesign_ros.planning.problem import Limits
+    from codesign_ros.runtime.planner.settings import PlannerSettings
+    from codesign_ros.whatif.problem import WhatIf
+
     default = PlannerSettings()
     chosen = codecs_chosen(options.codec)
     floor = options.accuracy_floor
@@ -225,11 +267,11 @@ def _what_if(options: argparse.Namespace, bundle: Bundle) -> Any:
         robot_energy_j=_scaled(options.robot_energy_mj, 1e-3),
     )
     every = ("fp32",) if options.mode == "measured" else PRECISIONS
-    what_if = WhatIf(
+    return WhatIf(
         mode=options.mode,
         robot=robot,
         servers=servers,
-        links=tuple(uplinks),
+        links=links,
         structures=tuple(map(Structure, options.structure)),
         merges=tuple(map(Merge, options.merge)),
         precisions=tuple(options.precision or every),
@@ -239,14 +281,8 @@ def _what_if(options: argparse.Namespace, bundle: Bundle) -> Any:
         lambda_1=default.lambda_1 if options.lambda_1 is None else options.lambda_1,
         limits=limits,
         frame_rate_hz=options.frame_rate_hz,
-        profiles=profiles,
-        notes=notes,
+        **more,
     )
-    return what_if, find_device(devices, options.cloud), find_link(links, options.cloud_link)
-
-
-def _delayed(link: LinkSpec, delay_ms: float | None) -> LinkSpec:
-    return link if delay_ms is None else replace(link, delay_s=delay_ms * 1e-3)
 
 
 def _memory(asked_mb: float | None, *devices: DeviceSpec) -> float | None:

@@ -18,11 +18,11 @@ from codesign_ros.cli.common import (
     open_bundle,
 )
 from codesign_ros.console import progress_bar, result_console, write_json
-from codesign_ros.types import PRECISIONS, CodesignError, Structure
+from codesign_ros.types import PRECISIONS, CodesignError, Part, Structure
 
 if TYPE_CHECKING:
     from codesign_ros.bundle import Bundle
-    from codesign_ros.whatif.device_times import DeviceTimes
+    from codesign_ros.cost.half_times import HalfTimes
 
 
 def add(commands: Any) -> None:
@@ -62,26 +62,28 @@ def add(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from codesign_ros.cost.profile import profile_network
     from codesign_ros.evaluation.tables import profile_json, profile_table
     from codesign_ros.whatif.device_times import write_device_times
-    from codesign_ros.whatif.problem import profile_network_of
 
     if options.threads < 1:
         raise CodesignError(f"--threads must be 1 or more, not {options.threads}")
     bundle = open_bundle(options)
-    network = profile_network_of(bundle)
-    times = _measured(bundle, options)
-    content = profile_json(bundle, network, times.head, times.tail)
+    network = profile_network(bundle.network())
+    times, conditions = _measured(bundle, options)
+    content = profile_json(bundle, network, times)
     result_console().print(profile_table(content))
     write_json(options.json, content)
     if options.out:
-        write_device_times(Path(options.out), times)
+        write_device_times(Path(options.out), times, conditions)
     return 0
 
 
-def _measured(bundle: Bundle, options: argparse.Namespace) -> DeviceTimes:
+def _measured(
+    bundle: Bundle, options: argparse.Namespace
+) -> tuple[dict[Part, HalfTimes], dict[str, str | int]]:
     from codesign_ros.cost.half_times import Extent
-    from codesign_ros.engines.factory import EngineFactory
+    from codesign_ros.engines.factory import open_backend
     from codesign_ros.whatif.device_times import PARTS, measure_device
 
     extent = Extent(
@@ -92,7 +94,7 @@ def _measured(bundle: Bundle, options: argparse.Namespace) -> DeviceTimes:
     )
     with (
         contextlib.closing(
-            EngineFactory(bundle, options.backend, threads=options.threads)
+            open_backend(bundle, options.backend, threads=options.threads)
         ) as factory,
         progress_bar() as progress,
     ):

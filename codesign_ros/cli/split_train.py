@@ -6,9 +6,19 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from codesign_ros.cli.common import add_json, bundle_path, command
+from codesign_ros.cli.common import add_bundle, add_json, bundle_path, command
 from codesign_ros.console import result_console, write_json
 from codesign_ros.types import CodesignError
+
+_NUMBERS = {
+    "steps": "batches to train on",
+    "batch": "frames in a batch",
+    "frames": "scenes to draw",
+    "height": "of the input, with --architecture",
+    "width": "of the input, with --architecture",
+    "seed": "of scenes and random weights",
+    "threads": "processor cores of each half",
+}
 
 
 def add(commands: Any) -> None:
@@ -17,20 +27,10 @@ def add(commands: Any) -> None:
         commands, "split-train", _run, "train head and tail in two processes (section V)"
     )
     source = parser.add_mutually_exclusive_group()
-    source.add_argument(
-        "--bundle", default="", help="model bundle (default: the one that comes with the package)"
-    )
+    add_bundle(source)
     source.add_argument("--architecture", help="mine_repvgg or yolo, with random weights")
     parser.add_argument("--cut", type=int, help="index of the cut, 0 to N")
-    for name, what in (
-        ("steps", "batches to train on"),
-        ("batch", "frames in a batch"),
-        ("frames", "scenes to draw"),
-        ("height", "of the input, with --architecture"),
-        ("width", "of the input, with --architecture"),
-        ("seed", "of scenes and random weights"),
-        ("threads", "processor cores of each half"),
-    ):
+    for name, what in _NUMBERS.items():
         parser.add_argument(f"--{name}", type=int, help=what)
     parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--timeout-s", type=float, help="how long a half waits for the other")
@@ -63,10 +63,7 @@ def _run(options: argparse.Namespace) -> int:
         raise CodesignError(
             f"unknown architecture {options.architecture!r}; known are {', '.join(ARCHITECTURES)}"
         )
-    names = (
-        *("steps", "batch", "frames", "height", "width", "seed", "threads"),
-        *("learning_rate", "timeout_s"),
-    )
+    names = (*_NUMBERS, "learning_rate", "timeout_s")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     if options.architecture is None and given.keys() & {"height", "width"}:
         raise CodesignError("--height and --width go with --architecture: a bundle has its own")

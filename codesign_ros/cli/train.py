@@ -9,10 +9,9 @@ from typing import Any
 from codesign_ros.cli.common import command, image_size
 from codesign_ros.console import result_console
 from codesign_ros.resources import default_bundle
-from codesign_ros.types import CodesignError
 
-_MINUTES = {"detection": 75.0, "classification": 25.0}
-_MINE = "mine"
+_DETECTION, _CLASSIFICATION = "detection", "classification"
+_MINUTES = {_DETECTION: 75.0, _CLASSIFICATION: 25.0}
 _NANO = "nano"
 _NONE = "none"
 
@@ -23,12 +22,13 @@ def add(commands: Any) -> None:
     parser.add_argument("out", type=Path, help="bundle directory to make")
     parser.add_argument(
         "--data",
-        default=_MINE,
         help="mine (generated scenes; the default); for detection a data set in VOC, COCO or YOLO "
         "layout; for classification a folder with a folder of images for each class, or "
         "mnist:DIR, fashion-mnist:DIR, cifar100:DIR",
     )
-    parser.add_argument("--task", choices=tuple(_MINUTES), default="detection")
+    parser.add_argument(
+        "--task", choices=tuple(_MINUTES), help="what to learn (default: detection)"
+    )
     parser.add_argument("--seed", type=int, help="of data, weights and augmentation")
     parser.add_argument("--frames", type=int, help="scenes of the mine to train on")
     parser.add_argument("--val-frames", type=int, help="pictures to measure on, at most")
@@ -41,7 +41,7 @@ def add(commands: Any) -> None:
         "--minutes",
         type=float,
         help="time for training (default with the mine: "
-        f"{_MINUTES['detection']:g}, for classification {_MINUTES['classification']:g})",
+        f"{_MINUTES[_DETECTION]:g}, for classification {_MINUTES[_CLASSIFICATION]:g})",
     )
     parser.add_argument("--batch-frames", type=int, help="pixels of a batch, in whole frames")
     parser.add_argument("--learning-rate", type=float, help="its peak")
@@ -56,73 +56,49 @@ def add(commands: Any) -> None:
         "mine's starts from the package's detector)",
     )
     parser.add_argument(
-        "--resume", action="store_true", help="go on from the checkpoint of an interrupted run"
+        "--resume",
+        action="store_true",
+        help="go on with an interrupted run, which has its options in its checkpoint",
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where to compute")
     parser.add_argument("--threads", type=int, help="processor cores to use")
 
 
 def _run(options: argparse.Namespace) -> int:
-    given = {
+    # torch takes seconds to load; only this command needs it.
+    from codesign_ros.training.classifier.options import ClassifierOptions
+    from codesign_ros.training.classifier.run import open_classifier_run
+    from codesign_ros.training.detector.options import DetectorOptions
+    from codesign_ros.training.detector.run import open_detector_run
+    from codesign_ros.training.mine_classifier.run import (
+        MineClassifierOptions,
+        open_mine_classifier_run,
+    )
+    from codesign_ros.training.options import MINE, TrainingOptions, resumed
+    from codesign_ros.training.run import train
+
+    given: dict[str, Any] = {
         name: value
         for name, value in vars(options).items()
-        if value is not None and name not in ("run", "out", "task")
+        if value is not None and value is not False and name not in ("run", "out")
     }
-    if not given["resume"]:
-        del given["resume"]
+    if options.resume:
+        given = resumed(options.out, given)
+    task, of_mine = given.pop("task", _DETECTION), given.get("data", MINE) == MINE
     if "init" in given:
-        given["init"] = None if given["init"] == _NONE else Path(given["init"])
-    no_length = given.keys().isdisjoint(("epochs", "steps", "minutes"))
-    if options.data == _MINE and no_length:
-        given["minutes"] = _MINUTES[options.task]
-    if options.task == "detection":
-        _train_detector(options.out, given)
-    elif options.data == _MINE:
-        _train_mine_classifier(options.out, given)
+        given["init"] = None if given["init"] in (None, _NONE) else Path(given["init"])
+    elif task == _DETECTION and not of_mine and given.get("variant", _NANO) == _NANO:
+        given["init"] = default_bundle()
+    if of_mine and given.keys().isdisjoint(("epochs", "steps", "minutes")):
+        given["minutes"] = _MINUTES[task]
+    given = {name: tuple(v) if isinstance(v, list) else v for name, v in given.items()}
+    kind: type[TrainingOptions]
+    open_run: Any
+    if task == _DETECTION:
+        kind, open_run = DetectorOptions, open_detector_run
+    elif of_mine:
+        kind, open_run = MineClassifierOptions, open_mine_classifier_run
     else:
-        _train_classifier(options.out, given)
+        kind, open_run = ClassifierOptions, open_classifier_run
+    train(options.out, kind.given(given), result_console(), open_run)
     return 0
-
-
-def _train_detector(out: Path, given: dict[str, Any]) -> None:
-    from codesign_ros.training.detector.command import train_detector
-    from codesign_ros.training.detector.options import DetectorOptions
-
-    if "input" in given:
-        given["height"], given["width"] = given.pop("input")
-    if "classes" in given:
-        given["classes"] = tuple(given["classes"])
-    if given["data"] != _MINE and given.get("variant", _NANO) == _NANO:
-        given.setdefault("init", default_bundle())
-    train_detector(out, DetectorOptions(**given), result_console())
-
-
-def _train_mine_classifier(out: Path, given: dict[str, Any]) -> None:
-    from codesign_ros.training.mine_classifier.command import TrainOptions, train_bundle
-
-    del given["data"]
-    if "val_frames" in given:
-        given["measure_frames"] = given.pop("val_frames")
-    try:
-        chosen = TrainOptions(**given)
-    except TypeError:
-        raise CodesignError(
-            "the mine's classifier takes --seed, --frames, --val-frames, --steps, --minutes and "
-            "--threads only"
-        ) from None
-    train_bundle(out, chosen, result_console())
-
-
-def _train_classifier(out: Path, given: dict[str, Any]) -> None:
-    from codesign_ros.training.classifier.command import train_classifier
-    from codesign_ros.training.classifier.options import ClassifierOptions
-
-    spec = given.pop("data")
-    try:
-        chosen = ClassifierOptions(**given)
-    except TypeError:
-        raise CodesignError(
-            "a classifier's data have classes of their own: --frames, --classes, --variant and "
-            "--reg-max are the detector's"
-        ) from None
-    train_classifier(spec, out, chosen, result_console())

@@ -1,6 +1,6 @@
 """What a plan costs: operations, time, bytes on the link and accuracy.
 
-``profile`` counts what a network does, ``roofline`` and ``measured`` turn a half into a time,
+``profile`` counts what a network does, ``roofline`` and ``half_times`` turn a half into a time,
 ``interpolate`` and ``utilisation`` reach cuts and devices that were not timed, ``payload`` and
 ``link`` turn a crossing into bytes and a time, ``accuracy`` and ``losses`` structures into a loss.
 ``devices`` and ``links`` read what is known of machines. ``model`` puts it all into ``tables`` for

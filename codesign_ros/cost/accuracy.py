@@ -69,10 +69,8 @@ class AccuracyTable:
         """
         value = self._uncut.get((merge, structure, structure, precision))
         if value is None:
-            is_exact = (merge, precision) == (
-                Merge.FOLD,
-                "fp32",
-            ) and structure is not Structure.RANK
+            folded = (merge, precision) == (Merge.FOLD, "fp32")
+            is_exact = folded and structure is not Structure.RANK
             return 0.0 if is_exact else None
         return max(0.0, self.reference - value)
 

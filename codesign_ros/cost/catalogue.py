@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -164,6 +165,31 @@ class Entry:
         return " ".join(value.split())
 
 
+class _OnceLoader(yaml.SafeLoader):
+    """Takes no name twice, where YAML would silently keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for name, times in Counter(names).items():
+            if times > 1:
+                raise yaml.YAMLError(f"{name!r} is there {times} times")
+        return super().construct_mapping(node, deep)
+
+
+def read_mapping(path: Path, what: str) -> dict[Any, Any]:
+    """Read a YAML file; empty if it holds no mapping.
+
+    Raises:
+        CodesignError: it cannot be read, or a mapping in it has a name twice.
+    """
+    try:
+        with path.open(encoding="utf-8") as file:
+            content = yaml.load(file, _OnceLoader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise CodesignError(f"cannot read {what} from {path}: {one_line(error)}") from None
+    return content if isinstance(content, dict) else {}
+
+
 def read_entries(
     path: Path, kind: str, required: Collection[str], optional: Collection[str]
 ) -> list[Entry]:
@@ -178,12 +204,7 @@ def read_entries(
     Raises:
         CodesignError: the file cannot be read, or an entry has other fields than these.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = one_line(error)
-        raise CodesignError(f"cannot read {kind}s from {path}: {reason}") from None
-    entries = content.get(f"{kind}s") if isinstance(content, dict) else None
+    entries = read_mapping(path, f"{kind}s").get(f"{kind}s")
     if not isinstance(entries, dict) or not entries:
         raise CodesignError(f"{path} names no {kind}s: it needs a mapping '{kind}s'")
     read = []

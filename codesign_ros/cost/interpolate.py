@@ -7,16 +7,15 @@ it gets wrong by a factor cancels out.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 
-from codesign_ros.cost.half_times import MeasuredStages
+from codesign_ros.cost.half_times import HalfTimes
 from codesign_ros.cost.payload import payload_bytes
 from codesign_ros.cost.profile import NetworkProfile
 from codesign_ros.cost.roofline import RooflineMode, compute_s
-from codesign_ros.types import DeviceSpec, Structure
+from codesign_ros.types import DeviceSpec, HalfForm, Structure
 
 
 def interpolate(measured_s: np.ndarray, roofline_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -96,14 +95,14 @@ def half_roofline_s(
     return np.append(0.0, np.cumsum(segments_s))
 
 
-def prepare_s(stages: MeasuredStages) -> float:
+def prepare_s(times: HalfTimes) -> float:
     """Time to prepare the frame, which every measured time of a head includes [s]."""
-    return stages.stage_s.get((0, Structure.S3), 0.0)
+    return times.half_s.get(HalfForm(0), 0.0)
 
 
 def between_cuts(
-    network: NetworkProfile, stages: MeasuredStages, device: DeviceSpec, tail: bool = False
-) -> MeasuredStages:
+    network: NetworkProfile, times: HalfTimes, device: DeviceSpec, tail: bool = False
+) -> HalfTimes:
     """Add the halves at cuts that a device did not time, by its times at other cuts.
 
     In each structure and precision in which some cut was timed the others are filled in; what is
@@ -113,60 +112,46 @@ def between_cuts(
 
     Args:
         network: what the network does.
-        stages: what the device measured.
+        times: what the device measured.
         device: its peaks, of which only the ratio to its memory bandwidth matters. A precision
             that it has no peak for is not filled in.
         tail: whether these are tails.
     """
     last = network.segments
-    offset_s = 0.0 if tail else prepare_s(stages)
+    offset_s = 0.0 if tail else prepare_s(times)
     # The empty half: a tail's at cut N, a head's at cut 0, which only prepares the frame.
     empty = last if tail else 0
-    stage_s, precision_s = dict(stages.stage_s), dict(stages.precision_s)
-    estimated = set(stages.estimated)
-    forms = {(s, "fp32") for _, s in stage_s} | {(s, p) for _, s, p in precision_s}
-    for structure, precision in forms:
-        if structure not in network.segment_flops or not device.has(precision):
+    half_s, estimated = dict(times.half_s), set(times.estimated)
+    for form in dict.fromkeys(form._replace(cut=empty) for form in times.half_s):
+        if form.structure not in network.segment_flops or not device.has(form.precision):
             continue
-        known = [stages.time_s(cut, structure, precision) for cut in range(last + 1)]
-        measured_s = np.array([np.nan if t is None else t - offset_s for t in known])
+        forms = [form._replace(cut=cut) for cut in range(last + 1)]
+        measured_s = np.array([times.half_s.get(each, np.nan) for each in forms]) - offset_s
         measured_s[empty] = 0.0
-        roofline_s = half_roofline_s(network, device, structure, precision, tail)
+        roofline_s = half_roofline_s(network, device, form.structure, form.precision, tail)
         filled_s, filled = interpolate(measured_s, roofline_s)
-        for cut in map(int, np.flatnonzero(filled)):
-            time_s = float(filled_s[cut]) + offset_s
-            if precision == "fp32":
-                stage_s[cut, structure] = time_s
-            else:
-                precision_s[cut, structure, precision] = time_s
-            estimated.add((cut, structure, precision))
-    codec_s, codec_bytes = _codecs_between(network, stages)
-    return replace(
-        stages,
-        stage_s=stage_s,
-        precision_s=precision_s,
-        codec_s=codec_s,
-        codec_bytes=codec_bytes,
-        estimated=frozenset(estimated),
-    )
+        added = {forms[cut]: float(filled_s[cut]) + offset_s for cut in np.flatnonzero(filled)}
+        half_s |= added
+        estimated |= added.keys()
+    return HalfTimes(half_s, frozenset(estimated), *_codecs_between(network, times))
 
 
 def _codecs_between(
-    network: NetworkProfile, stages: MeasuredStages
+    network: NetworkProfile, times: HalfTimes
 ) -> tuple[dict[tuple[int, str], float], dict[tuple[int, str], float]]:
     """Times [s] and sizes [bytes] of codecs by (cut, codec), with the cuts that were not timed."""
-    codec_s, codec_bytes = dict(stages.codec_s), dict(stages.codec_bytes)
+    codec_s, codec_bytes = dict(times.codec_s), dict(times.codec_bytes)
     inner = range(1, network.segments)
     elements = np.array([sum(s.elements for s in specs) for specs in network.crossings], float)
-    for codec in {codec for cut, codec in stages.codec_s if cut in inner}:
-        timed = [cut for cut in inner if (cut, codec) in stages.codec_s]
+    for codec in {codec for cut, codec in times.codec_s if cut in inner}:
+        timed = [cut for cut in inner if (cut, codec) in times.codec_s]
         timed.sort(key=lambda cut: elements[cut])
         # From none at all on, so that fewer elements than were ever timed take less.
         sizes = np.append(0.0, elements[timed])
-        times_s = np.append(0.0, [stages.codec_s[cut, codec] for cut in timed])
+        times_s = np.append(0.0, [times.codec_s[cut, codec] for cut in timed])
         for cut in inner:
             payloads = [payload_bytes(spec, codec) for spec in network.crossings[cut]]
-            if (cut, codec) in stages.codec_s or None in payloads:
+            if (cut, codec) in times.codec_s or None in payloads:
                 continue
             more = max(elements[cut] / sizes[-1], 1.0)
             codec_s[cut, codec] = more * float(np.interp(elements[cut], sizes, times_s))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import groupby
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -42,40 +42,29 @@ def losses(accuracy: AccuracyTable | None, segments: int, axes: Axes) -> Losses:
         axes: the choices.
     """
     table = accuracy or AccuracyTable("accuracy", 0.0, "nothing", ())
-    measured = bool(table.rows)
     notes: list[str] = []
-    structure = np.full((len(axes.structures), len(axes.merges), len(axes.precisions)), np.nan)
-    for i, s in enumerate(axes.structures):
-        for j, merge in enumerate(axes.merges):
-            for k, precision in enumerate(axes.precisions):
-                loss = table.structure_loss(s, merge, precision)
-                structure[i, j, k] = np.nan if loss is None else loss
+    forms = list(itertools.product(axes.structures, axes.merges, axes.precisions))
+    lost = [table.structure_loss(*form) for form in forms]
+    shape = len(axes.structures), len(axes.merges), len(axes.precisions)
+    structure = np.array(lost, float).reshape(shape)  # None becomes NaN
     unknown = [
         f"{s.value} {merge.value} in {precision}"
-        for i, s in enumerate(axes.structures)
-        for j, merge in enumerate(axes.merges)
-        for k, precision in enumerate(axes.precisions)
-        if np.isnan(structure[i, j, k])
+        for (s, merge, precision), loss in zip(forms, lost, strict=True)
+        if loss is None
     ]
     if unknown:
         few = ", ".join(unknown[:4]) + (f" and {len(unknown) - 4} more" if unknown[4:] else "")
         notes.append(f"not offered, their accuracy was not measured: {few} ({_HOW})")
 
-    codec = np.full(
-        (segments + 1, len(axes.codecs), len(axes.precisions), len(axes.merges)), np.nan
+    sent = itertools.product(range(segments + 1), axes.codecs, axes.precisions, axes.merges)
+    codec = np.array([table.codec_loss(*way) for way in sent], float).reshape(
+        (segments + 1, len(axes.codecs), len(axes.precisions), len(axes.merges))
     )
-    for cut, k, p, m in np.ndindex(codec.shape):
-        name = axes.codecs[k]
-        if name.removesuffix(_LOSSLESS_STAGE) == _LOSSLESS:
-            codec[cut, k, p, m] = 0.0
-        elif measured:
-            loss = table.codec_loss(cut, name, axes.precisions[p], axes.merges[m])
-            codec[cut, k, p, m] = np.nan if loss is None else loss
     # zstd on top of a codec loses nothing more, so it needs no note of its own.
-    for base in dict.fromkeys(name.removesuffix(_LOSSLESS_STAGE) for name in axes.codecs):
+    bases = [name.removesuffix(_LOSSLESS_STAGE) for name in axes.codecs]
+    for base in dict.fromkeys(bases):
         if base != _LOSSLESS:
-            k = [name.removesuffix(_LOSSLESS_STAGE) for name in axes.codecs].index(base)
-            notes += _codec_notes(base, codec[:, k], table)
+            notes += _codec_notes(base, codec[:, bases.index(base)], table)
     return Losses(structure, codec, tuple(notes))
 
 
@@ -111,7 +100,7 @@ def _codec_notes(codec: str, loss: np.ndarray, table: AccuracyTable) -> list[str
 def ranges(numbers: list[int]) -> str:
     """Write ascending numbers shortly: ``1-3, 7``."""
     runs = []
-    for _, group in groupby(enumerate(numbers), lambda pair: pair[1] - pair[0]):
+    for _, group in itertools.groupby(enumerate(numbers), lambda pair: pair[1] - pair[0]):
         run = [number for _, number in group]
         runs.append(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}")
     return ", ".join(runs)

@@ -12,13 +12,13 @@ from dataclasses import replace
 import numpy as np
 
 from codesign_ros.cost.accuracy import AccuracyTable
-from codesign_ros.cost.half_times import MeasuredStages
+from codesign_ros.cost.half_times import HalfTimes
 from codesign_ros.cost.losses import losses
 from codesign_ros.cost.payload import payload_bytes
 from codesign_ros.cost.profile import NetworkProfile
 from codesign_ros.cost.roofline import RooflineMode, compute_s
 from codesign_ros.cost.tables import NO_CODEC, Axes, CostTables
-from codesign_ros.types import CodesignError, DeviceSpec, Structure
+from codesign_ros.types import CodesignError, DeviceSpec, HalfForm, Structure
 
 MODES = ("measured", RooflineMode.ROOFLINE.value, RooflineMode.PAPER.value)
 """The planner's modes; all but the first follow from the devices' peaks."""
@@ -109,9 +109,8 @@ def analytic_tables(
 
 def measured_tables(
     segments: int,
-    head: MeasuredStages,
-    tails: Sequence[MeasuredStages],
-    codec_bytes: Mapping[tuple[int, str], float],
+    head: HalfTimes,
+    tails: Sequence[HalfTimes],
     axes: Axes,
     accuracy: AccuracyTable | None = None,
     sendable_bytes: float = 0.0,
@@ -122,9 +121,8 @@ def measured_tables(
 
     Args:
         segments: N, the number of the network's segments.
-        head: the robot's measurements.
+        head: the robot's times; the sizes of payloads are its too.
         tails: those of ``axes.servers``.
-        codec_bytes: mean payload by (cut, codec) [bytes], as the head measured it.
         axes: what can be chosen.
         accuracy: measured accuracy; see :func:`codesign_ros.cost.losses.losses`.
         sendable_bytes: mean size of the camera's JPEGs where cut 0 can send them as they are
@@ -136,20 +134,20 @@ def measured_tables(
     Raises:
         CodesignError: the head has not measured the whole network in structure S3.
     """
-    if (segments, _BASE) not in head.stage_s:
+    if HalfForm(segments, _BASE) not in head.half_s:
         raise CodesignError(
             f"the head has not measured the whole network (cut {segments}, {_BASE.value}); "
             "without it nothing can be planned"
         )
-    prepare_s = head.stage_s.get((0, _BASE), np.nan)
+    prepare_s = head.half_s.get(HalfForm(0, _BASE), np.nan)
 
     def encode_s(cut: int, codec: str) -> float:
-        coding_s = _number(head.codec_s.get((cut, codec)))
+        coding_s = head.codec_s.get((cut, codec), np.nan)
         # Preparing the frame is all that the head does at cut 0, whatever the plan.
         return coding_s + prepare_s if cut == 0 else coding_s
 
     encode = _by_codec(segments, axes, encode_s)
-    payload = _by_codec(segments, axes, lambda c, k: _number(codec_bytes.get((c, k))))
+    payload = _by_codec(segments, axes, lambda c, k: head.codec_bytes.get((c, k), np.nan))
     found = losses(accuracy, segments, axes)
     if sendable_bytes > 0 and _JPEG in axes.codecs:
         jpeg = axes.codecs.index(_JPEG)
@@ -157,18 +155,16 @@ def measured_tables(
         found.codec[0, jpeg] = 0.0
     tables = CostTables(
         axes=axes,
-        head_s=_by_half(
-            segments, axes, lambda c, s, p: 0.0 if c == 0 else _number(head.time_s(c, s, p))
-        ),
+        head_s=_measured_s(segments, axes, head, empty=0),
         encode_s=encode,
         payload_bytes=payload,
         tail_s=_stack(
-            (_tail_s(segments, axes, tail) for tail in tails),
+            (_measured_s(segments, axes, tail, empty=segments) for tail in tails),
             (len(tails), segments + 1, len(axes.structures), len(axes.precisions)),
         ),
         decode_s=_stack(
             (
-                _by_codec(segments, axes, lambda c, k, t=t: _number(t.codec_s.get((c, k))))  # type: ignore[misc]
+                _by_codec(segments, axes, lambda c, k, t=t: t.codec_s.get((c, k), np.nan))  # type: ignore[misc]
                 for t in tails
             ),
             (len(tails), segments + 1, len(axes.codecs)),
@@ -184,15 +180,19 @@ def measured_tables(
     return tables if network is None else _counted(tables, network)
 
 
-def _tail_s(segments: int, axes: Axes, tail: MeasuredStages) -> np.ndarray:
-    return _by_half(
-        segments, axes, lambda c, s, p: 0.0 if c == segments else _number(tail.time_s(c, s, p))
-    )
+def _measured_s(segments: int, axes: Axes, times: HalfTimes, empty: int) -> np.ndarray:
+    """Fill (N+1, S, P); the half at the cut ``empty`` takes no time."""
+
+    def half_s(cut: int, structure: Structure, precision: str) -> float:
+        form = HalfForm(cut, structure, precision=precision)
+        return 0.0 if cut == empty else times.half_s.get(form, np.nan)
+
+    return _by_half(segments, axes, half_s)
 
 
-def _measured_fraction(segments: int, head: MeasuredStages) -> np.ndarray:
+def _measured_fraction(segments: int, head: HalfTimes) -> np.ndarray:
     """Lambda as the head's share of the time that the whole network takes on the robot."""
-    here = np.array([_number(head.stage_s.get((cut, _BASE))) for cut in range(segments + 1)])
+    here = np.array([head.half_s.get(HalfForm(c, _BASE), np.nan) for c in range(segments + 1)])
     prepare_s = np.nan_to_num(here[0])
     compute_s = here - prepare_s
     if not compute_s[-1] > 0:
@@ -242,7 +242,3 @@ def _by_codec(last: int, axes: Axes, value: Callable[[int, str], float]) -> np.n
 def _stack(arrays: Iterable[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
     """Stack arrays to ``shape``, which may hold none."""
     return np.array(list(arrays), np.float64).reshape(shape)
-
-
-def _number(value: float | None) -> float:
-    return np.nan if value is None else value

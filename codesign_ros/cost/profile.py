@@ -114,10 +114,7 @@ def profile_network(
     from codesign_ros.models.reparam import reparameterize
 
     names = network.segment_names
-    flops: dict[Structure, tuple[int, ...]] = {}
-    traffic: dict[Structure, tuple[int, ...]] = {}
-    weights: dict[Structure, tuple[int, ...]] = {}
-    activations: dict[Structure, tuple[int, ...]] = {}
+    flops, traffic, weights, activations = {}, {}, {}, {}
     shapes = on_meta(network)
     for structure in structures:
         source = network if structure is Structure.RANK else shapes

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from codesign_ros.cost.half_times import MeasuredStages
+from codesign_ros.cost.half_times import HalfTimes
 from codesign_ros.cost.interpolate import prepare_s
 from codesign_ros.cost.profile import NetworkProfile
 from codesign_ros.cost.roofline import RooflineMode, compute_s
@@ -109,29 +109,22 @@ def fit_utilisation(timings: Sequence[Timing]) -> UtilisationFit:
 
 
 def timings_of(
-    network: NetworkProfile, stages: MeasuredStages, device: DeviceSpec, tail: bool = False
+    network: NetworkProfile, times: HalfTimes, device: DeviceSpec, tail: bool = False
 ) -> list[Timing]:
     """Every half that a device timed itself; estimated and empty ones are left out.
 
     Args:
         network: what the network does.
-        stages: what the device measured. The time of a head's cut 0, preparing the frame, is taken
+        times: what the device measured. The time of a head's cut 0, preparing the frame, is taken
             off its other cuts.
         device: its peaks; precisions that it has none for are left out.
         tail: whether these are tails.
     """
-    offset_s = 0.0 if tail else prepare_s(stages)
+    offset_s = 0.0 if tail else prepare_s(times)
     last = network.segments
-    halves = [
-        *((cut, s, "fp32") for cut, s in stages.stage_s),
-        *stages.precision_s,
-    ]
     found = []
-    for cut, structure, precision in halves:
+    for (cut, structure, _, precision), time_s in times.measured_s.items():
         first, end = (cut, last) if tail else (0, cut)
-        time_s = stages.time_s(cut, structure, precision)
-        if time_s is None or not stages.is_measured(cut, structure, precision):
-            continue
         if structure not in network.segment_flops or not device.has(precision):
             continue
         flops, traffic = network.flops(first, end, structure), network.bytes(first, end, structure)

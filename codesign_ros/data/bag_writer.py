@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import cv2
-import numpy as np
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer, WriterError
 
 from codesign_ros.data.bags import (
@@ -16,11 +15,11 @@ from codesign_ros.data.bags import (
     COMPRESSED_TYPE,
     IMAGE_TOPIC,
     IMAGE_TYPE,
-    RESULT_TYPE,
     TRUTH_TOPIC,
+    TRUTH_TYPE,
     typestore,
 )
-from codesign_ros.mine.generator import CLASSES, MineFrame, MineGenerator
+from codesign_ros.mine.generator import MineFrame, MineGenerator
 from codesign_ros.types import CodesignError, GroundTruth
 
 Storage = Literal["mcap", "sqlite3"]
@@ -88,14 +87,14 @@ def _write(
     topic, image_type = (IMAGE_TOPIC, IMAGE_TYPE) if raw else (COMPRESSED_TOPIC, COMPRESSED_TYPE)
     with writer:
         images = writer.add_connection(topic, image_type, typestore=store)
-        truths = writer.add_connection(TRUTH_TOPIC, RESULT_TYPE, typestore=store)
+        truths = writer.add_connection(TRUTH_TOPIC, TRUTH_TYPE, typestore=store)
         for number, frame in enumerate(mine.sequence(frames, fps)):
             stamp_ns = START_NS + round(number * 1e9 / fps)
             header = _header(stamp_ns)
             image = _raw_image(header, frame) if raw else _jpeg_image(header, frame)
-            truth = _truth(header, number, frame.truth)
+            truth = _truth(header, frame.truth)
             writer.write(images, stamp_ns, store.serialize_cdr(image, image_type))
-            writer.write(truths, stamp_ns, store.serialize_cdr(truth, RESULT_TYPE))
+            writer.write(truths, stamp_ns, store.serialize_cdr(truth, TRUTH_TYPE))
             if progress is not None:
                 progress(number + 1, frames)
 
@@ -128,37 +127,11 @@ def _raw_image(header: Any, frame: MineFrame) -> Any:
     )
 
 
-def _truth(header: Any, number: int, truth: GroundTruth) -> Any:
+def _truth(header: Any, truth: GroundTruth) -> Any:
     types = typestore().types
     detection = types["codesign_ros/msg/Detection"]
-    return types[RESULT_TYPE](
+    return types[TRUTH_TYPE](
         header=header,
-        sequence=number,
-        epoch=0,
-        status=0,
-        reason="",
-        served_by="ground_truth",
         label=truth.label,
-        score=1.0,
-        class_names=list(CLASSES),
-        class_scores=np.array([float(name == truth.label) for name in CLASSES], np.float32),
-        detections=[
-            detection(
-                label=box.label,
-                score=box.score,
-                x_min=box.x_min,
-                y_min=box.y_min,
-                x_max=box.x_max,
-                y_max=box.y_max,
-            )
-            for box in truth.boxes
-        ],
-        payload_bytes=0,
-        response_s=0.0,
-        head_s=0.0,
-        encode_s=0.0,
-        link_s=0.0,
-        queue_s=0.0,
-        decode_s=0.0,
-        tail_s=0.0,
+        boxes=[detection(**vars(box)) for box in truth.boxes],
     )

@@ -20,22 +20,35 @@ from codesign_ros.types import Box, CodesignError, GroundTruth, one_line
 
 IMAGE_TYPE = "sensor_msgs/msg/Image"
 COMPRESSED_TYPE = "sensor_msgs/msg/CompressedImage"
-RESULT_TYPE = "codesign_ros/msg/InferenceResult"
+TRUTH_TYPE = "codesign_ros/msg/GroundTruth"
 IMAGE_TOPIC = "/camera/image_raw"
 COMPRESSED_TOPIC = "/camera/image_raw/compressed"
 TRUTH_TOPIC = "/camera/ground_truth"
 BAG_SUFFIXES = (".mcap", ".db3", ".bag")
 
+# Older bags have ground truth in the type of answers, as it was then.
+_OLD_TRUTH_TYPE = "codesign_ros/msg/InferenceResult"
+_OLD_TRUTH_FIELDS = (
+    "std_msgs/Header header, uint64 sequence, uint32 epoch, uint8 status, string reason, "
+    "string served_by, string label, float32 score, string[] class_names, "
+    "float32[] class_scores, Detection[] detections, uint32 payload_bytes, float32 response_s, "
+    "float32 head_s, float32 encode_s, float32 link_s, float32 queue_s, float32 decode_s, "
+    "float32 tail_s"
+).replace(", ", "\n")
 _SQLITE_MAGIC = b"SQLite format 3\0"
 
 
 @lru_cache(maxsize=1)
 def typestore() -> Typestore:
-    """ROS 2's messages and this package's own, from its ``msg`` directory."""
+    """ROS 2's messages and this package's own, for bags that do not say what is in theirs.
+
+    ``InferenceResult`` is what it was in older bags: of newer ones nothing in that type is read.
+    """
     store = get_typestore(Stores.ROS2_HUMBLE)
     own: dict[str, Any] = {}
     for path in sorted(resource_path("msg").glob("*.msg")):
         own.update(get_types_from_msg(path.read_text(), f"codesign_ros/msg/{path.stem}"))
+    own.update(get_types_from_msg(_OLD_TRUTH_FIELDS, _OLD_TRUTH_TYPE))
     store.register(own)
     return store
 
@@ -209,17 +222,19 @@ def _image_connections(
 
 def _ground_truth(reader: AnyReader) -> dict[int, GroundTruth]:
     """Ground truth by the stamp of its frame [ns]; empty where the bag has none."""
-    connections = [c for c in reader.connections if c.msgtype == RESULT_TYPE]
+    connections = [
+        c
+        for c in reader.connections
+        if c.msgtype == TRUTH_TYPE
+        or (c.msgtype == _OLD_TRUTH_TYPE and c.topic.endswith("ground_truth"))
+    ]
     if not connections:
         return {}
     truths = {}
     for connection, _, raw in reader.messages(connections):
         message: Any = reader.deserialize(raw, connection.msgtype)
-        if message.served_by != "ground_truth":  # a recorded answer is not the truth
-            continue
-        boxes = tuple(
-            Box(d.label, d.x_min, d.y_min, d.x_max, d.y_max, d.score) for d in message.detections
-        )
+        found = message.boxes if connection.msgtype == TRUTH_TYPE else message.detections
+        boxes = tuple(Box(d.label, d.x_min, d.y_min, d.x_max, d.y_max, d.score) for d in found)
         truths[_stamp_ns(message.header)] = GroundTruth(message.label, boxes)
     return truths
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Protocol
 
 
-class Pacer(Protocol):
-    """Decides when the next frame goes out. ``wait`` returns early when playing is to stop."""
+class Pacer:
+    """Decides when the next frame goes out; this one lets frames out as they come."""
 
-    unanswered: int
+    unanswered = 0
 
     def wait(self, recorded_ns: int) -> None:
-        """Wait until the frame recorded at that time may go out."""
+        """Wait until the frame recorded at that time may go out, or playing is to stop."""
 
     def sent(self, stamp_ns: int) -> None:
         """Note that a frame went out under this stamp."""
@@ -22,22 +21,7 @@ class Pacer(Protocol):
         """Note that the result of the frame with this stamp is there."""
 
 
-class LivePacer:
-    """Frames go out as they come."""
-
-    unanswered = 0
-
-    def wait(self, recorded_ns: int) -> None:
-        """Do not wait."""
-
-    def sent(self, stamp_ns: int) -> None:
-        """Nothing to note."""
-
-    def answered(self, stamp_ns: int) -> None:
-        """Nothing to note."""
-
-
-class ClockPacer(LivePacer):
+class ClockPacer(Pacer):
     """Frames go out as far apart as they were recorded, or at a fixed rate.
 
     Args:
@@ -67,7 +51,7 @@ class ClockPacer(LivePacer):
         self._stopping.wait(max(0.0, self._start_s + offset_s - time.monotonic()))
 
 
-class WindowPacer:
+class WindowPacer(Pacer):
     """At most so many frames are on their way; the next goes out when a result comes back.
 
     Args:
@@ -116,5 +100,5 @@ def make_pacer(
     if pacing == "window":
         return WindowPacer(window, timeout_s, stopping)
     if pacing == "live":
-        return LivePacer()
+        return Pacer()
     return ClockPacer(rate_hz if pacing == "rate" else None, stopping)

@@ -7,7 +7,6 @@ import os
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -41,12 +40,9 @@ class VideoSource:
         self.frames: int | None = count if count > 0 else None
 
     def _open(self) -> cv2.VideoCapture:
-        with _quiet_opencv():
-            capture = cv2.VideoCapture(str(self._path))
-        if not capture.isOpened():
-            capture.release()
-            raise CodesignError(f"{self._path} is neither a bag nor a video that can be decoded")
-        return capture
+        return _opened(
+            f"{self._path} is neither a bag nor a video that can be decoded", str(self._path)
+        )
 
     def __iter__(self) -> Iterator[SourceFrame]:
         capture = self._open()
@@ -81,11 +77,8 @@ class CameraSource:
         capture.release()
 
     def _open(self, fps: float) -> cv2.VideoCapture:
-        with _quiet_opencv():
-            capture = cv2.VideoCapture(self._number, cv2.CAP_V4L2)
-        if not capture.isOpened():
-            capture.release()
-            raise CodesignError(f"camera {self._device} cannot be opened (in use, or no camera)")
+        complaint = f"camera {self._device} cannot be opened (in use, or no camera)"
+        capture = _opened(complaint, self._number, cv2.CAP_V4L2)
         # Of what it cannot do, a camera takes what is nearest.
         for wanted, pixels in zip(
             (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT), self._size, strict=True
@@ -108,15 +101,18 @@ class CameraSource:
             capture.release()
 
 
-@contextmanager
-def _quiet_opencv() -> Iterator[None]:
-    """Keep OpenCV from printing about what we report ourselves."""
+def _opened(complaint: str, *what: str | int) -> cv2.VideoCapture:
+    """Open a capture; raise CodesignError where that fails, of which OpenCV would print too."""
     level = _OPENCV_LOG.getLogLevel()
     _OPENCV_LOG.setLogLevel(_SILENT)
     try:
-        yield
+        capture = cv2.VideoCapture(*what)
     finally:
         _OPENCV_LOG.setLogLevel(level)
+    if not capture.isOpened():
+        capture.release()
+        raise CodesignError(complaint)
+    return capture
 
 
 def _bgr_frame(stamp_ns: int, image: cv2.typing.MatLike) -> SourceFrame:

@@ -103,12 +103,12 @@ class NodeProcesses:
         for node in self.ended():
             raise CodesignError(self.explain(node))
 
-    def stop(self) -> None:
+    def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
         """Interrupt all nodes, wait, and kill what is left."""
         for process in self._processes.values():
             if process.poll() is None:
                 process.send_signal(signal.SIGINT)
-        give_up_s = time.monotonic() + STOP_TIMEOUT_S
+        give_up_s = time.monotonic() + timeout_s
         for process in self._processes.values():
             try:
                 process.wait(max(0.0, give_up_s - time.monotonic()))
@@ -144,11 +144,8 @@ def private_environment() -> dict[str, str]:
     environment = dict(os.environ)
     environment.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
     if "ROS_AUTOMATIC_DISCOVERY_RANGE" not in environment:
-        humble = environment.get("ROS_DISTRO") == "humble"
-        name, value = (
-            ("ROS_LOCALHOST_ONLY", "1")
-            if humble
-            else ("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-        )
-        environment[name] = value
+        if environment.get("ROS_DISTRO") == "humble":
+            environment["ROS_LOCALHOST_ONLY"] = "1"
+        else:
+            environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     return environment

@@ -10,13 +10,17 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
-from codesign_ros.console import slim_table
+from codesign_ros.console import right, slim_table
 from codesign_ros.evaluation.quality import Quality
-from codesign_ros.evaluation.replay import ReplayedFrame, answer_of, is_same
+from codesign_ros.evaluation.replay import ReplayedFrame, is_same
+from codesign_ros.runtime.answers import answer_of
 from codesign_ros.runtime.messages import Result, Status
 from codesign_ros.types import GroundTruth, Plan
+
+# What the report says of an epoch's plan, as the plan has it; None where there was no plan yet.
+_CHOSEN = ("cut", "head_structure", "tail_structure", "merge", "codec", "link_bps")
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ def summarise(recording: Recording) -> dict[str, Any]:
         },
         "wire_bytes_per_frame": float(np.mean([a.payload_bytes for a in good])) if good else 0.0,
         **_quality(recording, good),
-        "served_by": dict(Counter(answer.served_by for answer in good)),
+        "finished_by": dict(Counter(answer.finished_by for answer in good)),
         "epochs": _epochs(recording),
         "one_process": _one_process(recording),
         "baselines": [
@@ -164,15 +168,10 @@ def _epochs(recording: Recording) -> list[dict[str, Any]]:
         rows.append(
             {
                 "epoch": epoch,
-                "cut": plan.cut if plan else None,
-                "head_structure": plan.head_structure.value if plan else None,
-                "tail_structure": plan.tail_structure.value if plan else None,
-                "merge": plan.merge.value if plan else None,
-                "codec": plan.codec if plan else None,
-                "served_by": (plan.served_by or "robot") if plan else "robot",
+                **{name: getattr(plan, name, None) for name in _CHOSEN},
+                "served_by": plan.served_by if plan else "",
                 "reason": plan.reason if plan else "no plan yet: all on the robot",
                 "latency_ms_predicted": plan.latency_s * 1e3 if plan else None,
-                "link_bps": plan.link_bps if plan else None,
                 "frames": frames[epoch],
                 "pause_ms": pause_s * 1e3,
             }
@@ -188,17 +187,18 @@ def print_report(summary: Mapping[str, Any], console: Console) -> None:
 
 
 def _epoch_table(summary: Mapping[str, Any]) -> Table:
-    table = slim_table("Plans in force")
-    for name in ("epoch", "cut", "codec", "served by", "frames", "pause ms", "expected ms"):
-        table.add_column(name, justify="left" if name in ("codec", "served by") else "right")
-    table.add_column("reason", overflow="fold")
+    table = slim_table(
+        "Plans in force",
+        *(*right("epoch", "cut"), "codec", "served by"),
+        *(*right("frames", "pause ms", "expected ms"), Column("reason", overflow="fold")),
+    )
     for row in summary["epochs"]:
         predicted = row["latency_ms_predicted"]
         table.add_row(
             str(row["epoch"]),
             "-" if row["cut"] is None else str(row["cut"]),
             row["codec"] or "-",
-            row["served_by"].rpartition("/")[2],
+            row["served_by"].rpartition("/")[2] or "robot",
             str(row["frames"]),
             f"{row['pause_ms']:.0f}",
             "-" if predicted is None else f"{predicted:.1f}",
@@ -208,9 +208,7 @@ def _epoch_table(summary: Mapping[str, Any]) -> Table:
 
 
 def _figures_table(summary: Mapping[str, Any]) -> Table:
-    table = slim_table("This run", show_header=False)
-    table.add_column("what")
-    table.add_column("figure")
+    table = slim_table("This run", "what", "figure", show_header=False)
     response = summary["response_ms"]
     percentiles = [f"{k} {v:.1f}" for k, v in response.items() if v is not None]
     table.add_row("frames sent, results", f"{summary['frames']}, {summary['results']}")
@@ -223,8 +221,8 @@ def _figures_table(summary: Mapping[str, Any]) -> Table:
     table.add_row("throughput", f"{summary['throughput_fps']:.1f} frames/s")
     table.add_row("response", f"{', '.join(percentiles) or '-'} ms")
     table.add_row("on the wire", f"{summary['wire_bytes_per_frame']:.0f} bytes a frame")
-    served = ", ".join(f"{who} {count}" for who, count in summary["served_by"].items())
-    table.add_row("finished by", served or "-")
+    finished = ", ".join(f"{who} {count}" for who, count in summary["finished_by"].items())
+    table.add_row("finished by", finished or "-")
     split = sum(row["frames"] for row in summary["epochs"] if _is_split(row))
     never = "0: by the cost model, splitting gained nothing here"
     table.add_row("frames under a split plan", str(split) if split else never)
@@ -251,19 +249,16 @@ def _quality_text(value: float | Mapping[str, float | None] | None) -> str:
 
 def _is_split(row: Mapping[str, Any]) -> bool:
     """Whether an epoch's plan gives both sides a part of the network."""
-    return bool(row["cut"]) and row["served_by"] != "robot"
+    return bool(row["cut"] and row["served_by"])
 
 
 def _baseline_table(summary: Mapping[str, Any]) -> Table:
     emulated = ", ".join(f"{name} {value:g}" for name, value in summary["emulation"].items())
     table = slim_table(
         "Predicted by the cost model at the start "
-        f"({f'emulated: {emulated}' if emulated else 'nothing emulated'})"
+        f"({f'emulated: {emulated}' if emulated else 'nothing emulated'})",
+        *("policy", *right("latency ms", "frames/s", "bytes a frame")),
     )
-    table.add_column("policy")
-    table.add_column("latency ms", justify="right")
-    table.add_column("frames/s", justify="right")
-    table.add_column("bytes a frame", justify="right")
     for row in summary["baselines"]:
         latency, rate = row["latency_ms_predicted"], row["throughput_fps_predicted"]
         size = row["wire_bytes_per_frame"]

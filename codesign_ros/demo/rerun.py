@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.data.frames import FrameSource
-from codesign_ros.engines.factory import EngineFactory
+from codesign_ros.engines.factory import open_backend
 from codesign_ros.evaluation.replay import ReplayedFrame, Runner
 from codesign_ros.nodes.camera_node import as_compressed
 from codesign_ros.pixels.decode import COMPRESSED
@@ -30,7 +30,7 @@ def rerun(
     Yields:
         The answer for each frame; an empty one where the frame was dropped.
     """
-    runner = Runner(bundle, EngineFactory(bundle))
+    runner = Runner(bundle, open_backend(bundle))
     alone = Plan(cut=bundle.last_cut, model_id=bundle.model_id)
     by_epoch = {plan.epoch: plan for plan in plans}
     for frame, result in zip(source, results, strict=False):
@@ -41,5 +41,5 @@ def rerun(
             encoding, data = as_compressed(frame)
             frame = replace(frame, encoding=encoding, data=data)
         # What the tail did not answer was finished as before the first plan: all on the robot.
-        finished_alone = result.served_by == "fallback" or result.epoch not in by_epoch
+        finished_alone = result.finished_by == "fallback" or result.epoch not in by_epoch
         yield runner.run(frame, alone if finished_alone else by_epoch[result.epoch])

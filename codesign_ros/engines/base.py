@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 
-from codesign_ros.types import Merge, Structure, TensorSpec
-
-Part = Literal["head", "tail"]
-
-EngineForm = tuple[int, Structure, Merge, str]
-"""Cut, structure, merge and precision of a half whose part (head or tail) is known."""
+from codesign_ros.types import HalfForm, Merge, Part, Structure, TensorSpec
 
 
 @dataclass(frozen=True)
 class EngineKey:
-    """Which half of a network, in which form.
-
-    ``cut`` is the segment after which the head ends: a head runs segments 1..cut, a tail runs
-    segments cut+1..N.
-    """
+    """Which half of a network, in which form; see ``HalfForm``."""
 
     part: Part
     cut: int
@@ -31,9 +23,9 @@ class EngineKey:
     precision: str = "fp32"
 
     @property
-    def form(self) -> EngineForm:
+    def form(self) -> HalfForm:
         """All but the part."""
-        return self.cut, self.structure, self.merge, self.precision
+        return HalfForm(self.cut, self.structure, self.merge, self.precision)
 
 
 class Engine(Protocol):
@@ -100,14 +92,24 @@ def check_frame(specs: tuple[TensorSpec, ...], tensors: dict[str, np.ndarray]) -
             )
 
 
-def run_in_turn(
-    engine: Engine, batch: Sequence[dict[str, np.ndarray]]
-) -> list[dict[str, np.ndarray]]:
-    """Run frames one after another, on an engine that takes one at a time.
+class OneFrameEngine(ABC):
+    """An ``Engine`` of batch 1, but for its tensors, ``run`` and ``close``."""
 
-    Raises:
-        ValueError: there are more than the engine says it takes.
-    """
-    if len(batch) > engine.max_batch:
-        raise ValueError(f"a batch of {len(batch)}; the engine takes up to {engine.max_batch}")
-    return [engine.run(frame) for frame in batch]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    max_batch = 1
+
+    @abstractmethod
+    def run(self, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """See ``Engine.run``."""
+
+    def warm_up(self, runs: int = 2) -> None:
+        """Run on zeros ``runs`` times."""
+        for _ in range(runs):
+            self.run(zeros(self.inputs))
+
+    def run_batch(self, batch: Sequence[dict[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:
+        """Run on one frame at most; see ``Engine.run_batch``."""
+        if len(batch) > 1:
+            raise ValueError(f"a batch of {len(batch)}; the engine takes up to 1")
+        return [self.run(frame) for frame in batch]

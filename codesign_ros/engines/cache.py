@@ -24,6 +24,10 @@ def default_cache_dir() -> Path:
     return Path(named) if named else Path.home() / ".cache" / "codesign_ros"
 
 
+class CacheError(CodesignError):
+    """The directory of a cache cannot be used, which may change."""
+
+
 class FileCache:
     """Maps a key (a file name) to bytes.
 
@@ -38,7 +42,7 @@ class FileCache:
         """Return what was put under ``key``, or None if there is nothing or it is damaged.
 
         Raises:
-            CodesignError: the directory cannot be read.
+            CacheError: the directory cannot be read.
         """
         try:
             stored = (self.directory / key).read_bytes()
@@ -53,7 +57,7 @@ class FileCache:
         """Store ``data`` under ``key``.
 
         Raises:
-            CodesignError: the directory cannot be written.
+            CacheError: the directory cannot be written.
         """
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
@@ -78,7 +82,7 @@ class FileCache:
             waiting: called again and again while another holds it. What it raises ends the wait.
 
         Raises:
-            CodesignError: the directory cannot be written.
+            CacheError: the directory cannot be written.
         """
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
@@ -95,8 +99,8 @@ class FileCache:
                     time.sleep(_LOCK_INTERVAL_S)
             yield
 
-    def _unusable(self, error: OSError) -> CodesignError:
-        return CodesignError(
+    def _unusable(self, error: OSError) -> CacheError:
+        return CacheError(
             f"engine cache {self.directory} cannot be used: {error.strerror}; "
             "name another directory in CODESIGN_CACHE_DIR"
         )

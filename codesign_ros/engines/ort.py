@@ -1,17 +1,29 @@
-"""Engine on ONNX Runtime: a piece cut out of the exported network, run on the CPU."""
+"""Backend onnxruntime: pieces cut out of the exported network, run on the CPU."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 import onnxruntime
 
-from codesign_ros.engines.base import run_in_turn, zeros
-from codesign_ros.types import TensorSpec
+from codesign_ros.engines.base import EngineKey, OneFrameEngine
+from codesign_ros.engines.onnx_model.backend import OnnxBackend
+from codesign_ros.types import PRECISIONS, TensorSpec
 
 
-class OnnxEngine:
+class OrtBackend(OnnxBackend):
+    """ONNX Runtime on the CPU."""
+
+    backend = "onnxruntime"
+    precisions = PRECISIONS
+    for_cpu = True
+
+    def _load(
+        self, key: EngineKey, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]
+    ) -> OnnxEngine:
+        return OnnxEngine(self._piece(key), inputs, outputs, self.threads)
+
+
+class OnnxEngine(OneFrameEngine):
     """An ``Engine`` on an ONNX model whose inputs and outputs are named as in the bundle.
 
     Args:
@@ -40,26 +52,12 @@ class OnnxEngine:
             model, options, providers=["CPUExecutionProvider"]
         )
 
-    @property
-    def max_batch(self) -> int:
-        """1: the model is of one frame."""
-        return 1
-
-    def warm_up(self, runs: int = 2) -> None:
-        """Run on zeros ``runs`` times."""
-        for _ in range(runs):
-            self.run(zeros(self.inputs))
-
     def run(self, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run once; see ``Engine.run``."""
         if self._session is None:
             raise RuntimeError("the engine is closed")
         results = self._session.run(self._output_names, tensors)
         return dict(zip(self._output_names, results, strict=True))
-
-    def run_batch(self, batch: Sequence[dict[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:
-        """Run on one frame at most; see ``Engine.run_batch``."""
-        return run_in_turn(self, batch)
 
     def close(self) -> None:
         """Let go of the session."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from rich.table import Table
+from rich.table import Column, Table
 
-from codesign_ros.console import slim_table
+from codesign_ros.console import right, slim_table
 from codesign_ros.cost.accuracy import AccuracyRow, AccuracyTable
 from codesign_ros.types import CodesignError
 
@@ -49,19 +49,13 @@ def accuracy_tables(table: AccuracyTable, metric: str | None = None) -> list[Tab
                 page.add_row(*form, *(_share(values.get((form, way))) for way in some))
         tables.append(page)
     if table.details:
-        names = list(table.details)
-        tables.append(
-            _table(
-                "Uncut, by class and by size of the objects",
-                [name.replace(".", " ") for name in names],
-            )
-        )
-        tables[-1].add_row(
-            "unchanged", "", "", *(_share(value) for value in table.details.values())
-        )
+        names = [name.replace(".", " ") for name in table.details]
+        details = _table("Uncut, by class and by size of the objects", names)
+        details.add_row("unchanged", "", "", *map(_share, table.details.values()))
         for row in table.rows:
             if row.cut is None:
-                tables[-1].add_row(*_form(row), *(_share(row.details.get(name)) for name in names))
+                details.add_row(*_form(row), *map(_share, map(row.details.get, table.details)))
+        tables.append(details)
     return tables
 
 
@@ -77,12 +71,8 @@ def _pages(ways: list[_Way]) -> list[list[_Way]]:
 
 
 def _table(title: str, columns: list[str]) -> Table:
-    table = slim_table(f"{title} [%]")
-    for column in ("merge", "structure", "precision"):
-        table.add_column(column, no_wrap=True)
-    for column in columns:
-        table.add_column(column, justify="right", overflow="fold")
-    return table
+    form = (Column(name, no_wrap=True) for name in ("merge", "structure", "precision"))
+    return slim_table(f"{title} [%]", *form, *right(*columns, overflow="fold"))
 
 
 def _form(row: AccuracyRow) -> tuple[str, str, str]:

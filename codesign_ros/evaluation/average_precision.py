@@ -113,7 +113,8 @@ def _precision(
             "annotations": true,
         }
     )
-    evaluation = COCOeval_faster(data, data.loadRes(found), "bbox", print_function=_say_nothing)
+    # It would print its messages.
+    evaluation = COCOeval_faster(data, data.loadRes(found), "bbox", print_function=lambda _: None)
     evaluation.params.maxDets = [MAX_DETECTIONS]
     evaluation.evaluate()
     return np.asarray(evaluation.eval["precision"])[..., 0]
@@ -132,7 +133,3 @@ def _annotation(frame: int, box: Box, category: int) -> dict[str, Any]:
 def _mean(precision: np.ndarray) -> float | None:
     known = precision[precision > -1]
     return float(known.mean()) if known.size else None
-
-
-def _say_nothing(_: str) -> None:
-    """Take the library's messages; it prints them otherwise."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from codesign_ros.bundle import Bundle
-from codesign_ros.data.frames import FrameSource, SourceFrame
+from codesign_ros.data.frames import FrameSource
 from codesign_ros.evaluation.classification import class_indices
 from codesign_ros.evaluation.judges import BoxJudge, ClassJudge, Judge
 from codesign_ros.pixels.letterbox import letterbox
@@ -38,7 +38,7 @@ class MeasuredFrames:
         """
         if source.frames is None:
             raise CodesignError("the data has no known end; give a number of frames")
-        return cls.of_pictures(map(_picture, source), input)
+        return cls.of_pictures(((frame.rgb(), frame.truth) for frame in source), input)
 
     @classmethod
     def of_pictures(
@@ -88,7 +88,3 @@ class MeasuredFrames:
             )
         labels = [truth.label for truth in truths]
         return ClassJudge(class_indices(labels, bundle.classes))
-
-
-def _picture(frame: SourceFrame) -> tuple[np.ndarray, GroundTruth | None]:
-    return frame.rgb(), frame.truth

@@ -11,11 +11,14 @@ import numpy as np
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.data.frames import FrameSource
-from codesign_ros.engines.factory import EngineFactory
+from codesign_ros.engines.factory import DEFAULT_BACKEND, open_backend
 from codesign_ros.evaluation.quality import Quality
 from codesign_ros.evaluation.replay import ReplayedFrame, Runner
 from codesign_ros.types import CodesignError, Merge, Plan, Structure
 from codesign_ros.wire.codecs import codecs_for
+
+# What can be chosen of the plan that is run.
+_CHOSEN = ("cut", "head_structure", "tail_structure", "merge", "precision", "codec")
 
 
 @dataclass(frozen=True)
@@ -52,14 +55,7 @@ class Evaluation:
             "classes": list(self.quality.classes),
             "predicted": self.quality.counts(),
             **({"confusion": self.quality.confusion.tolist()} if confusion else {}),
-            "plan": {
-                "cut": plan.cut,
-                "head_structure": plan.head_structure.value,
-                "tail_structure": plan.tail_structure.value,
-                "merge": plan.merge.value,
-                "precision": plan.precision,
-                "codec": plan.codec,
-            },
+            "plan": {name: getattr(plan, name) for name in _CHOSEN},
             "wire_bytes_per_frame": float(
                 np.mean([p.payload_bytes for p in self.predictions] or [0])
             ),
@@ -86,7 +82,7 @@ def evaluate(
     merge: Merge = Merge.FOLD,
     precision: str = "fp32",
     codec: str = "raw",
-    backend: str = "onnxruntime",
+    backend: str = DEFAULT_BACKEND,
     threads: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> Evaluation:
@@ -101,7 +97,7 @@ def evaluate(
         merge: what becomes of the others.
         precision: one of ``types.PRECISIONS``, of both halves.
         codec: how the tensors at the cut are written; not used at cut N.
-        backend: one of ``engines.factory.BACKENDS``.
+        backend: see ``open_backend``.
         threads: threads that one engine may use.
         progress: called with the number of frames done after each frame.
 
@@ -121,7 +117,7 @@ def evaluate(
     _check(plan, bundle)
     predictions = []
     with contextlib.closing(
-        Runner(bundle, EngineFactory(bundle, backend, threads=threads))
+        Runner(bundle, open_backend(bundle, backend, threads=threads))
     ) as runner:
         for frame in source:
             predictions.append(runner.run(frame, plan))

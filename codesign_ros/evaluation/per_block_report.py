@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from rich.table import Table
+from rich.table import Column, Table
 
-from codesign_ros.console import slim_table
+from codesign_ros.console import right, slim_table
 from codesign_ros.evaluation.per_block import SURE, BlockEffect, Pair, PerBlock, Whole
 
 
@@ -17,18 +17,16 @@ def per_block_tables(result: PerBlock) -> list[Table]:
     changes = {(change.block, change.structure): change for change in result.changes}
     blocks = slim_table(
         f"One block in another structure, the others {result.base.value}: points of "
-        f"{result.metric} and ms, each with its standard error"
+        f"{result.metric} and ms, each with its standard error",
+        Column("block", no_wrap=True),
+        *right(*(structure.value for structure in structures)),
+        Column("chosen", no_wrap=True),
     )
-    blocks.add_column("block", no_wrap=True)
-    for structure in structures:
-        blocks.add_column(structure.value, justify="right")
-    blocks.add_column("chosen", no_wrap=True)
     for block, chosen in result.chosen.items():
         cells = [_change(changes[block, structure]) for structure in structures]
         blocks.add_row(block, *cells, chosen.value)
-    wholes = slim_table("Whole networks, on frames that had no part in choosing")
-    for name in ("structures", result.metric, "ms"):
-        wholes.add_column(name, justify="left" if name == "structures" else "right")
+    title = "Whole networks, on frames that had no part in choosing"
+    wholes = slim_table(title, "structures", *right(result.metric, "ms"))
     for pair, whole in result.uniform.items():
         best = " (best)" if pair == result.best_uniform else ""
         wholes.add_row(f"{_name(pair)}{best}", *_whole(whole))

@@ -6,7 +6,7 @@ is the one that the four processes give.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,6 @@ from codesign_ros.engines.factory import EngineFactory
 from codesign_ros.pixels.boxes import to_frame
 from codesign_ros.pixels.letterbox import letterbox
 from codesign_ros.runtime.answers import Answer
-from codesign_ros.runtime.messages import Result
 from codesign_ros.runtime.stages import HeadStage, TailStage, head_key, is_sendable, tail_key
 from codesign_ros.types import GroundTruth, Plan
 
@@ -38,11 +37,6 @@ class ReplayedFrame:
     answer: Answer
     truth: GroundTruth | None
     payload_bytes: int
-
-
-def answer_of(result: Result) -> Answer:
-    """The part of a result that the network decided."""
-    return Answer(**{part.name: getattr(result, part.name) for part in fields(Answer)})
 
 
 def is_same(one: Answer, other: Answer) -> bool:

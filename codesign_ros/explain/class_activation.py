@@ -110,11 +110,13 @@ def on_frame(heat: np.ndarray, letterbox: Letterbox, height: int, width: int) ->
     Returns:
         float32 (height, width).
     """
-    inside = _of_frame(heat, letterbox)
-    shrinks = height < inside.shape[0]
-    return cv2.resize(
-        inside, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    )
+    return resized(_of_frame(heat, letterbox), height, width)
+
+
+def resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Scale an image (h, w) or (h, w, channels), linearly or by averages where it shrinks."""
+    way = cv2.INTER_AREA if height < image.shape[0] else cv2.INTER_LINEAR
+    return cv2.resize(image, (width, height), interpolation=way)
 
 
 def share_inside(heat: np.ndarray, letterbox: Letterbox, boxes: list[Box]) -> float | None:

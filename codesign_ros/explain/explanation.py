@@ -196,7 +196,8 @@ def explain(
             f"{bundle.name} has no re-parameterisable block: one structure, nothing to compare"
         )
 
-    names = _names_of_maps(trained)
+    # Of the segments after which maps alone cross.
+    names = [trained.segment_names[cut - 1] for cut in map_cuts(trained)]
     if segment is not None and segment not in names:
         raise CodesignError(
             f"what crosses after segment '{segment}' is not maps alone, so it cannot be drawn; "
@@ -246,11 +247,6 @@ def explain(
         feature_maps=maps,
         notes=tuple(notes),
     )
-
-
-def _names_of_maps(network: Network) -> list[str]:
-    """Names of the segments after which maps alone cross."""
-    return [network.segment_names[cut - 1] for cut in map_cuts(network)]
 
 
 def _check_name(kind: str, name: str | None, known: tuple[str, ...]) -> None:

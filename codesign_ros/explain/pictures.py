@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from matplotlib import colormaps
 
-from codesign_ros.explain.class_activation import ClassActivation, on_frame
+from codesign_ros.explain.class_activation import ClassActivation, on_frame, resized
 from codesign_ros.explain.explanation import Explanation, counted
 from codesign_ros.explain.feature_maps import FeatureMaps, most_varied
 from codesign_ros.explain.sheets import Panel, Scale, sheet, stack
@@ -146,12 +146,7 @@ def _shown_size(explanation: Explanation) -> tuple[int, int]:
 
 
 def _shown(explanation: Explanation) -> np.ndarray:
-    image = explanation.scene.image
-    height, width = _shown_size(explanation)
-    shrinks = height < image.shape[0]
-    return cv2.resize(
-        image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    )
+    return resized(explanation.scene.image, *_shown_size(explanation))
 
 
 def _boxes_shown(explanation: Explanation, boxes: Sequence[Box]) -> list[Box]:

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import threading
-import traceback
 from array import array
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
-import cv2
 from diagnostic_msgs.msg import DiagnosticStatus
 from sensor_msgs.msg import CompressedImage, Image
 
 from codesign_ros.data.frames import FrameSource, SourceFrame
 from codesign_ros.data.pacing import Pacer, make_pacer
 from codesign_ros.data.sources import open_source
-from codesign_ros.msg import InferenceResult
-from codesign_ros.nodes.base import CodesignNode, run
+from codesign_ros.msg import GroundTruth, InferenceResult
+from codesign_ros.nodes.base import CodesignNode
 from codesign_ros.nodes.interface import qos
 from codesign_ros.nodes.interface.messages import (
     ground_truth_to_msg,
@@ -25,10 +22,12 @@ from codesign_ros.nodes.interface.messages import (
     stamp_from,
 )
 from codesign_ros.nodes.interface.params import Param
+from codesign_ros.nodes.overlay import picture_to_msg
+from codesign_ros.nodes.process import run
 from codesign_ros.pixels.decode import COMPRESSED
 from codesign_ros.runtime.messages import Stamp
-from codesign_ros.types import CodesignError, unexpected
-from codesign_ros.wire.codecs import JPEG_QUALITY
+from codesign_ros.types import CodesignError
+from codesign_ros.wire.codecs import encode
 
 IMAGE_TOPICS = {"compressed": "image_raw/compressed", "raw": "image_raw"}
 
@@ -51,19 +50,9 @@ PARAMS = (
         choices=("stamps", "rate", "window"),
     ),
     Param("rate_hz", 30.0, "pace of pacing rate; asked of a camera [Hz]", low=0.01, high=1000.0),
-    Param(
-        "camera.width",
-        0,
-        "asked of csi and /dev/videoN; 0 = the camera's own [px]",
-        low=0,
-        high=16384,
-    ),
-    Param(
-        "camera.height",
-        0,
-        "asked of csi and /dev/videoN; 0 = the camera's own [px]",
-        low=0,
-        high=16384,
+    *(
+        Param(name, 0, "asked of csi and /dev/videoN; 0 = the camera's own [px]", low=0, high=16384)
+        for name in ("camera.width", "camera.height")
     ),
     Param("window", 3, "frames in flight of pacing window", low=1, high=1000),
     Param(
@@ -118,17 +107,12 @@ class CameraNode(CodesignNode):
             IMAGE_TOPICS[self.params["image_transport"]],
             qos.image(reliable=recording, depth=self.params["window"] if recording else 1),
         )
-        self._truths = self.advertise(InferenceResult, "ground_truth", qos.result())
+        self._truths = self.advertise(GroundTruth, "ground_truth", qos.result())
         self._results = self.listen(InferenceResult, "result", self._on_result, qos.result())
         self._source = source
 
     def cleanup(self) -> None:
         """Close the source."""
-        if self._source is None:  # it could not be opened
-            return
-        self.withdraw(IMAGE_TOPICS[self.params["image_transport"]])
-        self.withdraw("ground_truth")
-        self.destroy_subscription(self._results)
         self._source = None
 
     def activate(self) -> None:
@@ -181,8 +165,7 @@ class CameraNode(CodesignNode):
             self.fail(str(error))
             return
         except Exception as error:  # a defect; it must not look like a camera that sees nothing
-            self.get_logger().fatal(traceback.format_exc())
-            self.fail(unexpected(error))
+            self.fail(self.defect(error))
             return
         if self._stopping.is_set():  # a camera that stopped because we do
             return
@@ -209,7 +192,7 @@ class CameraNode(CodesignNode):
         now_ns = self.get_clock().now().nanoseconds
         stamp = Stamp(now_ns, self.params["frame_id"])
         if frame.truth is not None:
-            self._truths.publish(ground_truth_to_msg(frame.truth, stamp, self._published))
+            self._truths.publish(ground_truth_to_msg(frame.truth, stamp))
         assert self._pacer is not None
         self._pacer.sent(now_ns)
         self._images.publish(self._message(frame, stamp))
@@ -220,14 +203,15 @@ class CameraNode(CodesignNode):
         if self.params["image_transport"] == "compressed":
             encoding, data = as_compressed(frame)
             return CompressedImage(header=header, format=encoding, data=array("B", data))
-        raw = as_raw(frame)
+        if frame.encoding in COMPRESSED:
+            return picture_to_msg(frame.rgb(), stamp)
         return Image(
             header=header,
-            height=raw.height,
-            width=raw.width,
-            encoding=raw.encoding,
-            step=raw.step,
-            data=array("B", raw.data),
+            height=frame.height,
+            width=frame.width,
+            encoding=frame.encoding,
+            step=frame.step,
+            data=array("B", frame.data),
         )
 
 
@@ -235,20 +219,7 @@ def as_compressed(frame: SourceFrame) -> tuple[str, bytes]:
     """Encoding and bytes of a frame as a compressed picture; raw frames become JPEGs."""
     if frame.encoding in COMPRESSED:
         return frame.encoding, frame.data
-    rgb = frame.rgb()
-    _, jpeg = cv2.imencode(
-        ".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-    )
-    return "jpeg", jpeg.tobytes()
-
-
-def as_raw(frame: SourceFrame) -> SourceFrame:
-    """A frame with its pixels; compressed ones are decoded to rgb8."""
-    if frame.encoding not in COMPRESSED:
-        return frame
-    rgb = frame.rgb()
-    _, width, channels = rgb.shape
-    return replace(frame, data=rgb.tobytes(), encoding="rgb8", step=width * channels)
+    return "jpeg", bytes(encode("frame", frame.rgb(), "jpeg").data)
 
 
 def main() -> int:

@@ -9,12 +9,11 @@ from typing import Any
 
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
-from codesign_ros.cost.half_times import Extent, StageProfile
-from codesign_ros.engines.base import EngineForm, EngineKey, Part
+from codesign_ros.cost.half_times import Extent, HalfTimes
+from codesign_ros.engines.base import EngineKey
 from codesign_ros.engines.cache import default_cache_dir
 from codesign_ros.engines.factory import EngineFactory
-from codesign_ros.engines.tensorrt.settings import TensorRtSettings
-from codesign_ros.nodes.interface.engine_params import NO_FALLBACK, tensorrt_settings
+from codesign_ros.nodes.interface.engine_params import NO_FALLBACK, backend_settings
 from codesign_ros.nodes.interface.params import Params
 from codesign_ros.profiling.built import build_whole
 from codesign_ros.profiling.profile import profile_cached, profile_more
@@ -22,7 +21,7 @@ from codesign_ros.resources import default_bundle
 from codesign_ros.runtime.engines.build_queue import BackgroundBuilds
 from codesign_ros.runtime.engines.share import EngineShare, Share
 from codesign_ros.runtime.stages import check_plan, half_key
-from codesign_ros.types import CodesignError, Plan
+from codesign_ros.types import CodesignError, HalfForm, Part, Plan
 
 _PROGRESS_PERIOD_S = 10.0
 
@@ -52,7 +51,7 @@ class DeviceEngines:
         announce: Callable[[], None],
     ) -> None:
         self.share: Share | None = None
-        self.profile: StageProfile | None = None
+        self.profile: HalfTimes | None = None
         self.fallback = ""
         self._part: Part = part
         self._params = params
@@ -96,7 +95,7 @@ class DeviceEngines:
         """The backend that is in use; empty while none is."""
         return self.share.factory.backend if self.share else ""
 
-    def forms(self) -> Mapping[EngineForm, bool] | None:
+    def forms(self) -> Mapping[HalfForm, bool] | None:
         """Which engines are built and which cannot be; None = any is there within a second."""
         return self.share.factory.engines(self._part) if self.share else None
 
@@ -130,8 +129,7 @@ class DeviceEngines:
 
     def _open(self, backend: str) -> None:
         bundle = Path(self._params["bundle"] or default_bundle())
-        # What is wrong with settings of TensorRT is no concern of other backends.
-        settings = tensorrt_settings(self._params) if backend == "tensorrt" else TensorRtSettings()
+        settings = backend_settings(backend, self._params)
         share = self._shared.acquire(bundle, backend, self._params["threads"], settings)
         try:
             share.factory.require_device()
@@ -180,7 +178,7 @@ class DeviceEngines:
                 self._time_built(share, profile)
         self._announce()
 
-    def _time_built(self, share: Share, profile: StageProfile) -> None:
+    def _time_built(self, share: Share, profile: HalfTimes) -> None:
         try:
             self.profile = profile_more(
                 share.bundle,

@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
-from typing import Any, Protocol
+from dataclasses import fields
+from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.cost.catalogue import find_device, load_devices
-from codesign_ros.cost.half_times import StageProfile
-from codesign_ros.engines.base import Part
 from codesign_ros.hardware.jetson import find_jetson, power_mode
 from codesign_ros.hardware.thermal import Throttle
 from codesign_ros.msg import DeviceProfile
+from codesign_ros.msg import Heartbeat as HeartbeatMsg
 from codesign_ros.nodes.base import CodesignNode
 from codesign_ros.nodes.device_engines import DeviceEngines
 from codesign_ros.nodes.interface import qos
-from codesign_ros.nodes.interface.device_messages import device_to_msg
+from codesign_ros.nodes.interface.device_messages import device_to_msg, heartbeat_to_msg
 from codesign_ros.nodes.interface.engine_params import ENGINE_PARAMS
 from codesign_ros.nodes.interface.messages import plan_from_msg
 from codesign_ros.nodes.interface.params import Param
 from codesign_ros.pixels.boxes import Selection
 from codesign_ros.resources import resource_path
+from codesign_ros.runtime.device import Device, Heartbeat, Role
 from codesign_ros.runtime.engines.share import EngineShare, Share
-from codesign_ros.runtime.messages import Device, Role
+from codesign_ros.runtime.head.runtime import HeadRuntime
+from codesign_ros.runtime.tail.runtime import TailRuntime
 from codesign_ros.srv import CommitPlan, PreparePlan
-from codesign_ros.types import CodesignError, Plan
+from codesign_ros.types import CodesignError, Part
 
 HEARTBEAT_PERIOD_S = 0.5
 THIS_MACHINE = "this-machine"
@@ -86,20 +86,6 @@ PARAMS = (
 )
 
 
-class PlanFollower(Protocol):
-    """The runtime of a head or a tail, as far as plans go."""
-
-    @property
-    def plan(self) -> Plan:
-        """The plan in force."""
-
-    def prepare(self, plan: Plan) -> None:
-        """Get engines ready for a plan."""
-
-    def commit(self, epoch: int) -> None:
-        """Put a prepared plan in force."""
-
-
 class DeviceNode(CodesignNode):
     """A head or a tail. Subclasses make and drop ``runtime`` as they activate and deactivate.
 
@@ -125,19 +111,17 @@ class DeviceNode(CodesignNode):
         self.engines = DeviceEngines(
             self.part, self.params, engines or EngineShare(), self.get_logger(), self.announce
         )
-        self.runtime: PlanFollower | None = None
+        self.runtime: HeadRuntime | TailRuntime | None = None
         self._throttle = Throttle()
         self._machine = find_jetson()
         self._power_mode = ""
         self._announced_slowdown = 0.0
-        self._devices = self.create_publisher(DeviceProfile, "/codesign/devices", qos.state())
-        self._heartbeats = self.create_publisher(
-            DeviceProfile, "/codesign/heartbeat", qos.heartbeat()
-        )
-        plans = MutuallyExclusiveCallbackGroup()
-        self.create_service(PreparePlan, "~/prepare_plan", self._prepare, callback_group=plans)
-        self.create_service(CommitPlan, "~/commit_plan", self._commit, callback_group=plans)
-        self.create_timer(HEARTBEAT_PERIOD_S, self._beat, self.timers_group)
+        self._devices = self.advertise(DeviceProfile, "/codesign/devices", qos.state())
+        self._heartbeats = self.advertise(HeartbeatMsg, "/codesign/heartbeat", qos.heartbeat())
+        self.serve(PreparePlan, "~/prepare_plan", self._prepare)
+        self.serve(CommitPlan, "~/commit_plan", self._commit)
+        self.every(HEARTBEAT_PERIOD_S, self._beat)
+        self.params.when_set(self.on_parameters)
 
     def configure(self) -> None:
         """Open the bundle and measure this machine, or read what it measured before."""
@@ -165,30 +149,31 @@ class DeviceNode(CodesignNode):
         """Publish the whole profile: on registration and on every change of state."""
         self._announced_slowdown = self.params["emulation.slowdown"]
         profile = self.engines.profile
-        if profile is not None:
-            profile = profile.stretched(self._announced_slowdown)
-        device = replace(self.device(profile), engines=self.engines.forms())
-        self._devices.publish(device_to_msg(device, self.get_clock().now().to_msg()))
-
-    def device(self, profile: StageProfile | None) -> Device:
-        """Describe this device as it announces itself, but for the engines that are built."""
         factory = self.share.factory if self.share else None
         gpu = factory.gpu if factory else None
-        return Device(
+        device = Device(
+            **vars(self.heartbeat()),
             robot=self.get_namespace(),
-            node=self.get_fully_qualified_name(),
             role=self.role,
             state=self.state_label,
             model_id=self.bundle.model_id if self.bundle else "",
             device=self.params["device"],
-            epoch=self.runtime.plan.epoch if self.runtime else 0,
             backends=(self.engines.backend or self.params["backend"],),
             precisions=factory.precisions if factory else (),
             memory_bytes=gpu.memory_bytes if gpu else 0,
             dla_cores=gpu.dla_cores if gpu else 0,
             power_mode=self._power_mode,
+            engines=self.engines.forms(),
+            profile=profile.stretched(self._announced_slowdown) if profile else None,
+        )
+        self._devices.publish(device_to_msg(device, self.get_clock().now().to_msg()))
+
+    def heartbeat(self) -> Heartbeat:
+        """What changes while it runs."""
+        return Heartbeat(
+            node=self.get_fully_qualified_name(),
+            epoch=self.runtime.plan.epoch if self.runtime else 0,
             throttled=self._throttle.reason(),
-            profile=profile,
         )
 
     def status(self) -> tuple[bytes, str, Mapping[str, Any]]:
@@ -212,19 +197,27 @@ class DeviceNode(CodesignNode):
         }
         return Selection(**values)
 
+    def on_parameters(self, values: Mapping[str, Any]) -> None:
+        """Take over parameters that were set while it runs."""
+        if self.runtime is None:
+            return
+        settings = self.runtime.settings
+        settings.selection = self.selection(values)
+        for name, value in values.items():
+            setting = name.removeprefix("emulation.")
+            if hasattr(settings, setting):
+                setattr(settings, setting, value)
+
     def _beat(self) -> None:
-        # Without profile and engines: the link may be thin, and they seldom change.
         if self.state_label not in ("inactive", "active"):
             return
         if self.params["emulation.slowdown"] != self._announced_slowdown:
             self.announce()
         else:
             now = self.get_clock().now().to_msg()
-            self._heartbeats.publish(device_to_msg(self.device(None), now))
+            self._heartbeats.publish(heartbeat_to_msg(self.heartbeat(), now))
 
-    def _prepare(
-        self, request: PreparePlan.Request, response: PreparePlan.Response
-    ) -> PreparePlan.Response:
+    def _prepare(self, request: PreparePlan.Request, response: PreparePlan.Response) -> None:
         start = self.get_clock().now()
         try:
             plan = plan_from_msg(request.plan)
@@ -232,25 +225,17 @@ class DeviceNode(CodesignNode):
                 response.message = self.engines.order(plan)
             else:
                 self._active_runtime().prepare(plan)
-            response.ok = True
-        except CodesignError as error:
-            response.message = str(error)
+        except CodesignError:
             if self.engines.forms() is not None:
                 self.announce()  # the engine may be one that cannot be built
-        response.build_s = (self.get_clock().now() - start).nanoseconds / 1e9
-        return response
+            raise
+        finally:
+            response.build_s = (self.get_clock().now() - start).nanoseconds / 1e9
 
-    def _commit(
-        self, request: CommitPlan.Request, response: CommitPlan.Response
-    ) -> CommitPlan.Response:
-        try:
-            self._active_runtime().commit(request.epoch)
-            response.ok = True
-        except CodesignError as error:
-            response.message = str(error)
-        return response
+    def _commit(self, request: CommitPlan.Request, _: CommitPlan.Response) -> None:
+        self._active_runtime().commit(request.epoch)
 
-    def _active_runtime(self) -> PlanFollower:
+    def _active_runtime(self) -> HeadRuntime | TailRuntime:
         runtime = self.runtime
         if runtime is None:
             raise CodesignError(f"{self.get_fully_qualified_name()} is not active")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,25 +11,24 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from codesign_ros.cost.half_times import StageProfile
-from codesign_ros.msg import Embedding, InferenceResult
-from codesign_ros.nodes.base import run
+from codesign_ros.msg import Embedding, InferenceResult, TailAnswer
 from codesign_ros.nodes.device_node import DeviceNode
 from codesign_ros.nodes.interface import qos
 from codesign_ros.nodes.interface.messages import (
     embedding_to_msg,
-    result_from_msg,
     result_to_msg,
     stamp_from,
+    tail_answer_from_msg,
 )
 from codesign_ros.nodes.interface.params import Param
 from codesign_ros.nodes.interface.vision_messages import MISSING, detections_to_msg, vision
 from codesign_ros.nodes.overlay import OverlayPainter
+from codesign_ros.nodes.process import run
 from codesign_ros.pixels.boxes import DISPLAY_THRESHOLD
 from codesign_ros.pixels.decode import compressed_encoding, to_rgb
+from codesign_ros.runtime.device import Heartbeat, Role
 from codesign_ros.runtime.head.runtime import HeadRuntime, HeadSettings
-from codesign_ros.runtime.messages import Device, Result, Role, Status
-from codesign_ros.types import CodesignError
+from codesign_ros.runtime.messages import Result, Status
 
 PROBE_PERIOD_S = 0.5
 # A frame whose stamp is this far from the clock was not stamped by it.
@@ -100,9 +100,8 @@ class HeadNode(DeviceNode):
             self._on_compressed if compressed else self._on_image,
             images,
         )
-        self.listen(InferenceResult, "result/remote", self._on_answer, qos.result())
-        self.create_timer(PROBE_PERIOD_S, self._probe, self.timers_group)
-        self.params.when_set(self._on_parameters)
+        self.listen(TailAnswer, "result/remote", self._on_answer, qos.result())
+        self.every(PROBE_PERIOD_S, self._probe)
 
     def activate(self) -> None:
         """Warm up the whole network and start to take frames."""
@@ -135,20 +134,17 @@ class HeadNode(DeviceNode):
             runtime.close()
             self._painter.close()
 
-    def device(self, profile: StageProfile | None) -> Device:
-        """Describe this head, with what it knows of the link and of its frames."""
-        device = super().device(profile)
-        runtime = self.runtime
+    def heartbeat(self) -> Heartbeat:
+        """Add what it knows of the link and of its frames."""
+        beat, runtime = super().heartbeat(), self.runtime
         if runtime is None:
-            return device
-        return Device(
-            **{
-                **vars(device),
-                "link_bps": runtime.uplink.bandwidth_bps,
-                "link_delay_s": runtime.uplink.delay_s,
-                "frame_bytes": runtime.sendable_bytes,
-                "running": runtime.running,
-            }
+            return beat
+        return replace(
+            beat,
+            link_bps=runtime.uplink.bandwidth_bps,
+            link_delay_s=runtime.uplink.delay_s,
+            frame_bytes=runtime.sendable_bytes,
+            running=runtime.running,
         )
 
     def diagnostics(self) -> tuple[bytes, str, Mapping[str, Any]]:
@@ -169,6 +165,12 @@ class HeadNode(DeviceNode):
         if self._detections is None:
             values["detections"] = MISSING
         return DiagnosticStatus.OK, self.state_label, values
+
+    def on_parameters(self, values: Mapping[str, Any]) -> None:
+        """Take over the link's rate too."""
+        super().on_parameters(values)
+        if self.runtime is not None and "emulation.link_bps" in values:
+            self.runtime.uplink.emulated_bps = values["emulation.link_bps"]
 
     def _on_compressed(self, msg: CompressedImage) -> None:
         # The format field is free text that drivers fill in differently; the bytes tell.
@@ -211,31 +213,13 @@ class HeadNode(DeviceNode):
         if self._overlays.get_subscription_count() > 0:
             self._painter.draw(result.stamp, load, boxes)
 
-    def _on_answer(self, msg: InferenceResult) -> None:
-        runtime = self.runtime
-        if runtime is None:
-            return
-        try:
-            runtime.on_answer(result_from_msg(msg))
-        except CodesignError as error:
-            self.get_logger().warning(f"ignored an answer: {error}")
+    def _on_answer(self, msg: TailAnswer) -> None:
+        if self.runtime is not None:
+            self.runtime.on_answer(tail_answer_from_msg(msg))
 
     def _probe(self) -> None:
         if self.runtime is not None:
             self.runtime.probe()
-
-    def _on_parameters(self, values: Mapping[str, Any]) -> None:
-        runtime = self.runtime
-        if runtime is None:
-            return
-        runtime.settings.selection = self.selection(values)
-        for name, value in values.items():
-            if name == "emulation.link_bps":
-                runtime.uplink.emulated_bps = value
-            elif name == "emulation.slowdown":
-                runtime.settings.slowdown = value
-            elif name in ("deadline_s", "queue_depth"):
-                setattr(runtime.settings, name, value)
 
 
 def main() -> int:

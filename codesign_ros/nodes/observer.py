@@ -12,18 +12,23 @@ from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.srv import SetParameters
-from rclpy.client import Client
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSProfile
 from rclpy.signals import SignalHandlerOptions
 
+from codesign_ros.msg import GroundTruth as GroundTruthMsg
 from codesign_ros.msg import InferenceResult
 from codesign_ros.msg import Plan as PlanMsg
 from codesign_ros.nodes.interface import qos
-from codesign_ros.nodes.interface.messages import plan_from_msg, result_from_msg
+from codesign_ros.nodes.interface.messages import (
+    ground_truth_from_msg,
+    plan_from_msg,
+    result_from_msg,
+    stamp_from,
+)
+from codesign_ros.nodes.wiring import WiredNode
 from codesign_ros.runtime.messages import Result
 from codesign_ros.srv import Solve
 from codesign_ros.types import CodesignError, GroundTruth, Plan
@@ -61,30 +66,29 @@ class Observer:
         self.diagnostics: dict[str, dict[str, str]] = {}
         self.messages: dict[str, str] = {}
         self._robot = robot
-        self._clients: dict[str, Client] = {}
-        self._clients_lock = threading.Lock()
+        # Services that were called before.
+        self._known: set[str] = set()
+        self._known_lock = threading.Lock()
         self._context = Context()
         rclpy.init(
             context=self._context,
             domain_id=domain_id,
             signal_handler_options=SignalHandlerOptions.NO,
         )
-        self._node = Node("observer", context=self._context, namespace=robot)
-        everything = QoSProfile(
-            history=HistoryPolicy.KEEP_LAST, depth=1000, reliability=ReliabilityPolicy.RELIABLE
-        )
-        subscribe = self._node.create_subscription
+        self._node = WiredNode("observer", context=self._context, namespace=robot)
+        everything = QoSProfile(depth=1000, reliability=qos.RELIABLE)
+        subscribe = self._node.listen
         subscribe(InferenceResult, "result", self._on_result, everything)
-        subscribe(InferenceResult, "ground_truth", self._on_truth, everything)
+        subscribe(GroundTruthMsg, "ground_truth", self._on_truth, everything)
         subscribe(PlanMsg, "/codesign/plan", self._on_plan, qos.state(depth=16))
-        subscribe(DiagnosticArray, "/diagnostics", self._on_diagnostics, 50)
+        subscribe(DiagnosticArray, "/diagnostics", self._on_diagnostics, everything)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
         self._thread = threading.Thread(target=self._spin, name="observer", daemon=True)
         self._thread.start()
 
     @property
-    def node(self) -> Node:
+    def node(self) -> WiredNode:
         """The ROS node, for more subscriptions and publishers."""
         return self._node
 
@@ -145,11 +149,10 @@ class Observer:
         Raises:
             CodesignError: the service is not there or does not answer in time.
         """
-        with self._clients_lock:
-            client = self._clients.get(name)
-            is_new = client is None
-            if client is None:
-                client = self._clients[name] = self._node.create_client(kind, name)
+        with self._known_lock:
+            is_new = name not in self._known
+            self._known.add(name)
+        client = self._node.client(kind, name)
         if not client.wait_for_service(timeout_s):
             raise CodesignError(f"service {name} is not there")
         if is_new:
@@ -170,6 +173,8 @@ class Observer:
         """
         give_up_s = time.monotonic() + timeout_s
         while not condition():
+            if self._node.failure:
+                raise CodesignError(self._node.failure)
             if time.monotonic() > give_up_s:
                 raise CodesignError(f"waited {timeout_s:.0f} s in vain for {what}")
             time.sleep(0.02)
@@ -185,9 +190,8 @@ class Observer:
     def _on_result(self, msg: InferenceResult) -> None:
         self.results.append((time.monotonic(), result_from_msg(msg)))
 
-    def _on_truth(self, msg: InferenceResult) -> None:
-        truth = result_from_msg(msg)
-        self.truths[truth.stamp.stamp_ns] = GroundTruth(truth.label, truth.detections)
+    def _on_truth(self, msg: GroundTruthMsg) -> None:
+        self.truths[stamp_from(msg.header).stamp_ns] = ground_truth_from_msg(msg)
 
     def _on_plan(self, msg: PlanMsg) -> None:
         if msg.robot == self._robot:

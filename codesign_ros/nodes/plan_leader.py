@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.client import Client
-from rclpy.node import Node
-
 from codesign_ros.nodes.interface.messages import plan_to_msg
+from codesign_ros.nodes.wiring import WiredNode
 from codesign_ros.runtime.planner.runtime import Due, PlannerRuntime
 from codesign_ros.srv import CommitPlan, PreparePlan
-from codesign_ros.types import CodesignError, Plan, unexpected
+from codesign_ros.types import CodesignError, Plan
 
 # Building the engines of a plan takes a fraction of a second when the cache is warm; on a slow
 # device that exports the network first it takes several. A device that builds engines ahead has
@@ -46,16 +42,14 @@ class PlanLeader:
         node: the planner.
         runtime: decides for whom to solve, and solves.
         lock: held whenever ``runtime`` is used.
-        calls: callback group of the service clients.
         publish: told of every plan once it is in force.
     """
 
     def __init__(
         self,
-        node: Node,
+        node: WiredNode,
         runtime: PlannerRuntime,
         lock: threading.RLock,
-        calls: ReentrantCallbackGroup,
         publish: Callable[[Plan], None],
     ) -> None:
         # Why a robot has no new plan, one line each.
@@ -63,9 +57,7 @@ class PlanLeader:
         self._node = node
         self._runtime = runtime
         self._lock = lock
-        self._calls = calls
         self._publish = publish
-        self._service_clients: dict[tuple[str, str], Client] = {}
         self._stopping = threading.Event()
         # Robots that are being led.
         self._busy: set[str] = set()
@@ -85,8 +77,6 @@ class PlanLeader:
         with self._lock:
             self._stopping.set()
         self._threads.shutdown(cancel_futures=True)
-        for client in self._service_clients.values():
-            self._node.destroy_client(client)
 
     @property
     def failures(self) -> list[str]:
@@ -103,8 +93,7 @@ class PlanLeader:
             self._note_failure(due.robot, str(error))
         except Exception as error:
             # It must show, and cost this robot a plan, not the planner this robot.
-            self._node.get_logger().error(traceback.format_exc())
-            self._note_failure(due.robot, unexpected(error))
+            self._note_failure(due.robot, self._node.defect(error))
         finally:
             with self._lock:
                 self._busy.discard(due.robot)
@@ -178,13 +167,7 @@ class PlanLeader:
             return max(SERVICE_TIMEOUT_S, self._runtime.settings.build_timeout_s)
 
     def _call(self, kind: Any, name: str, request: Any, timeout_s: float) -> None:
-        key = (kind.__name__, name)
-        with self._lock:
-            if key not in self._service_clients:
-                self._service_clients[key] = self._node.create_client(
-                    kind, name, callback_group=self._calls
-                )
-            client = self._service_clients[key]
+        client = self._node.client(kind, name)
         give_up_s = time.monotonic() + timeout_s
         while not client.service_is_ready():
             if self._hopeless(name, give_up_s):

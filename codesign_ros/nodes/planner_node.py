@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
-from rclpy.subscription import Subscription
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.cost.catalogue import load_devices
 from codesign_ros.cost.profile import NetworkProfile
-from codesign_ros.msg import DeviceProfile
+from codesign_ros.msg import DeviceProfile, Heartbeat
 from codesign_ros.msg import Plan as PlanMsg
-from codesign_ros.nodes.base import CodesignNode, run
-from codesign_ros.nodes.events import SubscriptionEventCallbacks
+from codesign_ros.nodes.base import CodesignNode
 from codesign_ros.nodes.interface import qos
-from codesign_ros.nodes.interface.device_messages import device_from_msg
+from codesign_ros.nodes.interface.device_messages import device_from_msg, heartbeat_from_msg
 from codesign_ros.nodes.interface.messages import plan_to_msg
 from codesign_ros.nodes.interface.planner_params import PARAMS, SOLVE_PARAMS, settings_from
 from codesign_ros.nodes.plan_leader import PlanLeader, get_ready
 from codesign_ros.nodes.planner_diagnostics import report
+from codesign_ros.nodes.process import run
 from codesign_ros.nodes.solve_service import answer_what_if
 from codesign_ros.resources import default_bundle, resource_path
 from codesign_ros.runtime.planner.registry import Registry
@@ -46,12 +44,9 @@ class PlannerNode(CodesignNode):
         self._lock = threading.RLock()
         self._runtime: PlannerRuntime | None = None
         self._leader: PlanLeader | None = None
-        self._calls = ReentrantCallbackGroup()
-        self._plans = self.create_publisher(PlanMsg, "/codesign/plan", qos.state(depth=16))
-        self._news = MutuallyExclusiveCallbackGroup()
-        self._subscriptions_to_devices: list[Subscription] = []
-        self.create_service(Solve, "/codesign/solve", self._on_solve, callback_group=self._calls)
-        self.create_timer(TICK_PERIOD_S, self._tick, callback_group=self._news)
+        self._plans = self.advertise(PlanMsg, "/codesign/plan", qos.state(depth=16))
+        self.serve(Solve, "/codesign/solve", self._on_solve)
+        self.every(TICK_PERIOD_S, self._tick)
         self.params.when_set(self._on_parameters)
 
     def configure(self) -> None:
@@ -64,28 +59,15 @@ class PlannerNode(CodesignNode):
                 bundle, devices, self._settings({}), registry, lambda: profile_of(bundle)
             )
         # Only now: announcements are heard once, those of devices that were here before us too.
-        self._subscriptions_to_devices = [
-            self.create_subscription(
-                DeviceProfile,
-                "/codesign/devices",
-                self._on_device,
-                qos.state(depth=64),
-                callback_group=self._news,
-                event_callbacks=SubscriptionEventCallbacks(liveliness=self._on_liveliness),
-            ),
-            self.create_subscription(
-                DeviceProfile,
-                "/codesign/heartbeat",
-                self._on_heartbeat,
-                qos.heartbeat(),
-                callback_group=self._news,
-            ),
-        ]
+        self.listen(
+            DeviceProfile, "/codesign/devices", self._on_device, qos.state(depth=64), self._on_lost
+        )
+        self.listen(Heartbeat, "/codesign/heartbeat", self._on_heartbeat, qos.heartbeat())
 
     def activate(self) -> None:
         """Start to solve and to lead."""
         assert self._runtime is not None
-        self._leader = PlanLeader(self, self._runtime, self._lock, self._calls, self._announce)
+        self._leader = PlanLeader(self, self._runtime, self._lock, self._announce)
 
     def deactivate(self) -> None:
         """Stop solving; the plans in force stay."""
@@ -95,9 +77,6 @@ class PlannerNode(CodesignNode):
 
     def cleanup(self) -> None:
         """Forget the devices."""
-        for subscription in self._subscriptions_to_devices:
-            self.destroy_subscription(subscription)
-        self._subscriptions_to_devices = []
         with self._lock:
             self._runtime = None
 
@@ -117,29 +96,22 @@ class PlannerNode(CodesignNode):
     # News
 
     def _on_device(self, msg: DeviceProfile) -> None:
-        self._hear(msg, heartbeat=False)
+        self._hear(lambda runtime: runtime.hear(device_from_msg(msg), time.monotonic()))
 
-    def _on_heartbeat(self, msg: DeviceProfile) -> None:
-        self._hear(msg, heartbeat=True)
+    def _on_heartbeat(self, msg: Heartbeat) -> None:
+        self._hear(lambda runtime: runtime.heartbeat(heartbeat_from_msg(msg), time.monotonic()))
 
-    def _hear(self, msg: DeviceProfile, *, heartbeat: bool) -> None:
+    def _hear(self, tell: Callable[[PlannerRuntime], str | None]) -> None:
         with self._lock:
             if self._runtime is None:
                 return
-            try:
-                device = device_from_msg(msg)
-            except CodesignError as error:
-                self.get_logger().warning(f"ignored a profile: {error}")
-                return
-            hear = self._runtime.heartbeat if heartbeat else self._runtime.hear
-            if change := hear(device, time.monotonic()):
+            if change := tell(self._runtime):
                 self.get_logger().info(change)
 
-    def _on_liveliness(self, event: Any) -> None:
-        if event.not_alive_count_change > 0 or event.alive_count_change < 0:
-            with self._lock:
-                if self._runtime is not None:
-                    self._runtime.registry.suspect(time.monotonic())
+    def _on_lost(self) -> None:
+        with self._lock:
+            if self._runtime is not None:
+                self._runtime.registry.suspect(time.monotonic())
 
     def _tick(self) -> None:
         with self._lock:
@@ -177,19 +149,14 @@ class PlannerNode(CodesignNode):
             f"predicted; {plan.reason}"
         )
 
-    def _on_solve(self, request: Solve.Request, response: Solve.Response) -> Solve.Response:
+    def _on_solve(self, request: Solve.Request, response: Solve.Response) -> None:
         with self._lock:
             runtime = self._runtime
-        try:
-            if runtime is None:
-                raise CodesignError("the planner is not configured")
-            get_ready(runtime, self._lock, request.mode or runtime.settings.mode)
-            with self._lock:
-                answer_what_if(runtime, request, response)
-            response.ok = True
-        except CodesignError as error:
-            response.message = str(error)
-        return response
+        if runtime is None:
+            raise CodesignError("the planner is not configured")
+        get_ready(runtime, self._lock, request.mode or runtime.settings.mode)
+        with self._lock:
+            answer_what_if(runtime, request, response)
 
 
 def profile_of(bundle: Bundle) -> NetworkProfile:

@@ -7,14 +7,14 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from codesign_ros.msg import Embedding, InferenceResult
-from codesign_ros.nodes.base import run
+from codesign_ros.msg import Embedding, TailAnswer
 from codesign_ros.nodes.device_node import DeviceNode
 from codesign_ros.nodes.interface import qos
-from codesign_ros.nodes.interface.messages import embedding_from_msg, result_to_msg
+from codesign_ros.nodes.interface.messages import embedding_from_msg, tail_answer_to_msg
 from codesign_ros.nodes.interface.params import Param
+from codesign_ros.nodes.process import run
+from codesign_ros.runtime.device import Role
 from codesign_ros.runtime.engines.share import EngineShare
-from codesign_ros.runtime.messages import Role
 from codesign_ros.runtime.tail.runtime import TailRuntime, TailSettings
 from codesign_ros.types import CodesignError
 
@@ -42,9 +42,8 @@ class TailNode(DeviceNode):
     ) -> None:
         super().__init__("tail", PARAMS, engines, arguments=arguments)
         self._malformed = 0
-        self._answers = self.advertise(InferenceResult, "result/remote", qos.result())
+        self._answers = self.advertise(TailAnswer, "result/remote", qos.result())
         self.listen(Embedding, "embedding", self._on_embedding, qos.embedding())
-        self.params.when_set(self._on_parameters)
 
     def activate(self) -> None:
         """Start to take plans and embeddings."""
@@ -59,7 +58,8 @@ class TailNode(DeviceNode):
             self.bundle,
             self.share.pool,
             settings,
-            send_answer=lambda r: self._answers.publish(result_to_msg(r)),
+            node=self.get_fully_qualified_name(),
+            send_answer=lambda a: self._answers.publish(tail_answer_to_msg(a)),
         )
 
     def deactivate(self) -> None:
@@ -97,20 +97,9 @@ class TailNode(DeviceNode):
             return
         try:
             runtime.on_embedding(embedding_from_msg(msg))
-        except CodesignError as error:
+        except CodesignError:
             self._malformed += 1
-            self.get_logger().warning(f"refused: {error}")
-
-    def _on_parameters(self, values: Mapping[str, Any]) -> None:
-        runtime = self.runtime
-        if runtime is None:
-            return
-        runtime.settings.selection = self.selection(values)
-        for name, value in values.items():
-            if name == "emulation.slowdown":
-                runtime.settings.slowdown = value
-            elif name == "queue_depth":
-                runtime.settings.queue_depth = value
+            raise
 
 
 def main() -> int:

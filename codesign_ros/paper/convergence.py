@@ -82,15 +82,9 @@ class SplitRidge:
         """w^(0), (p,): as far from the optimum along each axis of the Hessian; none is spared."""
         return self.optimum + np.linalg.eigh(self.hessian)[1].sum(1)
 
-    def loss(self, weights: np.ndarray) -> float:
-        """L(w) for w = [w_1, w_2], (p,)."""
-        head, tail = self._halves(weights)
-        residual = self.head_features @ head + self.tail_features @ tail - self.targets
-        return float(residual @ residual / (2 * len(residual)) + self.ridge / 2 * weights @ weights)
-
     def gradient(self, weights: np.ndarray) -> np.ndarray:
-        """[g_1, g_2] (Eq. 13), each worked out on its side from what crosses; (p,)."""
-        head, tail = self._halves(weights)
+        """[g_1, g_2] (Eq. 13) at w = [w_1, w_2], each from what crosses to its side; (p,)."""
+        head, tail = np.split(weights, [self.head_features.shape[1]])
         activation = self.head_features @ head
         # At the tail: the gradient by the activation, which goes back, and its own.
         back = (activation + self.tail_features @ tail - self.targets) / len(self.targets)
@@ -98,10 +92,6 @@ class SplitRidge:
         # At the head: the chain rule's last link.
         head_gradient = self.head_features.T @ back + self.ridge * head
         return np.concatenate([head_gradient, tail_gradient])
-
-    def _halves(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        width = self.head_features.shape[1]
-        return weights[:width], weights[width:]
 
 
 def make_ridge(

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
+from codesign_ros.console import right
 from codesign_ros.paper.convergence import (
     SplitRidge,
     descend,
@@ -168,20 +169,15 @@ def print_convergence(result: Convergence, console: Console) -> None:
         f"Step limits: Eq. 24 2/mu = {limits['eq24']:.4g}; Eq. 26 2/L = {limits['eq26']:.4g}; "
         f"Eq. 27 holds to (2-mu/(2L))/L = {limits['eq27']:.4g}"
     )
-    table = Table(title="Gradient descent (Eq. 15): changes and gaps as shares of the first gap")
-    table.add_column("eta", no_wrap=True)
-    for heading in (
-        "",
-        "in\nEq. 24",
-        "in\nEq. 26",
-        "1st step:\nEq. 18 >=",
-        "\nsimulated",
-        "descent\nlemma <=",
-        "last\ngap",
-        "Eq. 27\n<=",
-        "Eq. 27\nholds",
-    ):
-        table.add_column(heading, justify="right", no_wrap=True)
+    headings = (
+        *("", "in\nEq. 24", "in\nEq. 26", "1st step:\nEq. 18 >=", "\nsimulated"),
+        *("descent\nlemma <=", "last\ngap", "Eq. 27\n<=", "Eq. 27\nholds"),
+    )
+    table = Table(
+        Column("eta", no_wrap=True),
+        *right(*headings, no_wrap=True),
+        title="Gradient descent (Eq. 15): changes and gaps as shares of the first gap",
+    )
     words = {True: "yes", False: "no"}
     for row in result.rows:
         table.add_row(

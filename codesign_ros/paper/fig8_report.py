@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich.table import Table
+from rich.table import Column, Table
 
-from codesign_ros.console import slim_table
+from codesign_ros.console import right, slim_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_CURVE = ("input, mode", "frames")
 _SHARES = (0.0, 0.05, 0.10, 0.15, 0.20, 0.30, 0.50, 0.75, 1.0)
 
 
@@ -21,14 +22,13 @@ def fig8_table(report: Mapping[str, Any]) -> Table:
     paper = report["paper"]
     table = slim_table(
         f"Fig. 8, SIMULATED: Rep-GoogLeNet in {report['structure']}, {report['robot']} to "
-        f"{report['server']} at {report['link_bps'] / 1e6:g} Mbit/s"
+        f"{report['server']} at {report['link_bps'] / 1e6:g} Mbit/s",
+        *(Column(name, no_wrap=True) for name in _CURVE),
+        *right("best at", "off", "frames/s", "ratio", "sent", "kept", "gain", no_wrap=True),
+        *("rises, falls", "at 15 %", "below"),
+        caption="off: points from the paper's split; ratio: ours / paper; sent, kept: frames/s "
+        "with all on the server, all on the robot; gain, below: of the dynamic structure",
     )
-    table.add_column("input, mode", no_wrap=True)
-    table.add_column("frames", no_wrap=True)
-    for name in ("best at", "off", "frames/s", "ratio", "sent", "kept", "gain"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for name in ("rises, falls", "at 15 %", "below"):
-        table.add_column(name)
     split, gain = f"{paper['best_share']:.0%}", f"{paper['gain_of_dynamic']:+.0%}"
     table.add_row(
         "the paper", "", split, "", f"{paper['s3_fps']:g}", "", "", "", gain, *3 * ["yes"]
@@ -47,21 +47,16 @@ def fig8_table(report: Mapping[str, Any]) -> Table:
             f"{curve['gain_of_dynamic']:+.0%}",
             *("yes" if holds else "NO" for holds in curve["claims"].values()),
         )
-    table.caption = (
-        "off: points from the paper's split; ratio: ours / paper; sent, kept: frames/s with all on "
-        "the server, all on the robot; gain, below: of the dynamic structure"
-    )
-    table.caption_justify = "left"
     return table
 
 
 def fig8_curves_table(report: Mapping[str, Any]) -> Table:
     """Throughput in frames/s at the splits nearest to round shares."""
-    table = slim_table("Throughput of S3 in frames/s, at the split nearest to this share")
-    table.add_column("input, mode", no_wrap=True)
-    table.add_column("frames", no_wrap=True)
-    for share in _SHARES:
-        table.add_column(f"{share:.0%}", justify="right")
+    table = slim_table(
+        "Throughput of S3 in frames/s, at the split nearest to this share",
+        *(Column(name, no_wrap=True) for name in _CURVE),
+        *right(*(f"{share:.0%}" for share in _SHARES)),
+    )
     for curve in report["curves"]:
         nearest = (
             min(curve["cuts"], key=lambda row: abs(row["share"] - share)) for share in _SHARES

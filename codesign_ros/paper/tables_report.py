@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rich.table import Table
+from rich.table import Column, Table
 
-from codesign_ros.console import slim_table
+from codesign_ros.console import right, slim_table
 
 
 def table2_table(content: Mapping[str, Any]) -> Table:
     """The comparison of Table II as a table."""
     mark = ", the closest to the paper" if content["accounting"] == content["closest"] else ""
-    table = slim_table(f"Table II at 224x224 by {content['accounting']}{mark}")
-    table.add_column("network", no_wrap=True)
-    table.add_column("structure")
-    for name in ("G op", "MB", "op/byte", "paper", "difference"):
-        table.add_column(name, justify="right")
+    table = slim_table(
+        f"Table II at 224x224 by {content['accounting']}{mark}",
+        Column("network", no_wrap=True),
+        "structure",
+        *right("G op", "MB", "op/byte", "paper", "difference"),
+    )
     for network in content["networks"]:
         name = f"{network['name']} {network['variant']}"
         for form in ("original", "folded"):
@@ -45,28 +46,30 @@ def table2_table(content: Mapping[str, Any]) -> Table:
 
 def accountings_table(content: Mapping[str, Any]) -> Table:
     """All accountings, the closest first."""
-    table = slim_table("Accountings by mean |log(ours / Table II)|, closest first")
-    table.add_column("accounting", no_wrap=True)
-    table.add_column("log ratio", justify="right")
-    table.add_column("RepVGG")
-    table.add_column("what counts as a byte (fp32: 4 for each element)")
+    words = {row["name"].partition("/")[0]: row["operations"] for row in content["accountings"]}
+    table = slim_table(
+        "Accountings by mean |log(ours / Table II)|, closest first",
+        Column("accounting", no_wrap=True),
+        *right("log ratio"),
+        "RepVGG",
+        "what counts as a byte (fp32: 4 for each element)",
+        caption="\n".join(f"{name}: {text}" for name, text in sorted(words.items())),
+    )
     for row in content["accountings"]:
         log_ratio = f"{row['mean_abs_log_ratio']:.3f}"
         table.add_row(row["name"], log_ratio, row["repvgg"], row["bytes"])
-    words = {row["name"].partition("/")[0]: row["operations"] for row in content["accountings"]}
-    table.caption = "\n".join(f"{name}: {text}" for name, text in sorted(words.items()))
-    table.caption_justify = "left"
     return table
 
 
 def table3_table(content: Mapping[str, Any]) -> Table:
     """The comparison of Table III as a table."""
-    table = slim_table(f"Table III, our intensities by {content['accounting']}")
-    table.add_column("network", no_wrap=True)
-    table.add_column("verdict")
-    table.add_column("op/byte", justify="right")
-    for name, ridge in content["devices"].items():
-        table.add_column(f"{name.removeprefix('jetson-')}\nI_m {ridge:.2f}")
+    table = slim_table(
+        f"Table III, our intensities by {content['accounting']}",
+        Column("network", no_wrap=True),
+        *("verdict", *right("op/byte")),
+        *(f"{n.removeprefix('jetson-')}\nI_m {i:.2f}" for n, i in content["devices"].items()),
+        caption="* other than printed",
+    )
     for model in content["models"]:
         for label, key, value in (
             ("printed", "printed", model["paper"]),
@@ -80,6 +83,4 @@ def table3_table(content: Mapping[str, Any]) -> Table:
                 f"{value:.2f}",
                 *(v[key] + ("" if v[key] == v["printed"] else " *") for v in verdicts),
             )
-    table.caption = "* other than printed"
-    table.caption_justify = "left"
     return table

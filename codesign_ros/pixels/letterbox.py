@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -47,24 +47,22 @@ class Letterbox:
 
     def to_input(self, box: Box) -> Box:
         """Map a box from frame pixels to input pixels."""
-        return Box(
-            label=box.label,
+        return replace(
+            box,
             x_min=box.x_min * self.scale_x + self.left,
             y_min=box.y_min * self.scale_y + self.top,
             x_max=box.x_max * self.scale_x + self.left,
             y_max=box.y_max * self.scale_y + self.top,
-            score=box.score,
         )
 
     def to_frame(self, box: Box) -> Box:
         """Map a box from input pixels back to frame pixels."""
-        return Box(
-            label=box.label,
+        return replace(
+            box,
             x_min=(box.x_min - self.left) / self.scale_x,
             y_min=(box.y_min - self.top) / self.scale_y,
             x_max=(box.x_max - self.left) / self.scale_x,
             y_max=(box.y_max - self.top) / self.scale_y,
-            score=box.score,
         )
 
 
@@ -132,3 +130,15 @@ def normalise(image: np.ndarray, spec: InputSpec) -> np.ndarray:
         np.multiply(plane, 1 / (255 * std), out=result[0, channel], dtype=np.float32)
         result[0, channel] -= np.float32(mean / std)
     return result
+
+
+def laid(image: np.ndarray, right: int, down: int, size: tuple[int, int]) -> np.ndarray:
+    """Lay a picture, (H, W, 3) uint8, at (right, down) into a grey one of (height, width) [px]."""
+    height, width = size
+    rows, columns = image.shape[:2]
+    placed = np.full((height, width, 3), PAD_VALUE, np.uint8)
+    top, left = max(0, down), max(0, right)
+    bottom, end = min(height, down + rows), min(width, right + columns)
+    if top < bottom and left < end:
+        placed[top:bottom, left:end] = image[top - down : bottom - down, left - right : end - right]
+    return placed

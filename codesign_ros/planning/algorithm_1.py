@@ -33,14 +33,12 @@ class DescentPoint:
         slope_s: derivative of T_total along which the next step goes [s per unit of lambda]; 0
             where neither side descends.
         intensity: I_1 [FLOP/byte].
-        adjusted: whether step 6 of the algorithm led here.
     """
 
     depth: float
     total_s: float
     slope_s: float
     intensity: float
-    adjusted: bool = False
 
 
 @dataclass(frozen=True)
@@ -128,13 +126,13 @@ def algorithm_1(
     return min((_described(total, *run) for run in runs), key=lambda each: each.plan.latency_s)
 
 
-def _step(total: TotalTime, depth: float, adjusted: bool = False) -> DescentPoint:
+def _step(total: TotalTime, depth: float) -> DescentPoint:
     """Describe a point."""
     left, right = total.slopes_s(depth)
     # At a kink descent goes to the side that falls more steeply, if either falls.
     falls = [slope for slope in (min(0.0, right), max(0.0, left)) if slope]
     slope = max(falls, key=abs, default=0.0)
-    return DescentPoint(depth, total(depth), slope, total.intensity(depth), adjusted)
+    return DescentPoint(depth, total(depth), slope, total.intensity(depth))
 
 
 def _described(total: TotalTime, trajectory: Sequence[DescentPoint], converged: bool) -> Descent:
@@ -173,7 +171,7 @@ def _descend(
         # Step 6 of the algorithm.
         is_memory_bound = trajectory[-1].intensity < total.robot.ridge_intensity
         if is_memory_bound and total(total.most_intense) < trajectory[-1].total_s:
-            trajectory.append(_step(total, total.most_intense, adjusted=True))
+            trajectory.append(_step(total, total.most_intense))
         if trajectory[-1] is here:
             return trajectory, True
     return trajectory, False

@@ -50,7 +50,7 @@ class Candidates:
         """T of Eq. 11 for the problem's objective, whatever the limits say [s]."""
         return time_s(self.problem.objective, self.head_s, self.link_s, self.tail_s)
 
-    def candidate(self, index: Sequence[int]) -> Candidate:
+    def candidate(self, index: Sequence[int] | np.ndarray) -> Candidate:
         """Read an index of the full shape as a choice."""
         cut, head, tail, merge, precision, codec, server = (int(i) for i in index)
         axes = self.problem.tables.axes

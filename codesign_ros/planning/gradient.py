@@ -28,35 +28,18 @@ _LEAST_PROBABILITY = 1e-12
 
 
 @dataclass(frozen=True)
-class Ending:
-    """Where one run ended.
-
-    Attributes:
-        start: lambda at its start.
-        depth: lambda at its end.
-        expected_s: expected objective there [s].
-        row: the real candidate that it was rounded to.
-    """
-
-    start: float
-    depth: float
-    expected_s: float
-    row: Row
-
-
-@dataclass(frozen=True)
 class GradientResult:
     """What the gradient search found, and what the grid finds.
 
     Attributes:
         best: the best candidate of all runs.
         optimum: the exhaustive optimum.
-        endings: every run.
+        endings: the real candidate to which the end of each run was rounded.
     """
 
     best: Row
     optimum: Row
-    endings: tuple[Ending, ...]
+    endings: tuple[Row, ...]
 
     @property
     def gap_s(self) -> float:
@@ -72,8 +55,7 @@ class GradientResult:
     def report(self) -> str:
         """What was found, in a sentence."""
         missed = sum(
-            ending.row.prediction.objective > self.best.prediction.objective
-            for ending in self.endings
+            row.prediction.objective > self.best.prediction.objective for row in self.endings
         )
         runs = f"{len(self.endings) - missed} of {len(self.endings)} starts ended there"
         if not self.is_stuck:
@@ -257,19 +239,17 @@ def gradient_search(
     for number, start in enumerate(starts):
         logits = [0.5 * (number > 0) * rng.standard_normal(size) for size in relaxation.sizes]
         endings.append(_descend(relaxation, start, logits, steps, rate))
-    best = min((ending.row for ending in endings), key=lambda row: row.prediction.objective)
+    best = min(endings, key=lambda row: row.prediction.objective)
     return GradientResult(best, solution.best, tuple(endings))
 
 
 def _descend(
     relaxation: Relaxation, start: float, logits: list[np.ndarray], steps: int, rate: float
-) -> Ending:
+) -> Row:
     depth = start
     for temperature in np.geomspace(_HOT, _COLD, steps):
         depth, logits = gradient_step(relaxation, depth, logits, float(temperature), rate)
-    probabilities = [softmax(each, _COLD) for each in logits]
-    expected_s = relaxation.expected(depth, probabilities)[0]
-    return Ending(start, depth, expected_s, relaxation.rounded(depth, probabilities))
+    return relaxation.rounded(depth, [softmax(each, _COLD) for each in logits])
 
 
 def _differences(found: Candidate, best: Candidate) -> str:

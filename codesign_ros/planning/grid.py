@@ -11,7 +11,7 @@ import numpy as np
 
 from codesign_ros.planning.candidates import Candidates, evaluate
 from codesign_ros.planning.limits import refusal
-from codesign_ros.planning.problem import Candidate, Problem, Row
+from codesign_ros.planning.problem import Problem, Row
 from codesign_ros.types import PRECISIONS, CodesignError, Merge, Plan, Structure
 
 # Position is simplicity: ties go to the structure with fewer and cheaper branches, to folding and
@@ -69,34 +69,38 @@ class Solution:
         known = [row for row in rows if row is not None]
         return sorted(known, key=lambda row: row.prediction.objective)
 
-    def ranked(self, count: int | None = None) -> list[Row]:
-        """List the best candidates in order, or all of them.
-
-        Candidates of equal objective go by fewer bytes on the link, then the smaller cut, the
-        simpler head and tail structure, folding before pruning, the higher precision, the codec's
-        and the server's name.
-        """
-        evaluation = self.evaluation
-        objective = evaluation.objective.ravel()
-        known = np.flatnonzero(np.isfinite(objective))
-        if count is not None and count < len(known):
-            edge = np.partition(objective[known], count - 1)[count - 1]
-            known = known[objective[known] <= edge]
-        payload = np.broadcast_to(evaluation.payload_bytes, evaluation.objective.shape).ravel()
-        places = np.array(np.unravel_index(known, evaluation.objective.shape))
-        keys = [order[place] for order, place in zip(_orders(evaluation), places, strict=True)]
-        order = np.lexsort((*keys[::-1], payload[known], objective[known]))[:count]
-        return [evaluation.row(place) for place in places.T[order].tolist()]
-
     def plan_of(self, row: Row) -> Plan:
-        """Write a row as a plan; see the function of this name."""
-        return plan_of(self.problem, row)
+        """Write a row as a plan. Epoch, robot, model, server and reason are left to the caller."""
+        problem, candidate, prediction = self.problem, row.candidate, row.prediction
+        servers = problem.tables.axes.servers
+        link = None
+        if problem.links:
+            link = problem.links[servers.index(candidate.server) if candidate.server else 0]
+        return Plan(
+            cut=candidate.cut,
+            head_structure=candidate.head_structure,
+            tail_structure=candidate.tail_structure,
+            merge=candidate.merge,
+            precision=candidate.precision,
+            codec=candidate.codec,
+            server_available=problem.server_available,
+            objective=problem.objective.value,
+            lambda_1=problem.lambda_1,
+            head_s=prediction.head_s,
+            link_s=prediction.link_s,
+            tail_s=prediction.tail_s,
+            accuracy_loss=prediction.accuracy_loss,
+            payload_bytes=prediction.payload_bytes,
+            link_bps=link.bandwidth_bps if link else 0.0,
+        )
 
 
 def grid(problem: Problem) -> Solution:
     """Try every candidate (Algorithm 3, with all other choices beside cut and structures).
 
-    Ties are broken as in :meth:`Solution.ranked`.
+    Candidates of equal objective go by fewer bytes on the link, then the smaller cut, the simpler
+    head and tail structure, folding before pruning, the higher precision, the codec's and the
+    server's name.
 
     Raises:
         CodesignError: no candidate has a known cost, or none keeps the limits; then the text says
@@ -116,47 +120,8 @@ def grid(problem: Problem) -> Solution:
     return Solution(evaluation, best, time.perf_counter() - started_s)
 
 
-def price(problem: Problem, candidate: Candidate) -> Row:
-    """Tell what one choice costs, whatever the limits say.
-
-    Raises:
-        CodesignError: it is not among the choices, or its cost is not known.
-    """
-    evaluation = evaluate(problem)
-    index = evaluation.index_of(candidate)
-    if not evaluation.offered[index]:
-        raise CodesignError(f"the cost of {candidate} is not known")
-    return evaluation.row(index)
-
-
-def plan_of(problem: Problem, row: Row) -> Plan:
-    """Write a row as a plan. Epoch, robot, model, server and reason are left to the caller."""
-    candidate, prediction = row.candidate, row.prediction
-    servers = problem.tables.axes.servers
-    link = None
-    if problem.links:
-        link = problem.links[servers.index(candidate.server) if candidate.server else 0]
-    return Plan(
-        cut=candidate.cut,
-        head_structure=candidate.head_structure,
-        tail_structure=candidate.tail_structure,
-        merge=candidate.merge,
-        precision=candidate.precision,
-        codec=candidate.codec,
-        server_available=problem.server_available,
-        objective=problem.objective.value,
-        lambda_1=problem.lambda_1,
-        head_s=prediction.head_s,
-        link_s=prediction.link_s,
-        tail_s=prediction.tail_s,
-        accuracy_loss=prediction.accuracy_loss,
-        payload_bytes=prediction.payload_bytes,
-        link_bps=link.bandwidth_bps if link else 0.0,
-    )
-
-
 def _best(evaluation: Candidates, cut: int | None = None) -> Row | None:
-    """The best candidate, of one cut or of all; ties as in ``Solution.ranked``."""
+    """The best candidate, of one cut or of all; ties as in ``grid``."""
     part = slice(None) if cut is None else slice(cut, cut + 1)
     objective = evaluation.objective[part]
     least = objective.min()
@@ -165,26 +130,19 @@ def _best(evaluation: Candidates, cut: int | None = None) -> Row | None:
     ties = np.argwhere(objective == least)
     if cut is not None:
         ties[:, 0] += cut
-    orders = _orders(evaluation)
     payload = evaluation.payload_bytes
 
-    def rank(place: np.ndarray) -> tuple[float, ...]:
-        crossing = float(payload[place[0], 0, 0, 0, 0, place[5], 0])
-        return (crossing, *(int(order[i]) for order, i in zip(orders, place, strict=True)))
+    def rank(place: np.ndarray) -> tuple[float | str, ...]:
+        c = evaluation.candidate(place)
+        return (
+            float(payload[place[0], 0, 0, 0, 0, place[5], 0]),
+            c.cut,
+            _STRUCTURES.index(c.head_structure),
+            _STRUCTURES.index(c.tail_structure),
+            _MERGES.index(c.merge),
+            PRECISIONS.index(c.precision),
+            c.codec,
+            c.server,
+        )
 
     return evaluation.row(min(ties, key=rank).tolist())
-
-
-def _orders(evaluation: Candidates) -> list[np.ndarray]:
-    """For each axis how simple each of its entries is; the simplest has the lowest number."""
-    axes = evaluation.problem.tables.axes
-    structures = np.array([_STRUCTURES.index(each) for each in axes.structures])
-    return [
-        np.arange(evaluation.problem.tables.segments + 1),
-        structures,
-        structures,
-        np.array([_MERGES.index(each) for each in axes.merges]),
-        np.array([PRECISIONS.index(each) for each in axes.precisions]),
-        np.argsort(np.argsort(axes.codecs)),
-        np.argsort(np.argsort(axes.servers or ("",))),
-    ]

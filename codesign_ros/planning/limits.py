@@ -11,6 +11,9 @@ from codesign_ros.planning.problem import Problem
 
 _ROUNDING = 1e-12
 
+Costs = float | np.ndarray
+"""One candidate's, or an array that broadcasts over the axes of ``Candidates``."""
+
 
 @dataclass(frozen=True, eq=False)
 class Bound:
@@ -19,7 +22,7 @@ class Bound:
     Attributes:
         name: what is limited, for people.
         limit: the limit, in ``unit`` after ``scale``.
-        excess: by how much each candidate is over it; broadcasts over the axes of ``Evaluation``.
+        excess: by how much each candidate is over it; broadcasts over the axes of ``Candidates``.
         scale: factor from the excess's own unit to ``unit``.
         unit: unit for people.
     """
@@ -40,29 +43,29 @@ class Bound:
 
 def bounds(
     problem: Problem,
-    head_s: np.ndarray,
-    link_s: np.ndarray,
-    tail_s: np.ndarray,
-    accuracy_loss: np.ndarray,
-    payload_bytes: np.ndarray,
-    energy_j: np.ndarray | None,
+    head_s: Costs,
+    link_s: Costs,
+    tail_s: Costs,
+    accuracy_loss: Costs,
+    payload_bytes: Costs,
+    energy_j: Costs | None,
 ) -> tuple[Bound, ...]:
-    """Work out how much every candidate is over each limit that is set."""
+    """Work out how much every candidate is over each limit that is set, or one by its costs."""
     limits, tables = problem.limits, problem.tables
     n, s, p = tables.head_s.shape
     found: list[Bound] = []
 
-    def add(name: str, limit: float | None, value: np.ndarray, scale: float, unit: str) -> None:
+    def add(name: str, limit: float | None, value: Costs, scale: float, unit: str) -> None:
         if limit is not None:
             # What rounding leaves is not over the limit.
             slack = _ROUNDING * max(1.0, limit)
-            found.append(Bound(name, limit, value - limit - slack, scale, unit))
+            found.append(Bound(name, limit, np.asarray(value - limit - slack), scale, unit))
 
     add("the accuracy loss limit", limits.accuracy_loss, accuracy_loss, 100.0, "points")
     add("the deadline", limits.deadline_s, head_s + link_s + tail_s, 1e3, "ms")
     if limits.uplink_bytes_per_s is not None:
         if problem.frame_rate_hz is not None:
-            rate_hz: float | np.ndarray = problem.frame_rate_hz
+            rate_hz: Costs = problem.frame_rate_hz
         else:
             slowest_s = np.maximum(np.maximum(head_s, link_s), tail_s)
             rate_hz = 1.0 / np.where(slowest_s > 0, slowest_s, np.nan)

@@ -36,11 +36,6 @@ class FrontPoint:
     accuracy_loss: float
     lambda_1: tuple[float, float] | None
 
-    @property
-    def is_supported(self) -> bool:
-        """Whether some lambda_1 chooses it."""
-        return self.lambda_1 is not None
-
 
 def pareto(evaluation: Candidates) -> list[FrontPoint]:
     """List all plans that keep the limits and that no other such plan undercuts, fastest first.

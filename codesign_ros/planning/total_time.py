@@ -99,14 +99,12 @@ class TotalTime:
         link: LinkSpec,
         mode: RooflineMode,
     ) -> None:
-        self.curves, self.robot, self.server, self.mode, self.link = (
-            curves, robot, server, mode, link
-        )  # fmt: skip
+        self.curves, self.link, self.mode = curves, link, mode
+        self.robot, self.server = robot, server
         self._link_s = transfer_s(curves.payload_bytes, link)
         self._link_s[-1] = 0.0
         # Where I_1 is greatest: on each piece it is a ratio of linear functions, hence monotone.
-        self.intensities = [self.intensity(each) for each in curves.depth]
-        self.most_intense = float(curves.depth[int(np.argmax(self.intensities))])
+        self.most_intense = float(max(curves.depth, key=self.intensity))
 
     def _load(self, depth: float) -> tuple[float, float]:
         """Operations and traffic of the head."""

@@ -13,15 +13,17 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from codesign_ros.bundle import Bundle
-from codesign_ros.cost.half_times import Extent, StageProfile, profile_of
+from codesign_ros.cost.half_times import Extent, HalfTimes
 from codesign_ros.cost.interpolate import between_cuts, half_roofline_s
 from codesign_ros.cost.profile import profile_network
 from codesign_ros.engines.base import EngineKey
-from codesign_ros.engines.factory import EngineFactory
-from codesign_ros.profiling.timer import Part, StageTimer
-from codesign_ros.types import CodesignError, DeviceSpec, Structure
+from codesign_ros.engines.factory import EngineFactory, open_backend
+from codesign_ros.profiling.timer import StageTimer
+from codesign_ros.types import CodesignError, DeviceSpec, HalfForm, Part, Structure
 
 # Peaks of a GPU in the middle of those that TensorRT runs on (about a Jetson AGX Orin's). They
 # share measured times out among the segments, for which only their ratios matter.
@@ -56,10 +58,10 @@ def time_built(
     factory: EngineFactory,
     part: Part,
     extent: Extent,
-    known: StageProfile | None,
-    crossings: EngineFactory,
+    known: HalfTimes | None,
+    cache_dir: Path,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> StageProfile:
+) -> HalfTimes:
     """Time the halves that are built and were not timed, and estimate the others.
 
     S3 and the whole networks are always timed; other structures as far as the budget reaches.
@@ -69,7 +71,7 @@ def time_built(
         part: ``head`` or ``tail``.
         extent: what the profile must have, as far as it is built or can be estimated.
         known: what was timed before; None = nothing.
-        crossings: makes the heads that give tails and codecs their tensors.
+        cache_dir: where the networks are kept that give tails and codecs their tensors.
         progress: called with how many halves and cuts are done, and of how many.
 
     Returns:
@@ -82,54 +84,50 @@ def time_built(
     bundle, last = factory.bundle, factory.bundle.last_cut
     whole = _whole_cut(bundle, part)
     empty = last - whole
-    known = StageProfile({}, frozenset(), {}, {}) if known is None else known
-    asked = (*extent.forms(), *(half[1:] for half in known.halves()))
-    forms = [
-        (structure, precision)
-        for structure, precision in dict.fromkeys(asked)
-        if factory.is_built(EngineKey(part, whole, precision=precision))
+    known = HalfTimes({}) if known is None else known
+    asked = (*extent.halves(last), *known.half_s)
+    wholes = [
+        half
+        for half in dict.fromkeys(half._replace(cut=whole) for half in asked)
+        if factory.is_built(EngineKey(part, whole, precision=half.precision))
     ]
-    halves = [(whole, *form) for form in forms]
-    halves += [half for half in extent.halves(last) if half[1:] in forms]
-    timed = {h: time_s for h, time_s in known.halves().items() if h not in known.estimated}
+    halves = [*wholes, *(h for h in extent.halves(last) if h._replace(cut=whole) in wholes)]
+    timed = known.measured_s
     new = [
-        (cut, s, p)
-        for cut, s, p in dict.fromkeys(halves)
-        if cut != empty
-        and (cut, s, p) not in timed
-        and factory.is_built(EngineKey(part, cut, s, precision=p))
+        half
+        for half in dict.fromkeys(halves)
+        if half.cut != empty and half not in timed and factory.is_built(EngineKey(part, *half))
     ]
-    cuts = sorted({cut for cut, *_ in halves if cut < last} - {cut for cut, _ in known.codec_s})
-    if not (new or cuts) and known.halves().keys() >= {*halves}:
+    cuts = sorted({h.cut for h in halves if h.cut < last} - {cut for cut, _ in known.codec_s})
+    if not (new or cuts) and known.half_s.keys() >= {*halves}:
         progress(len(halves), len(halves))
         return known
-    total, done = len(new) + len(cuts), 0
-
-    def advance(more: int) -> None:
-        nonlocal done
-        done += more
-        progress(done, total)
-
-    always = [half for half in new if half[1] is Structure.S3 or half[0] == whole]
-    with contextlib.closing(StageTimer(factory, part, advance, crossings)) as timer:
-        timer.time_codecs(cuts)
-        for group in timer.groups(always):
-            timer.time_halves(group)
-        for group in timer.groups(half for half in new if half not in always):
-            if time.perf_counter() - started_s > extent.budget_s:
-                break
-            timer.time_halves(group)
+    total = len(new) + len(cuts)
+    always = [half for half in new if half.structure is Structure.S3 or half.cut == whole]
+    with (
+        # Tails and codecs are timed on what heads make, at cuts with no engine yet too.
+        contextlib.closing(
+            open_backend(bundle, cache_dir=cache_dir, threads=factory.threads)
+        ) as crossings,
+        contextlib.closing(
+            StageTimer(factory, part, lambda done: progress(done, total), crossings)
+        ) as timer,
+    ):
+        others = (half for half in new if half not in always)
+        timer.time_all(cuts, always, others, started_s + extent.budget_s)
         new_s, codec_s, prepare_s = timer.results()
     progress(total, total)
     if part == "head":
         # All times of a profile include the same time for preparing the frame.
-        prepare_s = known.stage_s.get((0, Structure.S3), prepare_s)
+        prepare_s = known.half_s.get(HalfForm(0), prepare_s)
     timed |= {half: prepare_s + time_s for half, time_s in new_s.items()}
-    timed |= {(empty, *form): prepare_s for form in forms}
-    measured = profile_of(
-        timed, frozenset(), known.codec_s | codec_s, known.codec_bytes | timer.codec_bytes
+    timed |= {half._replace(cut=empty): prepare_s for half in wholes}
+    measured = HalfTimes(
+        timed,
+        codec_s={**known.codec_s, **codec_s},
+        codec_bytes={**known.codec_bytes, **timer.codec_bytes},
     )
-    return _with_estimates(bundle, part, measured, forms, prepare_s)
+    return _with_estimates(bundle, part, measured, wholes, prepare_s)
 
 
 def _whole_cut(bundle: Bundle, part: Part) -> int:
@@ -140,33 +138,25 @@ def _whole_cut(bundle: Bundle, part: Part) -> int:
 def _with_estimates(
     bundle: Bundle,
     part: Part,
-    measured: StageProfile,
-    forms: Sequence[tuple[Structure, str]],
+    measured: HalfTimes,
+    wholes: Sequence[HalfForm],
     prepare_s: float,
-) -> StageProfile:
-    """Add what was not timed; the whole network in S3 was, in every precision of ``forms``."""
-    structures = dict.fromkeys((Structure.S3, *(structure for structure, _ in forms)))
+) -> HalfTimes:
+    """Add what was not timed; the whole network in S3 was, in every precision of ``wholes``."""
+    structures = dict.fromkeys((Structure.S3, *(half.structure for half in wholes)))
     network = profile_network(bundle.network(), structures)
     whole, tail = _whole_cut(bundle, part), part == "tail"
     empty = network.segments - whole
-    timed = measured.halves()
-    known = {(structure, precision) for cut, structure, precision in timed if cut != empty}
+    known = {half._replace(cut=whole) for half in measured.half_s if half.cut != empty}
     scaled = {}
-    for structure, precision in forms:
-        if (structure, precision) in known:
+    for half in wholes:
+        if half in known:
             continue
+        s3 = half._replace(structure=Structure.S3)
         alike_s, base_s = (
-            half_roofline_s(network, _GPU, each, precision, tail)[whole]
-            for each in (structure, Structure.S3)
+            half_roofline_s(network, _GPU, each.structure, each.precision, tail)[whole]
+            for each in (half, s3)
         )
-        whole_s = timed[whole, Structure.S3, precision] - prepare_s
-        scaled[whole, structure, precision] = prepare_s + alike_s / base_s * whole_s
-    begun = profile_of(timed | scaled, frozenset(scaled), measured.codec_s, measured.codec_bytes)
-    stages = between_cuts(network, begun.stages(), _GPU, tail)
-    return StageProfile(
-        dict(stages.stage_s),
-        stages.estimated,
-        dict(stages.codec_s),
-        dict(stages.codec_bytes),
-        dict(stages.precision_s),
-    )
+        scaled[half] = prepare_s + alike_s / base_s * (measured.half_s[s3] - prepare_s)
+    begun = replace(measured, half_s={**measured.half_s, **scaled}, estimated=frozenset(scaled))
+    return between_cuts(network, begun, _GPU, tail)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import math
 import os
 import platform
@@ -12,17 +13,16 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from codesign_ros.bundle import Bundle
-from codesign_ros.cost.half_times import Extent, HalfForm, StageProfile, profile_of
-from codesign_ros.engines.base import Part
+from codesign_ros.cost.half_times import Extent, HalfTimes
 from codesign_ros.engines.cache import FileCache
 from codesign_ros.engines.factory import EngineFactory
 from codesign_ros.hardware.jetson import power_mode
 from codesign_ros.profiling.built import build_whole, time_built
 from codesign_ros.profiling.timer import StageTimer
-from codesign_ros.types import Structure
+from codesign_ros.types import HalfForm, Part, Structure
 
 # Part of the cache key; raise it when other things are timed.
-_VERSION = 6
+_VERSION = 7
 
 _BASE = Structure.S3
 
@@ -36,12 +36,12 @@ def profile_cached(
     *,
     fresh: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> StageProfile:
+) -> HalfTimes:
     """Return this machine's profile from the cache; measure what is not there and keep it.
 
     Where the backend builds engines ahead of time, only the whole network is built, in fp32 and in
     each precision asked for. Halves whose engines are built are timed, all others estimated; see
-    ``built_halves`` and ``profile_more``.
+    ``time_built`` and ``profile_more``.
 
     Args:
         bundle: the network and the calibration frames it is timed on.
@@ -57,23 +57,16 @@ def profile_cached(
     """
     cache, name = FileCache(cache_dir), _cache_name(factory, part)
     stored = cache.get(name)
-    known = None if stored is None else StageProfile.from_json(stored.decode())
+    known = None if stored is None else HalfTimes.from_json(json.loads(stored))
     if factory.builds_ahead:
         build_whole(factory, part, extent)
-        profile = time_built(
-            factory,
-            part,
-            extent,
-            None if fresh else known,
-            _crossings(factory, cache_dir),
-            progress,
-        )
+        profile = time_built(factory, part, extent, None if fresh else known, cache_dir, progress)
         if profile != known:
-            cache.put(name, profile.to_json().encode())
+            cache.put(name, _as_bytes(profile))
         return profile
     wanted = set(extent.halves(bundle.last_cut))
     if known is not None and not fresh:
-        missing = wanted - known.halves().keys()
+        missing = wanted - known.half_s.keys()
         if extent.budget_s == math.inf:
             missing |= wanted & known.estimated
         if not missing:
@@ -82,7 +75,7 @@ def profile_cached(
     profile = measure(bundle, factory, part, extent, progress)
     if known is not None:
         profile = known.updated(profile)
-    cache.put(name, profile.to_json().encode())
+    cache.put(name, _as_bytes(profile))
     return profile
 
 
@@ -92,8 +85,8 @@ def profile_more(
     part: Part,
     cache_dir: Path,
     extent: Extent,
-    profile: StageProfile,
-) -> StageProfile:
+    profile: HalfTimes,
+) -> HalfTimes:
     """Time the halves whose engines were built since, and estimate the others from more times.
 
     For a node to call after a build in the background, on the thread of the build. Frames may go on
@@ -113,10 +106,14 @@ def profile_more(
     Raises:
         CodesignError: an engine cannot be loaded or run.
     """
-    newer = time_built(factory, part, extent, profile, _crossings(factory, cache_dir))
+    newer = time_built(factory, part, extent, profile, cache_dir)
     if newer != profile:
-        FileCache(cache_dir).put(_cache_name(factory, part), newer.to_json().encode())
+        FileCache(cache_dir).put(_cache_name(factory, part), _as_bytes(newer))
     return newer
+
+
+def _as_bytes(times: HalfTimes) -> bytes:
+    return json.dumps(times.to_json()).encode()
 
 
 def _cache_name(factory: EngineFactory, part: Part) -> str:
@@ -128,18 +125,13 @@ def _cache_name(factory: EngineFactory, part: Part) -> str:
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:32] + ".profile.cache"
 
 
-def _crossings(factory: EngineFactory, cache_dir: Path) -> EngineFactory:
-    """Makes the heads whose outputs tails and codecs are timed on, at cuts with no engine yet."""
-    return EngineFactory(factory.bundle, cache_dir=cache_dir, threads=factory.threads)
-
-
 def measure(
     bundle: Bundle,
     factory: EngineFactory,
     part: Part,
     extent: Extent,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> StageProfile:
+) -> HalfTimes:
     """Time one part of a network on this machine.
 
     The halves in structure S3, in every precision, and the codecs are always timed; halves in the
@@ -157,41 +149,29 @@ def measure(
     """
     started_s = time.perf_counter()
     halves = extent.halves(bundle.last_cut)
-    cuts = [cut for cut in dict.fromkeys(cut for cut, *_ in halves) if cut < bundle.last_cut]
-    total, done = len(halves) + len(cuts), 0
-
-    def advance(more: int) -> None:
-        nonlocal done
-        done += more
-        progress(done, total)
-
+    cuts = [cut for cut in dict.fromkeys(h.cut for h in halves) if cut < bundle.last_cut]
+    total = len(halves) + len(cuts)
     longest = max if part == "head" else min
-    end = longest(cut for cut, *_ in halves)
+    end = longest(half.cut for half in halves)
     # The longest half of each structure gives the ratio to S3 by which the others are estimated.
-    always = [h for h in halves if h[1] is _BASE or (h[0], h[2]) == (end, "fp32")]
+    always = [h for h in halves if h.structure is _BASE or (h.cut, h.precision) == (end, "fp32")]
     # From the longest on; precisions, whose first engine takes seconds to make, come last.
     others = sorted(
         {*halves} - {*always},
-        key=lambda half: (half[2] != "fp32", -half[0] if part == "head" else half[0], half),
+        key=lambda half: (half.precision != "fp32", abs(half.cut - end), half),
     )
-    with contextlib.closing(StageTimer(factory, part, advance)) as timer:
-        timer.time_codecs(cuts)
-        for group in timer.groups(always):
-            timer.time_halves(group)
-        for group in timer.groups(others):
-            if time.perf_counter() - started_s > extent.budget_s:
-                break
-            timer.time_halves(group)
+    with contextlib.closing(StageTimer(factory, part, lambda done: progress(done, total))) as timer:
+        timer.time_all(cuts, always, others, started_s + extent.budget_s)
         progress(total, total)
         return profile_from(timer, halves)
 
 
-def profile_from(timer: StageTimer, halves: Collection[HalfForm]) -> StageProfile:
+def profile_from(timer: StageTimer, halves: Collection[HalfForm]) -> HalfTimes:
     """Make a profile of what was timed, with these halves: timed, empty, or estimated."""
     timed, codec_s, prepare_s = timer.results()
-    timed |= {half: 0.0 for half in halves if timer.is_empty(half[0])}
+    timed |= {half: 0.0 for half in halves if timer.is_empty(half.cut)}
     scaled = {half: _scaled(half, timed) for half in halves if half not in timed}
-    return profile_of(
+    return HalfTimes(
         {half: prepare_s + (timed | scaled)[half] for half in halves},
         frozenset(scaled),
         codec_s,
@@ -201,13 +181,12 @@ def profile_from(timer: StageTimer, halves: Collection[HalfForm]) -> StageProfil
 
 def _scaled(half: HalfForm, timed: dict[HalfForm, float]) -> float:
     """Estimate a half from S3 at its cut [s]."""
-    cut, structure, precision = half
 
-    def cuts_timed(numbers: str) -> list[int]:
-        return [c for c, s, p in timed if (s, p) == (structure, numbers) and timed[c, s, p] > 0]
+    def timed_like(form: HalfForm) -> list[HalfForm]:
+        return [f for f, time_s in timed.items() if f._replace(cut=half.cut) == form and time_s > 0]
 
     # Where nothing was timed in this precision, the ratio in fp32 stands for it.
-    numbers = precision if cuts_timed(precision) else "fp32"
-    nearest = min(cuts_timed(numbers), key=lambda other: abs(other - cut))
-    ratio = timed[nearest, structure, numbers] / timed[nearest, _BASE, numbers]
-    return ratio * timed[cut, _BASE, precision]
+    alike = timed_like(half) or timed_like(half._replace(precision="fp32"))
+    nearest = min(alike, key=lambda form: abs(form.cut - half.cut))
+    ratio = timed[nearest] / timed[nearest._replace(structure=_BASE)]
+    return ratio * timed[half._replace(structure=_BASE)]

@@ -11,18 +11,19 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.engines.base import Engine, EngineKey
 from codesign_ros.engines.factory import EngineFactory
 from codesign_ros.pixels.boxes import Selection
+from codesign_ros.pixels.decode import to_rgb
 from codesign_ros.pixels.letterbox import letterbox, normalise
 from codesign_ros.runtime.answers import answer_from
 from codesign_ros.types import CodesignError
-from codesign_ros.wire.codecs import JPEG_QUALITY, EncodedTensor, codecs_for, encode
+from codesign_ros.wire.codecs import codecs_for, encode
 from codesign_ros.wire.decode import WireLimits, decode
+from codesign_ros.wire.tensor import EncodedTensor
 
 # Frames that work is rehearsed on, in turn: zstd, JPEG and the choice of boxes depend on them.
 _FRAMES = 4
@@ -85,26 +86,24 @@ class Rehearsal:
         self._crossings = factory if crossings is None else crossings
         self._bundle: Bundle = factory.bundle
         frames = self._bundle.calibration_frames()[:_FRAMES]
-        self._jpegs = [_as_jpeg(frame) for frame in frames]
+        self._jpegs = [encode("frame", frame, "jpeg").data for frame in frames]
         self._images = [letterbox(frame, self._bundle.input) for frame in frames]
         self._kept: dict[int, list[Tensors]] = {}
 
     def prepare(self, number: int) -> np.ndarray:
         """Decode a camera's JPEG and fit it into the network's input."""
-        bgr = cv2.imdecode(self._jpegs[number % len(self._jpegs)], cv2.IMREAD_COLOR)
-        return letterbox(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), self._bundle.input)
+        jpeg = self._jpegs[number % len(self._jpegs)]
+        return letterbox(to_rgb(jpeg, "jpeg"), self._bundle.input)
 
     def half(self, key: EngineKey) -> RehearsedHalf:
         """Run the half that ``key`` names; it must have segments."""
         engine = self._factory.build(key)
         if self._factory.builds_ahead:
             engine.warm_up()  # until a GPU's clocks are up and its work is recorded
-        last = len(self._bundle.segments)
-        if key.part == "head" or key.cut == 0:
-            run = self._from_image(engine)
-        else:
+        run = self._from_image(engine)
+        if key.part == "tail" and key.cut > 0:
             run = self._from_tensors(engine, self._crossing(key.cut))
-        if key.part == "head" and key.cut < last:
+        if key.part == "head" and key.cut < self._bundle.last_cut:
             return RehearsedHalf(engine, run)
         return RehearsedHalf(
             engine, lambda number: answer_from(run(number), self._bundle, Selection())
@@ -162,8 +161,3 @@ class Rehearsal:
                 return tensors
             self._kept[cut] = tensors
         return self._kept[cut]
-
-
-def _as_jpeg(frame: np.ndarray) -> np.ndarray:
-    bgr = cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
-    return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]

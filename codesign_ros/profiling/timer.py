@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Hashable, Iterable, Sequence
 
-from codesign_ros.cost.half_times import HalfForm
-from codesign_ros.engines.base import EngineKey, Part
+from codesign_ros.engines.base import EngineKey
 from codesign_ros.engines.factory import EngineFactory
 from codesign_ros.profiling.interleaved import InterleavedTimer, Work
 from codesign_ros.profiling.rehearsal import Rehearsal
-from codesign_ros.types import Structure
+from codesign_ros.types import HalfForm, Part
 
 # Timed runs of each half and codec, of which the median counts.
 _ROUNDS = 7
@@ -29,7 +29,7 @@ class StageTimer:
     Args:
         factory: makes the engines.
         part: ``head`` or ``tail``.
-        progress: called with the number of halves and cuts that were timed since the last call.
+        progress: called with the number of halves and cuts that were timed.
         crossings: makes the heads that give tails and codecs their tensors; None = ``factory``.
     """
 
@@ -44,6 +44,7 @@ class StageTimer:
         self.codec_bytes: dict[tuple[int, str], float] = {}
         self._part = part
         self._progress = progress
+        self._done = 0
         self._rehearsal = Rehearsal(factory, crossings)
         self._whole = self._rehearsal.half(EngineKey(part, self.segments if part == "head" else 0))
         self._timer: InterleavedTimer[Hashable] = InterleavedTimer(self._whole, _ROUNDS)
@@ -60,7 +61,7 @@ class StageTimer:
 
     def groups(self, halves: Iterable[HalfForm]) -> list[list[HalfForm]]:
         """Split halves that have segments into groups to be timed at once."""
-        full = [half for half in halves if not self.is_empty(half[0])]
+        full = [half for half in halves if not self.is_empty(half.cut)]
         return [full[at : at + _GROUP_HALVES] for at in range(0, len(full), _GROUP_HALVES)]
 
     def time_halves(self, group: Sequence[HalfForm]) -> None:
@@ -70,14 +71,15 @@ class StageTimer:
             CodesignError: the backend does not have a precision, or the network's output is not
                 finite.
         """
-        keys = {half: EngineKey(self._part, half[0], half[1], precision=half[2]) for half in group}
         with contextlib.ExitStack() as engines:
             works: dict[Hashable, Work] = {
-                half: engines.enter_context(contextlib.closing(self._rehearsal.half(key)))
-                for half, key in keys.items()
+                half: engines.enter_context(
+                    contextlib.closing(self._rehearsal.half(EngineKey(self._part, *half)))
+                )
+                for half in group
             }
             self._timer.time(works)
-        self._progress(len(group))
+        self._advance(len(group))
 
     def time_codecs(self, cuts: Sequence[int]) -> None:
         """Time every codec that can carry what crosses at each of ``cuts``, and note its sizes."""
@@ -93,7 +95,27 @@ class StageTimer:
                         else self._rehearsal.decoder(cut, encoding.frames)
                     )
             self._timer.time(works)
-            self._progress(len(group))
+            self._advance(len(group))
+
+    def time_all(
+        self,
+        cuts: Sequence[int],
+        always: Iterable[HalfForm],
+        others: Iterable[HalfForm],
+        give_up_s: float,
+    ) -> None:
+        """Time codecs, the halves of ``always``, and others until ``give_up_s`` (``perf_counter``).
+
+        Raises:
+            CodesignError: as in ``time_halves``.
+        """
+        self.time_codecs(cuts)
+        for group in self.groups(always):
+            self.time_halves(group)
+        for group in self.groups(others):
+            if time.perf_counter() > give_up_s:
+                break
+            self.time_halves(group)
 
     def results(self) -> tuple[dict[HalfForm, float], dict[tuple[int, str], float], float]:
         """Return the times of halves, of codecs by (cut, codec), and of preparing a frame [s].
@@ -106,8 +128,12 @@ class StageTimer:
         codecs: dict[tuple[int, str], float] = {}
         for key, time_s in times.items():
             match key:
-                case (int(cut), Structure() as structure, str(precision)):
-                    halves[cut, structure, precision] = time_s
+                case HalfForm():
+                    halves[key] = time_s
                 case (int(cut), str(codec)):
                     codecs[cut, codec] = time_s
         return halves, codecs, prepare_s
+
+    def _advance(self, more: int) -> None:
+        self._done += more
+        self._progress(self._done)

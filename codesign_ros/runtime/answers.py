@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, fields
 
 import numpy as np
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.pixels.boxes import Selection, decode_detections
-from codesign_ros.types import Box, CodesignError
+from codesign_ros.runtime.messages import Answer, Result, TailAnswer
+from codesign_ros.types import CodesignError
 
 
-@dataclass(frozen=True)
-class Answer:
-    """The part of ``Result`` that the network decides; what its task does not give is empty.
-
-    Attributes:
-        label: most likely class (classification).
-        score: its probability.
-        class_names: names of all classes (classification).
-        class_scores: probability of each.
-        detections: objects found (detection), in pixels of the network's input, best first.
-    """
-
-    label: str = ""
-    score: float = 0.0
-    class_names: tuple[str, ...] = ()
-    class_scores: tuple[float, ...] = ()
-    detections: tuple[Box, ...] = ()
+def answer_of(message: Result | TailAnswer) -> Answer:
+    """The part of a result, or of what a tail says, that the network decided."""
+    return Answer(**{part.name: getattr(message, part.name) for part in fields(Answer)})
 
 
 def answer_from(outputs: Mapping[str, np.ndarray], bundle: Bundle, selection: Selection) -> Answer:
@@ -61,4 +48,9 @@ def classified(logits: np.ndarray, classes: tuple[str, ...]) -> Answer:
     exponentials = np.exp(shifted - shifted.max())
     shares = exponentials / exponentials.sum()
     best = int(shares.argmax())
-    return Answer(classes[best], float(shares[best]), classes, tuple(shares.tolist()))
+    return Answer(
+        label=classes[best],
+        score=float(shares[best]),
+        class_names=classes,
+        class_scores=tuple(shares.tolist()),
+    )

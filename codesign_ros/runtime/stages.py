@@ -10,15 +10,16 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from codesign_ros.bundle import Bundle
-from codesign_ros.engines.base import Engine, EngineKey, Part
+from codesign_ros.engines.base import Engine, EngineKey
 from codesign_ros.jpeg import END
 from codesign_ros.pixels.boxes import Selection
 from codesign_ros.pixels.letterbox import normalise
 from codesign_ros.runtime.answers import Answer, answer_from
 from codesign_ros.runtime.engines.leases import Lease
-from codesign_ros.types import CodesignError, InputSpec, Plan
-from codesign_ros.wire.codecs import EncodedTensor, codecs_for, encode
+from codesign_ros.types import CodesignError, InputSpec, Part, Plan
+from codesign_ros.wire.codecs import codecs_for, encode
 from codesign_ros.wire.decode import WireError, WireLimits, decode, jpeg_shape
+from codesign_ros.wire.tensor import EncodedTensor
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
+from torch import nn
 
 from codesign_ros.models.network import Network
 from codesign_ros.training import checkpoint
@@ -15,34 +17,35 @@ from codesign_ros.training.schedule import decay_groups, moving_average, rate_sh
 from codesign_ros.types import CodesignError
 
 
-class RunConfig(Protocol):
-    """The part of a run's configuration, a frozen dataclass, that is needed here."""
+@dataclass(frozen=True)
+class RunConfig:
+    """What fixes a training run: with the same values on the same machine it repeats itself.
 
-    @property
-    def steps(self) -> int:
-        """Number of optimiser steps."""
+    Attributes:
+        steps: number of optimiser steps.
+        batch_frames: pixels of a step, in whole frames.
+        learning_rate: its peak; warm-up takes a twentieth of the steps, then it falls as a cosine.
+        weight_decay: of convolution and linear weights.
+        average_decay: of the moving average of the weights, which is what is kept.
+        seed: of the first weights, the order of pictures and the augmentation.
+    """
 
-    @property
-    def learning_rate(self) -> float:
-        """Its peak."""
-
-    @property
-    def weight_decay(self) -> float:
-        """Of convolution and linear weights."""
-
-    @property
-    def average_decay(self) -> float:
-        """Of the moving average."""
+    steps: int
+    batch_frames: int = 4
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.02
+    average_decay: float = 0.998
+    seed: int = 1
 
 
 ConfigT = TypeVar("ConfigT", bound=RunConfig)
 
 
-class AveragedRun(Generic[ConfigT]):
+class AveragedRun(ABC, Generic[ConfigT]):
     """Steps of AdamW on a network, a cosine schedule, and the average of the weights.
 
     Args:
-        network: what is trained; it is changed in place.
+        network: what is trained, a network or what one is a part of; it is changed in place.
         config: how.
         device: where torch computes, e.g. ``cpu`` or ``cuda``.
 
@@ -51,15 +54,42 @@ class AveragedRun(Generic[ConfigT]):
         steps_done: optimiser steps so far.
     """
 
-    def __init__(self, network: Network, config: ConfigT, device: str) -> None:
+    _gradient_norm: float | None = None
+    """Gradients are scaled down to this norm; None = they are left."""
+
+    def __init__(self, network: nn.Module, config: ConfigT, device: str) -> None:
         self.config = config
         self.steps_done = 0
         self._device = torch.device(device)
-        self._network = network.to(self._device)
+        # A network, or what one is a part of.
+        self._network: Any = network.to(self._device)
         self._average = moving_average(network, config.average_decay)
         self._optimiser = torch.optim.AdamW(
             decay_groups(network, config.weight_decay), config.learning_rate
         )
+
+    def step(self) -> dict[str, float]:
+        """Do one step.
+
+        Returns:
+            ``step`` (from 1), ``loss``, what else the task says of it, and ``learning_rate``.
+
+        Raises:
+            CodesignError: a picture cannot be read.
+        """
+        self._network.train()
+        loss, others = self._loss()
+        self._optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        if self._gradient_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self._network.parameters(), self._gradient_norm)
+        rate = self.config.learning_rate * rate_share(self.steps_done, self.config.steps)
+        for group in self._optimiser.param_groups:
+            group["lr"] = rate
+        self._optimiser.step()
+        self._average.update_parameters(self._network)
+        self.steps_done += 1
+        return {"step": self.steps_done, "loss": loss.item(), **others, "learning_rate": rate}
 
     def averaged(self) -> Network:
         """Return the network with the averaged weights, in evaluation mode; not a copy."""
@@ -73,7 +103,7 @@ class AveragedRun(Generic[ConfigT]):
         Raises:
             CodesignError: the file cannot be written.
         """
-        state = {"config": asdict(self.config), "place": self._place(), "caller": meta}  # type: ignore[call-overload]
+        state = {"config": asdict(self.config), "place": self._place(), "caller": meta}
         checkpoint.save(path, self._network, self._average, self._optimiser, self.steps_done, state)
 
     def resume(self, path: Path) -> dict[str, Any]:
@@ -88,9 +118,9 @@ class AveragedRun(Generic[ConfigT]):
         self.steps_done, state = checkpoint.load(
             path, self._network, self._average, self._optimiser
         )
-        config = replace(self.config, steps=state["config"]["steps"])  # type: ignore[type-var]
+        config = replace(self.config, steps=state["config"]["steps"])
         # As JSON: a checkpoint has lists where a configuration has tuples.
-        if json.dumps(asdict(config)) != json.dumps(state["config"]):  # type: ignore[call-overload]
+        if json.loads(json.dumps(asdict(config))) != state["config"]:
             raise CodesignError(
                 f"checkpoint {path} is of a run with other options; give the same ones, or start "
                 "anew"
@@ -100,27 +130,9 @@ class AveragedRun(Generic[ConfigT]):
         caller: dict[str, Any] = state["caller"]
         return caller
 
-    def _update(self, loss: torch.Tensor, gradient_norm: float | None = None) -> float:
-        """Take one step down the gradient of ``loss``.
-
-        Args:
-            loss: a scalar.
-            gradient_norm: gradients are scaled down to this norm; None = they are left.
-
-        Returns:
-            The learning rate of the step.
-        """
-        self._optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        if gradient_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self._network.parameters(), gradient_norm)
-        rate = self.config.learning_rate * rate_share(self.steps_done, self.config.steps)
-        for group in self._optimiser.param_groups:
-            group["lr"] = rate
-        self._optimiser.step()
-        self._average.update_parameters(self._network)
-        self.steps_done += 1
-        return rate
+    @abstractmethod
+    def _loss(self) -> tuple[torch.Tensor, dict[str, float]]:
+        """Return the next batch's loss, a scalar, and by name what else there is to say of it."""
 
     def _place(self) -> dict[str, Any]:
         """Return where in its data the run stands, as plain values; nothing by default."""

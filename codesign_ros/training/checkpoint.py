@@ -56,6 +56,25 @@ def save(
         raise CodesignError(f"cannot write checkpoint {path}: {error}") from None
 
 
+def read_header(path: Path) -> tuple[int, dict[str, Any]]:
+    """Read how many steps were done, and ``meta``.
+
+    Raises:
+        CodesignError: the file is not there or damaged.
+    """
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            header = file.metadata() or {}
+        return int(header["step"]), json.loads(header["meta"])
+    except FileNotFoundError:
+        raise CodesignError(
+            f"there is no checkpoint {path} to go on from: the training has ended or has not "
+            "begun; leave --resume out"
+        ) from None
+    except (safetensors.SafetensorError, KeyError, ValueError, OSError) as error:
+        raise CodesignError(f"checkpoint {path} cannot be read: {one_line(error)}") from None
+
+
 def load(
     path: Path, model: nn.Module, average: nn.Module, optimiser: Optimizer
 ) -> tuple[int, dict[str, Any]]:
@@ -67,16 +86,11 @@ def load(
     Raises:
         CodesignError: the file is not there, damaged, or of another network.
     """
+    step, meta = read_header(path)
     try:
-        with safetensors.safe_open(path, "pt") as file:
-            header = file.metadata() or {}
         tensors = load_file(path)
-        step, meta = int(header["step"]), json.loads(header["meta"])
-    except FileNotFoundError:
-        raise CodesignError(f"there is no checkpoint {path}") from None
-    except (safetensors.SafetensorError, KeyError, ValueError, OSError) as error:
-        reason = one_line(error)
-        raise CodesignError(f"checkpoint {path} cannot be read: {reason}") from None
+    except (safetensors.SafetensorError, OSError) as error:
+        raise CodesignError(f"checkpoint {path} cannot be read: {one_line(error)}") from None
 
     def part(name: str) -> dict[str, torch.Tensor]:
         begin = f"{name}."

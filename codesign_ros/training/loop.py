@@ -4,45 +4,23 @@ from __future__ import annotations
 
 import math
 import shutil
+import signal
+import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-import torch
 from rich.progress import Progress
 
-from codesign_ros.training.averaged_run import RunConfig
+from codesign_ros.training.averaged_run import AveragedRun
 from codesign_ros.types import CodesignError
 
 _POINTS = 120  # of the learning curve, each a mean over the steps since the last
 _MEASUREMENTS = 6  # the one at the end among them
-_CHECKPOINT = "checkpoint.safetensors"
 _CHECKPOINT_EVERY_S = 60.0
-_TIMED_STEPS = 6
-
-
-class Trainer(Protocol):
-    """What makes the steps; see ``averaged_run.AveragedRun``."""
-
-    @property
-    def config(self) -> RunConfig:
-        """How it trains."""
-
-    @property
-    def steps_done(self) -> int:
-        """Optimiser steps so far."""
-
-    def step(self) -> Any:
-        """Do one step; returns a dataclass with ``step``, ``loss`` and other numbers."""
-
-    def save(self, path: Path, meta: dict[str, Any]) -> None:
-        """Write a checkpoint."""
-
-    def resume(self, path: Path) -> dict[str, Any]:
-        """Go on from a checkpoint; returns its ``meta``."""
 
 
 class TrainingLoop:
@@ -50,7 +28,8 @@ class TrainingLoop:
 
     Args:
         trainer: makes the steps.
-        folder: where the checkpoint stands while the training runs.
+        out: the bundle's directory; the checkpoint stands beside it while the training runs.
+        command: what was asked for; the checkpoint holds it.
         measure: measures the network as it is, as values by name.
         progress: where the bar is.
 
@@ -62,18 +41,22 @@ class TrainingLoop:
 
     def __init__(
         self,
-        trainer: Trainer,
-        folder: Path,
+        trainer: AveragedRun,
+        out: Path,
+        command: Mapping[str, Any],
         measure: Callable[[], dict[str, Any]],
         progress: Progress,
     ) -> None:
         self._trainer = trainer
-        self._folder = folder
+        self._out = out
+        self._file = checkpoint_of(out)
+        self._command = command
         self._measure = measure
         self._progress = progress
         self.curve: list[dict[str, float]] = []
         self.measured: list[dict[str, Any]] = []
         self.seconds = 0.0
+        self._since: list[dict[str, float]] = []  # steps since the last point of the curve
 
     def run(self, *, resume: bool, planned_steps: int | None) -> None:
         """Do all steps.
@@ -85,14 +68,14 @@ class TrainingLoop:
 
         Raises:
             CodesignError: the checkpoint cannot be written or, to resume, not be read or is of a
-                run with other options.
+                run with other options; the training diverged or was interrupted.
         """
         trainer = self._trainer
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            file = self._file
+            file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise CodesignError(f"cannot write {self._folder}: {error.strerror}") from None
-        file = self._folder / _CHECKPOINT
+            raise CodesignError(f"cannot write {file.parent}: {error.strerror}") from None
         if resume:
             self._restore(trainer.resume(file))
             if planned_steps not in (None, trainer.config.steps):
@@ -104,26 +87,38 @@ class TrainingLoop:
         task = self._progress.add_task("training", total=steps, completed=trainer.steps_done)
         points = {round((i + 1) * steps / _POINTS) for i in range(_POINTS)}
         measured = {round((i + 1) * steps / _MEASUREMENTS) for i in range(_MEASUREMENTS - 1)}
-        since: list[dict[str, float]] = []
         before_s, begun = self.seconds, time.monotonic()
         saved = begun
-        while trainer.steps_done < steps:
-            since.append(asdict(trainer.step()))
-            if trainer.steps_done in points:
-                self.curve.append(_mean(since))
-                since = []
-                if not self._progress.console.is_terminal:  # a log shows no bar
-                    self._progress.console.print(_line(self.curve[-1], steps))
-            if trainer.steps_done in measured:
-                self.note(self._measure())
-            shown = self.curve[-1] if self.curve else since[-1]
-            self._progress.update(
-                task, advance=1, description=f"training, loss {shown['loss']:.2f}"
-            )
-            self.seconds = before_s + time.monotonic() - begun
-            if time.monotonic() - saved > _CHECKPOINT_EVERY_S and not since:
-                saved = time.monotonic()
-                trainer.save(file, self._state())
+        with _interruption() as interrupted:
+            while trainer.steps_done < steps:
+                self._since.append(trainer.step())
+                if not math.isfinite(self._since[-1]["loss"]):
+                    raise CodesignError(
+                        f"the training diverged: the loss of step {trainer.steps_done} is "
+                        f"{self._since[-1]['loss']}; take a lower --learning-rate than "
+                        f"{trainer.config.learning_rate:g}"
+                    )
+                if trainer.steps_done in points:
+                    self.curve.append(_mean(self._since))
+                    self._since = []
+                    if not self._progress.console.is_terminal:  # a log shows no bar
+                        self._progress.console.print(_line(self.curve[-1], steps))
+                if trainer.steps_done in measured:
+                    self.note(self._measure())
+                shown = self.curve[-1] if self.curve else self._since[-1]
+                self._progress.update(
+                    task, advance=1, description=f"training, loss {shown['loss']:.2f}"
+                )
+                self.seconds = before_s + time.monotonic() - begun
+                if time.monotonic() - saved > _CHECKPOINT_EVERY_S:
+                    saved = time.monotonic()
+                    trainer.save(file, self._state())
+                if interrupted.is_set():
+                    trainer.save(file, self._state())
+                    raise CodesignError(
+                        f"interrupted after {trainer.steps_done} of {steps} steps; codesign train "
+                        f"{self._out} --resume goes on"
+                    )
 
     def note(self, values: dict[str, Any]) -> None:
         """Enter something that was measured now."""
@@ -131,37 +126,44 @@ class TrainingLoop:
 
     def remove_checkpoint(self) -> None:
         """Clear up; the bundle is written."""
-        shutil.rmtree(self._folder)
+        shutil.rmtree(self._file.parent)
 
     def _state(self) -> dict[str, Any]:
-        return {"curve": self.curve, "measured": self.measured, "seconds": self.seconds}
+        return {
+            "command": self._command,
+            "curve": self.curve,
+            "since": self._since,
+            "measured": self.measured,
+            "seconds": self.seconds,
+        }
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.curve, self.measured = state["curve"], state["measured"]
-        self.seconds = state["seconds"]
+        self._since, self.seconds = state["since"], state["seconds"]
 
 
-def steps_for(epochs: float, pictures: int, batch: int) -> int:
-    """Return how many batches see each picture ``epochs`` times."""
-    return max(1, math.ceil(epochs * pictures / batch))
+def checkpoint_of(out: Path) -> Path:
+    """Where the checkpoint of a training that makes the bundle ``out`` stands."""
+    return out.with_name(out.name + ".training") / "checkpoint.safetensors"
 
 
-def steps_that_fit(make_trainer: Callable[[int], Trainer], minutes: float) -> int:
-    """Find how many steps fit into ``minutes``, by timing some of a trainer that is thrown away."""
-    trainer = make_trainer(_TIMED_STEPS)
-    times_s = []
-    for _ in range(_TIMED_STEPS):
-        before = time.monotonic()
-        trainer.step()
-        times_s.append(time.monotonic() - before)
-    return max(1, int(minutes * 60 / np.median(times_s)))
+@contextmanager
+def _interruption() -> Iterator[threading.Event]:
+    """Note a Ctrl-C, which then ends no step half-way; a second one ends the program."""
+    interrupted = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupted
+        return
 
+    def note(number: int, frame: Any) -> None:
+        signal.signal(signal.SIGINT, before)
+        interrupted.set()
 
-def device_named(name: str) -> str:
-    """Return the device for ``cpu``, ``cuda`` or ``auto``, which is a GPU if there is one."""
-    if name != "auto":
-        return name
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _mean(steps: Sequence[dict[str, float]]) -> dict[str, float]:

@@ -8,18 +8,24 @@ from __future__ import annotations
 
 import multiprocessing
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
+from rich.progress import Progress
 
 from codesign_ros.mine.generator import MineGenerator
 from codesign_ros.mine.render import CLASSES
 from codesign_ros.mine.tunnel import HEIGHT, WIDTH
 from codesign_ros.types import Box, CodesignError, GroundTruth
+
+OTHER_SEED = 1_000_000
+"""Added to the training seed for the scenes that measure: no scene is in both."""
 
 _FRAME_BYTES = HEIGHT * WIDTH * 3
 # Frames that a process draws before it reports.
@@ -36,11 +42,13 @@ class SceneSet:
         images: (n, H, W, 3) uint8, RGB; may be a memory map.
         labels: (n,) int64, index into ``codesign_ros.mine.render.CLASSES``.
         boxes: for each frame its boxes.
+        name: what they are, in a few words.
     """
 
     images: np.ndarray
     labels: np.ndarray
     boxes: tuple[tuple[Box, ...], ...]
+    name: str
 
 
 def render_scenes(
@@ -86,7 +94,35 @@ def render_scenes(
         finally:
             pool.shutdown(cancel_futures=True)
     labels = np.array([CLASSES.index(truth.label) for truth in truths], np.int64)
-    return SceneSet(images, labels, tuple(truth.boxes for truth in truths))
+    name = f"{frames} independent scenes of the synthetic mine, seed {seed}, every second as a JPEG"
+    return SceneSet(images, labels, tuple(truth.boxes for truth in truths), name)
+
+
+@contextmanager
+def train_and_val_scenes(
+    seed: int, frames: int, val_frames: int, processes: int, progress: Progress
+) -> Iterator[tuple[SceneSet, SceneSet]]:
+    """Draw scenes into temporary files: ``frames`` of ``seed``, and others to measure on.
+
+    Raises:
+        CodesignError: the disk has no room for the files.
+    """
+    task = progress.add_task("rendering scenes", total=frames + val_frames)
+    with TemporaryDirectory(prefix="codesign_train_") as folder:
+        train, val = (
+            render_scenes(
+                Path(folder) / name,
+                set_seed,
+                count,
+                processes=processes,
+                on_rendered=lambda more: progress.advance(task, more),
+            )
+            for name, set_seed, count in (
+                ("train", seed, frames),
+                ("val", seed + OTHER_SEED, val_frames),
+            )
+        )
+        yield train, val
 
 
 def _render_chunk(file: Path, frames: int, seed: int, indices: range) -> list[GroundTruth]:

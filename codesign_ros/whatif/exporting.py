@@ -5,18 +5,18 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
+from rich.table import Column, Table
 
-from codesign_ros.console import data_size, link_rate, slim_table
-from codesign_ros.engines.base import EngineKey, Part
+from codesign_ros.console import data_size, link_rate, right, slim_table
+from codesign_ros.engines.base import EngineKey
 from codesign_ros.engines.factory import EngineFactory
-from codesign_ros.types import PRECISIONS, CodesignError, Merge, Structure
+from codesign_ros.types import PRECISIONS, CodesignError, Merge, Part, Structure
 from codesign_ros.whatif.device_times import PARTS
 from codesign_ros.whatif.likely_plans import Served
 
@@ -51,13 +51,8 @@ class Exported:
 
     def to_json(self, served: Served | None) -> dict[str, Any]:
         """Return all of it as plain values, with what the engine is good for."""
-        key = self.key
         return {
-            "part": key.part,
-            "cut": key.cut,
-            "structure": key.structure.value,
-            "merge": key.merge.value,
-            "precision": key.precision,
+            **asdict(self.key),
             "outcome": self.outcome.value,
             "why": self.why,
             "seconds": self.duration_s,
@@ -161,14 +156,10 @@ def export_table(
     files = {each.file: each.size_bytes for each in exported if each.file is not None}
     table = slim_table(
         f"{factory.bundle.name}: {len(files)} engines of {factory.backend}, "
-        f"{data_size(sum(files.values()))}, {sum(each.duration_s for each in exported):.1f} s"
+        f"{data_size(sum(files.values()))}, {sum(each.duration_s for each in exported):.1f} s",
+        *("half", "structure", "merge", "precision", "engine", *right("seconds", "size")),
+        Column("serves" if served else "", overflow="fold"),
     )
-    table.add_column("half")
-    for name in ("structure", "merge", "precision", "engine"):
-        table.add_column(name)
-    for name in ("seconds", "size"):
-        table.add_column(name, justify="right")
-    table.add_column("serves" if served else "", overflow="fold")
     for each in exported:
         key = each.key
         table.add_row(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from codesign_ros.cost.roofline import RooflineMode, attainable_flops, intensity
 from codesign_ros.planning.grid import Solution
+from codesign_ros.planning.pareto import FrontPoint
 from codesign_ros.types import CodesignError, DeviceSpec, Structure
 from codesign_ros.whatif.bounds import work
 
@@ -40,26 +40,11 @@ _MOST_TICKS = 10
 _MARGIN = 6.0
 
 
-@dataclass(frozen=True, eq=False)
-class Front:
-    """Plans that nothing beats in both time and accuracy.
-
-    Attributes:
-        times_s: (F,) time of Eq. 11 [s].
-        losses: (F,) accuracy lost, 0 to 1.
-        supported: (F,) which of them some lambda_1 chooses.
-    """
-
-    times_s: np.ndarray
-    losses: np.ndarray
-    supported: np.ndarray
-
-
 def plan_figure(
     solution: Solution,
     robot: DeviceSpec | None = None,
     server: DeviceSpec | None = None,
-    front: Front | None = None,
+    front: Sequence[FrontPoint] = (),
     title: str = "",
 ) -> Figure:
     """Draw a solution; each panel that has what it needs.
@@ -68,7 +53,7 @@ def plan_figure(
         solution: what was solved.
         robot: the device of the head, for the roofline.
         server: the device of the tail, for the roofline.
-        front: the Pareto front, if it was worked out.
+        front: the Pareto front, fastest first, if it was worked out.
         title: what was planned, for people; that it is a prediction is added.
     """
     from matplotlib.figure import Figure  # takes a second, and only this needs it
@@ -79,7 +64,7 @@ def plan_figure(
     ]
     if robot is not None and solution.problem.tables.segment_flops is not None:
         panels.insert(0, lambda panel: draw_rooflines(panel, solution, robot, server))
-    if front is not None:
+    if front:
         panels.append(lambda panel: draw_front(panel, solution, front))
     rows = -(-len(panels) // _COLUMNS)
     size = (_COLUMNS * _PANEL_INCHES[0], rows * _PANEL_INCHES[1])
@@ -193,15 +178,8 @@ def draw_latency(panel: Panel, solution: Solution) -> None:
         )
         bottom += height
     best = solution.best
-    panel.plot(
-        [best.candidate.cut],
-        [best.prediction.latency_s * 1e3],
-        "*",
-        color=BEST_COLOUR,
-        markersize=16,
-        markeredgecolor="white",
-        label=f"the plan: {best.prediction.latency_s * 1e3:.3g} ms",
-    )
+    latency_ms = 1e3 * best.prediction.latency_s
+    _draw_plan(panel, best.candidate.cut, latency_ms, f"the plan: {latency_ms:.3g} ms")
     share = 100 * solution.problem.tables.load_fraction
     shown = np.unique(
         np.linspace(0, len(cuts) - 1, min(len(cuts), _MOST_TICKS)).round().astype(int)
@@ -229,20 +207,20 @@ def draw_throughput(panel: Panel, solution: Solution) -> None:
     fps = throughput_by_cut(solution)
     name = "any structures" if len(axes.structures) > 1 else axes.structures[0].value
     panel.plot(share, fps, "o", color=_ANY_COLOUR, markersize=3, label=name)
-    best = solution.best
-    panel.plot(
-        [share[best.candidate.cut]],
-        [best.prediction.throughput_fps],
-        "*",
-        color=BEST_COLOUR,
-        markersize=16,
-        markeredgecolor="white",
-        label=f"the plan: {best.prediction.throughput_fps:.3g} frames/s",
-    )
+    best_fps = solution.best.prediction.throughput_fps
+    label = f"the plan: {best_fps:.3g} frames/s"
+    _draw_plan(panel, share[solution.best.candidate.cut], best_fps, label)
     panel.set_xlabel("share of the work on the robot [%]")
     panel.set_ylabel("throughput [frames/s]")
     panel.set_title("Throughput at each split point")
     panel.legend(fontsize="x-small")
+
+
+def _draw_plan(panel: Panel, x: float, y: float, label: str) -> None:
+    """Put a star where the plan is."""
+    panel.plot(
+        [x], [y], "*", color=BEST_COLOUR, markersize=16, markeredgecolor="white", label=label
+    )
 
 
 def throughput_by_cut(solution: Solution, structure: Structure | None = None) -> np.ndarray:
@@ -264,33 +242,22 @@ def throughput_by_cut(solution: Solution, structure: Structure | None = None) ->
     return 1.0 / np.where(period_s > 0, period_s, np.nan)
 
 
-def draw_front(panel: Panel, solution: Solution, front: Front) -> None:
+def draw_front(panel: Panel, solution: Solution, front: Sequence[FrontPoint]) -> None:
     """Draw time against accuracy loss: what some lambda_1 chooses, and what none does."""
-    order = np.argsort(front.times_s, kind="stable")
-    times_ms, lost = 1e3 * front.times_s[order], 100 * front.losses[order]
-    chosen = front.supported[order]
-    panel.plot(
-        times_ms[chosen], lost[chosen], "o-", color=ROBOT_COLOUR, label="some lambda_1 chooses it"
-    )
-    if not chosen.all():
-        panel.plot(
-            times_ms[~chosen],
-            lost[~chosen],
-            "o",
-            color=LINK_COLOUR,
-            markerfacecolor="none",
-            label="no lambda_1 does, a limit may",
-        )
+    chosen = [point for point in front if point.lambda_1 is not None]
+    others = [point for point in front if point.lambda_1 is None]
+    for points, style, colour, fill, label in (
+        (chosen, "o-", ROBOT_COLOUR, ROBOT_COLOUR, "some lambda_1 chooses it"),
+        (others, "o", LINK_COLOUR, "none", "no lambda_1 does, a limit may"),
+    ):
+        if points:
+            times_ms = [1e3 * point.time_s for point in points]
+            lost = [100 * point.accuracy_loss for point in points]
+            panel.plot(times_ms, lost, style, color=colour, markerfacecolor=fill, label=label)
     problem, p = solution.problem, solution.best.prediction
-    panel.plot(
-        [1e3 * (p.objective - problem.lambda_1 * p.accuracy_loss)],
-        [100 * p.accuracy_loss],
-        "*",
-        color=BEST_COLOUR,
-        markersize=16,
-        markeredgecolor="white",
-        label=f"the plan (lambda_1 = {problem.lambda_1:g} s)",
-    )
+    time_s = p.objective - problem.lambda_1 * p.accuracy_loss
+    label = f"the plan (lambda_1 = {problem.lambda_1:g} s)"
+    _draw_plan(panel, 1e3 * time_s, 100 * p.accuracy_loss, label)
     panel.set_xlabel(f"time that counts: {problem.objective.value} [ms]")
     panel.set_ylabel(f"loss of {problem.tables.metric} [points]")
     panel.set_title("Pareto front")

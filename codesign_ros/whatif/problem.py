@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from codesign_ros.bundle import Bundle
-from codesign_ros.cost.catalogue import find_device
-from codesign_ros.cost.half_times import Extent, StageProfile
+from codesign_ros.cost.catalogue import find_device, load_devices
+from codesign_ros.cost.half_times import Extent, HalfTimes
 from codesign_ros.cost.interpolate import between_cuts
 from codesign_ros.cost.model import analytic_tables, measured_tables
-from codesign_ros.cost.profile import NetworkProfile, profile_network
+from codesign_ros.cost.profile import profile_network
 from codesign_ros.cost.roofline import RooflineMode
 from codesign_ros.cost.tables import Axes
 from codesign_ros.cost.utilisation import fit_utilisation, timings_of
-from codesign_ros.engines.base import Part
 from codesign_ros.engines.cache import default_cache_dir
-from codesign_ros.engines.factory import EngineFactory
+from codesign_ros.engines.factory import open_backend
 from codesign_ros.planning.objective import Objective
 from codesign_ros.planning.problem import Limits, Problem
 from codesign_ros.profiling.profile import profile_cached
-from codesign_ros.types import DeviceSpec, LinkSpec, Merge, Structure
-from codesign_ros.whatif.device_times import DeviceTimes
+from codesign_ros.types import CodesignError, DeviceSpec, LinkSpec, Merge, Part, Structure
+from codesign_ros.whatif.device_times import read_device_times
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class WhatIf:
     lambda_1: float = 0.0
     limits: Limits = field(default_factory=Limits)
     frame_rate_hz: float | None = None
-    profiles: Mapping[Part, StageProfile] = field(default_factory=dict)
+    profiles: Mapping[Part, HalfTimes] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -77,20 +77,19 @@ def what_if_problem(bundle: Bundle, what_if: WhatIf) -> Problem:
     network = profile_network(bundle.network(), structures)
     head = what_if.profiles.get("head") or _measured(bundle, "head", what_if)
     if what_if.mode == "measured":
-        stages = between_cuts(network, head.stages(), what_if.robot)
+        heads = between_cuts(network, head, what_if.robot)
         tail = what_if.profiles.get("tail") or _measured(bundle, "tail", what_if)
-        tails = [between_cuts(network, tail.stages(), d, tail=True) for d in what_if.servers]
+        tails = [between_cuts(network, tail, d, tail=True) for d in what_if.servers]
         tables = measured_tables(
             network.segments,
-            stages,
+            heads,
             tails,
-            stages.codec_bytes,
             axes,
             bundle.accuracy,
             network=network,
             robot_power_w=what_if.robot.power_w,
         )
-        estimates = [("head", stages), *(("tail", each) for each in tails)]
+        estimates = [("head", heads), *(("tail", each) for each in tails)]
         notes = tuple(
             f"{len(each.estimated)} {part} times were not measured but estimated from others "
             "('codesign profile --complete' measures all)"
@@ -121,47 +120,45 @@ def what_if_problem(bundle: Bundle, what_if: WhatIf) -> Problem:
     )
 
 
-def with_fitted_utilisation(
-    bundle: Bundle,
-    devices: Mapping[str, DeviceSpec],
-    times: Sequence[DeviceTimes],
-    wanted: Sequence[DeviceSpec],
-) -> tuple[tuple[DeviceSpec, ...], str]:
-    """Give devices that were never timed the utilisation of those that were.
+def known_devices(
+    path: Path, bundle: Bundle, mode: str, profiled: Sequence[str]
+) -> tuple[dict[str, DeviceSpec], tuple[str, ...]]:
+    """Read the known devices; give all the utilisation of those that were ``profiled``.
 
     Args:
+        path: file of the devices.
         bundle: the network that was timed.
-        devices: known devices by name.
-        times: what was timed, on devices that are known.
-        wanted: the devices to predict.
+        mode: the cost model; a fit is for ``roofline``.
+        profiled: files of ``codesign profile``.
 
     Returns:
-        The devices, and one line that says what was fitted and how far it is off.
+        The devices by name, and a line that says what was fitted and how far it is off.
 
     Raises:
-        CodesignError: a device that was timed is not known, or nothing was timed.
+        CodesignError: a file cannot be read, or a device that was timed is not known.
     """
+    devices = load_devices(path)
+    if not profiled:
+        return devices, ()
+    if mode != "roofline":
+        raise CodesignError(f"--fit is for mode roofline, not {mode}")
+    times = [read_device_times(Path(each), bundle) for each in profiled]
     network = profile_network(bundle.network())
     timings = []
-    for each in times:
-        device = find_device(devices, each.device)
-        timings += timings_of(network, each.head.stages(), device)
-        timings += timings_of(network, each.tail.stages(), device, tail=True)
+    for name, timed in times:
+        device = find_device(devices, name)
+        for part, each in timed.items():
+            timings += timings_of(network, each, device, tail=part == "tail")
     fit = fit_utilisation(timings)
-    names = ", ".join(dict.fromkeys(each.device for each in times))
+    names = ", ".join(dict.fromkeys(name for name, _ in times))
     how = f"predicted with each {fit.left_out} left out in turn" if fit.left_out else "of the fit"
-    return tuple(map(fit.applied, wanted)), (
+    return {name: fit.applied(device) for name, device in devices.items()}, (
         f"utilisation {fit.utilisation:.3g} fitted to {fit.timings} timings of {names}; error "
-        f"{how}: median {fit.median_error:.0%}, worst {fit.worst_error:.0%}"
+        f"{how}: median {fit.median_error:.0%}, worst {fit.worst_error:.0%}",
     )
 
 
-def profile_network_of(bundle: Bundle) -> NetworkProfile:
-    """FLOPs, bytes and crossing sizes of a bundle's network."""
-    return profile_network(bundle.network())
-
-
-def _measured(bundle: Bundle, part: Part, what_if: WhatIf) -> StageProfile:
+def _measured(bundle: Bundle, part: Part, what_if: WhatIf) -> HalfTimes:
     """Time a part here, or read what was timed before.
 
     The other modes need the sizes of codecs alone, which come with the fp32 times.
@@ -169,4 +166,4 @@ def _measured(bundle: Bundle, part: Part, what_if: WhatIf) -> StageProfile:
     extent = Extent()
     if what_if.mode == "measured":
         extent = Extent(structures=what_if.structures, precisions=what_if.precisions)
-    return profile_cached(bundle, EngineFactory(bundle), part, default_cache_dir(), extent)
+    return profile_cached(bundle, open_backend(bundle), part, default_cache_dir(), extent)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
-from rich.table import Table
+from rich.table import Column, Table
 
-from codesign_ros.console import slim_table
+from codesign_ros.console import right, slim_table
 from codesign_ros.planning.grid import Solution
 from codesign_ros.planning.policies import POLICIES, Decision, Situation
 from codesign_ros.planning.problem import Candidate, Row
@@ -59,13 +60,7 @@ def row_json(row: Row) -> dict[str, Any]:
     """One plan; times in ms, ``objective`` is L of Eq. 11 [s]."""
     c, p = row.candidate, row.prediction
     return {
-        "cut": c.cut,
-        "head_structure": c.head_structure.value,
-        "tail_structure": c.tail_structure.value,
-        "merge": c.merge.value,
-        "precision": c.precision,
-        "codec": c.codec,
-        "server": c.server,
+        **asdict(c),
         "head_ms": p.head_s * 1e3,
         "wire_ms": p.link_s * 1e3,
         "tail_ms": p.tail_s * 1e3,
@@ -101,34 +96,42 @@ def best_cuts_table(solution: Solution, top: int) -> Table:
     """The best plan of the ``top`` best cuts, and always those of device-only and server-only."""
     table = slim_table(
         f"Best plan of each cut (predicted, not run); {solution.candidates} candidates in "
-        f"{solution.solve_s * 1e3:.1f} ms"
+        f"{solution.solve_s * 1e3:.1f} ms",
+        *("cut", "head", "tail", "precision", "codec"),
+        *right("T1 ms", "T3 ms", "T2 ms", "sum", "1/s", "loss"),
     )
-    _add_columns(table, "cut")
     rows = solution.best_of_each_cut()
     last = solution.problem.tables.segments
     for row in rows[:top] + [row for row in rows[top:] if row.candidate.cut in (0, last)]:
-        table.add_row(_cut_name(row.candidate.cut, last), *_cells(row))
+        c, p = row.candidate, row.prediction
+        table.add_row(
+            cut_name(c.cut, last),
+            *(_structure_name(each, c) for each in (c.head_structure, c.tail_structure)),
+            c.precision,
+            c.codec,
+            *(f"{t * 1e3:.1f}" for t in (p.head_s, p.link_s, p.tail_s, p.latency_s)),
+            f"{p.throughput_fps:.1f}",
+            f"{p.accuracy_loss:.4f}",
+        )
     return table
 
 
 def policies_table(situation: Situation, decisions: Mapping[str, Decision | str]) -> Table:
     """What each policy would do under the same cost model, the least objective first."""
-    table = slim_table("What each policy would do, by the same cost model (predicted, not run)")
-    table.add_column("policy", no_wrap=True)
-    for name in ("cut", "structure", "precision", "codec"):
-        table.add_column(name)
-    for name in ("ms", "1/s", "loss", "L"):
-        table.add_column(name, justify="right")
+    table = slim_table(
+        "What each policy would do, by the same cost model (predicted, not run)",
+        Column("policy", no_wrap=True),
+        *("cut", "structure", "precision", "codec", *right("ms", "1/s", "loss", "L")),
+    )
     last = situation.problem.tables.segments
     known = [(name, d) for name, d in decisions.items() if not isinstance(d, str)]
     for name, decision in sorted(known, key=lambda item: item[1].row.prediction.objective):
         c, p = decision.row.candidate, decision.row.prediction
-        head, tail = (_structure_name(s, c) for s in (c.head_structure, c.tail_structure))
-        cut = _cut_name(c.cut, last)
+        cut = cut_name(c.cut, last)
         table.add_row(
             name,
             cut if decision.cloud_cut is None else f"{cut}, cloud from {decision.cloud_cut}",
-            head if head == tail else f"{head} | {tail}",
+            structures_name(c),
             c.precision,
             c.codec,
             f"{decision.latency_s * 1e3:.1f}",
@@ -155,28 +158,15 @@ def policy_notes(situation: Situation, decisions: Mapping[str, Decision | str]) 
     return notes
 
 
-def _add_columns(table: Table, *first: str) -> None:
-    for name in (*first, "head", "tail", "precision", "codec"):
-        table.add_column(name)
-    for name in ("T1 ms", "T3 ms", "T2 ms", "sum", "1/s", "loss"):
-        table.add_column(name, justify="right")
-
-
-def _cells(row: Row) -> list[str]:
-    c, p = row.candidate, row.prediction
-    return [
-        _structure_name(c.head_structure, c),
-        _structure_name(c.tail_structure, c),
-        c.precision,
-        c.codec,
-        *(f"{t * 1e3:.1f}" for t in (p.head_s, p.link_s, p.tail_s, p.latency_s)),
-        f"{p.throughput_fps:.1f}",
-        f"{p.accuracy_loss:.4f}",
-    ]
-
-
-def _cut_name(cut: int, last: int) -> str:
+def cut_name(cut: int, last: int) -> str:
+    """Name a cut of ``last`` segments, and who does all at either end."""
     return {0: "0 server", last: f"{cut} robot"}.get(cut, str(cut))
+
+
+def structures_name(candidate: Candidate) -> str:
+    """Name the structures of head and tail, once if both have the same."""
+    pair = (candidate.head_structure, candidate.tail_structure)
+    return " | ".join(dict.fromkeys(_structure_name(each, candidate) for each in pair))
 
 
 def _structure_name(structure: Structure, candidate: Candidate) -> str:

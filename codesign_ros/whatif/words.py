@@ -124,9 +124,7 @@ def _other_ways(solution: Solution) -> list[str]:
         sent = row.prediction.payload_bytes
         how = f" as {row.candidate.codec} ({data_size(sent)})" if sent else ""
         lines.append(f"{name}{how} {_versus(row, best, problem)}.")
-    splits = (
-        row for row in solution.best_of_each_cut() if row.candidate.cut not in (0, last)
-    )  # fmt: skip
+    splits = (row for row in solution.best_of_each_cut() if row.candidate.cut not in (0, last))
     other = next((row for row in splits if row.candidate.cut != best.candidate.cut), None)
     if other is not None:
         kind = "best" if best.candidate.cut in (0, last) else "next best"

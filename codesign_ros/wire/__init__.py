@@ -1,5 +1,6 @@
 """Tensors to bytes and back.
 
-``codecs`` writes a tensor for the wire, ``decode`` reads it at the other end and refuses whatever
-is not exactly what the receiver expects, before memory is taken for it. Elements are little endian.
+``tensor`` has one as it is on the wire, ``codecs`` writes it, ``decode`` reads it at the other end
+and refuses whatever is not exactly what the receiver expects, before memory is taken for it.
+Elements are little endian.
 """

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 import zstandard
 
 from codesign_ros.types import CodesignError, TensorSpec
+from codesign_ros.wire.tensor import EncodedTensor, no_params
 
 TENSOR_CODECS = (
     "raw",
@@ -39,33 +39,6 @@ AFFINE_MAX = float(np.finfo(np.float32).max) / 4
 
 # Level 1: higher levels cost several times the encoding time for a few percent of the size.
 _ZSTD_LEVEL = 1
-
-
-def _no_params() -> np.ndarray:
-    return np.empty(0, np.float32)
-
-
-@dataclass(frozen=True, eq=False)
-class EncodedTensor:
-    """One tensor as it is on the wire; the fields are those of ``msg/Tensor.msg``.
-
-    ``dtype`` and ``shape`` describe the tensor before encoding. ``scale`` and ``offset`` (float32)
-    are set for the affine codecs only: value = offset + scale * code, per channel. ``data`` may be
-    any buffer of bytes, so that a received message is read in place.
-    """
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    codec: str
-    data: bytes | bytearray | memoryview
-    scale: np.ndarray = field(default_factory=_no_params)
-    offset: np.ndarray = field(default_factory=_no_params)
-
-    @property
-    def payload_bytes(self) -> int:
-        """What the tensor costs on the link: elements and affine parameters [bytes]."""
-        return memoryview(self.data).nbytes + 4 * (len(self.scale) + len(self.offset))
 
 
 def codecs_for(spec: TensorSpec) -> tuple[str, ...]:
@@ -125,7 +98,7 @@ def encode(name: str, array: np.ndarray, codec: str) -> EncodedTensor:
     if array.size == 0:
         raise CodesignError(f"tensor '{name}' {spec.shape} has no elements to send")
 
-    scale, offset = _no_params(), _no_params()
+    scale, offset = no_params(), no_params()
     if base == "raw":
         data = _little_endian(array).tobytes()
     elif base == "fp16":

@@ -13,11 +13,11 @@ from codesign_ros.types import CodesignError, TensorSpec
 from codesign_ros.wire.codecs import (
     AFFINE_LEVELS,
     AFFINE_MAX,
-    EncodedTensor,
     affine_view_shape,
     codecs_for,
     split_codec,
 )
+from codesign_ros.wire.tensor import EncodedTensor
 
 REASONS = ("name", "shape", "dtype", "codec", "length", "params", "limit", "corrupt")
 """Why a tensor can be refused; used as keys of the counters in diagnostics."""

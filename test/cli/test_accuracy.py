@@ -85,6 +85,7 @@ def test_shows_the_table_of_a_bundle(tiny_bundle, capsys):
     assert tiny_bundle.accuracy.data in " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.test_all
 def test_an_imported_network_is_measured_in_the_forms_that_it_has(tmp_path, capsys, caplog):
     """Its BatchNorms are folded, so that their statistics cannot be measured anew."""
     names = tmp_path / "names.txt"
@@ -92,7 +93,8 @@ def test_an_imported_network_is_measured_in_the_forms_that_it_has(tmp_path, caps
     out = tmp_path / "small.bundle"
     arguments = ["--args", "num_classes=3", "--input", "64x96", "--classes", str(names)]
     assert main(["import", "torchvision:mobilenet_v3_small", "--out", str(out), *arguments]) == 0
-    measuring = ["--data", "scenes:3", "--frames", "2", "--structure", "S3", "--threads", "1"]
+    measuring = ["--data", "scenes:3", "--frames", "2", "--structure", "S3", "--threads", "1",
+                 "--cuts", "0", "5"]  # fmt: skip
     assert main(["accuracy", str(out), *measuring, "--precision", "int8-tensor", "--write"]) == 0
     rows = Bundle.open(out).accuracy.rows
     assert {row.merge.value for row in rows} == {"fold", "prune"}

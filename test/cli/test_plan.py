@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from codesign_ros.cli.main import main
-from codesign_ros.cost.half_times import profile_of
+from codesign_ros.cost.half_times import HalfTimes
 from codesign_ros.planning.policies import POLICIES
-from codesign_ros.types import BRANCH_STRUCTURES
-from codesign_ros.whatif.device_times import DeviceTimes, write_device_times
+from codesign_ros.types import BRANCH_STRUCTURES, HalfForm
+from codesign_ros.whatif.device_times import write_device_times
 
 BEST = {
     "cut", "head_structure", "tail_structure", "merge", "precision", "codec", "head_ms", "wire_ms",
@@ -134,14 +134,17 @@ def test_limits_are_kept(plan):
 def slow(tiny_bundle, tmp_path):
     """A profile of a machine that needs 1 ms a segment and 1 ms for the frame."""
     n = len(tiny_bundle.segments)
-    heads = {(c, s, "fp32"): 0.001 * (c + 1) for c in range(n + 1) for s in BRANCH_STRUCTURES}
-    tails = {(c, s, "fp32"): 0.001 * (n - c) for c in range(n + 1) for s in BRANCH_STRUCTURES}
+    forms = [HalfForm(cut, s) for cut in range(n + 1) for s in BRANCH_STRUCTURES]
+    half_s = {
+        "head": {form: 0.001 * (form.cut + 1) for form in forms},
+        "tail": {form: 0.001 * (n - form.cut) for form in forms},
+    }
     codecs = {(cut, "raw"): 0.0005 for cut in range(n)}
     sizes = {(cut, "raw"): 1000.0 for cut in range(n)}
-    parts = [profile_of(halves, frozenset(), codecs, sizes) for halves in (heads, tails)]
+    times = {part: HalfTimes(of, frozenset(), codecs, sizes) for part, of in half_s.items()}
     path = tmp_path / "slow.json"
-    times = DeviceTimes("raspberry-pi-5", "onnxruntime", 1, tiny_bundle.model_id, *parts)
-    write_device_times(path, times)
+    conditions = {"device": "raspberry-pi-5", "model_id": tiny_bundle.model_id}
+    write_device_times(path, times, conditions)
     return path
 
 
@@ -193,6 +196,97 @@ def test_utilisation_is_fitted_and_its_error_given(plan, slow):
 )
 def test_a_mistake_is_one_line_that_names_the_thing(plan, arguments, names):
     status, content, said = plan(*arguments)
+    lines = [line for line in said.err.splitlines() if line.startswith("error: ")]
+    assert (status, content) == (2, None)
+    assert len(lines) == 1
+    assert names in lines[0]
+    assert "Traceback" not in said.err
+
+
+FLEET = """
+servers: {{shaft: {{device: nx}}}}
+robots:
+  loader: {{device: nano, link: 10mbps, count: 2}}
+  scout: {{device: {scout}, link: 10mbps, {more}}}
+"""
+
+
+@pytest.fixture
+def fleet(tmp_path):
+    def write(scout="tx1", more="slowdown: 50"):
+        path = tmp_path / "fleet.yaml"
+        path.write_text(FLEET.format(scout=scout, more=more))
+        return path
+
+    return write
+
+
+def test_a_fleet(plan, fleet):
+    status, content, said = plan("--fleet", fleet(), "--structure", "S3")
+    assert status == 0
+    assert [robot["robot"] for robot in content["robots"]] == ["loader 1", "loader 2", "scout"]
+    assert all(robot.keys() >= BEST for robot in content["robots"])
+    total = sum(robot["objective"] for robot in content["robots"])
+    assert content["objective"] == pytest.approx(total)
+    assert content["lower_bound"] <= total * (1 + 1e-9)
+    assert total <= content["alone_then_sharing"] * (1 + 1e-9)
+    assert f"{total:.4f}" in said.out
+    assert f"{content['alone_then_sharing']:.4f}" in said.out
+    assert f"{content['lower_bound']:.4f}" in said.out
+    for words in ("2 loader", "1 scout", "predicted, not run", "above the bound"):
+        assert words in said.out
+    # One robot that shares with nobody is what `plan` finds for it.
+    _, single, _ = plan("--robot", "nano", "--server", "nx", "--structure", "S3")
+    assert content["robots"][0]["alone"]["objective"] == pytest.approx(single["best"]["objective"])
+
+
+def test_choices_and_limits_hold_for_all_robots_of_a_fleet(plan, fleet, slow):
+    _, content, _ = plan(
+        "--fleet", fleet(), "--precision", "fp32", "--codec", "raw", "--lambda-1", 0.5,
+        "--accuracy-floor", 0.9, "--merge", "fold", "prune",
+    )  # fmt: skip
+    robots = content["robots"]
+    assert {robot["precision"] for robot in robots} == {"fp32"}
+    assert {robot["codec"] for robot in robots} == {"raw"}
+    assert {robot["lambda_1"] for robot in robots} == {0.5}
+    assert max(robot["accuracy_loss"] for robot in robots) <= 1e-12
+    _, fitted, said = plan("--fleet", fleet(), "--fit", slow)
+    assert any(note.startswith("utilisation") for note in fitted["notes"])
+    assert "utilisation" in said.out
+    status, _, _ = plan("--fleet", fleet(), "--mode", "paper")
+    assert status == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--robot", "jetson-nano"), ("--server", "nx"), ("--link", "10mbps"),
+        ("--link-delay-ms", 0), ("--cloud", "rtx-4090"), ("--cloud-link", "100mbps"),
+        ("--robot-profile", "x"), ("--server-profile", "x"), ("--policy", "ours"),
+        ("--objective", "latency"), ("--deadline-ms", 1), ("--uplink-bytes-per-s", 1),
+        ("--frame-rate-hz", 1), ("--robot-energy-mj", 1), ("--solvers",), ("--top", 10),
+        ("--explain",), ("--plot", "x.png"), ("--mode", "measured"),
+    ],
+)  # fmt: skip
+def test_what_is_for_one_robot_is_refused_by_name(plan, fleet, arguments):
+    status, content, said = plan("--fleet", fleet(), *arguments)
+    (line,) = [line for line in said.err.splitlines() if line.startswith("error: ")]
+    assert (status, content) == (2, None)
+    assert f"{arguments[0]} " in line
+    assert "for one robot" in line
+
+
+@pytest.mark.parametrize(
+    ("scout", "more", "names"),
+    [
+        ("abacus", "count: 1", "abacus"),
+        ("tx1", "count: 0", "robot 'scout'"),
+        ("tx1", "frame_rate_hz: 1.0e+6, slowdown: 1000", "link 10mbps is short"),
+        ("tx1", "link_rate: 3", "robot scout: link_rate"),
+    ],
+)
+def test_a_mistake_in_a_fleet_is_one_line(plan, fleet, scout, more, names):
+    status, content, said = plan("--fleet", fleet(scout, more))
     lines = [line for line in said.err.splitlines() if line.startswith("error: ")]
     assert (status, content) == (2, None)
     assert len(lines) == 1

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codesign_ros.cost.half_times import MeasuredStages
+from codesign_ros.cost.half_times import HalfTimes
 from codesign_ros.cost.interpolate import between_cuts, half_roofline_s, interpolate
 from codesign_ros.cost.profile import NetworkProfile
-from codesign_ros.types import DeviceSpec, Structure, TensorSpec
+from codesign_ros.types import DeviceSpec, HalfForm, Structure, TensorSpec
 
 NAN = np.nan
 S3, FULL = Structure.S3, Structure.S3_SS_S1
@@ -120,36 +120,37 @@ def test_a_device_that_is_the_roofline_by_a_factor_is_found_exactly(half, factor
     np.testing.assert_allclose(times_s, factor * roofline_s, rtol=1e-9, atol=1e-12)
 
 
+def of(times, structure=S3, precision="fp32"):
+    """Times by cut, of the cuts that are known."""
+    return {
+        half.cut: time_s
+        for half, time_s in sorted(times.items())
+        if (half.structure, half.precision) == (structure, precision)
+    }
+
+
 def test_heads_between_cuts_with_preparing_the_frame():
     # Preparing takes 0.5 s; the device takes twice the roofline time.
-    stages = MeasuredStages(
-        {(0, S3): 0.5, (1, S3): 2.5, (4, S3): 16.5, (4, FULL): 32.5},
-        precision_s={(2, S3, "int8-channel"): 3.0},
-    )
-    full = between_cuts(NETWORK, stages, DEVICE)
-    head_s = [full.time_s(cut, S3, "fp32") for cut in range(5)]
-    assert head_s == pytest.approx([0.5, 2.5, 6.5, 8.5, 16.5])
-    assert [full.time_s(cut, FULL, "fp32") for cut in range(1, 5)] == pytest.approx(
-        [4.5, 12.5, 16.5, 32.5]
-    )
-    assert [full.is_measured(cut, S3, "fp32") for cut in range(5)] == [1, 1, 0, 0, 1]
+    int8 = HalfForm(2, precision="int8-channel")
+    fp32_s = {HalfForm(0): 0.5, HalfForm(1): 2.5, HalfForm(4): 16.5, HalfForm(4, FULL): 32.5}
+    full = between_cuts(NETWORK, HalfTimes({**fp32_s, int8: 3.0}), DEVICE)
+    assert of(full.half_s) == pytest.approx({0: 0.5, 1: 2.5, 2: 6.5, 3: 8.5, 4: 16.5})
+    assert of(full.half_s, FULL) == pytest.approx({1: 4.5, 2: 12.5, 3: 16.5, 4: 32.5})
+    assert [*of(full.measured_s)] == [0, 1, 4]
     # The device has no int8 peak, so nothing is made up for it.
-    assert full.precision_s == stages.precision_s
+    assert of(full.half_s, precision="int8-channel") == {2: 3.0}
 
 
 def test_tails_between_cuts():
     device = DeviceSpec("device", {"fp32": 100.0, "int8": 100.0}, 10.0)
-    stages = MeasuredStages({(0, S3): 4.0}, precision_s={(3, S3, "int8-channel"): 1.0})
-    full = between_cuts(NETWORK, stages, device, tail=True)
-    assert [full.time_s(cut, S3, "fp32") for cut in range(4)] == pytest.approx([4.0, 3.5, 2.5, 2.0])
+    measured_s = {HalfForm(0): 4.0, HalfForm(3, precision="int8-channel"): 1.0}
+    full = between_cuts(NETWORK, HalfTimes(measured_s), device, tail=True)
+    assert of(full.half_s) == pytest.approx({0: 4.0, 1: 3.5, 2: 2.5, 3: 2.0})
     # In int8 a byte a number: only compute counts, 1 + 0.5 (memory still) + 1 + 4 s.
-    assert [full.time_s(cut, S3, "int8-channel") for cut in range(4)] == pytest.approx(
-        [6.5 / 4, 5.5 / 4, 5.0 / 4, 1.0]
+    assert of(full.half_s, precision="int8-channel") == pytest.approx(
+        {0: 6.5 / 4, 1: 5.5 / 4, 2: 5.0 / 4, 3: 1.0}
     )
-    assert full.estimated == {
-        *((cut, S3, "fp32") for cut in (1, 2, 3)),
-        *((cut, S3, "int8-channel") for cut in (0, 1, 2)),
-    }
+    assert full.measured_s == measured_s
 
 
 def test_codecs_between_cuts():
@@ -157,16 +158,16 @@ def test_codecs_between_cuts():
     frame = TensorSpec("image", (2, 2, 3), "uint8")
     crossings = ((frame,), *((TensorSpec("x", (1, n)),) for n in (10, 20, 40, 4)))
     network = replace(NETWORK, crossings=crossings)
-    stages = MeasuredStages(
-        {(0, S3): 0.5, (4, S3): 8.5},
+    times = HalfTimes(
+        {HalfForm(0): 0.5, HalfForm(4): 8.5},
         codec_s={(0, "jpeg"): 9.0, (2, "fp16"): 3.0, (2, "uint8+zstd"): 5.0},
         codec_bytes={(0, "jpeg"): 7.0, (2, "fp16"): 40.0, (2, "uint8+zstd"): 11.0},
     )
-    full = between_cuts(network, stages, DEVICE)
+    full = between_cuts(network, times, DEVICE)
     # Half as many elements as were timed, and twice as many; nothing crosses at cut 4.
-    assert full.codec_s == {**stages.codec_s, (1, "fp16"): 1.5, (3, "fp16"): 6.0}
-    assert full.codec_bytes == {**stages.codec_bytes, (1, "fp16"): 20.0, (3, "fp16"): 80.0}
+    assert full.codec_s == {**times.codec_s, (1, "fp16"): 1.5, (3, "fp16"): 6.0}
+    assert full.codec_bytes == {**times.codec_bytes, (1, "fp16"): 20.0, (3, "fp16"): 80.0}
     # Between two that were timed: 20 of 10 to 40 elements.
-    stages = replace(stages, codec_s={(1, "raw"): 1.0, (3, "raw"): 4.0}, codec_bytes={})
-    full = between_cuts(network, stages, DEVICE)
-    assert full.codec_s == {**stages.codec_s, (2, "raw"): pytest.approx(2.0)}
+    times = replace(times, codec_s={(1, "raw"): 1.0, (3, "raw"): 4.0}, codec_bytes={})
+    full = between_cuts(network, times, DEVICE)
+    assert full.codec_s == {**times.codec_s, (2, "raw"): pytest.approx(2.0)}

@@ -6,22 +6,23 @@ import numpy as np
 import pytest
 
 from codesign_ros.cost.accuracy import AccuracyRow, AccuracyTable
-from codesign_ros.cost.half_times import MeasuredStages
+from codesign_ros.cost.half_times import HalfTimes
 from codesign_ros.cost.model import analytic_tables, measured_tables
 from codesign_ros.cost.profile import NetworkProfile
 from codesign_ros.cost.roofline import RooflineMode
 from codesign_ros.cost.tables import Axes
-from codesign_ros.planning.grid import price
 from codesign_ros.planning.problem import Candidate, Problem
 from codesign_ros.types import (
     BRANCH_STRUCTURES,
     CodesignError,
     DeviceSpec,
+    HalfForm,
     LinkSpec,
     Merge,
     Structure,
     TensorSpec,
 )
+from support.planning import price
 
 S3, S1, FULL = Structure.S3, Structure.S3_S1, Structure.S3_SS_S1
 FOLD, PRUNE = Merge.FOLD, Merge.PRUNE
@@ -183,24 +184,32 @@ def test_with_nothing_measured_only_what_is_exact_is_offered():
         assert any("uint4" in note for note in cost.tables.notes)
 
 
-HEAD = MeasuredStages(
-    stage_s={(0, S3): 0.01, (1, S3): 0.05, (1, S1): 0.07, (2, S3): 0.2, (3, S3): 0.11},
+HEAD = HalfTimes(
+    half_s={
+        HalfForm(0): 0.01,
+        HalfForm(1): 0.05,
+        HalfForm(1, S1): 0.07,
+        HalfForm(1, S3, FOLD, "int8-channel"): 0.03,
+        HalfForm(2): 0.2,
+        HalfForm(3): 0.11,
+    },
     codec_s={(0, "jpeg"): 0.002, (1, "uint8"): 0.001, (2, "uint8"): 0.001},
+    codec_bytes={(0, "jpeg"): 900.0, (1, "uint8"): 80.0},
 )
-TAIL = MeasuredStages(
-    stage_s={(0, S3): 0.02, (0, S1): 0.03, (1, S3): 0.015},
+TAIL = HalfTimes(
+    half_s={HalfForm(0): 0.02, HalfForm(0, S1): 0.03, HalfForm(1): 0.015},
     codec_s={(0, "jpeg"): 0.004, (1, "uint8"): 0.0005},
 )
-SIZES = {(0, "jpeg"): 900.0, (1, "uint8"): 80.0}
 
 
 def measured(**kwargs):
-    return Costs(measured_tables(3, HEAD, [TAIL], SIZES, AXES, TABLE, **kwargs))
+    return Costs(measured_tables(3, HEAD, [TAIL], AXES, TABLE, **kwargs))
 
 
 def test_measured_times_include_coding():
     cost = measured()
     assert cost.head_s(1, S1, "uint8") == 0.071
+    assert cost.head_s(1, S3, "uint8", "int8-channel") == 0.031
     assert cost.tail_s(1, S3, "uint8") == 0.0155
     # At cut 0 the head prepares and encodes the frame, whatever its structure.
     assert cost.head_s(0, S1, "jpeg") == 0.012
@@ -228,7 +237,7 @@ def test_measured_load_is_the_share_of_time():
 
 def test_the_whole_network_on_the_robot_must_be_measured():
     with pytest.raises(CodesignError, match=r"cut 3, S3"):
-        measured_tables(3, MeasuredStages({(2, S3): 1.0}), [TAIL], {}, AXES)
+        measured_tables(3, HalfTimes({HalfForm(2): 1.0}), [TAIL], AXES)
 
 
 def test_a_frame_that_can_go_as_it_is_costs_the_head_nothing():

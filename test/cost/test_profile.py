@@ -116,7 +116,10 @@ PUBLISHED = {
 }
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize(
+    "name",
+    ["resnet18", "vit_b_32", pytest.param("mobilenet_v3_small", marks=pytest.mark.test_all)],
+)
 def test_published_operations_of_imported_networks(name):
     module = torchvision.models.get_model(name, weights=None)
     profile = profile_network(import_network(module, InputSpec(224, 224)).network)

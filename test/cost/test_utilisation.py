@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codesign_ros.cost.half_times import MeasuredStages
+from codesign_ros.cost.half_times import HalfTimes
 from codesign_ros.cost.profile import NetworkProfile
 from codesign_ros.cost.roofline import RooflineMode, compute_s
 from codesign_ros.cost.utilisation import Timing, fit_utilisation, timings_of
-from codesign_ros.types import CodesignError, DeviceSpec, Structure, TensorSpec
+from codesign_ros.types import CodesignError, DeviceSpec, HalfForm, Structure, TensorSpec
 
 S3 = Structure.S3
 ONE = DeviceSpec("one", {"fp32": 100.0, "int8": 400.0}, 1e9, utilisation=0.1)
@@ -88,12 +88,19 @@ NETWORK = NetworkProfile(
 
 
 def test_timings_of_a_profile():
-    stages = MeasuredStages(
-        {(0, S3): 0.5, (1, S3): 2.5, (2, S3): 8.5, (2, Structure.S3_S1): 9.0},
-        precision_s={(1, S3, "int8-channel"): 1.0, (2, S3, "int8-channel"): 3.0},
-        estimated=frozenset({(2, S3, "int8-channel")}),
+    int8 = [HalfForm(cut, precision="int8-channel") for cut in (1, 2)]
+    times = HalfTimes(
+        {
+            HalfForm(0): 0.5,
+            HalfForm(1): 2.5,
+            HalfForm(2): 8.5,
+            HalfForm(2, Structure.S3_S1): 9.0,
+            int8[0]: 1.0,
+            int8[1]: 3.0,
+        },
+        estimated=frozenset(int8[1:]),
     )
-    heads = timings_of(NETWORK, stages, ONE)
+    heads = timings_of(NETWORK, times, ONE)
     assert [(t.half, t.precision, t.flops, t.traffic_bytes, t.measured_s) for t in heads] == [
         ("head 1", "fp32", 100, 10, 2.0),
         ("head 2", "fp32", 400, 40, 8.0),
@@ -101,6 +108,6 @@ def test_timings_of_a_profile():
     ]
     assert fit_utilisation(heads).utilisation == pytest.approx(0.5)
     # A device without an int8 peak says nothing of int8.
-    assert {t.precision for t in timings_of(NETWORK, stages, TWO)} == {"fp32"}
-    tails = timings_of(NETWORK, MeasuredStages({(0, S3): 4.0, (2, S3): 0.0}), ONE, tail=True)
+    assert {t.precision for t in timings_of(NETWORK, times, TWO)} == {"fp32"}
+    tails = timings_of(NETWORK, HalfTimes({HalfForm(0): 4.0, HalfForm(2): 0.0}), ONE, tail=True)
     assert [(t.half, t.flops, t.measured_s) for t in tails] == [("tail 0", 400, 4.0)]

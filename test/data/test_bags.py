@@ -1,4 +1,5 @@
 import shutil
+import sqlite3
 
 import numpy as np
 import pytest
@@ -7,12 +8,13 @@ from hypothesis import strategies as st
 from rosbags.highlevel import AnyReader
 from rosbags.rosbag1 import Writer as Writer1
 from rosbags.rosbag2 import StoragePlugin, Writer
-from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from codesign_ros.data.bag_writer import START_NS, write_mine_bag
 from codesign_ros.data.bags import BagSource, is_bag, typestore
 from codesign_ros.mine.generator import MineGenerator
 from codesign_ros.pixels.decode import to_rgb
+from codesign_ros.resources import resource_path
 from codesign_ros.types import CodesignError
 
 FRAMES = 6
@@ -106,7 +108,7 @@ def test_anyreader_reads_it_with_ground_truth(bags, storage, raw):
         types = {topic: info.msgtype for topic, info in reader.topics.items()}
         assert types == {
             image_topic: f"sensor_msgs/msg/{image_type}",
-            "/camera/ground_truth": "codesign_ros/msg/InferenceResult",
+            "/camera/ground_truth": "codesign_ros/msg/GroundTruth",
         }
         stamps = {topic: [] for topic in types}
         for connection, stamp, data in reader.messages():
@@ -115,11 +117,88 @@ def test_anyreader_reads_it_with_ground_truth(bags, storage, raw):
                 (message.header.stamp.sec, message.header.stamp.nanosec)
             )
             assert stamp == message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
-            if connection.topic == "/camera/ground_truth":
-                assert message.served_by == "ground_truth"
-                assert message.label == message.class_names[int(np.argmax(message.class_scores))]
         assert stamps[image_topic] == stamps["/camera/ground_truth"]
         assert len(stamps[image_topic]) == FRAMES
+
+
+# What answers were when ground truth had their type.
+OLD_TYPE = "codesign_ros/msg/InferenceResult"
+OLD_FIELDS = """
+uint8 STATUS_OK=0
+std_msgs/Header header
+uint64 sequence
+uint32 epoch
+uint8 status
+string reason
+string served_by
+string label
+float32 score
+string[] class_names
+float32[] class_scores
+Detection[] detections
+uint32 payload_bytes
+float32 response_s
+float32 head_s
+float32 encode_s
+float32 link_s
+float32 queue_s
+float32 decode_s
+float32 tail_s
+"""
+
+
+def old_bag(path, bag, storage):
+    """A bag's frames with their ground truth as it was recorded once, and an answer to each."""
+    store = get_typestore(Stores.ROS2_HUMBLE)
+    detection = (resource_path("msg") / "Detection.msg").read_text()
+    store.register(
+        get_types_from_msg(OLD_FIELDS, OLD_TYPE)
+        | get_types_from_msg(detection, "codesign_ros/msg/Detection")
+    )
+    durations = ("response_s", "head_s", "encode_s", "link_s", "queue_s", "decode_s", "tail_s")
+    with (
+        AnyReader([bag]) as reader,
+        Writer(path, version=9, storage_plugin=StoragePlugin[storage.upper()]) as writer,
+    ):
+        topics = {
+            topic: writer.add_connection(topic, kind, typestore=store)
+            for topic, kind in (
+                ("/camera/image_raw/compressed", "sensor_msgs/msg/CompressedImage"),
+                ("/camera/ground_truth", OLD_TYPE),
+                ("/robot/result", OLD_TYPE),
+            )
+        }
+        for connection, stamp_ns, raw in reader.messages():
+            if connection.topic != "/camera/ground_truth":
+                writer.write(topics[connection.topic], stamp_ns, raw)
+                continue
+            truth = reader.deserialize(raw, connection.msgtype)
+            for topic, served_by, boxes in (
+                ("/camera/ground_truth", "ground_truth", truth.boxes),
+                ("/robot/result", "server", []),
+            ):
+                message = store.types[OLD_TYPE](
+                    header=truth.header, sequence=7, epoch=0, status=0, reason="",
+                    served_by=served_by, label=truth.label, score=1.0, class_names=["empty"],
+                    class_scores=np.ones(1, np.float32), detections=boxes, payload_bytes=9,
+                    **dict.fromkeys(durations, 0.5),
+                )  # fmt: skip
+                writer.write(topics[topic], stamp_ns, store.serialize_cdr(message, OLD_TYPE))
+    return path
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_ground_truth_of_an_older_bag_is_read(bags, tmp_path, storage):
+    new = play(bags["mcap", False])
+    old = old_bag(tmp_path / "old", bags["mcap", False], storage)
+    assert play(old) == new
+    assert any(frame.truth.boxes for frame in new)
+    if storage == "sqlite3":  # as Humble records: the bag does not say what is in its messages
+        database = sqlite3.connect(storage_file(old))
+        database.execute("DELETE FROM message_definitions")
+        database.commit()
+        database.close()
+        assert play(old) == new
 
 
 def test_same_seed_same_messages(bags, tmp_path):

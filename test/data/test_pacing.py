@@ -100,7 +100,7 @@ def test_a_full_window_does_not_hold_up_the_end():
     ("name", "made", "rate_hz"),
     [
         ("window", "WindowPacer", None),
-        ("live", "LivePacer", None),
+        ("live", "Pacer", None),
         ("rate", "ClockPacer", 7.0),
         ("stamps", "ClockPacer", None),
     ],

@@ -15,19 +15,20 @@ from codesign_ros.demo.report import (
     print_report,
     summarise,
 )
-from codesign_ros.evaluation.replay import ReplayedFrame, answer_of
+from codesign_ros.evaluation.replay import ReplayedFrame
+from codesign_ros.runtime.answers import answer_of
 from codesign_ros.runtime.messages import Result, Stamp, Status
 from codesign_ros.types import Box, GroundTruth, Plan
 from support.tiny import CLASSES
 
 
-def answer(number, *, epoch=1, label="empty", served_by="server", response_s=0.1, size=1000):
+def answer(number, *, epoch=1, label="empty", finished_by="server", response_s=0.1, size=1000):
     return Result(
         Stamp(1000 + number),
         number,
         epoch,
         label=label,
-        served_by=served_by,
+        finished_by=finished_by,
         response_s=response_s,
         payload_bytes=size,
     )
@@ -148,18 +149,18 @@ def test_epochs_have_frames_reasons_and_pauses():
         Plan(cut=3, epoch=1, served_by="/robot/tail", reason="start"),
         Plan(cut=5, epoch=3, reason="tail left"),
     )
-    answers = [answer(0), answer(1), answer(2, epoch=3, served_by="robot")]
+    answers = [answer(0), answer(1), answer(2, epoch=3, finished_by="robot")]
     summary = summarise(recording(answers, times=[0.0, 0.1, 0.5], plans=plans))
     first, second = summary["epochs"]
     assert (first["epoch"], first["served_by"], first["frames"]) == (1, "/robot/tail", 2)
     assert first["pause_ms"] == 0
-    assert (second["epoch"], second["served_by"], second["reason"]) == (3, "robot", "tail left")
+    assert (second["epoch"], second["served_by"], second["reason"]) == (3, "", "tail left")
     assert second["pause_ms"] == pytest.approx(400)
 
 
 def test_frames_before_any_plan_are_shown():
     (row,) = summarise(recording([answer(0, epoch=0)], plans=()))["epochs"]
-    assert (row["epoch"], row["frames"], row["served_by"]) == (0, 1, "robot")
+    assert (row["epoch"], row["frames"], row["served_by"]) == (0, 1, "")
 
 
 def printed(summary):

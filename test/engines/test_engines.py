@@ -1,5 +1,6 @@
 import itertools
 import os
+import pkgutil
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import torch
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.engines.base import EngineKey
-from codesign_ros.engines.factory import EngineFactory
+from codesign_ros.engines.factory import BACKENDS, open_backend
 from codesign_ros.pixels.letterbox import normalise
 from codesign_ros.types import BRANCH_STRUCTURES, PRECISIONS, CodesignError, Merge, Structure
 from codesign_ros.wire.codecs import encode
@@ -18,12 +19,12 @@ from codesign_ros.wire.decode import WireLimits, decode
 from support.tiny import tiny_frames, write_tiny_bundle
 
 # Those that run everywhere; TensorRT has tests of its own.
-BACKENDS = ("onnxruntime", "torch")
+ON_CPUS = ("onnxruntime", "torch")
 
 
-@pytest.fixture(scope="module", params=BACKENDS)
+@pytest.fixture(scope="module", params=ON_CPUS)
 def factory(request, tiny_bundle, engine_cache):
-    return EngineFactory(tiny_bundle, request.param, engine_cache)
+    return open_backend(tiny_bundle, request.param, engine_cache)
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +87,8 @@ def test_pruning_changes_the_output_and_both_backends_agree_on_it(
     for structure in (Structure.S3, Structure.S3_SS, Structure.S3_S1):
         key = EngineKey("tail", 0, structure, Merge.PRUNE)
         outputs = [
-            EngineFactory(tiny_bundle, backend, engine_cache).build(key).run(image)["logits"]
-            for backend in BACKENDS
+            open_backend(tiny_bundle, backend, engine_cache).build(key).run(image)["logits"]
+            for backend in ON_CPUS
         ]
         assert np.abs(outputs[0] - whole_output).max() > 1e-2
         np.testing.assert_allclose(*outputs, atol=1e-5)
@@ -141,17 +142,17 @@ def test_unknown_precision_and_backend(factory, tiny_bundle):
     with pytest.raises(CodesignError, match=r"'int8' is not available on .*; it has: fp32"):
         factory.build(EngineKey("head", 1, precision="int8"))
     with pytest.raises(CodesignError, match="unknown backend 'tpu'; known: onnxruntime, torch"):
-        EngineFactory(tiny_bundle, "tpu")
+        open_backend(tiny_bundle, "tpu")
 
 
 def test_torch_has_no_int8(tiny_bundle, engine_cache):
-    factory = EngineFactory(tiny_bundle, "torch", engine_cache)
+    factory = open_backend(tiny_bundle, "torch", engine_cache)
     with pytest.raises(
         CodesignError,
         match=r"^precision 'int8-channel' is not available on backend torch; ",
     ):
         factory.build(EngineKey("tail", 0, precision="int8-channel"))
-    assert EngineFactory(tiny_bundle, cache_dir=engine_cache).precisions == (
+    assert open_backend(tiny_bundle, cache_dir=engine_cache).precisions == (
         "fp32",
         "fp16",
         "int8-tensor",
@@ -161,7 +162,7 @@ def test_torch_has_no_int8(tiny_bundle, engine_cache):
 
 @pytest.mark.parametrize("precision", ["int8-tensor", "int8-channel"])
 def test_int8_head_and_tail_are_the_int8_whole(tiny_bundle, engine_cache, frame, precision):
-    factory = EngineFactory(tiny_bundle, cache_dir=engine_cache)
+    factory = open_backend(tiny_bundle, cache_dir=engine_cache)
     image = {"image": normalise(frame, tiny_bundle.input)}
 
     def whole(wanted):
@@ -181,11 +182,11 @@ def test_pruned_with_batchnorm_runs_on_both_backends(tiny_bundle, engine_cache, 
     image = {"image": normalise(frame, tiny_bundle.input)}
     key = EngineKey("tail", 0, Structure.S3, Merge.PRUNE_BN)
     outputs = [
-        EngineFactory(tiny_bundle, backend, engine_cache).build(key).run(image)["logits"]
-        for backend in BACKENDS
+        open_backend(tiny_bundle, backend, engine_cache).build(key).run(image)["logits"]
+        for backend in ON_CPUS
     ]
     np.testing.assert_allclose(*outputs, atol=1e-4)
-    pruned = EngineFactory(tiny_bundle, cache_dir=engine_cache).build(
+    pruned = open_backend(tiny_bundle, cache_dir=engine_cache).build(
         EngineKey("tail", 0, Structure.S3, Merge.PRUNE)
     )
     assert np.abs(outputs[0] - pruned.run(image)["logits"]).max() > 1e-2
@@ -194,11 +195,43 @@ def test_pruned_with_batchnorm_runs_on_both_backends(tiny_bundle, engine_cache, 
 def test_calibration_frames_are_part_of_the_forms_that_they_shape(tiny_bundle, tmp_path):
     other = shutil.copytree(tiny_bundle.path, tmp_path / "other.bundle")
     np.savez_compressed(other / "calibration.npz", frames=tiny_frames(2, seed=9))
-    one, two = EngineFactory(tiny_bundle), EngineFactory(Bundle.open(other))
+    one, two = open_backend(tiny_bundle), open_backend(Bundle.open(other))
     for merge, precision in itertools.product(Merge, ("fp32", "int8-tensor", "int8-channel")):
         depends = merge is Merge.PRUNE_BN or precision != "fp32"
-        keys = {each.cache_key(Structure.S3, merge, precision) for each in (one, two)}
+        keys = {
+            each.network_name(EngineKey("head", 1, Structure.S3, merge, precision))
+            for each in (one, two)
+        }
         assert len(keys) == (2 if depends else 1)
+
+
+NAMED = """
+import sys
+import codesign_ros.cli.common
+from codesign_ros.engines.factory import BACKENDS
+
+libraries = {"torch", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "pycuda"}
+sys.exit(f"imported {libraries & {*sys.modules}}" if libraries & {*sys.modules} else 0)
+"""
+
+
+def fresh_python(code, *arguments):
+    """Run a program in a process of its own, which has to end with status 0."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        cwd=os.getcwd(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_to_name_the_backends_loads_none():
+    fresh_python(NAMED)
+    for name, place in BACKENDS.items():
+        assert pkgutil.resolve_name(place).backend == name
 
 
 WARM_START = """
@@ -206,9 +239,9 @@ import sys
 from pathlib import Path
 from codesign_ros.bundle import Bundle
 from codesign_ros.engines.base import EngineKey
-from codesign_ros.engines.factory import EngineFactory
+from codesign_ros.engines.factory import BACKENDS, open_backend
 
-factory = EngineFactory(Bundle.open(sys.argv[1]), cache_dir=Path(sys.argv[2]))
+factory = open_backend(Bundle.open(sys.argv[1]), cache_dir=Path(sys.argv[2]))
 for part in ("head", "tail"):
     for precision in ("fp32", "int8-channel"):
         factory.build(EngineKey(part, 3, precision=precision)).warm_up()
@@ -219,27 +252,19 @@ sys.exit(f"imported {heavy}" if heavy else 0)
 
 def test_with_a_warm_cache_torch_is_not_imported(tiny_bundle, engine_cache):
     for precision in ("fp32", "int8-channel"):
-        EngineFactory(tiny_bundle, cache_dir=engine_cache).build(
+        open_backend(tiny_bundle, cache_dir=engine_cache).build(
             EngineKey("head", 3, precision=precision)
         )
-    done = subprocess.run(
-        [sys.executable, "-c", WARM_START, str(tiny_bundle.path), str(engine_cache)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        cwd=os.getcwd(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
+    fresh_python(WARM_START, tiny_bundle.path, engine_cache)
 
 
 @pytest.mark.parametrize("damage", ["flipped", "cut off", "empty"])
 def test_damaged_cache_file_is_made_again(tiny_bundle, tmp_path, damage):
     key = EngineKey("head", 1)
-    factory = EngineFactory(tiny_bundle, cache_dir=tmp_path)
+    factory = open_backend(tiny_bundle, cache_dir=tmp_path)
     factory.build(key)
     (file,) = tmp_path.iterdir()
-    assert file.name == factory.cache_key(key.structure, key.merge)
+    assert file.name == factory.network_name(key)
     whole = file.read_bytes()
     damaged = {
         "flipped": whole[:5000] + bytes([whole[5000] ^ 1]) + whole[5001:],
@@ -247,7 +272,7 @@ def test_damaged_cache_file_is_made_again(tiny_bundle, tmp_path, damage):
         "empty": b"",
     }[damage]
     file.write_bytes(damaged)
-    EngineFactory(tiny_bundle, cache_dir=tmp_path).build(key).warm_up()
+    open_backend(tiny_bundle, cache_dir=tmp_path).build(key).warm_up()
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
     assert len(file.read_bytes()) == len(whole)
 
@@ -256,7 +281,7 @@ def test_cache_key_tells_weights_and_forms_apart(tiny_bundle, tmp_path):
     other = write_tiny_bundle(tmp_path / "other.bundle", seed=1)
     same = write_tiny_bundle(tmp_path / "same.bundle")
     keys = {
-        EngineFactory(bundle).cache_key(structure, merge, precision)
+        open_backend(bundle).network_name(EngineKey("head", 1, structure, merge, precision))
         for bundle in (tiny_bundle, same, other)
         for structure in Structure
         for merge in Merge
@@ -267,13 +292,13 @@ def test_cache_key_tells_weights_and_forms_apart(tiny_bundle, tmp_path):
 
 def test_cache_directory_by_environment(tiny_bundle, tmp_path, monkeypatch):
     monkeypatch.setenv("CODESIGN_CACHE_DIR", str(tmp_path / "deep" / "cache"))
-    EngineFactory(tiny_bundle).build(EngineKey("head", 1))
+    open_backend(tiny_bundle).build(EngineKey("head", 1))
     assert len(list((tmp_path / "deep" / "cache").iterdir())) == 1
 
 
 def test_cache_directory_that_cannot_be_used_is_one_line(tiny_bundle, tmp_path):
     (tmp_path / "file").write_text("in the way")
-    factory = EngineFactory(tiny_bundle, cache_dir=tmp_path / "file")
+    factory = open_backend(tiny_bundle, cache_dir=tmp_path / "file")
     with pytest.raises(
         CodesignError, match=r"engine cache .* cannot be used: .*CODESIGN_CACHE_DIR"
     ):

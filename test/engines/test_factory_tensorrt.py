@@ -6,7 +6,8 @@ Running what is built needs a GPU: ``test_gpu_engines``.
 import pytest
 
 from codesign_ros.engines.base import EngineKey
-from codesign_ros.engines.factory import EngineFactory
+from codesign_ros.engines.cache import CacheError
+from codesign_ros.engines.factory import open_backend
 from codesign_ros.engines.tensorrt.settings import TensorRtSettings
 from codesign_ros.runtime.engines.share import EngineShare
 from codesign_ros.types import PRECISIONS, CodesignError, Merge, Structure
@@ -24,11 +25,11 @@ def open_factory(tiny_bundle, tmp_path, monkeypatch):
     def no_gpu(index):
         raise CodesignError("no NVIDIA driver: libcuda.so.1 cannot be loaded")
 
-    monkeypatch.setattr("codesign_ros.engines.tensorrt.halves.open_gpu", no_gpu)
+    monkeypatch.setattr("codesign_ros.engines.tensorrt.backend.open_gpu", no_gpu)
 
     def open_(**settings):
-        return EngineFactory(
-            tiny_bundle, "tensorrt", tmp_path, tensorrt=TensorRtSettings(**settings)
+        return open_backend(
+            tiny_bundle, "tensorrt", tmp_path, settings=TensorRtSettings(**settings)
         )
 
     return open_
@@ -54,7 +55,7 @@ def test_what_is_built_is_known_after_a_restart_without_making_it_again(open_fac
     key = EngineKey("head", *FORM)
     open_factory().prepare(key)
     factory = open_factory()
-    monkeypatch.setattr(factory, "_exported", None)  # would be needed to cut a piece
+    monkeypatch.setattr(factory, "_piece", None)  # would be needed to cut a piece
     assert factory.is_built(key)
     assert factory.engines("head") == {FORM: True}
     assert factory.engines("tail") == {}
@@ -87,11 +88,11 @@ def test_an_engine_that_was_refused_is_known_and_not_tried_again(open_factory, m
     factory = open_factory()
     tries = []
 
-    def too_big(key, free_batch):
+    def too_big(key):
         tries.append(key)
         raise CodesignError("weight w is too large for float16")
 
-    monkeypatch.setattr(factory._tensorrt, "_cut_piece", too_big)
+    monkeypatch.setattr(factory, "_piece", too_big)
     key = EngineKey("head", *FORM)
     for _ in range(2):
         with pytest.raises(CodesignError, match=r"^weight w is too large"):
@@ -106,10 +107,10 @@ def test_a_full_disk_is_no_refusal(open_factory, monkeypatch):
     key = EngineKey("head", *FORM)
 
     def full(name, data):
-        raise CodesignError("engine cache cannot be used: No space left on device")
+        raise CacheError("engine cache cannot be used: No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(factory._tensorrt._index, "put", full)
+        patch.setattr(factory._cache, "put", full)
         with pytest.raises(CodesignError, match="No space left"):
             factory.prepare(key)
     assert factory.engines("head") == {}

@@ -10,7 +10,7 @@ import pytest
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.engines.base import EngineKey
-from codesign_ros.engines.factory import EngineFactory
+from codesign_ros.engines.factory import open_backend
 from codesign_ros.engines.tensorrt.cuda import load_pycuda, open_gpu
 from codesign_ros.engines.tensorrt.settings import TensorRtSettings
 from codesign_ros.pixels.letterbox import normalise
@@ -59,8 +59,8 @@ def assert_close(result, wanted, tolerance):
 
 @pytest.mark.parametrize("precision", TOLERANCE)
 def test_halves_agree_with_torch(bundle, cache, precision):
-    tensorrt = EngineFactory(bundle, "tensorrt", cache)
-    torch = EngineFactory(bundle, "torch", cache)
+    tensorrt = open_backend(bundle, "tensorrt", cache)
+    torch = open_backend(bundle, "torch", cache)
     last = bundle.last_cut
     try:
         for part, cut in (("head", last // 2), ("tail", last // 2), ("head", last)):
@@ -81,7 +81,7 @@ def test_int8_is_as_near_to_fp32_as_on_the_cpu(bundle, cache, precision):
     """The accuracy table was measured with ONNX Runtime's INT8, of the same model."""
     images = [{"image": normalise(f, bundle.input)} for f in bundle.calibration_frames()[:8]]
     fp32, int8 = EngineKey("tail", 0), EngineKey("tail", 0, precision=precision)
-    cpu, tensorrt = EngineFactory(bundle, cache_dir=cache), EngineFactory(bundle, "tensorrt", cache)
+    cpu, tensorrt = open_backend(bundle, cache_dir=cache), open_backend(bundle, "tensorrt", cache)
 
     def outputs(factory, key):
         engine = factory.build(key)
@@ -103,7 +103,7 @@ def test_int8_is_as_near_to_fp32_as_on_the_cpu(bundle, cache, precision):
 
 def test_batches_and_threads_agree_with_single_runs(bundle, cache):
     settings = TensorRtSettings(max_batch=4, contexts=2)
-    factory = EngineFactory(bundle, "tensorrt", cache, tensorrt=settings)
+    factory = open_backend(bundle, "tensorrt", cache, settings=settings)
     engine = factory.build(EngineKey("head", 1))
     try:
         inputs = frames(engine, 8)
@@ -129,7 +129,7 @@ def test_batches_and_threads_agree_with_single_runs(bundle, cache):
 
 def test_100_lifecycles_leave_the_memory_as_it_was(bundle, cache, gpu):
     def cycle():
-        factory = EngineFactory(bundle, "tensorrt", cache)
+        factory = open_backend(bundle, "tensorrt", cache)
         engine = factory.build(EngineKey("head", 1))
         engine.warm_up()
         engine.close()

@@ -10,7 +10,7 @@ from torch import nn
 from codesign_ros.cost.accuracy import AccuracyTable
 from codesign_ros.cost.profile import profile_network
 from codesign_ros.engines.base import EngineKey
-from codesign_ros.engines.factory import EngineFactory
+from codesign_ros.engines.factory import open_backend
 from codesign_ros.evaluation.accuracy_table import all_forms, measure_forms
 from codesign_ros.evaluation.judges import ClassJudge
 from codesign_ros.models.graph.importing import import_network
@@ -222,7 +222,7 @@ def test_a_bundle_runs_in_rank_and_can_be_cut_anywhere(tiny_bundle, engine_cache
     frame = normalise(tiny_frames(1)[0], tiny_bundle.input)
     last = len(tiny_bundle.segments)
     (output,) = tiny_bundle.crossings[last]
-    factory = EngineFactory(tiny_bundle, cache_dir=engine_cache)
+    factory = open_backend(tiny_bundle, cache_dir=engine_cache)
 
     def key(part, cut):
         return EngineKey(part, cut, Structure.RANK, precision=precision)

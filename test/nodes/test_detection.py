@@ -11,13 +11,14 @@ from std_msgs.msg import Header
 from codesign_ros.data.sources import open_source
 from codesign_ros.demo.rerun import rerun
 from codesign_ros.engines.base import EngineKey
-from codesign_ros.engines.factory import EngineFactory
+from codesign_ros.engines.factory import open_backend
 from codesign_ros.evaluation.offline import evaluate
-from codesign_ros.evaluation.replay import answer_of, is_same
+from codesign_ros.evaluation.replay import is_same
 from codesign_ros.nodes.interface import vision_messages
 from codesign_ros.nodes.interface.messages import header_from, ns_to_time
 from codesign_ros.pixels.boxes import DISPLAY_THRESHOLD
 from codesign_ros.pixels.drawing import draw_boxes
+from codesign_ros.runtime.answers import answer_of
 from codesign_ros.runtime.messages import Stamp, Status
 from codesign_ros.types import Box
 from support.detectors import write_detector_bundle
@@ -30,7 +31,7 @@ def detector(tmp_path_factory, pictures, engine_cache):
     """A detector that finds much in ``pictures``, exported to the cache."""
     path = tmp_path_factory.mktemp("bundles") / "detector.bundle"
     bundle = write_detector_bundle(path, frames=pictures)
-    EngineFactory(bundle, cache_dir=engine_cache).build(EngineKey("head", bundle.last_cut))
+    open_backend(bundle, cache_dir=engine_cache).build(EngineKey("head", bundle.last_cut))
     return bundle
 
 
@@ -162,7 +163,7 @@ def test_boxes_are_those_of_one_process_under_every_plan(site, detector, picture
     robot.wait(lambda: len(robot.results) >= frames.frames, "all results")
     results = robot.results
     assert {result.status for result in results} == {Status.OK}
-    assert "server" in {result.served_by for result in results}
+    assert "server" in {result.finished_by for result in results}
 
     again = list(rerun(frames, detector, results, robot.plans))
     assert len(again) == len(results) == frames.frames
@@ -182,7 +183,7 @@ def test_boxes_are_those_of_one_process_under_every_plan(site, detector, picture
     same_plan = [
         (result, prediction)
         for result, prediction in zip(results, whole.predictions, strict=True)
-        if result.epoch == plan.epoch and result.served_by != "fallback"
+        if result.epoch == plan.epoch and result.finished_by != "fallback"
     ]
     assert same_plan
     assert all(is_same(answer_of(result), p.answer) for result, p in same_plan)

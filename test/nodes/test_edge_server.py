@@ -10,15 +10,19 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from codesign_ros.demo.processes import executable
 from codesign_ros.engines.base import EngineKey
-from codesign_ros.engines.factory import EngineFactory
+from codesign_ros.engines.factory import open_backend
 from codesign_ros.msg import Embedding as EmbeddingMsg
-from codesign_ros.msg import InferenceResult
+from codesign_ros.msg import TailAnswer
 from codesign_ros.nodes.edge_server import namespaces
-from codesign_ros.nodes.interface.messages import embedding_to_msg, plan_to_msg, result_from_msg
+from codesign_ros.nodes.interface.messages import (
+    embedding_to_msg,
+    plan_to_msg,
+    tail_answer_from_msg,
+)
 from codesign_ros.nodes.observer import Observer
 from codesign_ros.pixels.letterbox import letterbox
 from codesign_ros.resources import resource_path
-from codesign_ros.runtime.messages import Embedding, Stamp, Status
+from codesign_ros.runtime.messages import Embedding, Stamp, TailStatus
 from codesign_ros.runtime.stages import HeadStage, TailStage
 from codesign_ros.srv import CommitPlan, PreparePlan
 from codesign_ros.types import CodesignError, Plan
@@ -152,7 +156,7 @@ class Peer:
 
     def __init__(self, server, robot, bundle, engine_cache, pictures, number):
         self.server, self.robot, self.bundle = server, robot, bundle
-        factory = EngineFactory(bundle, cache_dir=engine_cache)
+        factory = open_backend(bundle, cache_dir=engine_cache)
         self.plan = Plan(cut=CUT, codec="raw", epoch=10 + number, model_id=bundle.model_id)
         self._head = HeadStage(bundle, self.plan, factory.build(EngineKey("head", CUT)))
         self._tail = TailStage(bundle, self.plan, factory.build(EngineKey("tail", CUT)))
@@ -162,7 +166,7 @@ class Peer:
         reliable = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
         node = server.observer.node
         node.create_subscription(
-            InferenceResult, f"{robot}/result/remote", self.answers.append, reliable
+            TailAnswer, f"{robot}/result/remote", self.answers.append, reliable
         )
         self._embeddings = node.create_publisher(EmbeddingMsg, f"{robot}/embedding", reliable)
         server.wait(self._embeddings.get_subscription_count, f"a listener to {robot}/embedding")
@@ -201,11 +205,12 @@ class Peer:
     def check(self, expected):
         """Wait for the answers; each is there once, is right, and is in order."""
         self.server.wait(lambda: len(self.answers) >= len(expected), f"answers for {self.robot}")
-        answers = [result_from_msg(msg) for msg in self.answers]
+        answers = [tail_answer_from_msg(msg) for msg in self.answers]
         self.answers.clear()
         assert [answer.sequence for answer in answers] == list(expected)
         for answer in answers:
-            assert (answer.status, answer.epoch) == (Status.OK, self.plan.epoch), answer.reason
+            assert (answer.status, answer.epoch) == (TailStatus.OK, self.plan.epoch), answer.reason
+            assert answer.served_by == f"{self.robot}/tail"
             scores = expected[answer.sequence].class_scores
             assert answer.class_scores == pytest.approx(scores, abs=1e-5)
 

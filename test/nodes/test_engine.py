@@ -13,6 +13,7 @@ import pytest
 
 from codesign_ros.engines.base import EngineKey
 from codesign_ros.nodes.device_engines import DeviceEngines
+from codesign_ros.nodes.interface.engine_params import backend_settings
 from codesign_ros.types import CodesignError
 
 pytest_plugins = ("support.ros",)
@@ -96,12 +97,16 @@ def test_settings_of_tensorrt_do_not_matter_to_other_backends(site, node_bundle)
     robot.wait_for_state("tail", "active")
 
 
+def test_nodes_on_other_backends_share_engines_whatever_tensorrt_is_told():
+    assert backend_settings("onnxruntime", {"tensorrt.max_batch": 4}) is None
+
+
 def test_the_first_build_shows_how_far_it_is():
     seen = []
 
     class Factory:
         builds_ahead = True
-        bundle = SimpleNamespace(segments=range(3))
+        bundle = SimpleNamespace(last_cut=3)
 
         def require_device(self):
             pass

@@ -12,18 +12,18 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from codesign_ros.engines.base import EngineKey
-from codesign_ros.engines.factory import EngineFactory
+from codesign_ros.engines.factory import open_backend
 from codesign_ros.msg import Embedding as EmbeddingMsg
-from codesign_ros.msg import InferenceResult
+from codesign_ros.msg import TailAnswer as TailAnswerMsg
 from codesign_ros.nodes.interface.messages import (
     embedding_from_msg,
     ns_to_time,
     plan_to_msg,
-    result_to_msg,
+    tail_answer_to_msg,
 )
 from codesign_ros.pixels.letterbox import letterbox, normalise
 from codesign_ros.runtime.answers import classified
-from codesign_ros.runtime.messages import EmbeddingKind, Result, Stamp, Status
+from codesign_ros.runtime.messages import EmbeddingKind, Stamp, Status, TailAnswer, TailStatus
 from codesign_ros.runtime.stages import TailStage, tail_key
 from codesign_ros.srv import CommitPlan, PreparePlan
 from codesign_ros.types import CodesignError, Plan
@@ -87,9 +87,10 @@ class Camera:
         image = normalise(letterbox(self.pictures[picture], self.bundle.input), self.bundle.input)
         return classified(*self._whole.run({"image": image}).values(), self.bundle.classes)
 
-    def check_result(self, result, picture, served_by):
+    def check_result(self, result, picture, finished_by):
         scores = self.expected(picture)
-        assert (result.status, result.served_by) == (Status.OK, served_by)
+        assert (result.status, result.finished_by) == (Status.OK, finished_by)
+        assert result.served_by == ("/robot/tail" if finished_by == "server" else "")
         assert result.label == scores.label
         assert result.class_names == self.bundle.classes
         assert result.class_scores == pytest.approx(scores.class_scores, abs=1e-5)
@@ -113,7 +114,7 @@ def start_head(site, bundle, pictures, cache_dir, **parameters):
     robot.start("head")
     robot.wait_for_state("head", "active")
     robot.wait_for_listeners("head", "result", 1)
-    factory = EngineFactory(bundle, cache_dir=cache_dir)
+    factory = open_backend(bundle, cache_dir=cache_dir)
     transport = parameters.get("image_transport", "compressed")
     return Camera(robot, bundle, factory, pictures, transport)
 
@@ -166,7 +167,7 @@ def test_compressed_frame_that_cannot_be_read(camera, name):
     assert result.status is Status.DROPPED
     assert reason in result.reason
     assert "\n" not in result.reason
-    assert (result.label, result.served_by) == ("", "")
+    assert (result.label, result.finished_by, result.served_by) == ("", "", "")
     camera.check_lives()
 
 
@@ -192,14 +193,14 @@ def test_dropped_frames_are_counted(camera):
 
 def test_answers_that_nobody_asked_for(camera):
     robot = camera.robot
-    answers = robot.topic(InferenceResult, "result/remote")
+    answers = robot.topic(TailAnswerMsg, "result/remote")
     late = int(robot.values("head").get("late", 0))
     results = len(robot.results)
-    unknown = Result(Stamp(5, "front"), 10**9, 0, label="empty")
-    of_old_frame = Result(Stamp(5, "front"), 0, 0, label="empty")
+    unknown = TailAnswer(Stamp(5, "front"), 10**9, 0, label="empty")
+    of_old_frame = TailAnswer(Stamp(5, "front"), 0, 0, label="empty")
     for answer in (unknown, of_old_frame):
-        answers.publish(result_to_msg(answer))
-    strange = result_to_msg(unknown)
+        answers.publish(tail_answer_to_msg(answer))
+    strange = tail_answer_to_msg(unknown)
     strange.status = 200
     answers.publish(strange)
     robot.wait(lambda: int(robot.values("head").get("late", 0)) == late + 2, "late answers")
@@ -247,7 +248,7 @@ class Leader:
         self.robot = camera.robot
         self._embeddings = self.robot.listen(EmbeddingMsg, "embedding")
         self.robot.wait_for_listeners("head", "embedding", 1)
-        self._answers = self.robot.topic(InferenceResult, "result/remote")
+        self._answers = self.robot.topic(TailAnswerMsg, "result/remote")
         self._epochs = itertools.count(1)
 
     def plan(self, **fields):
@@ -294,18 +295,19 @@ class Leader:
         factory, bundle = self.camera.factory, self.camera.bundle
         stage = TailStage(bundle, plan, factory.build(tail_key(plan)))
         scores = stage.run(stage.decode(embedding.tensors))
-        return Result(
+        return TailAnswer(
             embedding.stamp,
             embedding.sequence,
             embedding.epoch,
+            served_by="/robot/tail",
             label=scores.label,
             score=scores.score,
             class_names=scores.class_names,
             class_scores=scores.class_scores,
         )
 
-    def answer(self, result):
-        self._answers.publish(result_to_msg(result))
+    def answer(self, answer):
+        self._answers.publish(tail_answer_to_msg(answer))
 
 
 @pytest.fixture
@@ -324,7 +326,8 @@ def test_led_by_the_test(leader):
     frame, embedding = leader.embedding(4, plan)
     leader.answer(leader.tail(embedding, plan))
     result = camera.wait_for_answer(frame)
-    assert (result.served_by, result.epoch) == ("server", plan.epoch)
+    assert (result.finished_by, result.served_by) == ("server", "/robot/tail")
+    assert result.epoch == plan.epoch
     assert result.label == camera.expected(4).label
     assert result.payload_bytes == embedding.payload_bytes > 0
 
@@ -336,8 +339,8 @@ def test_led_by_the_test(leader):
 
     # It refuses: the robot finishes the frame.
     frame, embedding = leader.embedding(5, plan)
-    refusal = Result(embedding.stamp, embedding.sequence, plan.epoch, Status.REFUSED, "no")
-    leader.answer(refusal)
+    about = embedding.stamp, embedding.sequence, plan.epoch
+    leader.answer(TailAnswer(*about, TailStatus.REFUSED, "no"))
     camera.check_result(camera.wait_for_answer(frame), 5, "fallback")
 
     # It answers for another epoch, and then does not answer in time.

@@ -9,30 +9,33 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rclpy.serialization import deserialize_message, serialize_message
 
-from codesign_ros.cost.half_times import StageProfile
-from codesign_ros.msg import DeviceProfile, Embedding, InferenceResult
+from codesign_ros.cost.half_times import HalfTimes
+from codesign_ros.msg import DeviceProfile, Embedding, Heartbeat, InferenceResult
 from codesign_ros.msg import Plan as PlanMsg
+from codesign_ros.msg import TailAnswer as TailAnswerMsg
 from codesign_ros.nodes.interface import device_messages, messages
+from codesign_ros.runtime.device import Device, Role, StageMedians
+from codesign_ros.runtime.device import Heartbeat as HeartbeatValue
+from codesign_ros.runtime.messages import Embedding as EmbeddingValue
 from codesign_ros.runtime.messages import (
-    Device,
     EmbeddingKind,
     Result,
-    Role,
-    StageMedians,
     Stamp,
     Status,
+    TailAnswer,
+    TailStatus,
 )
-from codesign_ros.runtime.messages import Embedding as EmbeddingValue
 from codesign_ros.types import (
     PRECISIONS,
     Box,
     CodesignError,
     GroundTruth,
+    HalfForm,
     Merge,
     Plan,
     Structure,
 )
-from codesign_ros.wire.codecs import EncodedTensor
+from codesign_ros.wire.tensor import EncodedTensor
 
 uint16, uint32, uint64 = (st.integers(0, 2**bits - 1) for bits in (16, 32, 64))
 float32 = st.floats(width=32, allow_nan=False)
@@ -51,24 +54,29 @@ def over_the_wire(msg):
 
 
 boxes = st.builds(Box, texts, float32, float32, float32, float32, float32)
+answer_fields = {
+    "stamp": stamps,
+    "sequence": uint64,
+    "epoch": uint32,
+    "reason": texts,
+    "served_by": texts,
+    "label": texts,
+    "score": float32,
+    "class_names": st.lists(texts, max_size=4).map(tuple),
+    "class_scores": st.lists(float32, max_size=4).map(tuple),
+    "detections": st.lists(boxes, max_size=3).map(tuple),
+    **dict.fromkeys(("queue_s", "decode_s", "tail_s"), float32),
+}
+tail_answers = st.builds(TailAnswer, status=st.sampled_from(TailStatus), **answer_fields)
 results = st.builds(
     Result,
-    stamp=stamps,
-    sequence=uint64,
-    epoch=uint32,
     status=st.sampled_from(Status),
-    reason=texts,
-    served_by=texts,
-    label=texts,
-    score=float32,
-    class_names=st.lists(texts, max_size=4).map(tuple),
-    class_scores=st.lists(float32, max_size=4).map(tuple),
-    detections=st.lists(boxes, max_size=3).map(tuple),
+    finished_by=texts,
     payload_bytes=uint32,
-    **dict.fromkeys(
-        ("response_s", "head_s", "encode_s", "link_s", "queue_s", "decode_s", "tail_s"), float32
-    ),
+    **dict.fromkeys(("response_s", "head_s", "encode_s", "link_s"), float32),
+    **answer_fields,
 )
+truths = st.builds(GroundTruth, texts, st.lists(boxes, max_size=3).map(tuple))
 plans = st.builds(
     Plan,
     cut=uint16,
@@ -99,55 +107,55 @@ plans = st.builds(
 )
 
 
+half_forms = st.builds(
+    HalfForm,
+    uint16,
+    st.sampled_from(Structure),
+    st.sampled_from(Merge),
+    st.sampled_from(PRECISIONS),
+)
+
+
 @st.composite
 def profiles(draw):
-    keys = draw(st.lists(st.tuples(uint16, st.sampled_from(Structure)), min_size=1, unique=True))
-    codecs = draw(st.lists(st.tuples(uint16, texts), unique=True, max_size=5))
-    others = st.tuples(uint16, st.sampled_from(Structure), st.sampled_from(PRECISIONS[1:]))
-    precisions = draw(st.lists(others, unique=True, max_size=3))
-    halves = [*((*key, "fp32") for key in keys), *precisions]
-    return StageProfile(
-        stage_s={key: draw(size32) for key in keys},
-        estimated=frozenset(half for half in halves if draw(st.booleans())),
-        codec_s={key: draw(size32) for key in codecs},
-        codec_bytes={key: float(draw(uint32)) for key in codecs},
-        precision_s={key: draw(size32) for key in precisions},
+    halves = draw(st.dictionaries(half_forms, size32, min_size=1, max_size=8))
+    codec_s = draw(st.dictionaries(st.tuples(uint16, texts), size32, max_size=5))
+    return HalfTimes(
+        halves,
+        frozenset(form for form in halves if draw(st.booleans())),
+        codec_s,
+        {key: float(draw(uint32)) for key in codec_s},
     )
 
 
-devices = st.builds(
-    Device,
-    robot=texts,
-    node=st.from_regex(r"(/[a-z]\w{0,9}){1,3}", fullmatch=True, alphabet=ascii_characters),
-    role=st.sampled_from(Role),
-    state=texts,
-    model_id=texts,
-    device=texts,
-    epoch=uint32,
-    backends=st.lists(texts, max_size=2).map(tuple),
-    precisions=st.lists(texts, max_size=2).map(tuple),
-    memory_bytes=uint64,
-    dla_cores=st.integers(0, 255),
-    power_mode=texts,
-    throttled=texts,
-    engines=st.none()
-    | st.dictionaries(
-        st.tuples(
-            uint16, st.sampled_from(Structure), st.sampled_from(Merge), st.sampled_from(PRECISIONS)
-        ),
-        st.booleans(),
-        max_size=4,
-    ),
-    profile=st.none() | profiles(),
-    running=st.builds(
+heartbeat_fields = {
+    "node": st.from_regex(r"(/[a-z]\w{0,9}){1,3}", fullmatch=True, alphabet=ascii_characters),
+    "epoch": uint32,
+    "throttled": texts,
+    "running": st.builds(
         StageMedians,
         epoch=uint32,
         frames=uint32,
         **dict.fromkeys(("head_s", "link_s", "tail_s"), size64),
     ),
-    **dict.fromkeys(
-        ("peak_flops", "memory_bandwidth", "link_bps", "link_delay_s", "frame_bytes"), size64
-    ),
+    **dict.fromkeys(("link_bps", "link_delay_s", "frame_bytes"), size64),
+}
+devices = st.builds(
+    Device,
+    robot=texts,
+    role=st.sampled_from(Role),
+    state=texts,
+    model_id=texts,
+    device=texts,
+    backends=st.lists(texts, max_size=2).map(tuple),
+    precisions=st.lists(texts, max_size=2).map(tuple),
+    memory_bytes=uint64,
+    dla_cores=st.integers(0, 255),
+    power_mode=texts,
+    engines=st.none() | st.dictionaries(half_forms, st.booleans(), max_size=4),
+    profile=st.none() | profiles(),
+    **dict.fromkeys(("peak_flops", "memory_bandwidth"), size64),
+    **heartbeat_fields,
 )
 
 
@@ -190,6 +198,13 @@ def test_result(result):
 
 
 @settings(deadline=None)
+@given(tail_answers)
+def test_tail_answer(answer):
+    msg = over_the_wire(messages.tail_answer_to_msg(answer))
+    assert messages.tail_answer_from_msg(msg) == answer
+
+
+@settings(deadline=None)
 @given(plans)
 def test_plan(plan):
     msg = over_the_wire(messages.plan_to_msg(plan))
@@ -202,8 +217,15 @@ def test_plan(plan):
 def test_device(device):
     stamp = messages.ns_to_time(5)
     msg = over_the_wire(device_messages.device_to_msg(device, stamp))
-    assert msg.stamp == stamp
+    assert msg.heartbeat.stamp == stamp
     assert device_messages.device_from_msg(msg) == device
+
+
+@settings(deadline=None)
+@given(st.builds(HeartbeatValue, **heartbeat_fields))
+def test_heartbeat(beat):
+    msg = over_the_wire(device_messages.heartbeat_to_msg(beat, messages.ns_to_time(5)))
+    assert device_messages.heartbeat_from_msg(msg) == beat
 
 
 @settings(deadline=None)
@@ -238,12 +260,12 @@ def test_stamp(stamp):
     assert messages.stamp_from(messages.header_from(stamp)) == stamp
 
 
-def test_ground_truth():
-    box = Box("helmet", 1.0, 2.0, 3.5, 4.0)
-    msg = messages.ground_truth_to_msg(GroundTruth("helmets", (box,)), Stamp(7, "camera"), 3)
-    assert (msg.label, msg.served_by, msg.sequence) == ("helmets", "ground_truth", 3)
-    assert messages.time_to_ns(msg.header.stamp) == 7
-    assert [(d.label, d.x_min, d.x_max) for d in msg.detections] == [("helmet", 1.0, 3.5)]
+@settings(deadline=None)
+@given(truths, stamps)
+def test_ground_truth(truth, stamp):
+    msg = over_the_wire(messages.ground_truth_to_msg(truth, stamp))
+    assert messages.stamp_from(msg.header) == stamp
+    assert messages.ground_truth_from_msg(msg) == truth
 
 
 def test_unknown_kind_and_status():
@@ -251,6 +273,8 @@ def test_unknown_kind_and_status():
         messages.embedding_from_msg(Embedding(sequence=4, kind=9))
     with pytest.raises(CodesignError, match="result 4 has unknown status 9"):
         messages.result_from_msg(InferenceResult(sequence=4, status=9))
+    with pytest.raises(CodesignError, match="answer 4 has unknown status 9"):
+        messages.tail_answer_from_msg(TailAnswerMsg(sequence=4, status=9))
 
 
 @pytest.mark.parametrize("field", ["head_structure", "tail_structure", "merge"])
@@ -263,15 +287,17 @@ def test_unknown_word_in_a_plan(field):
 
 
 def device_msg(**fields):
-    """A head that has measured one stage and one codec."""
+    """A head that has measured one half and one codec."""
     return DeviceProfile(
         **{
-            "node": "/robot/head",
+            "heartbeat": Heartbeat(node="/robot/head"),
             "role": 1,
-            "stage_cut": array("H", [1]),
-            "stage_structure": ["S3"],
-            "stage_s": array("f", [0.5]),
-            "stage_measured": [True],
+            "half_cut": array("H", [1]),
+            "half_structure": ["S3"],
+            "half_merge": ["fold"],
+            "half_precision": ["int8-tensor"],
+            "half_s": array("f", [0.5]),
+            "half_measured": [True],
             "codec_cut": array("H", [1]),
             "codec_name": ["raw"],
             "codec_s": array("f", [0.25]),
@@ -281,36 +307,24 @@ def device_msg(**fields):
     )
 
 
-def test_measured_and_estimated_stages():
-    profile = device_messages.device_from_msg(device_msg(stage_measured=[False])).profile
-    assert profile.stage_s == {(1, Structure.S3): 0.5}
-    assert profile.estimated == {(1, Structure.S3, "fp32")}
-    assert profile.codec_s == {(1, "raw"): 0.25}
-    assert profile.codec_bytes == {(1, "raw"): 9.0}
+def test_measured_and_estimated_halves():
+    half = HalfForm(1, precision="int8-tensor")
+    profile = device_messages.device_from_msg(device_msg(half_measured=[False])).profile
+    assert profile == HalfTimes({half: 0.5}, frozenset({half}), {(1, "raw"): 0.25}, {(1, "raw"): 9})
+    assert device_messages.device_from_msg(device_msg()).profile.measured_s == {half: 0.5}
 
 
 @pytest.mark.parametrize(
     ("fields", "text"),
     [
-        ({"node": "robot/head"}, "that is no full name of a node"),
-        ({"node": ""}, "that is no full name of a node"),
-        ({"node": "/robot/he ad"}, "that is no full name of a node"),
         ({"role": 0}, "0 is not a valid Role"),
-        ({"stage_structure": ["S9"]}, "'S9' is not a valid Structure"),
-        ({"stage_cut": array("H", [1, 2])}, "differ in length"),
-        ({"stage_measured": []}, "differ in length"),
+        ({"half_structure": ["S9"]}, "'S9' is not a valid Structure"),
+        ({"half_merge": ["glue"]}, "'glue' is not a valid Merge"),
+        ({"half_cut": array("H", [1, 2])}, "differ in length"),
+        ({"half_merge": []}, "differ in length"),
+        ({"half_precision": ["fp32", "fp16"]}, "differ in length"),
+        ({"half_measured": []}, "differ in length"),
         ({"codec_bytes": array("I")}, "differ in length"),
-        ({"precision_cut": array("H", [1])}, "differ in length"),
-        (
-            {
-                "precision_cut": array("H", [1]),
-                "precision_structure": ["S9"],
-                "precision_name": ["int8-tensor"],
-                "precision_s": array("f", [0.5]),
-                "precision_measured": [True],
-            },
-            "'S9' is not a valid Structure",
-        ),
         ({"engine_cut": array("H", [1])}, "differ in length"),
         (
             {
@@ -323,16 +337,34 @@ def test_measured_and_estimated_stages():
             },
             "'glue' is not a valid Merge",
         ),
-        ({"stage_s": array("f", [math.nan])}, "nan is no time, rate or size"),
-        ({"codec_s": array("f", [-0.5])}, "-0.5 is no time, rate or size"),
-        ({"link_bps": math.inf}, "inf is no time, rate or size"),
-        ({"link_delay_s": -1.0}, "-1.0 is no time, rate or size"),
-        ({"frame_bytes": math.nan}, "nan is no time, rate or size"),
-        ({"running_tail_s": math.nan}, "nan is no time, rate or size"),
-        ({"running_head_s": -1.0}, "-1.0 is no time, rate or size"),
+        ({"half_s": array("f", [math.nan])}, "nan is no time or size"),
+        ({"half_s": array("f", [-1.0])}, "-1.0 is no time or size"),
+        ({"half_s": array("f", [math.inf])}, "inf is no time or size"),
+        ({"codec_s": array("f", [-0.5])}, "-0.5 is no time or size"),
         ({"peak_flops": -1.0}, "-1.0 is no time, rate or size"),
     ],
 )
 def test_device_that_makes_no_sense(fields, text):
     with pytest.raises(CodesignError, match=f"profile of '.*': .*{text}"):
         device_messages.device_from_msg(device_msg(**fields))
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"node": "robot/head"}, "that is no full name of a node"),
+        ({"node": ""}, "that is no full name of a node"),
+        ({"node": "/robot/he ad"}, "that is no full name of a node"),
+        ({"link_bps": math.inf}, "inf is no time, rate or size"),
+        ({"link_delay_s": -1.0}, "-1.0 is no time, rate or size"),
+        ({"frame_bytes": math.nan}, "nan is no time, rate or size"),
+        ({"running_tail_s": math.nan}, "nan is no time, rate or size"),
+        ({"running_head_s": -1.0}, "-1.0 is no time, rate or size"),
+    ],
+)
+def test_heartbeat_that_makes_no_sense(fields, text):
+    beat = Heartbeat(**{"node": "/robot/head", **fields})
+    with pytest.raises(CodesignError, match=f"heartbeat of '.*': .*{text}"):
+        device_messages.heartbeat_from_msg(beat)
+    with pytest.raises(CodesignError, match=f"heartbeat of '.*': .*{text}"):
+        device_messages.device_from_msg(device_msg(heartbeat=beat))

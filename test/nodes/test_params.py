@@ -92,17 +92,24 @@ def test_arguments_that_ros_does_not_know(site):
 
 
 @pytest.mark.parametrize(
-    ("node", "name", "value"),
+    ("node", "topic", "name", "value", "text"),
     [
-        ("camera", "/image_raw/compressed.publisher.reliability", "maybe"),
-        ("head", "/result.publisher.depth", "deep"),
-        ("tail", "/embedding.subscription.depth", "-4"),
+        ("camera", "image_raw/compressed", "publisher.reliability", "maybe", "`maybe`"),
+        ("camera", "/diagnostics", "publisher.history", "keep_some", "`keep_some`"),
+        ("head", "result", "publisher.depth", "deep", "'deep' of type 'STRING'"),
+        ("tail", "embedding", "subscription.depth", "-4", "depth must be from 0 to 2147483647"),
+        ("tail", "/codesign/heartbeat", "publisher.depth", "2147483648", "depth must be from 0"),
+        # What late joiners must hear.
+        ("head", "/codesign/devices", "publisher.durability", "volatile", "transient_local"),
+        ("planner", "/codesign/plan", "publisher.reliability", "best_effort", "reliable"),
+        ("planner", "/codesign/devices", "subscription.durability", "volatile", "transient_local"),
     ],
 )
-def test_bad_quality_of_service(site, node, name, value):
-    line = site.run_node(node, "-p", f"qos_overrides.{name}:={value}")
-    topic = name.partition(".")[0].strip("/")
+def test_bad_quality_of_service(site, node, topic, name, value, text):
+    full = topic if topic.startswith("/") else f"/{topic}"
+    line = site.run_node(node, "-p", f"qos_overrides.{full}.{name}:={value}")
     assert f"topic {topic}, parameters qos_overrides.*: " in line
+    assert text in line
 
 
 @pytest.mark.parametrize("node", ["head", "tail", "planner"])

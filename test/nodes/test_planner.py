@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from codesign_ros.msg import DeviceProfile
+from codesign_ros.msg import DeviceProfile, Heartbeat
 from codesign_ros.nodes.interface import qos
 from codesign_ros.planning.objective import Objective
-from codesign_ros.runtime.messages import Device, Role
+from codesign_ros.runtime.device import Device, Role
 from codesign_ros.runtime.planner.engine_wishes import form_of
 from codesign_ros.srv import Solve
 from codesign_ros.types import CodesignError
@@ -28,7 +28,7 @@ def parameters(bundle, **others):
 def robot(module_site, node_bundle):
     """A robot that waits for a camera: head, tail and planner, the head emulated to be slow."""
     robot = module_site.robot(
-        head=parameters(node_bundle, **{"emulation.slowdown": 60.0}),
+        head=parameters(node_bundle, **{"emulation.slowdown": 200.0}),
         tail=parameters(node_bundle),
         # No news of the link's rate: the tests are about other news.
         planner={"bundle": str(node_bundle.path), "debounce_s": 0.05, "link_band": 100.0},
@@ -186,36 +186,43 @@ LAMBDAS = itertools.count(2.0)
 # Announcements under which a planner must not fall.
 STRANGE = {
     "unknown role": {"role": 9},
-    "arrays that do not fit": {"stage_cut": array("H", [1, 2])},
+    "arrays that do not fit": {"half_cut": array("H", [1, 2])},
     "unknown structure": {
-        "stage_cut": array("H", [1]),
-        "stage_structure": ["S9"],
-        "stage_s": array("f", [1.0]),
-        "stage_measured": [True],
+        "half_cut": array("H", [1]),
+        "half_structure": ["S9"],
+        "half_merge": ["fold"],
+        "half_precision": ["fp32"],
+        "half_s": array("f", [1.0]),
+        "half_measured": [True],
     },
     "nothing measured": {},
     "one stage of many": {
-        "stage_cut": array("H", [1]),
-        "stage_structure": ["S3"],
-        "stage_s": array("f", [1.0]),
-        "stage_measured": [True],
+        "half_cut": array("H", [1]),
+        "half_structure": ["S3"],
+        "half_merge": ["fold"],
+        "half_precision": ["fp32"],
+        "half_s": array("f", [1.0]),
+        "half_measured": [True],
     },
     "no numbers": {
-        "stage_cut": array("H", range(16)),
-        "stage_structure": ["S3"] * 16,
-        "stage_s": array("f", [float("nan")] * 16),
-        "stage_measured": [True] * 16,
-        "link_bps": float("nan"),
-        "link_delay_s": float("inf"),
+        "half_cut": array("H", range(16)),
+        "half_structure": ["S3"] * 16,
+        "half_merge": ["fold"] * 16,
+        "half_precision": ["fp32"] * 16,
+        "half_s": array("f", [float("nan")] * 16),
+        "half_measured": [True] * 16,
+        "heartbeat": Heartbeat(node="/strange/head", link_bps=float("nan")),
     },
     "name that is none": {
-        "node": "/strange/h e a d!",
-        "stage_cut": array("H", range(16)),
-        "stage_structure": ["S3"] * 16,
-        "stage_s": array("f", [0.01] * 16),
-        "stage_measured": [True] * 16,
+        "heartbeat": Heartbeat(node="/strange/h e a d!"),
+        "half_cut": array("H", range(16)),
+        "half_structure": ["S3"] * 16,
+        "half_merge": ["fold"] * 16,
+        "half_precision": ["fp32"] * 16,
+        "half_s": array("f", [0.01] * 16),
+        "half_measured": [True] * 16,
     },
-    "negative link": {"link_bps": -1.0, "link_delay_s": -1.0},
+    "negative link": {"heartbeat": Heartbeat(node="/strange/head", link_delay_s=-1.0)},
 }
 
 
@@ -225,7 +232,7 @@ def test_strange_announcements(robot, node_bundle, name):
     publisher = node.create_publisher(DeviceProfile, "/codesign/devices", qos.state())
     head = DeviceProfile(
         robot="/strange",
-        node="/strange/head",
+        heartbeat=Heartbeat(node="/strange/head"),
         role=DeviceProfile.ROLE_HEAD,
         state="active",
         model_id=node_bundle.model_id,

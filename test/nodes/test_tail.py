@@ -9,13 +9,17 @@ import numpy as np
 import pytest
 import zstandard
 
-from codesign_ros.engines.factory import EngineFactory
+from codesign_ros.engines.factory import open_backend
 from codesign_ros.msg import Embedding as EmbeddingMsg
-from codesign_ros.msg import InferenceResult
+from codesign_ros.msg import TailAnswer
 from codesign_ros.msg import Tensor as TensorMsg
-from codesign_ros.nodes.interface.messages import embedding_to_msg, plan_to_msg, result_from_msg
+from codesign_ros.nodes.interface.messages import (
+    embedding_to_msg,
+    plan_to_msg,
+    tail_answer_from_msg,
+)
 from codesign_ros.pixels.letterbox import letterbox
-from codesign_ros.runtime.messages import Embedding, EmbeddingKind, Stamp, Status
+from codesign_ros.runtime.messages import Embedding, EmbeddingKind, Stamp, TailStatus
 from codesign_ros.runtime.stages import HeadStage, TailStage, head_key, tail_key
 from codesign_ros.srv import CommitPlan, PreparePlan
 from codesign_ros.types import Plan
@@ -40,7 +44,7 @@ class Peer:
         self._factory = factory
         self._pictures = pictures
         self._sequences = itertools.count()
-        self._answers = robot.listen(InferenceResult, "result/remote")
+        self._answers = robot.listen(TailAnswer, "result/remote")
         robot.wait_for_listeners("tail", "result/remote", 1)
         self._embeddings = robot.topic(EmbeddingMsg, "embedding")
         self.raw = Plan(cut=3, codec="raw", epoch=1, model_id=bundle.model_id)
@@ -85,13 +89,14 @@ class Peer:
         self.robot.wait(is_there, "an answer")
         (answer,) = answers
         assert answer.header == msg.header
-        return result_from_msg(answer)
+        assert answer.served_by == self.robot.name("tail")
+        return tail_answer_from_msg(answer)
 
     def check_lives(self):
         """A sound embedding gets the right answer."""
         msg, scores = self.embedding(self.raw, picture=next(self._sequences) % 12)
         answer = self.answer(msg)
-        assert answer.status is Status.OK
+        assert answer.status is TailStatus.OK
         assert answer.label == scores.label
         assert answer.class_scores == pytest.approx(scores.class_scores, abs=1e-5)
 
@@ -116,7 +121,7 @@ def peer(module_site, engine_cache, node_bundle, pictures):
     robot = module_site.robot(tail={"bundle": str(node_bundle.path), "profile_s": 0.0})
     robot.start("tail")
     robot.wait_for_state("tail", "active")
-    return Peer(robot, node_bundle, EngineFactory(node_bundle, cache_dir=engine_cache), pictures)
+    return Peer(robot, node_bundle, open_backend(node_bundle, cache_dir=engine_cache), pictures)
 
 
 def of(field, value):
@@ -205,7 +210,7 @@ def test_refused_with_an_answer(peer, name):
     spoil(msg)
     before = peer.memory_bytes()
     answer = peer.answer(msg)
-    assert answer.status is Status.REFUSED
+    assert answer.status is TailStatus.REFUSED
     assert len(answer.reason) > 10
     assert "\n" not in answer.reason
     assert answer.epoch == msg.epoch
@@ -243,7 +248,7 @@ def test_sound_embeddings_are_answered(peer, plan):
     for picture in range(3):
         msg, scores = peer.embedding(getattr(peer, plan), picture)
         answer = peer.answer(msg)
-        assert (answer.status, answer.label) == (Status.OK, scores.label)
+        assert (answer.status, answer.label) == (TailStatus.OK, scores.label)
         assert answer.class_names == peer.bundle.classes
         assert answer.class_scores == pytest.approx(scores.class_scores, abs=1e-5)
         assert answer.epoch == getattr(peer, plan).epoch
@@ -257,7 +262,7 @@ def test_probe_is_answered_whatever_it_carries(peer):
         probe = Embedding(
             Stamp(0), 10**6 + epoch, epoch, epoch, "whatever", 0, tensors, EmbeddingKind.PROBE
         )
-        assert peer.answer(embedding_to_msg(probe)).status is Status.PROBE
+        assert peer.answer(embedding_to_msg(probe)).status is TailStatus.PROBE
     peer.check_lives()  # the epochs in force are still there
 
 

@@ -32,6 +32,13 @@ def valley(mu=1.0, steep=10.0):
     return SplitRidge(features[:, :1], features[:, 1:], np.zeros(2), ridge)
 
 
+def loss_of(problem, weights):
+    """L(w) of a ridge problem as its definition has it, without sides."""
+    features = np.hstack([problem.head_features, problem.tail_features])
+    residual = features @ weights - problem.targets
+    return residual @ residual / (2 * len(residual)) + problem.ridge / 2 * weights @ weights
+
+
 def test_constants_of_the_problem_are_those_asked_for():
     problem = make_ridge(0.5, 8.0, seed=3)
     assert problem.curvature == pytest.approx((0.5, 8.0))
@@ -43,7 +50,7 @@ def test_constants_of_the_problem_are_those_asked_for():
     ]
     np.testing.assert_allclose(np.array(columns), problem.hessian, atol=1e-8)
     np.testing.assert_allclose(problem.gradient(problem.optimum), 0, atol=1e-12)
-    assert problem.loss(problem.optimum) < problem.loss(point)
+    assert loss_of(problem, problem.optimum) < loss_of(problem, point)
 
 
 def test_gradients_of_the_two_sides_are_the_whole_gradient():
@@ -51,7 +58,7 @@ def test_gradients_of_the_two_sides_are_the_whole_gradient():
     problem = make_ridge(1.0, 5.0, head_weights=2, tail_weights=5, samples=9)
     point = np.random.default_rng(0).standard_normal(7)
     slopes = [
-        (problem.loss(point + 1e-6 * axis) - problem.loss(point - 1e-6 * axis)) / 2e-6
+        (loss_of(problem, point + 1e-6 * axis) - loss_of(problem, point - 1e-6 * axis)) / 2e-6
         for axis in np.eye(7)
     ]
     np.testing.assert_allclose(problem.gradient(point), slopes, atol=1e-7)
@@ -62,9 +69,9 @@ def test_gradients_of_the_two_sides_are_the_whole_gradient():
 def test_eq18_is_a_lower_bound_and_smoothness_gives_the_upper(mu, ratio, share, seed):
     problem = make_ridge(mu, mu * ratio, head_weights=2, tail_weights=2, samples=5, seed=seed)
     point = np.random.default_rng(seed).standard_normal(4)
-    gradient, loss = problem.gradient(point), problem.loss(point)
+    gradient, loss = problem.gradient(point), loss_of(problem, point)
     step = share / (mu * ratio)
-    after = problem.loss(point - step * gradient)
+    after = loss_of(problem, point - step * gradient)
     rounding = 1e-9 * max(loss, after)
     assert lower_bound_eq18(loss, gradient, step, mu) <= after + rounding
     assert after <= upper_bound(loss, gradient, step, mu * ratio) + rounding
@@ -75,11 +82,11 @@ def test_counterexample_eq17_and_eq24_do_not_make_the_loss_fall():
     problem, point = valley(), np.array([0.0, 1.0])
     gradient = problem.gradient(point)
     assert 1.0 < step_limits(*problem.curvature)["eq24"] == pytest.approx(2.0)
-    assert problem.loss(point) == pytest.approx(5.0)
+    assert loss_of(problem, point) == pytest.approx(5.0)
     # Eq. 19 is met: the right-hand side of Eq. 18 lies far below the loss ...
     assert lower_bound_eq18(5.0, gradient, 1.0, 1.0) == pytest.approx(-45.0)
     # ... and the loss goes up, as the descent lemma allows it to.
-    assert problem.loss(point - gradient) == pytest.approx(405.0)
+    assert loss_of(problem, point - gradient) == pytest.approx(405.0)
     assert upper_bound(5.0, gradient, 1.0, 10.0) == pytest.approx(405.0)
 
 
@@ -88,22 +95,22 @@ def test_what_eq18_does_say_from_2_over_mu_on_the_loss_cannot_fall(mu, ratio, ex
     """Eq. 24 is necessary: an upper limit of the step, not the paper's "lower bound"."""
     problem, point = valley(mu, mu * ratio), np.array([x, y])
     step = (2 + excess) / mu
-    loss = problem.loss(point)
-    assert problem.loss(point - step * problem.gradient(point)) >= loss * (1 - 1e-9)
+    loss = loss_of(problem, point)
+    assert loss_of(problem, point - step * problem.gradient(point)) >= loss * (1 - 1e-9)
 
 
 def test_counterexample_eq26_at_its_right_end_nothing_converges():
     problem, point = valley(), np.array([0.0, 1.0])
     for _ in range(50):
         point = point - 0.2 * problem.gradient(point)
-    assert problem.loss(point) == pytest.approx(5.0)  # it went from (0, 1) to (0, -1) and back
+    assert loss_of(problem, point) == pytest.approx(5.0)  # it went from (0, 1) to (0, -1) and back
     assert paper_factor(0.2, 1.0) ** 50 * 5 < 0.03  # what Eq. 27 says
 
 
 def test_counterexample_eq27_fails_just_inside_of_eq26():
     """eta = 0.198 < 2 / L = 0.2: the factor is 0.96, not 0.90."""
     problem, point = valley(), np.array([0.0, 1.0])
-    after = problem.loss(point - 0.198 * problem.gradient(point))
+    after = loss_of(problem, point - 0.198 * problem.gradient(point))
     assert after / 5 == pytest.approx((1 - 1.98) ** 2)
     assert after / 5 > paper_factor(0.198, 1.0)
 

@@ -60,7 +60,7 @@ def test_front_is_what_nothing_dominates(seed, objective):
 @pytest.mark.parametrize("seed", range(5))
 def test_each_lambda_1_has_its_plan(seed, objective):
     problem = problem_of(seed, objective=objective)
-    front = [point for point in pareto(evaluate(problem)) if point.is_supported]
+    front = [point for point in pareto(evaluate(problem)) if point.lambda_1 is not None]
     # The intervals follow each other without a gap.
     assert front[0].lambda_1[0] == 0
     assert front[-1].lambda_1[1] == math.inf
@@ -81,13 +81,13 @@ def test_unsupported_plans_are_optimal_for_no_lambda_1():
         problem = problem_of(seed)
         front = pareto(evaluate(problem))
         for point in front:
-            if not point.is_supported:
+            if point.lambda_1 is None:
                 unsupported += 1
                 for lambda_1 in 10 ** np.linspace(-4, 3, 60):
                     best = min(
                         each.time_s + lambda_1 * each.accuracy_loss
                         for each in front
-                        if each.is_supported
+                        if each.lambda_1 is not None
                     )
                     assert point.time_s + lambda_1 * point.accuracy_loss >= best - 1e-12
     assert unsupported

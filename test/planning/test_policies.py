@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from codesign_ros.cost.roofline import RooflineMode
 from codesign_ros.cost.tables import Axes, CostTables
-from codesign_ros.planning.grid import grid, price
+from codesign_ros.planning.grid import grid
 from codesign_ros.planning.objective import Objective
 from codesign_ros.planning.policies import POLICIES, CloudTier, Situation
 from codesign_ros.planning.policies.mpms import (
@@ -27,7 +27,7 @@ from codesign_ros.planning.policies.without_dynamic_structure import WithoutDyna
 from codesign_ros.planning.policies.without_multi_objective import WithoutMultiObjective
 from codesign_ros.planning.problem import Limits, Problem
 from codesign_ros.types import BRANCH_STRUCTURES, CodesignError, DeviceSpec, LinkSpec, Structure
-from support.planning import LINK, random_tables
+from support.planning import LINK, price, random_tables, ranked
 
 MS = 1e-3
 NAN = np.nan
@@ -113,15 +113,12 @@ def test_hand_computed(name, cut, codec, latency_ms):
     assert (decision.row.candidate.cut, decision.row.candidate.codec) == (cut, codec)
     assert decision.latency_s == pytest.approx(latency_ms * MS)
     assert decision.row.prediction.objective == pytest.approx(latency_ms * MS)
-    plan = decision.plan(where.problem)
-    assert (plan.cut, plan.codec, plan.latency_s) == (cut, codec, pytest.approx(latency_ms * MS))
 
 
 def test_every_policy_is_there_by_its_name():
     assert len(POLICIES) == 18
     for name, policy in POLICIES.items():
         assert policy.name == name
-        assert policy.paper
 
 
 # Neurosurgeon -------------------------------------------------------------------------------------
@@ -367,10 +364,10 @@ def test_adia_is_the_best_of_all_pairs(seed):
 def test_ablations_take_away_what_table_iv_says(seed, objective):
     problem = Problem(random_tables(seed, unknown=0.1), (LINK,), objective, lambda_1=0.1)
     where = Situation(problem)
-    ranked = grid(problem).ranked()
+    rows = ranked(grid(problem))
 
     def best(keeps):
-        kept = (row.prediction.objective for row in ranked if keeps(row.candidate))
+        kept = (row.prediction.objective for row in rows if keeps(row.candidate))
         return pytest.approx(min(kept))
 
     def value(policy):
@@ -453,8 +450,6 @@ def test_peers_know_no_limits_and_are_told():
     slow_cloud = situation(limits=limits, cloud=cloud_tier(20 * MS))
     broken = POLICIES["cloud"].decide(slow_cloud).broken_limits(slow_cloud)
     assert broken == ("the deadline of 36 ms is missed by 12.2 ms",)
-    # A plan can be written of what ours may not choose.
-    assert alone.plan(where.problem).cut == 3
 
 
 def test_memory_limits_are_those_of_the_choice():

@@ -7,11 +7,11 @@ import pytest
 from codesign_ros.cost.half_times import Extent
 from codesign_ros.engines.base import EngineKey
 from codesign_ros.engines.cache import FileCache
-from codesign_ros.engines.factory import EngineFactory
+from codesign_ros.engines.factory import open_backend
 from codesign_ros.profiling import profile as profiling
 from codesign_ros.profiling import timer
 from codesign_ros.profiling.profile import profile_cached, profile_more
-from codesign_ros.types import BRANCH_STRUCTURES, CodesignError
+from codesign_ros.types import BRANCH_STRUCTURES, CodesignError, HalfForm
 
 S3, S3_SS, S3_S1, FULL = BRANCH_STRUCTURES
 INT8 = "int8-tensor"
@@ -30,7 +30,7 @@ class BuildsAhead:
         self.made = []
         self.closed = 0
         self._refused = refused
-        self._factory = EngineFactory(bundle, cache_dir=cache_dir)
+        self._factory = open_backend(bundle, cache_dir=cache_dir)
 
     def prepare(self, key, progress=lambda done, text: None):
         if key.precision in self._refused or key.precision not in self.precisions:
@@ -74,7 +74,7 @@ def profile(factory, tmp_path):
 
 
 def timed(profile, empty):
-    return {half for half in profile.halves().keys() - profile.estimated if half[0] != empty}
+    return {half for half in profile.measured_s if half.cut != empty}
 
 
 @pytest.mark.parametrize("part", ["head", "tail"])
@@ -83,8 +83,8 @@ def test_only_the_whole_network_is_built_and_all_else_estimated(factory, profile
     whole, empty = (last, 0) if part == "head" else (0, last)
     made = profile(part, precisions=(INT8,))
     assert factory.built == {EngineKey(part, whole, precision=p) for p in ("fp32", INT8)}
-    assert timed(made, empty) == {(whole, S3, "fp32"), (whole, S3, INT8)}
-    assert made.halves().keys() == {*Extent(precisions=(INT8,)).halves(last)}
+    assert timed(made, empty) == {HalfForm(whole), HalfForm(whole, precision=INT8)}
+    assert made.half_s.keys() == {*Extent(precisions=(INT8,)).halves(last)}
     # The codecs are timed at every cut, on what another backend's heads make of frames.
     assert {cut for cut, _ in made.codec_s} == {*range(last)}
     assert factory.closed == len(factory.made)
@@ -96,11 +96,15 @@ def test_estimates_grow_with_the_half_and_with_its_branches(factory, profile, pa
     made = profile(part)
     cuts = range(last + 1) if part == "head" else range(last, -1, -1)
     for structure in BRANCH_STRUCTURES:
-        times = [made.stage_s[cut, structure] for cut in cuts]
+        times = [made.half_s[HalfForm(cut, structure)] for cut in cuts]
         assert times == sorted(times)
-        assert times[0] == (made.stage_s[0, S3] if part == "head" else 0)
+        assert times[0] == (made.half_s[HalfForm(0)] if part == "head" else 0)
     whole = last if part == "head" else 0
-    assert made.stage_s[whole, S3] < made.stage_s[whole, S3_SS] < made.stage_s[whole, FULL]
+    assert (
+        made.half_s[HalfForm(whole)]
+        < made.half_s[HalfForm(whole, S3_SS)]
+        < made.half_s[HalfForm(whole, FULL)]
+    )
 
 
 def test_what_was_built_since_is_timed_and_kept(tiny_bundle, factory, profile, tmp_path):
@@ -111,11 +115,11 @@ def test_what_was_built_since_is_timed_and_kept(tiny_bundle, factory, profile, t
     factory.built |= built
     before = len(factory.made)
     more = profile_more(tiny_bundle, factory, "head", tmp_path, Extent(budget_s=math.inf), first)
-    assert timed(more, 0) == {(last, S3, "fp32"), (5, S3, "fp32"), (5, FULL, "fp32")}
-    assert more.stage_s[last, S3] == first.stage_s[last, S3]
+    assert timed(more, 0) == {HalfForm(last), HalfForm(5), HalfForm(5, FULL)}
+    assert more.half_s[HalfForm(last)] == first.half_s[HalfForm(last)]
     assert more.codec_s == first.codec_s
     # Neighbours follow the new time: between nothing and cut 5 they lie between their times.
-    assert more.stage_s[0, S3] <= more.stage_s[3, S3] <= more.stage_s[5, S3]
+    assert more.half_s[HalfForm(0)] <= more.half_s[HalfForm(3)] <= more.half_s[HalfForm(5)]
     assert built <= {*factory.made[before:]}
     # The next start finds it.
     made = len(factory.made)
@@ -126,28 +130,28 @@ def test_what_was_built_since_is_timed_and_kept(tiny_bundle, factory, profile, t
 def test_engines_of_an_export_are_timed_at_the_next_start(factory, profile):
     profile("tail")
     factory.built.add(EngineKey("tail", 4))
-    assert (4, S3, "fp32") not in profile("tail").estimated
+    assert HalfForm(4) not in profile("tail").estimated
 
 
 def test_other_structures_are_timed_within_the_budget(factory, profile):
     factory.built |= {EngineKey("head", 3), EngineKey("head", 3, S3_S1)}
     made = profile("head", budget_s=0.0)
-    assert (3, S3, "fp32") not in made.estimated
-    assert (3, S3_S1, "fp32") in made.estimated
+    assert HalfForm(3) not in made.estimated
+    assert HalfForm(3, S3_S1) in made.estimated
 
 
 def test_a_precision_added_later_keeps_what_was_timed(factory, profile):
     first = profile("head", structures=(S3_SS,))
     both = profile("head", structures=(S3,), precisions=(INT8,))
-    assert both.halves().items() >= first.halves().items()
-    assert (3, S3, INT8) in both.halves()
+    assert both.half_s.items() >= first.half_s.items()
+    assert HalfForm(3, precision=INT8) in both.half_s
 
 
 def test_a_precision_that_cannot_be_built_has_no_times(tiny_bundle, engine_cache, tmp_path):
     factory = BuildsAhead(tiny_bundle, engine_cache, refused=("fp16",))
     extent = Extent(precisions=("fp16", INT8))
     made = profile_cached(tiny_bundle, factory, "head", tmp_path, extent)
-    assert {precision for *_, precision in made.halves()} == {"fp32", INT8}
+    assert {half.precision for half in made.half_s} == {"fp32", INT8}
 
 
 @pytest.mark.parametrize(("refused", "precisions"), [(("fp32",), ()), ((), ("int8-channel",))])

@@ -1,113 +1,35 @@
 """What a device measures of itself, what it estimates beyond its budget, and what it keeps."""
 
 import math
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from codesign_ros.cost.half_times import Extent, StageProfile
+from codesign_ros.cost.half_times import Extent, HalfTimes
 from codesign_ros.engines.cache import FileCache
-from codesign_ros.engines.factory import EngineFactory
+from codesign_ros.engines.factory import open_backend
 from codesign_ros.profiling import profile as profiling
 from codesign_ros.profiling import timer as stage_timer
 from codesign_ros.profiling.profile import measure, profile_cached
 from codesign_ros.profiling.timer import StageTimer
-from codesign_ros.types import BRANCH_STRUCTURES, CodesignError
+from codesign_ros.types import BRANCH_STRUCTURES, CodesignError, HalfForm
 from codesign_ros.wire.codecs import codecs_for, encode
 from support.tiny import tiny_frames
 
 S3, S3_SS, S3_S1, FULL = BRANCH_STRUCTURES
 INT8 = "int8-tensor"
 
-PROFILE = StageProfile(
-    stage_s={(0, S3): 0.125, (3, S3): 0.25, (3, S3_SS): 0.5},
-    estimated=frozenset({(3, S3_SS, "fp32"), (3, S3_SS, INT8)}),
-    codec_s={(0, "jpeg"): 0.25},
-    codec_bytes={(0, "jpeg"): 1234.5},
-    precision_s={(3, S3, INT8): 0.0625, (3, S3_SS, INT8): 0.125},
-)
-
 
 @pytest.fixture
 def factory(tiny_bundle, engine_cache):
-    return EngineFactory(tiny_bundle, cache_dir=engine_cache)
+    return open_backend(tiny_bundle, cache_dir=engine_cache)
 
 
 @pytest.fixture
 def one_run(monkeypatch):
     """Time everything once only."""
     monkeypatch.setattr(stage_timer, "_ROUNDS", 1)
-
-
-def test_a_profile_survives_being_written():
-    assert StageProfile.from_json(PROFILE.to_json()) == PROFILE
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "[]",
-        "{}",
-        "3",
-        '{"halves": 3, "codecs": []}',
-        '{"halves": [[1, "S3", "fp32", -0.5, true]], "codecs": []}',
-        '{"halves": [[1, "S3", "fp32", NaN, true]], "codecs": []}',
-        '{"halves": [[1, "S3", "fp32", 0.5]], "codecs": []}',
-        PROFILE.to_json().replace('"S3"', '"S9"'),
-        PROFILE.to_json()[:-5],
-    ],
-)
-def test_what_is_no_profile_is_refused(text):
-    with pytest.raises(ValueError, match=r"."):
-        StageProfile.from_json(text)
-
-
-@pytest.mark.parametrize(("slowdown", "factor"), [(0.0, 1), (0.5, 1), (1.0, 1), (4.0, 4)])
-def test_a_slower_device_takes_longer_and_sends_the_same(slowdown, factor):
-    slow = PROFILE.stretched(slowdown)
-    assert slow.halves() == {half: factor * time_s for half, time_s in PROFILE.halves().items()}
-    assert slow.codec_s == {(0, "jpeg"): 0.25 * factor}
-    assert (slow.codec_bytes, slow.estimated) == (PROFILE.codec_bytes, PROFILE.estimated)
-
-
-def test_the_cost_model_is_told_all():
-    stages = PROFILE.stages()
-    assert stages.time_s(3, S3, "fp32") == 0.25
-    assert stages.time_s(3, S3_SS, INT8) == 0.125
-    assert stages.time_s(2, S3, "fp32") is None
-    assert stages.time_s(3, FULL, INT8) is None
-    assert stages.codec_bytes == PROFILE.codec_bytes
-    assert stages.is_measured(3, S3, INT8)
-    assert not stages.is_measured(3, S3_SS, INT8)
-    assert not stages.is_measured(2, S3, "fp32")
-
-
-def test_a_newer_profile_overwrites_but_spares_what_was_timed():
-    older = StageProfile(
-        {(3, S3): 1.0, (3, S3_SS): 2.0, (3, FULL): 4.0},
-        frozenset({(3, FULL, "fp32")}),
-        {(0, "jpeg"): 1.0, (0, "raw"): 2.0},
-        {(0, "jpeg"): 10.0, (0, "raw"): 20.0},
-    )
-    newer = StageProfile(
-        {(3, S3): 1.5, (3, S3_SS): 2.5, (3, FULL): 4.5, (3, S3_S1): 3.5},
-        frozenset({(3, S3_SS, "fp32"), (3, FULL, "fp32"), (3, S3_S1, "fp32")}),
-        {(0, "jpeg"): 1.5},
-        {(0, "jpeg"): 15.0},
-        {(3, S3, INT8): 0.5},
-    )
-    both = older.updated(newer)
-    assert both.stage_s == {(3, S3): 1.5, (3, S3_SS): 2.0, (3, FULL): 4.5, (3, S3_S1): 3.5}
-    assert both.precision_s == {(3, S3, INT8): 0.5}
-    assert both.estimated == {(3, FULL, "fp32"), (3, S3_S1, "fp32")}
-    assert both.codec_s == {(0, "jpeg"): 1.5, (0, "raw"): 2.0}
-    assert both.codec_bytes == {(0, "jpeg"): 15.0, (0, "raw"): 20.0}
-    timed = replace(newer, estimated=frozenset())
-    assert older.updated(timed).stage_s == timed.stage_s
-    assert older.updated(timed).estimated == frozenset()
 
 
 # Really timed, once
@@ -119,10 +41,11 @@ def test_everything_is_there_and_positive(tiny_bundle, factory, part):
     last = len(tiny_bundle.segments)
     profile = measure(tiny_bundle, factory, part, Extent(budget_s=math.inf))
     assert profile.estimated == frozenset()
-    assert set(profile.stage_s) == {(c, s) for c in range(last + 1) for s in BRANCH_STRUCTURES}
-    empty = set() if part == "head" else {(last, structure) for structure in BRANCH_STRUCTURES}
-    for key, seconds in profile.stage_s.items():
-        assert (seconds == 0) if key in empty else (0 < seconds < 10)
+    forms = {HalfForm(cut, s) for cut in range(last + 1) for s in BRANCH_STRUCTURES}
+    assert profile.half_s.keys() == forms
+    for half, seconds in profile.half_s.items():
+        is_empty = (part, half.cut) == ("tail", last)
+        assert (seconds == 0) if is_empty else (0 < seconds < 10)
     keys = {
         (cut, codec)
         for cut in range(last)
@@ -139,8 +62,8 @@ def test_chosen_cuts_structures_and_precisions_are_timed(tiny_bundle, factory, p
     last = len(tiny_bundle.segments)
     extent = Extent((0, 2, last), (S3_S1,), (INT8,), math.inf)
     profile = measure(tiny_bundle, factory, part, extent)
-    assert set(profile.halves()) == {
-        (cut, structure, precision)
+    assert profile.half_s.keys() == {
+        HalfForm(cut, structure, precision=precision)
         for cut in (0, 2, last)
         for structure in (S3, S3_S1)
         for precision in ("fp32", INT8)
@@ -148,8 +71,8 @@ def test_chosen_cuts_structures_and_precisions_are_timed(tiny_bundle, factory, p
     assert profile.estimated == frozenset()
     assert {cut for cut, _ in profile.codec_s} == {0, 2}
     # A tail of nothing takes no time; a head of nothing still prepares the frame.
-    assert (profile.precision_s[last, S3_S1, INT8] == 0) == (part == "tail")
-    assert profile.precision_s[2, S3_S1, INT8] > 0
+    assert (profile.half_s[HalfForm(last, S3_S1, precision=INT8)] == 0) == (part == "tail")
+    assert profile.half_s[HalfForm(2, S3_S1, precision=INT8)] > 0
 
 
 @pytest.mark.usefixtures("one_run")
@@ -186,7 +109,7 @@ def test_a_codec_that_cannot_express_the_values_is_left_out(tiny_bundle, factory
 
 
 def test_a_precision_that_the_backend_has_not_is_refused(tiny_bundle, engine_cache):
-    factory = EngineFactory(tiny_bundle, "torch", engine_cache)
+    factory = open_backend(tiny_bundle, "torch", engine_cache)
     with pytest.raises(CodesignError, match="'int8-tensor' is not available on backend torch"):
         measure(tiny_bundle, factory, "tail", Extent(cuts=(14,), precisions=(INT8,)))
 
@@ -194,7 +117,7 @@ def test_a_precision_that_the_backend_has_not_is_refused(tiny_bundle, engine_cac
 # Estimated, with times that are made up
 
 
-class FakeTimer:
+class FakeTimer(StageTimer):
     """Times by a formula; each half takes one second of the clock."""
 
     def __init__(self, part, last, time_of, clock):
@@ -206,36 +129,37 @@ class FakeTimer:
         pass
 
     def __call__(self, factory, part, progress):
-        self._progress = progress
+        self._progress, self._done = progress, 0
         return self
 
     def is_empty(self, cut):
         return cut == (0 if self._part == "head" else self._last)
 
     def groups(self, halves):
-        return [[half] for half in halves if not self.is_empty(half[0])]
+        return [[half] for half in halves if not self.is_empty(half.cut)]
 
     def time_halves(self, group):
         self._clock.now += len(group)
         self.timed += group
-        self._progress(len(group))
+        self._advance(len(group))
 
     def time_codecs(self, cuts):
-        self._progress(len(cuts))
+        self._advance(len(cuts))
 
     def results(self):
-        return {half: self.net_s(*half) for half in self.timed}, {}, 0.5
+        return {half: self.net_s(half) for half in self.timed}, {}, 0.5
 
-    def net_s(self, cut, structure, precision):
-        segments = cut if self._part == "head" else self._last - cut
-        return segments * self._time_of(segments, structure, precision)
+    def net_s(self, half):
+        segments = half.cut if self._part == "head" else self._last - half.cut
+        return segments * self._time_of(segments, half.structure, half.precision)
 
 
 @pytest.fixture
 def fake(tiny_bundle, monkeypatch):
     """Makes the timer for a part and a formula."""
     clock = SimpleNamespace(now=0.0, perf_counter=lambda: clock.now)
-    monkeypatch.setattr(profiling, "time", clock)
+    for module in (profiling, stage_timer):
+        monkeypatch.setattr(module, "time", clock)
 
     def make(part, time_of):
         timer = FakeTimer(part, len(tiny_bundle.segments), time_of, clock)
@@ -255,13 +179,13 @@ def test_beyond_the_budget_s3_and_whole_halves_are_timed_the_rest_scaled(tiny_bu
     timer = fake(part, lambda segments, structure, p: fp32_s[p] * RATIO[structure])
     profile = measure(tiny_bundle, None, part, Extent(precisions=(INT8,), budget_s=0.0))
     whole = last if part == "head" else 0
-    for half, time_s in profile.halves().items():
-        cut, structure, precision = half
-        always = structure is S3 or (cut, precision) == (whole, "fp32") or timer.is_empty(cut)
+    for half, time_s in profile.half_s.items():
+        is_longest = (half.cut, half.precision) == (whole, "fp32")
+        always = half.structure is S3 or is_longest or timer.is_empty(half.cut)
         assert (half in profile.estimated) == (not always)
         # Preparing the frame is not scaled.
-        assert time_s == pytest.approx(0.5 + timer.net_s(*half))
-    assert len(profile.halves()) == 2 * (last + 1) * len(BRANCH_STRUCTURES)
+        assert time_s == pytest.approx(0.5 + timer.net_s(half))
+    assert len(profile.half_s) == 2 * (last + 1) * len(BRANCH_STRUCTURES)
 
 
 def test_the_nearest_timed_half_gives_the_scale(tiny_bundle, fake):
@@ -272,11 +196,11 @@ def test_the_nearest_timed_half_gives_the_scale(tiny_bundle, fake):
     profile = measure(tiny_bundle, None, "head", Extent(budget_s=always + 3.5))
     assert len(timer.timed) == always + 4
     for structure in (S3_SS, S3_S1, FULL):
-        known = [c for c, s, _ in timer.timed if s is structure]
+        known = [half.cut for half in timer.timed if half.structure is structure]
         for cut in range(1, last + 1):
             segments = cut if cut in known else min(known)
             ratio = RATIO[structure] + segments / 100
-            assert profile.stage_s[cut, structure] == pytest.approx(0.5 + cut * ratio)
+            assert profile.half_s[HalfForm(cut, structure)] == pytest.approx(0.5 + cut * ratio)
 
 
 def test_the_ratio_in_the_same_precision_goes_before_that_of_fp32(tiny_bundle, fake):
@@ -285,9 +209,10 @@ def test_the_ratio_in_the_same_precision_goes_before_that_of_fp32(tiny_bundle, f
     # All of fp32, S3 in int8, and of the other int8 halves that of the whole network.
     extent = Extent(structures=(FULL,), precisions=(INT8,), budget_s=3 * last + 0.5)
     profile = measure(tiny_bundle, None, "head", extent)
-    assert (last, FULL, INT8) not in profile.estimated
-    assert (1, FULL, INT8) in profile.estimated
-    assert profile.precision_s[1, FULL, INT8] == pytest.approx(0.5 + 9.0)
+    first = HalfForm(1, FULL, precision=INT8)
+    assert first._replace(cut=last) not in profile.estimated
+    assert first in profile.estimated
+    assert profile.half_s[first] == pytest.approx(0.5 + 9.0)
 
 
 def test_progress_reaches_the_end(tiny_bundle, fake):
@@ -311,8 +236,8 @@ def measured(monkeypatch):
     def fake_measure(bundle, factory, part, extent, progress):
         calls.append((part, extent))
         halves = dict.fromkeys(extent.halves(bundle.last_cut), 0.5)
-        some = {h for h in halves if h[1] is not S3} if extent.budget_s < math.inf else ()
-        return profiling.profile_of(halves, frozenset(some), {}, {})
+        scaled = {h for h in halves if h.structure is not S3 and extent.budget_s < math.inf}
+        return HalfTimes(halves, frozenset(scaled))
 
     monkeypatch.setattr(profiling, "measure", fake_measure)
     return calls
@@ -323,7 +248,7 @@ def test_a_profile_is_measured_once(tiny_bundle, factory, tmp_path, measured):
     assert profiles[0] == profiles[1]
     assert measured == [("head", Extent())]
     profile_cached(tiny_bundle, factory, "tail", tmp_path, Extent())
-    threads = EngineFactory(tiny_bundle, cache_dir=tmp_path, threads=2)
+    threads = open_backend(tiny_bundle, cache_dir=tmp_path, threads=2)
     profile_cached(tiny_bundle, threads, "head", tmp_path, Extent())
     assert len(measured) == 3
     profile_cached(tiny_bundle, factory, "head", tmp_path, Extent(), fresh=True)
@@ -345,9 +270,9 @@ def test_what_is_missing_is_measured_and_added(tiny_bundle, factory, tmp_path, m
     assert len(measured) == 1
     # Another precision: what was timed stays so.
     more = profile(cuts=(2,), precisions=(INT8,))
-    assert more.stage_s == complete.stage_s
-    assert set(more.precision_s) == {(2, structure, INT8) for structure in BRANCH_STRUCTURES}
-    assert more.estimated == {half for half in more.precision_s if half[1] is not S3}
+    int8 = {HalfForm(2, structure, precision=INT8) for structure in BRANCH_STRUCTURES}
+    assert more.half_s == {**complete.half_s, **dict.fromkeys(int8, 0.5)}
+    assert more.estimated == {half for half in int8 if half.structure is not S3}
     assert len(measured) == 2
     # Estimates will not do for somebody who wants all of it timed.
     assert profile(cuts=(2,), precisions=(INT8,), budget_s=math.inf).estimated == frozenset()

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from codesign_ros.engines.base import EngineKey
-from codesign_ros.engines.factory import EngineFactory
+from codesign_ros.engines.ort import OrtBackend
 from codesign_ros.pixels.letterbox import normalise
 from codesign_ros.profiling import rehearsal
 from codesign_ros.profiling.rehearsal import Rehearsal
 from codesign_ros.runtime.answers import Answer
 
 
-class Watched(EngineFactory):
+class Watched(OrtBackend):
     """Notes what is built and what the engines are given."""
 
     def __init__(self, *args, **options):

@@ -22,7 +22,9 @@ def test_softmax_and_best_class():
 
 def test_softmax_of_large_logits_is_finite():
     answer = classified(np.array([[3e38, 0, -3e38]], np.float32), CLASSES)
-    assert answer == Answer("empty", 1.0, CLASSES, (1.0, 0.0, 0.0))
+    assert answer == Answer(
+        label="empty", score=1.0, class_names=CLASSES, class_scores=(1.0, 0.0, 0.0)
+    )
 
 
 @pytest.mark.parametrize("task", ["classification", "detection", "features"])

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from codesign_ros.engines.factory import EngineFactory
+from codesign_ros.engines.factory import open_backend
 from codesign_ros.runtime.stages import (
     HeadStage,
     TailStage,
@@ -22,7 +22,7 @@ from support.tiny import tiny_frames
 
 @pytest.fixture(scope="module")
 def factory(tiny_bundle, engine_cache):
-    return EngineFactory(tiny_bundle, cache_dir=engine_cache)
+    return open_backend(tiny_bundle, cache_dir=engine_cache)
 
 
 @pytest.fixture(scope="module")

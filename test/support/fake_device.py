@@ -4,9 +4,9 @@ import contextlib
 import threading
 from dataclasses import replace
 
-from codesign_ros.msg import DeviceProfile
+from codesign_ros.msg import DeviceProfile, Heartbeat
 from codesign_ros.nodes.interface import qos
-from codesign_ros.nodes.interface.device_messages import device_to_msg
+from codesign_ros.nodes.interface.device_messages import device_to_msg, heartbeat_to_msg
 from codesign_ros.nodes.interface.messages import plan_from_msg
 from codesign_ros.nodes.observer import Observer
 from codesign_ros.srv import CommitPlan, PreparePlan
@@ -39,9 +39,7 @@ class FakeDevice:
         self._observer = Observer(device.robot, domain)
         node = self._observer.node
         self._devices = node.create_publisher(DeviceProfile, "/codesign/devices", qos.state())
-        self._heartbeats = node.create_publisher(
-            DeviceProfile, "/codesign/heartbeat", qos.heartbeat()
-        )
+        self._heartbeats = node.create_publisher(Heartbeat, "/codesign/heartbeat", qos.heartbeat())
         node.create_service(PreparePlan, f"{device.node}/prepare_plan", self._prepare)
         node.create_service(CommitPlan, f"{device.node}/commit_plan", self._commit)
         self._stopping = threading.Event()
@@ -51,7 +49,7 @@ class FakeDevice:
 
     def announce(self, **changes):
         self.device = replace(self.device, **changes)
-        self._publish(self._devices, self.device)
+        self._devices.publish(device_to_msg(self.device, self._now()))
 
     def built(self, forms, is_built=True):
         """Announce engines as built, or as such that cannot be."""
@@ -65,13 +63,13 @@ class FakeDevice:
         self.announce(state="finalized")
         self._observer.close()
 
-    def _publish(self, publisher, device):
-        publisher.publish(device_to_msg(device, self._observer.node.get_clock().now().to_msg()))
+    def _now(self):
+        return self._observer.node.get_clock().now().to_msg()
 
     def _beat(self):
         # On its own thread: a node that prepares a plan sends them too.
         while not self._stopping.wait(HEARTBEAT_PERIOD_S):
-            self._publish(self._heartbeats, replace(self.device, profile=None))
+            self._heartbeats.publish(heartbeat_to_msg(self.device, self._now()))
 
     def _prepare(self, request, response):
         plan = plan_from_msg(request.plan)

@@ -1,9 +1,10 @@
-"""Random cost tables for the tests of the planner."""
+"""Random cost tables for the tests of the planner, and candidates one by one."""
 
 import numpy as np
 
 from codesign_ros.cost.tables import Axes, CostTables
-from codesign_ros.types import BRANCH_STRUCTURES, LinkSpec, Merge, Structure
+from codesign_ros.planning.candidates import evaluate
+from codesign_ros.types import BRANCH_STRUCTURES, PRECISIONS, LinkSpec, Merge, Structure
 
 LINK = LinkSpec(8e6, 0.01)
 
@@ -94,3 +95,29 @@ def random_tables(
         tail_memory_bytes=head_memory[-1:] - head_memory,
         robot_power_w=robot_power_w,
     )
+
+
+def price(problem, candidate):
+    """What one choice costs, whatever the limits say."""
+    evaluation = evaluate(problem)
+    return evaluation.row(evaluation.index_of(candidate))
+
+
+def ranked(solution):
+    """All candidates that keep the limits, the best first; ties as ``grid`` says."""
+
+    def order(row):
+        c = row.candidate
+        return (
+            row.prediction.objective,
+            row.prediction.payload_bytes,
+            c.cut,
+            *map(list(Structure).index, (c.head_structure, c.tail_structure)),
+            list(Merge).index(c.merge),
+            PRECISIONS.index(c.precision),
+            c.codec,
+            c.server,
+        )
+
+    places = np.argwhere(np.isfinite(solution.evaluation.objective)).tolist()
+    return sorted(map(solution.evaluation.row, places), key=order)

@@ -20,7 +20,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from codesign_ros.bundle import write_bundle
 from codesign_ros.demo.processes import NodeProcesses, executable, private_environment
 from codesign_ros.engines.base import EngineKey
-from codesign_ros.engines.factory import EngineFactory
+from codesign_ros.engines.factory import open_backend
 from codesign_ros.nodes.observer import Observer
 from codesign_ros.pixels.letterbox import letterbox, normalise
 from codesign_ros.resources import resource_path
@@ -229,8 +229,8 @@ class Robot:
     # The end
 
     def stop(self):
-        """Interrupt all nodes and check that each ends by itself, in time and quietly."""
-        self.processes.stop()
+        """Interrupt all nodes and check that each ends by itself and quietly."""
+        self.processes.stop(PATIENCE_S)
         statuses = self.processes.ended()
         expected = dict.fromkeys(self._started, 0)
         expected |= dict.fromkeys(self.killed, -signal.SIGKILL) | dict.fromkeys(self._failed, 1)
@@ -346,7 +346,7 @@ def node_bundle(tmp_path_factory, pictures, engine_cache):
     The cache holds its exported network, so that no node has to load torch.
     """
     bundle = write_node_bundle(tmp_path_factory.mktemp("bundles") / "nodes.bundle", pictures)
-    factory = EngineFactory(bundle, cache_dir=engine_cache)
+    factory = open_backend(bundle, cache_dir=engine_cache)
     for structure in BRANCH_STRUCTURES:
         factory.build(EngineKey("head", bundle.last_cut, structure))
     return bundle
@@ -357,7 +357,7 @@ def other_bundle(tmp_path_factory, pictures, engine_cache):
     """A bundle of another network, exported too; do not change its files."""
     path = tmp_path_factory.mktemp("bundles") / "other.bundle"
     bundle = write_node_bundle(path, pictures, seed=1)
-    EngineFactory(bundle, cache_dir=engine_cache).build(EngineKey("head", bundle.last_cut))
+    open_backend(bundle, cache_dir=engine_cache).build(EngineKey("head", bundle.last_cut))
     return bundle
 
 

@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 
-from codesign_ros.engines.factory import EngineFactory
+from codesign_ros.engines.ort import OrtBackend
 from codesign_ros.pixels.letterbox import normalise
 from codesign_ros.runtime.answers import classified
 from codesign_ros.runtime.engines.pool import EnginePool
@@ -18,6 +18,7 @@ from codesign_ros.runtime.stages import head_key
 from codesign_ros.runtime.tail.runtime import TailRuntime, TailSettings
 from codesign_ros.types import Plan
 
+TAIL = "/robot/tail"
 # Far beyond what anything here takes: only a defect makes a test wait so long.
 PATIENCE_S = 30.0
 
@@ -38,7 +39,7 @@ def no_thread_left():
     assert set(threading.enumerate()) <= before
 
 
-class WatchedFactory(EngineFactory):
+class WatchedFactory(OrtBackend):
     """Knows which of the engines it made are open.
 
     ``spoil`` may replace an engine's run, ``wrap`` the whole engine.
@@ -140,6 +141,7 @@ class Tail:
             bundle,
             EnginePool(factory),
             TailSettings(**settings),
+            node=TAIL,
             send_answer=send_answer or self.answers.append,
         )
 

@@ -19,6 +19,7 @@ from codesign_ros.whatif.likely_plans import (
     sweep_bps,
 )
 from codesign_ros.whatif.problem import WhatIf, what_if_problem
+from support.planning import ranked
 
 S3, FULL = Structure.S3, Structure.S3_SS_S1
 SLOW = DeviceSpec("slow", {"fp32": 5e8}, 1e9)
@@ -68,7 +69,7 @@ def test_every_best_plan_finds_its_engines(tiny_bundle, what_if):
     served = likely_engines(tiny_bundle, what_if)
     last = len(tiny_bundle.segments)
     for objective in Objective:
-        for rate_bps in list(sweep_bps())[::7]:
+        for rate_bps in list(sweep_bps())[::15]:
             one = replace(what_if, links=(LinkSpec(rate_bps),), objective=objective)
             plan = grid(what_if_problem(tiny_bundle, one)).plan
             for key in engines_of(plan, last):
@@ -94,7 +95,7 @@ def test_runners_up_are_near_and_of_other_cuts(tiny_bundle, what_if):
     best, *others = near_plans(solution)
     assert best == solution.plan
     limit = solution.best.prediction.objective * (1 + NEAR)
-    ranked = solution.ranked()
-    for cut in {row.candidate.cut for row in ranked} - {best.cut}:
-        least = min(row.prediction.objective for row in ranked if row.candidate.cut == cut)
+    rows = ranked(solution)
+    for cut in {row.candidate.cut for row in rows} - {best.cut}:
+        least = min(row.prediction.objective for row in rows if row.candidate.cut == cut)
         assert (least <= limit) == (cut in {plan.cut for plan in others})

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from codesign_ros.planning.pareto import FrontPoint
 from codesign_ros.types import CodesignError, DeviceSpec, Structure
 from codesign_ros.whatif.pictures import (
-    Front,
     plan_figure,
     throughput_by_cut,
     write_figure,
@@ -14,11 +14,12 @@ from support.tiny_plan import ROBOT, SERVER, SLOWER, alone, solve, tables
 
 # ms of cut 0 raw, cut 1 uint8, cut 2 uint8, cut 3.
 HEAD, LINK, TAIL = [0, 10, 30, 100], [100, 10, 2, 0], [20, 16, 10, 0]
-FRONT = Front(
-    times_s=np.array([0.048, 0.036, 0.040]),
-    losses=np.array([0.0, 0.01, 0.008]),
-    supported=np.array([True, True, False]),
-)
+BEST = solve().best
+FRONT = [
+    FrontPoint(BEST, 0.036, 0.01, (0.0, 1.2)),
+    FrontPoint(BEST, 0.040, 0.008, None),
+    FrontPoint(BEST, 0.048, 0.0, (1.2, float("inf"))),
+]
 
 
 def panel(figure, title):
@@ -121,7 +122,7 @@ def test_front():
     np.testing.assert_allclose(line(axes, "some lambda_1"), [[36, 48], [1, 0]])
     np.testing.assert_allclose(line(axes, "no lambda_1"), [[40], [0.8]])
     np.testing.assert_allclose(line(axes, "the plan"), [[36], [1]])
-    hull = Front(FRONT.times_s[:2], FRONT.losses[:2], FRONT.supported[:2])
+    hull = [FRONT[0], FRONT[2]]
     axes = panel(plan_figure(solve(), front=hull), "Pareto")
     assert not any(each.get_label().startswith("no lambda_1") for each in axes.lines)
 

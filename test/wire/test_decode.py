@@ -14,10 +14,10 @@ from codesign_ros.wire.codecs import (
     FRAME_CODECS,
     KNOWN_CODECS,
     TENSOR_CODECS,
-    EncodedTensor,
     encode,
 )
 from codesign_ros.wire.decode import REASONS, WireError, WireLimits, decode
+from codesign_ros.wire.tensor import EncodedTensor
 
 RNG = np.random.default_rng(0)
 TENSOR = RNG.normal(size=(1, 4, 5, 7)).astype(np.float32)

@@ -39,21 +39,13 @@ class EngineStore:
         self._refused: dict[str, str] = {}
         self._lock = threading.Lock()
 
-    def name(self, content: str, precision: str) -> str:
-        """Return the file name of the engine of a piece.
+    def file_of(self, content: str, precision: str) -> Path | None:
+        """Return the file of the engine, None if there is none; ``get`` may find it damaged.
 
         Args:
-            content: ``content_of`` the piece.
+            content: ``content_of`` the piece that the engine is made from.
             precision: one of ``PRECISIONS``.
         """
-        return self._header(content, precision, self._gpu).file_name
-
-    def has(self, content: str, precision: str) -> bool:
-        """Tell whether the engine has a file; ``get`` may still find it damaged."""
-        return self.file_of(content, precision) is not None
-
-    def file_of(self, content: str, precision: str) -> Path | None:
-        """Return the file of the engine, or None if there is none."""
         files = (
             self._files.directory / header.file_name for header in self._headers(content, precision)
         )
@@ -105,10 +97,10 @@ class EngineStore:
             self._files.put(header.file_name, pack(header, engine))
             return engine
 
-    def refusal(self, name: str) -> str | None:
-        """Return why the engine of this name cannot be built, if this process has tried."""
+    def refusal(self, content: str, precision: str) -> str | None:
+        """Return why the engine cannot be built, if this process has tried."""
         with self._lock:
-            return self._refused.get(name)
+            return self._refused.get(self._header(content, precision, self._gpu).file_name)
 
     def _header(self, content: str, precision: str, gpu: Gpu) -> EngineHeader:
         return EngineHeader(

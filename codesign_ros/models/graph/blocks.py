@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from codesign_ros.models.graph.ops import ADD, BATCH_NORM, CONV
-from codesign_ros.models.graph.steps import Step, Value, Weight
+from codesign_ros.models.graph.steps import Step, Value, Weight, pair
 
 _Pair = tuple[int, int]
 
@@ -79,7 +79,7 @@ def window(step: Step) -> tuple[_Pair, _Pair, _Pair, int]:
     defaults: tuple[Any, ...] = ([1, 1], [0, 0], [1, 1], 1)
     given = step.args[3:]
     stride, padding, dilation, groups = (*given, *defaults[len(given) :])
-    return _pair(stride), _pair(padding), _pair(dilation), groups
+    return pair(stride), pair(padding), pair(dilation), groups
 
 
 def same_padded(kernel: Sequence[int], step: Step) -> bool:
@@ -180,9 +180,3 @@ def _is_conv(step: Step) -> bool:
 
 def _is_plain_sum(step: Step) -> bool:
     return len(step.args) == 2 and not step.kwargs and all(isinstance(a, Value) for a in step.args)
-
-
-def _pair(sizes: Sequence[int]) -> _Pair:
-    """Torch's lists of one number hold for both sides."""
-    first, *rest = sizes
-    return first, rest[0] if rest else first

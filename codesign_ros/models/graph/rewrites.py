@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from codesign_ros.models.graph.ops import CONV
-from codesign_ros.models.graph.steps import Step, Value, Weight
+from codesign_ros.models.graph.steps import Step, Value, Weight, pair
 
 
 def rewrite(step: Step, shapes: Mapping[str, Sequence[int]]) -> list[Step]:
@@ -31,7 +31,7 @@ def _padded(step: Step, shapes: Mapping[str, Sequence[int]]) -> list[Step]:
     bias, stride, padding, dilation, groups = (*given, *defaults[len(given) :])
     spread = [
         rate * (size - 1)
-        for rate, size in zip(_pair(dilation), shapes[weight.name][2:], strict=True)
+        for rate, size in zip(pair(dilation), shapes[weight.name][2:], strict=True)
     ]
     if padding == "same" and any(each % 2 for each in spread):
         return [step]
@@ -73,12 +73,6 @@ def _put(
         steps.append(Step(f"{step.name}_behind", "slice.Tensor", (whole, dim, stop, size)))
         pieces.append(Value(steps[-1].name))
     return [*steps, Step(step.name, "cat.default", (pieces, dim))]
-
-
-def _pair(sizes: Sequence[int]) -> tuple[int, int]:
-    """Torch's lists of one number hold for both sides."""
-    first, *rest = sizes
-    return first, rest[0] if rest else first
 
 
 _REWRITES: dict[str, Callable[[Step, Mapping[str, Sequence[int]]], list[Step]]] = {

@@ -10,7 +10,7 @@ element type, ``=`` a text.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -101,6 +101,12 @@ def replace_leaves(argument: Any, replace: Any) -> Any:
     if isinstance(argument, (list, tuple)):
         return type(argument)(replace_leaves(item, replace) for item in argument)
     return replace(argument)
+
+
+def pair(sizes: Sequence[int]) -> tuple[int, int]:
+    """Torch's lists of one number hold for both sides."""
+    first, *rest = sizes
+    return first, rest[0] if rest else first
 
 
 def _leaves(argument: Any) -> Iterator[Any]:

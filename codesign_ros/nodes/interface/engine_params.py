@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from codesign_ros.engines.factory import BACKENDS
+from codesign_ros.engines.factory import BACKENDS, DEFAULT_BACKEND
 from codesign_ros.engines.tensorrt.settings import TensorRtSettings
 from codesign_ros.nodes.interface.params import Param, Params
 from codesign_ros.types import PRECISIONS
@@ -12,12 +12,17 @@ _DEFAULT = TensorRtSettings()
 _MIB = 2**20
 
 ENGINE_PARAMS = (
-    Param("backend", BACKENDS[0], "inference engine; tensorrt needs a GPU", choices=BACKENDS),
+    Param(
+        "backend",
+        DEFAULT_BACKEND,
+        "inference engine; tensorrt needs a GPU",
+        choices=tuple(BACKENDS),
+    ),
     Param(
         "engine_fallback",
         NO_FALLBACK,
         "backend to use, with a warning, where the one asked for cannot be used; none = fail",
-        choices=(NO_FALLBACK, *(each for each in BACKENDS if each != "tensorrt")),
+        choices=(NO_FALLBACK, *BACKENDS),
     ),
     Param("threads", 1, "threads that work on one frame; of no use to tensorrt", low=1, high=64),
     Param(
@@ -58,19 +63,18 @@ ENGINE_PARAMS = (
 )
 
 
-def tensorrt_settings(params: Params) -> TensorRtSettings:
-    """Read the parameters ``tensorrt.*``.
+def backend_settings(backend: str, params: Params) -> TensorRtSettings | None:
+    """Read the parameters ``tensorrt.*`` for that backend; others do not mind what is wrong there.
 
     Raises:
         CodesignError: two of them exclude each other.
     """
+    if backend != "tensorrt":
+        return None
     workspace_mib, dla_core = params["tensorrt.workspace_mib"], params["tensorrt.dla_core"]
+    same = ("max_batch", "contexts", "cuda_graph", "zero_copy", "gpu")
     return TensorRtSettings(
         workspace_bytes=workspace_mib * _MIB if workspace_mib > 0 else None,
         dla_core=dla_core if dla_core >= 0 else None,
-        max_batch=params["tensorrt.max_batch"],
-        contexts=params["tensorrt.contexts"],
-        cuda_graph=params["tensorrt.cuda_graph"],
-        zero_copy=params["tensorrt.zero_copy"],
-        gpu=params["tensorrt.gpu"],
+        **{name: params[f"tensorrt.{name}"] for name in same},
     )

@@ -9,30 +9,24 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from std_msgs.msg import Header
 
-from codesign_ros.msg import (
-    Detection as DetectionMsg,
-)
-from codesign_ros.msg import (
-    Embedding as EmbeddingMsg,
-)
-from codesign_ros.msg import (
-    InferenceResult as ResultMsg,
-)
-from codesign_ros.msg import (
-    Plan as PlanMsg,
-)
-from codesign_ros.msg import (
-    Tensor as TensorMsg,
-)
+from codesign_ros.msg import Detection as DetectionMsg
+from codesign_ros.msg import Embedding as EmbeddingMsg
+from codesign_ros.msg import GroundTruth as GroundTruthMsg
+from codesign_ros.msg import InferenceResult as ResultMsg
+from codesign_ros.msg import Plan as PlanMsg
+from codesign_ros.msg import TailAnswer as TailAnswerMsg
+from codesign_ros.msg import Tensor as TensorMsg
 from codesign_ros.runtime.messages import (
     Embedding,
     EmbeddingKind,
     Result,
     Stamp,
     Status,
+    TailAnswer,
+    TailStatus,
 )
 from codesign_ros.types import Box, CodesignError, GroundTruth, Merge, Plan, Structure
-from codesign_ros.wire.codecs import EncodedTensor
+from codesign_ros.wire.tensor import EncodedTensor
 
 # Fields that Plan and msg/Plan.msg have in common and that need no conversion.
 _PLAN_FIELDS = (
@@ -40,10 +34,15 @@ _PLAN_FIELDS = (
     "reason", "objective", "lambda_1", "head_s", "link_s", "tail_s", "accuracy_loss",
     "payload_bytes", "link_bps",
 )  # fmt: skip
-_RESULT_FIELDS = (
-    "sequence", "epoch", "reason", "served_by", "label", "score", "payload_bytes", "response_s",
-    "head_s", "encode_s", "link_s", "queue_s", "decode_s", "tail_s",
+_TAIL_ANSWER_FIELDS = (
+    "sequence", "epoch", "reason", "served_by", "label", "score", "queue_s", "decode_s", "tail_s",
 )  # fmt: skip
+_RESULT_FIELDS = (
+    *_TAIL_ANSWER_FIELDS, "finished_by", "payload_bytes", "response_s", "head_s", "encode_s",
+    "link_s",
+)  # fmt: skip
+_EMBEDDING_FIELDS = ("sequence", "epoch", "oldest_epoch", "model_id", "cut")
+_TENSOR_FIELDS = ("name", "dtype", "codec")
 _BOX_FIELDS = ("label", "score", "x_min", "y_min", "x_max", "y_max")
 
 
@@ -77,17 +76,11 @@ def embedding_to_msg(embedding: Embedding) -> EmbeddingMsg:
     return EmbeddingMsg(
         header=header_from(embedding.stamp),
         kind=int(embedding.kind),
-        sequence=embedding.sequence,
-        epoch=embedding.epoch,
-        oldest_epoch=embedding.oldest_epoch,
-        model_id=embedding.model_id,
-        cut=embedding.cut,
+        **copied(embedding, _EMBEDDING_FIELDS),
         tensors=[
             TensorMsg(
-                name=tensor.name,
-                dtype=tensor.dtype,
+                **copied(tensor, _TENSOR_FIELDS),
                 shape=array("I", tensor.shape),
-                codec=tensor.codec,
                 scale=array("f", tensor.scale.tolist()),
                 offset=array("f", tensor.offset.tolist()),
                 data=array("B", tensor.data),
@@ -109,17 +102,11 @@ def embedding_from_msg(msg: EmbeddingMsg) -> Embedding:
         raise CodesignError(f"embedding {msg.sequence} is of unknown kind {msg.kind}") from None
     return Embedding(
         stamp=stamp_from(msg.header),
-        sequence=msg.sequence,
-        epoch=msg.epoch,
-        oldest_epoch=msg.oldest_epoch,
-        model_id=msg.model_id,
-        cut=msg.cut,
+        **copied(msg, _EMBEDDING_FIELDS),
         tensors=tuple(
             EncodedTensor(
-                name=tensor.name,
-                dtype=tensor.dtype,
+                **copied(tensor, _TENSOR_FIELDS),
                 shape=tuple(tensor.shape),
-                codec=tensor.codec,
                 data=memoryview(tensor.data),
                 scale=np.asarray(tensor.scale, np.float32),
                 offset=np.asarray(tensor.offset, np.float32),
@@ -132,14 +119,7 @@ def embedding_from_msg(msg: EmbeddingMsg) -> Embedding:
 
 def result_to_msg(result: Result) -> ResultMsg:
     """Result to message."""
-    return ResultMsg(
-        header=header_from(result.stamp),
-        status=int(result.status),
-        class_names=list(result.class_names),
-        class_scores=array("f", result.class_scores),
-        detections=[DetectionMsg(**copied(box, _BOX_FIELDS)) for box in result.detections],
-        **copied(result, _RESULT_FIELDS),
-    )
+    return ResultMsg(**_answer_to_msg(result), **copied(result, _RESULT_FIELDS))
 
 
 def result_from_msg(msg: ResultMsg) -> Result:
@@ -152,29 +132,65 @@ def result_from_msg(msg: ResultMsg) -> Result:
         status = Status(msg.status)
     except ValueError:
         raise CodesignError(f"result {msg.sequence} has unknown status {msg.status}") from None
-    return Result(
-        stamp=stamp_from(msg.header),
-        status=status,
-        class_names=tuple(msg.class_names),
-        class_scores=tuple(msg.class_scores),
-        detections=tuple(Box(**copied(detection, _BOX_FIELDS)) for detection in msg.detections),
-        **copied(msg, _RESULT_FIELDS),
+    return Result(status=status, **_answer_from_msg(msg), **copied(msg, _RESULT_FIELDS))
+
+
+def tail_answer_to_msg(answer: TailAnswer) -> TailAnswerMsg:
+    """What a tail says to message."""
+    return TailAnswerMsg(**_answer_to_msg(answer), **copied(answer, _TAIL_ANSWER_FIELDS))
+
+
+def tail_answer_from_msg(msg: TailAnswerMsg) -> TailAnswer:
+    """Message to what a tail says.
+
+    Raises:
+        CodesignError: the status is not known.
+    """
+    try:
+        status = TailStatus(msg.status)
+    except ValueError:
+        raise CodesignError(f"answer {msg.sequence} has unknown status {msg.status}") from None
+    return TailAnswer(status=status, **_answer_from_msg(msg), **copied(msg, _TAIL_ANSWER_FIELDS))
+
+
+def _answer_to_msg(answer: Result | TailAnswer) -> dict[str, Any]:
+    """What both kinds of answers have and what is converted."""
+    return {
+        "header": header_from(answer.stamp),
+        "status": int(answer.status),
+        "class_names": list(answer.class_names),
+        "class_scores": array("f", answer.class_scores),
+        "detections": _boxes_to_msg(answer.detections),
+    }
+
+
+def _answer_from_msg(msg: ResultMsg | TailAnswerMsg) -> dict[str, Any]:
+    return {
+        "stamp": stamp_from(msg.header),
+        "class_names": tuple(msg.class_names),
+        "class_scores": tuple(msg.class_scores),
+        "detections": _boxes_from_msg(msg.detections),
+    }
+
+
+def ground_truth_to_msg(truth: GroundTruth, stamp: Stamp) -> GroundTruthMsg:
+    """Ground truth of the frame with this stamp to message."""
+    return GroundTruthMsg(
+        header=header_from(stamp), label=truth.label, boxes=_boxes_to_msg(truth.boxes)
     )
 
 
-def ground_truth_to_msg(truth: GroundTruth, stamp: Stamp, sequence: int) -> ResultMsg:
-    """Ground truth to the message type that results have."""
-    return result_to_msg(
-        Result(
-            stamp,
-            sequence,
-            epoch=0,
-            served_by="ground_truth",
-            label=truth.label,
-            score=1.0,
-            detections=truth.boxes,
-        )
-    )
+def ground_truth_from_msg(msg: GroundTruthMsg) -> GroundTruth:
+    """Message to ground truth."""
+    return GroundTruth(msg.label, _boxes_from_msg(msg.boxes))
+
+
+def _boxes_to_msg(boxes: tuple[Box, ...]) -> list[DetectionMsg]:
+    return [DetectionMsg(**copied(box, _BOX_FIELDS)) for box in boxes]
+
+
+def _boxes_from_msg(msgs: list[DetectionMsg]) -> tuple[Box, ...]:
+    return tuple(Box(**copied(msg, _BOX_FIELDS)) for msg in msgs)
 
 
 def plan_to_msg(plan: Plan) -> PlanMsg:

@@ -151,23 +151,10 @@ PARAMS = (
 
 def settings_from(values: Mapping[str, Any]) -> PlannerSettings:
     """Make settings of the values of ``SOLVE_PARAMS``."""
-    return PlannerSettings(
-        mode=values["mode"],
-        objective=parse_objective(values["objective"]),
-        lambda_1=values["lambda_1"],
-        structures=tuple(map(Structure, values["structures"])),
-        merges=tuple(map(Merge, values["merges"])),
-        codecs=tuple(values["codecs"]),
-        frame_codecs=tuple(values["frame_codecs"]),
-        precisions=tuple(values["precisions"]),
-        accuracy_floor=values["accuracy_floor"],
-        latency_limit_s=values["latency_limit_s"],
-        uplink_limit_bytes_per_s=values["uplink_limit_bytes_per_s"],
-        link_bps=values["link_bps"],
-        link_band=values["link_band"],
-        stage_band=values["stage_band"],
-        correct=values["correct"],
-        switch_gain=values["switch_gain"],
-        build_timeout_s=values["build_timeout_s"],
-        debounce_s=values["debounce_s"],
-    )
+    converted = {
+        "objective": parse_objective(values["objective"]),
+        "structures": tuple(map(Structure, values["structures"])),
+        "merges": tuple(map(Merge, values["merges"])),
+        **{name: tuple(values[name]) for name in ("codecs", "frame_codecs", "precisions")},
+    }
+    return PlannerSettings(**{**values, **converted})

@@ -2,51 +2,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.duration import Duration
 from rclpy.qos import (
     DurabilityPolicy,
-    HistoryPolicy,
     LivelinessPolicy,
+    QoSPolicyKind,
     QoSProfile,
     ReliabilityPolicy,
 )
+from rclpy.qos_overriding_options import QoSOverridingOptions
+
+from codesign_ros.types import CodesignError
+
+try:
+    from rclpy.event_handler import SubscriptionEventCallbacks  # Jazzy and later
+except ImportError:
+    from rclpy.qos_event import SubscriptionEventCallbacks  # Humble
 
 # How long DDS waits for a sign of life of a device before it reports the writer as lost.
 LIVELINESS_LEASE_S = 1.0
+RELIABLE, BEST_EFFORT = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
+TRANSIENT_LOCAL = DurabilityPolicy.TRANSIENT_LOCAL
 
 
 def image(reliable: bool, depth: int) -> QoSProfile:
     """Frames: best effort as for any sensor, reliable where a recorded bag must arrive whole."""
-    reliability = ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
-    return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=depth, reliability=reliability)
+    return QoSProfile(depth=depth, reliability=RELIABLE if reliable else BEST_EFFORT)
 
 
 def embedding() -> QoSProfile:
     """Embeddings: reliable, and few: an old one is worth less than the next."""
-    return QoSProfile(
-        history=HistoryPolicy.KEEP_LAST, depth=4, reliability=ReliabilityPolicy.RELIABLE
-    )
+    return QoSProfile(depth=4, reliability=RELIABLE)
 
 
 def result() -> QoSProfile:
     """Results, small: reliable, and enough of them that a slow listener misses none."""
-    return QoSProfile(
-        history=HistoryPolicy.KEEP_LAST, depth=32, reliability=ReliabilityPolicy.RELIABLE
-    )
+    return QoSProfile(depth=32, reliability=RELIABLE)
 
 
 def picture() -> QoSProfile:
     """Pictures for people: reliable, for some viewers take nothing else; only the newest counts."""
-    return QoSProfile(
-        history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.RELIABLE
-    )
+    return QoSProfile(depth=1, reliability=RELIABLE)
 
 
 def heartbeat() -> QoSProfile:
     """Signs of life: the next one comes soon, so none is repeated."""
-    return QoSProfile(
-        history=HistoryPolicy.KEEP_LAST, depth=16, reliability=ReliabilityPolicy.BEST_EFFORT
-    )
+    return QoSProfile(depth=16, reliability=BEST_EFFORT)
+
+
+def diagnostics() -> QoSProfile:
+    """What the tools of ROS for /diagnostics expect."""
+    return QoSProfile(depth=10, reliability=RELIABLE)
 
 
 def state(depth: int = 1) -> QoSProfile:
@@ -56,10 +66,44 @@ def state(depth: int = 1) -> QoSProfile:
         depth: how many are kept; a reader of several writers needs one for each.
     """
     return QoSProfile(
-        history=HistoryPolicy.KEEP_LAST,
         depth=depth,
-        reliability=ReliabilityPolicy.RELIABLE,
-        durability=DurabilityPolicy.TRANSIENT_LOCAL,
+        reliability=RELIABLE,
+        durability=TRANSIENT_LOCAL,
         liveliness=LivelinessPolicy.AUTOMATIC,
         liveliness_lease_duration=Duration(seconds=LIVELINESS_LEASE_S),
     )
+
+
+def overridable(profile: QoSProfile) -> QoSOverridingOptions:
+    """Which policies of a profile the parameters ``qos_overrides.*`` may change.
+
+    What late joiners must hear stays so; how long its senders may be silent is a parameter too.
+    """
+    kinds = [*QoSOverridingOptions.with_default_policies().policy_kinds, QoSPolicyKind.DURABILITY]
+    for_late_joiners = profile.durability is TRANSIENT_LOCAL
+    if for_late_joiners:
+        kinds.append(QoSPolicyKind.LIVELINESS_LEASE_DURATION)
+
+    def check(changed: QoSProfile) -> SetParametersResult:
+        # Raised, for rclpy puts many words around what this returns.
+        if not 0 <= changed.depth < 2**31:
+            raise CodesignError(f"depth must be from 0 to {2**31 - 1}, not {changed.depth}")
+        policies = (changed.durability, changed.reliability)
+        if for_late_joiners and policies != (TRANSIENT_LOCAL, RELIABLE):
+            raise CodesignError(
+                "whoever comes late must hear this too: durability must be transient_local and "
+                "reliability reliable"
+            )
+        return SetParametersResult(successful=True)
+
+    return QoSOverridingOptions(kinds, callback=check)
+
+
+def when_lost(callback: Callable[[], None]) -> SubscriptionEventCallbacks:
+    """Have a callback called when DDS has lost a sender."""
+
+    def on_liveliness(event: Any) -> None:
+        if event.not_alive_count_change > 0 or event.alive_count_change < 0:
+            callback()
+
+    return SubscriptionEventCallbacks(liveliness=on_liveliness)

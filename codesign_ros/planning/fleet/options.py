@@ -17,15 +17,16 @@ from codesign_ros.types import CodesignError
 class Options:
     """The non-dominated choices of one class of robots (K of them).
 
-    A choice that is no better than another in head time, payload, tail time and accuracy loss can
-    not become the better one by a slower robot, a slower link, a smaller share of link or server or
-    another weight of the loss: each of these scales one of the four for all choices alike. So one
-    reduction serves all robots of a class.
+    A choice that is no better than another in head time, payload, time on each server and accuracy
+    loss can not become the better one by a slower robot, a slower link, a smaller share of link or
+    server or another weight of the loss: each of these scales one of them for all choices alike. So
+    one reduction serves all robots of a class.
 
     Attributes:
         evaluation: all choices of the class.
         places: (K, 7) index of each in the evaluation.
-        head_s, payload_bytes, tail_s, accuracy_loss: (K,) its costs, link and server undivided.
+        head_s, payload_bytes, accuracy_loss: (K,) its costs, the link undivided.
+        tail_s: (V, K) its time on each of the V servers, undivided; 0 on all but one.
     """
 
     evaluation: Candidates
@@ -36,28 +37,22 @@ class Options:
     accuracy_loss: np.ndarray
 
 
-def options(problem: Problem, server: str | None = None) -> Options:
+def options(problem: Problem) -> Options:
     """Reduce a class of robots to its non-dominated choices.
 
     Args:
-        problem: what a robot of this class can choose, what every choice costs it where it has the
-            server for itself, and its limits. Links, lambda_1 and the kind of time that counts play
-            no part: robots have weights of their own, and a fleet's objective is latency.
-        server: which of the tables' servers is the shared one; None for the only one.
+        problem: what a robot of this class can choose, what every choice costs it where it has a
+            server for itself, and its limits. All servers of the tables are shared, and all classes
+            of a fleet have the same ones. Links, lambda_1 and the kind of time that counts play no
+            part: robots have links and weights of their own, and a fleet's objective is latency.
 
     Raises:
-        CodesignError: there is no such server, none at all, or more than one and none is named; no
-            choice has a known cost or keeps the limits; or a limit stands on what depends on the
-            shares.
+        CodesignError: there is no server; no choice has a known cost or keeps the limits; or a
+            limit stands on what depends on the shares.
     """
-    servers = problem.tables.axes.servers
-    if server is None and len(servers) == 1:
-        server = servers[0]
-    if server not in servers:
-        raise CodesignError(
-            f"name the one server that the fleet shares: {', '.join(servers) or 'there is none'}"
-            + ("" if server is None else f"; {server!r} is not among them")
-        )
+    servers = len(problem.tables.axes.servers)
+    if not servers:
+        raise CodesignError("a fleet needs at least one server to share")
     for name in ("deadline_s", "uplink_bytes_per_s", "robot_energy_j"):
         if getattr(problem.limits, name) is not None:
             raise CodesignError(
@@ -66,33 +61,29 @@ def options(problem: Problem, server: str | None = None) -> Options:
             )
     # The loss counts, so a choice whose loss is not known is not offered.
     evaluation = evaluate(replace(problem, lambda_1=1.0))
-    usable = np.isfinite(evaluation.objective)
-    # Where all stays on the robot the server is the nameless first one.
-    usable[:-1, ..., np.arange(len(servers)) != servers.index(server)] = False
-    flat = np.flatnonzero(usable)
+    flat = np.flatnonzero(np.isfinite(evaluation.objective))
     if not len(flat):
         raise CodesignError(
             refusal(evaluation.offered, evaluation.bounds)
             if evaluation.offered.any()
             else "nothing to choose from: no choice of a class of robots has a known cost"
         )
-    places = np.unravel_index(flat, usable.shape)
-
-    def column_of(array: np.ndarray) -> np.ndarray:
-        known = (0 if n == 1 else i for n, i in zip(array.shape, places, strict=True))
-        return array[tuple(known)]
-
-    costs = [
-        column_of(array)
-        for array in (
-            evaluation.head_s,
-            evaluation.payload_bytes,
-            evaluation.tail_s,
-            evaluation.accuracy_loss,
-        )
-    ]
-    kept = nondominated(costs)
-    return Options(evaluation, np.array(places).T[kept], *(cost[kept] for cost in costs))
+    shape, e = evaluation.objective.shape, evaluation
+    places = np.unravel_index(flat, shape)
+    head_s, payload_bytes, served_s, loss = (
+        np.broadcast_to(costs, shape)[places]
+        for costs in (e.head_s, e.payload_bytes, e.tail_s, e.accuracy_loss)
+    )
+    tail_s = np.where(places[-1] == np.arange(servers)[:, None], served_s, 0.0)
+    kept = nondominated([head_s, payload_bytes, *tail_s, loss])
+    return Options(
+        evaluation,
+        np.array(places).T[kept],
+        head_s[kept],
+        payload_bytes[kept],
+        tail_s[:, kept],
+        loss[kept],
+    )
 
 
 def nondominated(costs: Sequence[np.ndarray]) -> np.ndarray:

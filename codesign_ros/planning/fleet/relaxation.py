@@ -1,9 +1,11 @@
 """The fleet's convex relaxation: robots may mix choices, and the best mix bounds every fleet plan.
 
-What link and server do depends on the choices through sums over the robots alone (:class:`Sums`),
-so the whole search happens in five dimensions, whatever the number of robots: Frank-Wolfe steps
-(Frank and Wolfe 1956; fully corrective with pairwise inner steps, Lacoste-Julien and Jaggi 2015)
-ask every robot for its best choice at the present prices and mix the answers.
+What the shared links and servers do depends on the choices through sums over the robots alone: the
+robots' own times, and for each link and server the roots of their work on it and the part of it
+that their frames fill (:class:`Sums`). So the whole search happens in a few dimensions, whatever
+the number of robots: Frank-Wolfe steps (Frank and Wolfe 1956; fully corrective with pairwise inner
+steps, Lacoste-Julien and Jaggi 2015) ask every robot for its best choice at the present prices and
+mix the answers.
 """
 
 from __future__ import annotations
@@ -13,13 +15,35 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Columns of the sums over the robots.
-OWN, LINK_ROOT, SERVER_ROOT, LINK_USE, SERVER_USE = range(5)
-USES = slice(LINK_USE, SERVER_USE + 1)
-_ROOTS = slice(LINK_ROOT, SERVER_ROOT + 1)
-
 Oracle = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
-"""Prices (5,) -> the cheapest choice of every robot (R,), and their sums (5,)."""
+"""Prices (1 + 2 D,) -> the cheapest choice of every robot (R,), and their sums (1 + 2 D,)."""
+
+OWN = 0
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Where the sums stand: own times at ``OWN``, then D roots, then D uses; links before servers.
+
+    Attributes:
+        shared: D, how many links and servers the robots share.
+    """
+
+    shared: int
+
+    @property
+    def roots(self) -> slice:
+        """Of the robots' work on each link and server [s^0.5]."""
+        return slice(1, 1 + self.shared)
+
+    @property
+    def uses(self) -> slice:
+        """What part of each the robots' frames fill."""
+        return slice(1 + self.shared, 1 + 2 * self.shared)
+
+    def objective(self, sums: np.ndarray) -> np.ndarray:
+        """What sums (..., 1 + 2 D) come to where each is shared at its best [s]."""
+        return sums[..., OWN] + (sums[..., self.roots] ** 2).sum(axis=-1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,47 +54,43 @@ class Mix:
         choices: (V, R) the pure answers of which it is made.
         weights: (V,) share of each, above 0, sums to 1.
         lower_bound: no plan of the fleet has a lower objective [s].
-        prices: (2,) what one whole link and one whole server would be worth beyond their sharing
-            [s]; 0 where the robots' frame rates do not fill them.
-        rounds: how often the robots were asked.
     """
 
     choices: np.ndarray
     weights: np.ndarray
     lower_bound: float
-    prices: np.ndarray
-    rounds: int
 
 
-def relax(oracle: Oracle, limited: bool, tolerance: float = 1e-5, max_rounds: int = 150) -> Mix:
-    """Minimise own + link_root^2 + server_root^2 over all mixes, with uses up to 1 if ``limited``.
+def relax(
+    oracle: Oracle, where: Sums, limited: bool, tolerance: float = 1e-5, max_rounds: int = 150
+) -> Mix:
+    """Minimise own times + squares of all roots over all mixes; if ``limited``, with uses up to 1.
 
     Args:
         oracle: asks the robots.
+        where: which sum is what.
         limited: whether the frame rates limit the uses; without it they do not count.
         tolerance: relative gap between mix and lower bound at which to stop.
         max_rounds: most questions to the robots.
     """
-    choices, first = oracle(np.array([1.0, 0.0, 0.0, 0.0, 0.0]))
+    choices, first = oracle(np.concatenate(([1.0], np.zeros(2 * where.shared))))
     vertices, answers = first[None], [choices]
     weights = np.ones(1)
-    prices, best_prices = np.zeros(2), np.zeros(2)
+    prices = np.zeros(where.shared)
     # Stiffness of the augmented Lagrangian: one whole resource too much costs as much as all else.
-    stiffness = float(first[OWN] + (first[_ROOTS] ** 2).sum()) or 1.0
+    stiffness = float(where.objective(first)) or 1.0
     lower_bound = -np.inf
-    rounds = 0
-    for rounds in range(1, max_rounds + 1):  # noqa: B007 (reported)
-        weights = _correct(vertices, weights, prices, stiffness, limited)
+    for _ in range(max_rounds):
+        weights = _correct(vertices, weights, prices, stiffness, where, limited)
         mixed = weights @ vertices
-        excess = mixed[USES] - 1.0
-        now = np.maximum(0.0, prices + stiffness * excess) if limited else np.zeros(2)
-        gradient = np.concatenate(([1.0], 2.0 * mixed[_ROOTS], now))
+        excess = mixed[where.uses] - 1.0
+        now = np.maximum(0.0, prices + stiffness * excess) * limited
+        gradient = np.concatenate(([1.0], 2.0 * mixed[where.roots], now))
         choices, vertex = oracle(gradient)
         # x^2 >= 2 x0 x - x0^2, and no use above 1 is allowed: the answer's price bounds all plans.
-        bound = float(vertex @ gradient - (mixed[_ROOTS] ** 2).sum() - now.sum())
-        if bound > lower_bound:
-            lower_bound, best_prices = bound, now
-        value = float(mixed[OWN] + (mixed[_ROOTS] ** 2).sum())
+        bound = float(vertex @ gradient - (mixed[where.roots] ** 2).sum() - now.sum())
+        lower_bound = max(lower_bound, bound)
+        value = float(where.objective(mixed))
         within = not limited or float(excess.max()) <= tolerance
         if within and value - lower_bound <= tolerance * abs(value):
             break
@@ -85,7 +105,7 @@ def relax(oracle: Oracle, limited: bool, tolerance: float = 1e-5, max_rounds: in
         answers = [answer for answer, keep in zip(answers, kept, strict=True) if keep] + [choices]
         weights = np.append(weights[kept], 0.0)
     kept = weights > 0
-    return Mix(np.array(answers)[kept], weights[kept], lower_bound, best_prices, rounds)
+    return Mix(np.array(answers)[kept], weights[kept], lower_bound)
 
 
 def _correct(
@@ -93,6 +113,7 @@ def _correct(
     weights: np.ndarray,
     prices: np.ndarray,
     stiffness: float,
+    where: Sums,
     limited: bool,
     steps: int = 200,
 ) -> np.ndarray:
@@ -100,8 +121,8 @@ def _correct(
     weights = weights.copy()
     for _ in range(steps):
         mixed = weights @ vertices
-        use_slope = np.maximum(0.0, prices + stiffness * (mixed[USES] - 1.0)) * limited
-        scores = vertices @ np.concatenate(([1.0], 2.0 * mixed[_ROOTS], use_slope))
+        use_slope = np.maximum(0.0, prices + stiffness * (mixed[where.uses] - 1.0)) * limited
+        scores = vertices @ np.concatenate(([1.0], 2.0 * mixed[where.roots], use_slope))
         into = int(scores.argmin())
         out = int(np.where(weights > 0, scores, -np.inf).argmax())
         descent = float(scores[out] - scores[into])
@@ -109,9 +130,9 @@ def _correct(
             break
         way = vertices[into] - vertices[out]
         # The objective along the way is quadratic as long as the same uses are above their limit;
-        # the one with both above is the stiffest and never steps too far.
-        stiff = stiffness * float((way[USES] ** 2).sum()) if limited else 0.0
-        curvature = 2.0 * float((way[_ROOTS] ** 2).sum()) + stiff
+        # the one with all above is the stiffest and never steps too far.
+        stiff = stiffness * float((way[where.uses] ** 2).sum()) if limited else 0.0
+        curvature = 2.0 * float((way[where.roots] ** 2).sum()) + stiff
         most = float(weights[out])
         step = most if curvature * most <= descent else descent / curvature
         weights[into] += step

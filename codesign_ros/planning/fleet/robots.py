@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from codesign_ros.planning.fleet.options import Options
-from codesign_ros.planning.fleet.relaxation import (
-    LINK_ROOT,
-    LINK_USE,
-    OWN,
-    SERVER_ROOT,
-    SERVER_USE,
-    USES,
-)
+from codesign_ros.planning.fleet.relaxation import OWN, Sums
 from codesign_ros.types import CodesignError, LinkSpec
 
 
@@ -26,6 +20,7 @@ class FleetRobot:
     Attributes:
         name: for people.
         options: what it can choose from; the same object for all robots of its class.
+        link: its link; robots with the same one share it.
         slowdown: its head's time, as a multiple of its class's.
         link_rate: the rate it gets from the whole link, as a part of the link's rate.
         lambda_1: weight of its accuracy loss in Eq. 11 [s per unit of loss].
@@ -38,6 +33,7 @@ class FleetRobot:
 
     name: str
     options: Options
+    link: LinkSpec
     slowdown: float = 1.0
     link_rate: float = 1.0
     lambda_1: float = 0.0
@@ -48,6 +44,11 @@ class FleetRobot:
             value = getattr(self, what)
             if value is not None and not 0 < value < math.inf:
                 raise CodesignError(f"robot {self.name}: {what} must be above 0, not {value}")
+        if self.link_rate > 1:
+            raise CodesignError(
+                f"robot {self.name}: link_rate is a part of the link's rate, at most 1, not "
+                f"{self.link_rate:g}"
+            )
         if not 0 <= self.lambda_1 < math.inf:
             raise CodesignError(
                 f"robot {self.name}: lambda_1 must be a number from 0 up, not {self.lambda_1}"
@@ -57,75 +58,95 @@ class FleetRobot:
 class Robots:
     """A fleet as arrays.
 
-    ``parts`` are what a robot adds to the five sums of ``fleet_relaxation``: its own time and
-    weighted loss [s], the roots of its work on link and server [s^0.5], and the part of both that
-    its frame rate fills. ``choices`` hold each robot's index into its options.
+    ``parts`` are what a robot adds to the sums of ``relaxation``: its own time and weighted loss
+    [s], the roots of its work on each link and server [s^0.5], and the part of each that its frame
+    rate fills. ``choices`` hold each robot's index into its options.
 
-    Args:
+    Attributes:
         robots: the robots (R).
-        link: the shared link.
+        links: the links (L) that they have.
+        servers: names of the servers (V) that they share.
+        where: which sum is what, of links and servers together (D = L + V).
+        rates_hz: (R,) frame rates, 0 for those that have none.
 
     Raises:
-        CodesignError: a robot is too slow for its frame rate whatever it chooses.
+        CodesignError: there is none, or one is too slow for its frame rate whatever it chooses.
     """
 
-    def __init__(self, robots: tuple[FleetRobot, ...], link: LinkSpec) -> None:
-        self.robots = robots
+    def __init__(self, robots: Sequence[FleetRobot]) -> None:
+        if not robots:
+            raise CodesignError("a fleet needs at least one robot")
+        self.robots = tuple(robots)
+        self.links = tuple(dict.fromkeys(robot.link for robot in robots))
+        self.servers = robots[0].options.evaluation.problem.tables.axes.servers
+        links, servers = len(self.links), len(self.servers)
+        self.where = Sums(links + servers)
         self.rates_hz = np.array([robot.frame_rate_hz or 0.0 for robot in robots])
         self._members: list[np.ndarray] = []
         self._features: list[np.ndarray] = []
         self._class_of = np.zeros(len(robots), dtype=np.int64)
         self._place = np.zeros(len(robots), dtype=np.int64)
-        # What multiplies a choice's features to give a robot's parts: (R, features, 5).
-        self._scales = np.zeros((len(robots), 7, 5))
-        link_s_per_byte = np.array([8.0 / (link.bandwidth_bps * r.link_rate) for r in robots])
+        # What multiplies a choice's features to give a robot's parts: (R, features, 1 + 2 D).
+        self._scales = np.zeros((len(robots), 5 + 2 * servers, 1 + 2 * self.where.shared))
+        link_s_per_byte = np.array([8.0 / (r.link.bandwidth_bps * r.link_rate) for r in robots])
         self._scales[:, 0, OWN] = [robot.slowdown for robot in robots]
         self._scales[:, 1, OWN] = [robot.lambda_1 for robot in robots]
-        self._scales[:, 2, OWN] = link.delay_s
-        self._scales[:, 3, LINK_ROOT] = np.sqrt(link_s_per_byte)
-        self._scales[:, 4, SERVER_ROOT] = 1.0
-        self._scales[:, 5, LINK_USE] = self.rates_hz * link_s_per_byte
-        self._scales[:, 6, SERVER_USE] = self.rates_hz
+        self._scales[:, 2, OWN] = [robot.link.delay_s for robot in robots]
+        root = self.where.roots.start + np.array([self.links.index(r.link) for r in robots])
+        use = root + self.where.shared
+        each = np.arange(len(robots))
+        self._scales[each, 3, root] = np.sqrt(link_s_per_byte)
+        self._scales[each, 4, use] = self.rates_hz * link_s_per_byte
+        for server in range(servers):
+            root_of_server = self.where.roots.start + links + server
+            self._scales[:, 5 + server, root_of_server] = 1.0
+            self._scales[:, 5 + servers + server, root_of_server + self.where.shared] = (
+                self.rates_hz
+            )
         by_class: dict[int, list[int]] = {}
         for i, robot in enumerate(robots):
             by_class.setdefault(id(robot.options), []).append(i)
         self._too_slow: list[np.ndarray | None] = []
         for number, members in enumerate(by_class.values()):
-            each = robots[members[0]].options
+            choices = robots[members[0]].options
             self._class_of[members] = number
             self._place[members] = np.arange(len(members))
             self._members.append(np.array(members))
             self._features.append(
                 np.stack(
                     (
-                        each.head_s,
-                        each.accuracy_loss,
-                        np.where(each.payload_bytes > 0, 1.0, 0.0),
-                        np.sqrt(each.payload_bytes),
-                        np.sqrt(each.tail_s),
-                        each.payload_bytes,
-                        each.tail_s,
+                        choices.head_s,
+                        choices.accuracy_loss,
+                        np.where(choices.payload_bytes > 0, 1.0, 0.0),
+                        np.sqrt(choices.payload_bytes),
+                        choices.payload_bytes,
+                        *np.sqrt(choices.tail_s),
+                        *choices.tail_s,
                     )
                 )
             )
-            self._too_slow.append(self._slow_choices(members, each))
+            self._too_slow.append(self._slow_choices(members, choices))
         # A tenth of a resource too much is already worse than any plan.
         self._penalty = 10.0 * self._dearest_s()
 
     def parts(self, choices: np.ndarray) -> np.ndarray:
-        """What each robot adds to the sums: (R, 5)."""
-        found = np.empty((len(self.robots), 5))
+        """What each robot adds to the sums: (R, 1 + 2 D)."""
+        found = np.empty((len(self.robots), self._scales.shape[-1]))
         for members, features in zip(self._members, self._features, strict=True):
             chosen = features[:, choices[members]]
             found[members] = np.einsum("fr,rfc->rc", chosen, self._scales[members])
         return found
 
     def sums(self, choices: np.ndarray) -> np.ndarray:
-        """The five sums over the fleet."""
+        """The sums over the fleet: (1 + 2 D,)."""
         return self.parts(choices).sum(axis=0)
 
+    def uses(self, choices: np.ndarray) -> np.ndarray:
+        """What part of each link and server the robots' frames fill: (D,)."""
+        return self.sums(choices)[self.where.uses]
+
     def parts_of(self, robot: int) -> np.ndarray:
-        """What each choice of one robot would add: (K, 5), infinite where it is too slow."""
+        """What each choice of one robot would add: (K, 1 + 2 D), infinite where it is too slow."""
         number = self._class_of[robot]
         found = self._features[number].T @ self._scales[robot]
         too_slow = self._too_slow[number]
@@ -134,11 +155,11 @@ class Robots:
         return found
 
     def works(self, choices: np.ndarray) -> np.ndarray:
-        """Each robot's work: payload on the whole link, tail on the whole server (R, 2) [s]."""
-        return self.parts(choices)[:, [LINK_ROOT, SERVER_ROOT]] ** 2
+        """Each robot's work: payload on whole links, tail on whole servers (R, D) [s]."""
+        return self.parts(choices)[:, self.where.roots] ** 2
 
     def answer(self, prices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Every robot's cheapest choice at these prices of the five sums, and the sums then."""
+        """Every robot's cheapest choice at these prices of the sums, and the sums then."""
         choices = np.empty(len(self.robots), dtype=np.int64)
         weights = self._scales @ prices
         for members, features, too_slow in zip(
@@ -151,14 +172,9 @@ class Robots:
         return choices, self.sums(choices)
 
     def value(self, sums: np.ndarray) -> np.ndarray:
-        """The fleet's objective of sums (..., 5) [s]; use beyond 1 of link or server is dear."""
-        over = np.maximum(0.0, sums[..., USES] - 1.0).sum(axis=-1)
-        return (
-            sums[..., OWN]
-            + sums[..., LINK_ROOT] ** 2
-            + sums[..., SERVER_ROOT] ** 2
-            + self._penalty * over
-        )
+        """The fleet's objective of sums (..., 1 + 2 D) [s]; to use more than there is is dear."""
+        over = np.maximum(0.0, sums[..., self.where.uses] - 1.0).sum(axis=-1)
+        return self.where.objective(sums) + self._penalty * over
 
     def _slow_choices(self, members: list[int], each: Options) -> np.ndarray | None:
         """Choices with which a robot's head misses its frame rate: (members, K); None for none."""
@@ -177,7 +193,7 @@ class Robots:
 
     def _dearest_s(self) -> float:
         """At least what any fleet plan costs, frame rates aside [s]."""
-        most = np.zeros(5)
+        most = np.zeros(self._scales.shape[-1])
         for members, features in zip(self._members, self._features, strict=True):
             most += np.einsum("f,rfc->c", features.max(axis=1), self._scales[members])
-        return float(most[OWN] + most[LINK_ROOT] ** 2 + most[SERVER_ROOT] ** 2)
+        return float(self.where.objective(most))

@@ -1,16 +1,16 @@
-"""Plans for many robots that share one link and one server, found together.
+"""Plans for many robots that share links and servers, found together.
 
-Robot i with share b_i of the link and s_i of the server takes a_i + p_i / b_i + t_i / s_i, where
+Robot i with share b_i of its link and s_i of its server takes a_i + p_i / b_i + t_i / s_i, where
 a_i is what does not depend on the shares (T1, the link's delay and lambda_1 times the loss), p_i
 the payload's time on the whole link and t_i the tail's time on the whole server. For given choices
-the Karush-Kuhn-Tucker conditions make the best shares b_i ~ sqrt(p_i) and s_i ~ sqrt(t_i), and the
-objectives of Eq. 11 add up to
+the Karush-Kuhn-Tucker conditions make the best shares b_i ~ sqrt(p_i) and s_i ~ sqrt(t_i) among
+those that share the same one, and the objectives of Eq. 11 add up to
 
-    sum a_i + (sum sqrt(p_i))^2 + (sum sqrt(t_i))^2.
+    sum a_i + sum over the links (sum sqrt(p_i))^2 + sum over the servers (sum sqrt(t_i))^2.
 
-If robots could mix choices this would be a convex problem; ``fleet_relaxation`` solves it and gives
-a lower bound. In it only few robots mix (Shapley and Folkman); these are rounded one after the
-other, then every robot changes its choice as long as that helps the fleet.
+If robots could mix choices this would be a convex problem; ``relaxation`` solves it and gives a
+lower bound. In it only few robots mix (Shapley and Folkman); these are rounded one after the other,
+then every robot changes its choice, server and all, as long as that helps the fleet.
 """
 
 from __future__ import annotations
@@ -22,42 +22,37 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codesign_ros.planning.fleet.relaxation import LINK_USE, OWN, SERVER_USE, USES, Mix, relax
+from codesign_ros.planning.fleet.relaxation import Mix, relax
 from codesign_ros.planning.fleet.robots import FleetRobot, Robots
 from codesign_ros.planning.problem import CandidateCost, Row
-from codesign_ros.types import CodesignError, LinkSpec
+from codesign_ros.types import CodesignError
 
-# No single one of them is short, but what spares the one costs the other.
-_SHORT = (
-    "link and server are short together: at these frame rates the robots would fill the link to "
-    "{:.4g} % and the server to {:.4g} %; fewer robots, fewer frames a second, or more of either"
-)
+# All of a link or server, with room for rounding.
+_FULL = 1.0 + 1e-9
 
 
 @dataclass(frozen=True, eq=False)
 class FleetPlan:
-    """What every robot of a fleet should do, and what it gets of link and server.
+    """What every robot of a fleet should do, and what it gets of its link and of its server.
 
     Attributes:
-        robots: the robots (R).
-        rows: each robot's choice with its times at its shares.
-        link_shares: (R,) share of the link, sums to at most 1; 0 where nothing is sent.
-        server_shares: (R,) share of the server, likewise.
+        rows: each robot's choice with its times at its shares (R).
+        link_shares: (R,) share of the robot's link; 0 where nothing is sent. Those of the robots on
+            one link sum to at most 1.
+        server_shares: (R,) share of the server that it chose, likewise.
         objective_s: sum of the robots' objectives, L of Eq. 11 [s].
         lower_bound_s: no plan has a lower sum [s].
-        link_use, server_use: part of each that the robots' frame rates need, up to 1; robots
-            without a frame rate count for nothing.
+        uses: part of each link and server that the robots' frame rates need, up to 1, by name;
+            robots without a frame rate count for nothing.
         solve_s: time that the search took [s].
     """
 
-    robots: tuple[FleetRobot, ...]
     rows: tuple[Row, ...]
     link_shares: np.ndarray
     server_shares: np.ndarray
     objective_s: float
     lower_bound_s: float
-    link_use: float
-    server_use: float
+    uses: dict[str, float]
     solve_s: float
 
     @property
@@ -69,44 +64,48 @@ class FleetPlan:
             return math.inf
         return self.objective_s / self.lower_bound_s - 1.0
 
-    @property
-    def report(self) -> str:
-        """What was found, in a sentence."""
-        mean_ms = 1e3 * self.objective_s / len(self.rows)
-        sending = sum(row.prediction.payload_bytes > 0 for row in self.rows)
-        return (
-            f"{len(self.rows)} robots, {sending} of them with the server: {mean_ms:.4g} ms each on "
-            f"average, within {100 * self.gap:.4f} % of the lower bound"
-        )
+
+@dataclass(frozen=True, eq=False)
+class Alone:
+    """What robots would do of which each plans as if there were no others.
+
+    Attributes:
+        rows: each robot's best choice with its times if link and server were its own (R).
+        sharing: the same choices with the times that come of it when all share, at the best shares
+            for them; empty where the robots' frames would fill more than there is.
+        uses: part of each link and server that their frame rates would need then, by name.
+    """
+
+    rows: tuple[Row, ...]
+    sharing: tuple[Row, ...]
+    uses: dict[str, float]
 
 
-def share(robots: Sequence[FleetRobot], link: LinkSpec, tolerance: float = 1e-3) -> FleetPlan:
-    """Choose for all robots together, and divide link and server among them.
+def share(robots: Sequence[FleetRobot], tolerance: float = 1e-3) -> FleetPlan:
+    """Choose for all robots together, and divide links and servers among them.
 
     A robot with a frame rate keeps it: its head takes no longer than a frame, and its shares are
     at least what its frames fill. The search does not know what these floors under the shares cost;
-    where link or server are nearly full they do, and the gap shows it. Ties go to the choice that
-    the reduction to non-dominated choices lists first.
+    where a link or a server is nearly full they do, and the gap shows it. Ties go to the choice
+    that the reduction to non-dominated choices lists first.
 
     Args:
-        robots: the fleet; robots of one class hold the same ``Options``.
-        link: the shared link.
+        robots: the fleet; robots of one class hold the same ``Options``, and all options are of the
+            same servers.
         tolerance: relative gap from which on no further start is tried.
 
     Raises:
-        CodesignError: there are no robots, or link, server or a robot cannot keep the frame rates;
-            the text says what is short and by how much.
+        CodesignError: there are no robots, or links, servers or a robot cannot keep the frame
+            rates; the text says what is short and by how much.
     """
     started_s = time.perf_counter()
-    if not robots:
-        raise CodesignError("a fleet needs at least one robot")
-    fleet = Robots(tuple(robots), link)
-    mix = relax(fleet.answer, limited=False)
+    fleet = Robots(robots)
+    mix = relax(fleet.answer, fleet.where, limited=False)
     lower_bound_s = mix.lower_bound
-    uses = mix.weights @ [fleet.sums(choices)[USES] for choices in mix.choices]
+    uses = mix.weights @ [fleet.uses(choices) for choices in mix.choices]
     if uses.max() > 1.0:
-        _check_capacity(fleet, link)
-        mix = relax(fleet.answer, limited=True)
+        _check_capacity(fleet)
+        mix = relax(fleet.answer, fleet.where, limited=True)
         lower_bound_s = max(lower_bound_s, mix.lower_bound)
     best: np.ndarray | None = None
     best_value = math.inf
@@ -120,10 +119,42 @@ def share(robots: Sequence[FleetRobot], link: LinkSpec, tolerance: float = 1e-3)
         if best_value <= (1.0 + tolerance) * lower_bound_s:
             break
     assert best is not None  # every value is finite
-    uses = fleet.sums(best)[USES]
-    if uses.max() > 1.0 + 1e-9:
-        raise CodesignError(_SHORT.format(*(100.0 * uses)))
-    return _plan(fleet, link, best, lower_bound_s, started_s)
+    if fleet.uses(best).max() > _FULL:
+        full = ", ".join(f"{name} to {100 * use:.4g} %" for name, use in _uses(fleet, best).items())
+        raise CodesignError(
+            "no plan was found that links and servers can carry at these frame rates; the nearest "
+            f"one fills {full}; fewer robots, fewer frames a second, or more of what is full"
+        )
+    shares = _shares(fleet, best)
+    rows = _rows(fleet, best, shares)
+    links = len(fleet.links)
+    return FleetPlan(
+        rows,
+        shares[:, :links].sum(axis=1),
+        shares[:, links:].sum(axis=1),
+        sum(row.prediction.objective for row in rows),
+        lower_bound_s,
+        _uses(fleet, best),
+        time.perf_counter() - started_s,
+    )
+
+
+def each_alone(robots: Sequence[FleetRobot]) -> Alone:
+    """Let every robot choose as if link and servers were its own, and see what sharing makes of it.
+
+    Raises:
+        CodesignError: as ``share`` for a robot that is too slow.
+    """
+    fleet = Robots(robots)
+    choices = np.array(
+        [int(fleet.value(fleet.parts_of(robot)).argmin()) for robot in range(len(robots))]
+    )
+    fit = fleet.uses(choices).max() <= _FULL
+    return Alone(
+        _rows(fleet, choices, np.ones((len(robots), fleet.where.shared))),
+        _rows(fleet, choices, _shares(fleet, choices)) if fit else (),
+        _uses(fleet, choices),
+    )
 
 
 def best_shares(work_s: np.ndarray, least: np.ndarray) -> np.ndarray:
@@ -186,88 +217,71 @@ def _polished(fleet: Robots, choices: np.ndarray) -> np.ndarray:
             return choices
 
 
-def _check_capacity(fleet: Robots, link: LinkSpec) -> None:
-    """Refuse frame rates that no mix of choices can serve.
-
-    For any weight w from 0 to 1, the least of w times the link's use and 1 - w times the server's
-    is at most 1 if both can be kept; it is concave in w, so its greatest value is found by
-    bisection of the slope.
+def _check_capacity(fleet: Robots) -> None:
+    """Refuse frame rates that some link, or all servers together, cannot serve whatever is chosen.
 
     Raises:
         CodesignError: they cannot be served.
     """
-    link_only, server_only = _least_uses(fleet, 1.0)[0], _least_uses(fleet, 0.0)[1]
-    if link_only > 1.0:
-        rate_mbps = link.bandwidth_bps / 1e6
-        raise CodesignError(
-            f"the link is short: at these frame rates the robots need at least "
-            f"{link_only * rate_mbps:.4g} Mbit/s, {(link_only - 1.0) * rate_mbps:.4g} Mbit/s more "
-            "than it has; fewer robots, fewer frames a second or a faster link"
-        )
-    if server_only > 1.0:
-        raise CodesignError(
-            f"the server is short: at these frame rates the robots need at least {server_only:.4g} "
-            f"of it, {server_only - 1.0:.4g} more than there is; fewer robots, fewer frames a "
-            "second or a faster server"
-        )
-    lower, upper = 0.0, 1.0
-    for _ in range(30):
-        weight = 0.5 * (lower + upper)
-        uses = _least_uses(fleet, weight)
-        if weight * uses[0] + (1.0 - weight) * uses[1] > 1.0 + 1e-9:
-            raise CodesignError(_SHORT.format(*(100.0 * uses)))
-        lower, upper = (weight, upper) if uses[0] > uses[1] else (lower, weight)
-
-
-def _least_uses(fleet: Robots, weight: float) -> np.ndarray:
-    """Uses of link and server when the robots spare them, the link with this weight: (2,)."""
-    prices = np.zeros(5)
-    prices[LINK_USE], prices[SERVER_USE] = weight, 1.0 - weight
-    return fleet.answer(prices)[1][USES]
-
-
-def _plan(
-    fleet: Robots, link: LinkSpec, choices: np.ndarray, lower_bound_s: float, started_s: float
-) -> FleetPlan:
-    """Divide link and server for these choices and price them."""
-    work = fleet.works(choices)
-    shares = [best_shares(work[:, i], work[:, i] * fleet.rates_hz) for i in range(2)]
-    shared_s = [np.divide(work[:, i], shares[i], where=shares[i] > 0, out=np.zeros(len(work)))
-                for i in range(2)]  # fmt: skip
-    rows = []
-    for i, robot in enumerate(fleet.robots):
-        choice, evaluation = choices[i], robot.options.evaluation
-        payload = float(robot.options.payload_bytes[choice])
-        loss = float(robot.options.accuracy_loss[choice])
-        head_s = robot.slowdown * float(robot.options.head_s[choice])
-        link_s = float(shared_s[0][i]) + (link.delay_s if payload > 0 else 0.0)
-        tail_s = float(shared_s[1][i])
-        power_w = evaluation.problem.tables.robot_power_w
-        rows.append(
-            Row(
-                evaluation.candidate(robot.options.places[choice]),
-                CandidateCost(
-                    head_s,
-                    link_s,
-                    tail_s,
-                    loss,
-                    payload,
-                    head_s + link_s + tail_s + robot.lambda_1 * loss,
-                    None
-                    if power_w is None
-                    else power_w * head_s + (link.transmit_w or 0.0) * link_s,
-                ),
+    links = len(fleet.links)
+    for i, link in enumerate(fleet.links):
+        need = _least_use(fleet, slice(i, i + 1))
+        if need > 1.0:
+            need_mbps, rate_mbps = need * link.bandwidth_bps / 1e6, link.bandwidth_bps / 1e6
+            raise CodesignError(
+                f"the link {link.name} is short: at these frame rates the robots need at least "
+                f"{need_mbps:.4g} Mbit/s, {need_mbps - rate_mbps:.4g} Mbit/s more than it has; "
+                "fewer robots, fewer frames a second or a faster link"
             )
+    need, there = _least_use(fleet, slice(links, None)), len(fleet.servers)
+    if need > there:
+        raise CodesignError(
+            f"servers are short ({', '.join(fleet.servers)}): at these frame rates the robots need "
+            f"at least {need:.4g} of them, {need - there:.4g} more than there are; fewer robots, "
+            "fewer frames a second, or more or faster servers"
         )
-    uses = fleet.sums(choices)[USES]
-    return FleetPlan(
-        fleet.robots,
-        tuple(rows),
-        shares[0],
-        shares[1],
-        float(fleet.parts(choices)[:, OWN].sum() + shared_s[0].sum() + shared_s[1].sum()),
-        lower_bound_s,
-        float(uses[0]),
-        float(uses[1]),
-        time.perf_counter() - started_s,
+
+
+def _least_use(fleet: Robots, which: slice) -> float:
+    """Sum of the uses of some links and servers when the robots spare these above all."""
+    prices = np.zeros(1 + 2 * fleet.where.shared)
+    prices[fleet.where.uses][which] = 1.0
+    return float(fleet.answer(prices)[1][fleet.where.uses][which].sum())
+
+
+def _uses(fleet: Robots, choices: np.ndarray) -> dict[str, float]:
+    """What part of each link and server the frames fill, by name."""
+    names = (
+        *(f"link {link.name}" for link in fleet.links),
+        *(f"server {v}" for v in fleet.servers),
     )
+    return dict(zip(names, fleet.uses(choices).tolist(), strict=True))
+
+
+def _shares(fleet: Robots, choices: np.ndarray) -> np.ndarray:
+    """Divide every link and server at its best: (R, D), 0 where a robot does not need it."""
+    work = fleet.works(choices)
+    return np.array([best_shares(each, each * fleet.rates_hz) for each in work.T]).T
+
+
+def _rows(fleet: Robots, choices: np.ndarray, shares: np.ndarray) -> tuple[Row, ...]:
+    """Price each robot's choice at its shares (R, D) of links and servers."""
+    work = fleet.works(choices)
+    shared_s = np.divide(work, shares, where=shares > 0, out=np.zeros_like(work))
+    links = len(fleet.links)
+    on_link_s, tails_s = shared_s[:, :links].sum(axis=1), shared_s[:, links:].sum(axis=1)
+    rows = []
+    for robot, choice, sent_s, tail_s in zip(
+        fleet.robots, choices, on_link_s.tolist(), tails_s.tolist(), strict=True
+    ):
+        each, link = robot.options, robot.link
+        payload = float(each.payload_bytes[choice])
+        loss = float(each.accuracy_loss[choice])
+        head_s = robot.slowdown * float(each.head_s[choice])
+        link_s = sent_s + (link.delay_s if payload > 0 else 0.0)
+        power_w = each.evaluation.problem.tables.robot_power_w
+        energy_j = None if power_w is None else power_w * head_s + (link.transmit_w or 0.0) * link_s
+        objective_s = head_s + link_s + tail_s + robot.lambda_1 * loss
+        cost = CandidateCost(head_s, link_s, tail_s, loss, payload, objective_s, energy_j)
+        rows.append(Row(each.evaluation.candidate(each.places[choice]), cost))
+    return tuple(rows)

@@ -22,7 +22,6 @@ class Adia:
     """The peer with three tiers."""
 
     name = "adia"
-    paper = "Liu et al. 2023 [17]: two cuts over robot, edge server and cloud"
 
     def decide(self, situation: Situation) -> Decision:
         """Try all pairs of cuts.

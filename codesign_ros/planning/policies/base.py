@@ -20,7 +20,7 @@ import numpy as np
 from codesign_ros.cost.roofline import RooflineMode, compute_s
 from codesign_ros.cost.tables import CostTables
 from codesign_ros.planning.candidates import Candidates
-from codesign_ros.planning.grid import Solution, grid, plan_of
+from codesign_ros.planning.grid import Solution, grid
 from codesign_ros.planning.limits import bounds
 from codesign_ros.planning.objective import Objective, joint_objective, time_s
 from codesign_ros.planning.problem import Limits, Problem, Row
@@ -30,7 +30,6 @@ from codesign_ros.types import (
     DeviceSpec,
     LinkSpec,
     Merge,
-    Plan,
     Structure,
 )
 
@@ -189,13 +188,6 @@ class Decision:
         """Frames a second of a pipeline of all stages [1/s]."""
         return 1.0 / self.slowest_s if self.slowest_s > 0 else float("inf")
 
-    def plan(self, problem: Problem) -> Plan:
-        """Write the decision as a plan; all that comes after the uplink counts as its tail."""
-        prediction = self.row.prediction
-        tail_s = prediction.tail_s + self.cloud_link_s + self.cloud_s
-        row = replace(self.row, prediction=replace(prediction, tail_s=tail_s))
-        return plan_of(problem, row)
-
     def broken_limits(self, situation: Situation) -> tuple[str, ...]:
         """Say which of the problem's limits the decision does not keep, and by how much.
 
@@ -205,20 +197,12 @@ class Decision:
         place = situation.evaluation.index_of(self.row.candidate)
         found = bounds(
             situation.problem,
-            _alone(here.head_s),
-            _alone(here.link_s),
-            _alone(here.tail_s + self.cloud_link_s + self.cloud_s),
-            _alone(here.accuracy_loss),
-            _alone(here.payload_bytes),
-            None if here.energy_j is None else _alone(here.energy_j),
+            *(here.head_s, here.link_s, here.tail_s + self.cloud_link_s + self.cloud_s),
+            *(here.accuracy_loss, here.payload_bytes, here.energy_j),
         )
-        broken = []
-        for bound in found:
-            sizes = zip(place, bound.excess.shape, strict=True)
-            excess = float(bound.excess[tuple(0 if size == 1 else i for i, size in sizes)])
-            if excess > 0:
-                broken.append(bound.over(excess))
-        return tuple(broken)
+        shape = situation.evaluation.objective.shape
+        over = ((bound, float(np.broadcast_to(bound.excess, shape)[place])) for bound in found)
+        return tuple(bound.over(excess) for bound, excess in over if excess > 0)
 
 
 class Policy(Protocol):
@@ -227,10 +211,6 @@ class Policy(Protocol):
     @property
     def name(self) -> str:
         """What it is called on the command line."""
-
-    @property
-    def paper(self) -> str:
-        """Where it comes from, for people."""
 
     def decide(self, situation: Situation) -> Decision:
         """Choose.
@@ -296,8 +276,3 @@ def counted(tables: CostTables) -> tuple[np.ndarray, np.ndarray]:
     if tables.segment_flops is None or tables.segment_bytes is None:
         raise CodesignError("it needs the operations of every segment, which were not counted here")
     return tables.segment_flops, tables.segment_bytes
-
-
-def _alone(value: float) -> np.ndarray:
-    """Write a number as an array over the axes of ``Evaluation``."""
-    return np.full((1,) * 7, value)

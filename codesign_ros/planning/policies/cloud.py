@@ -18,7 +18,6 @@ class Cloud:
     """The baseline of centralised computing."""
 
     name = "cloud"
-    paper = "Table VII: the whole network in the cloud"
 
     def decide(self, situation: Situation) -> Decision:
         """Send the frame to the cloud.

@@ -21,7 +21,6 @@ class CloudEdge:
     """The variation of ours without the robot."""
 
     name = "cloud_edge"
-    paper = "Table VII: the network cut between edge server and cloud"
 
     def decide(self, situation: Situation) -> Decision:
         """Cut between server and cloud.

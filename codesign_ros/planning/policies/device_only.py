@@ -12,7 +12,6 @@ class DeviceOnly:
     """The baseline that needs no server."""
 
     name = "device_only"
-    paper = "baseline: the whole network on the robot"
 
     def decide(self, situation: Situation) -> Decision:
         """Keep all on the robot.

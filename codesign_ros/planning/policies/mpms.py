@@ -71,12 +71,6 @@ class Mpms:
         """What it is called on the command line."""
         return "mpms_look_ahead" if self.look_ahead else "mpms"
 
-    @property
-    def paper(self) -> str:
-        """Where it comes from, for people."""
-        rule = "one-stage look-ahead" if self.look_ahead else "backward induction"
-        return f"Yan, Bi and Zhang 2022 [12]: optimal stopping by {rule}"
-
     def decide(self, situation: Situation) -> Decision:
         """Go through the network and stop where the rule says so.
 

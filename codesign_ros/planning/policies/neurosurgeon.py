@@ -45,11 +45,6 @@ class Neurosurgeon:
         """What it is called on the command line."""
         return "neurosurgeon" if self.criterion is Criterion.LATENCY else "neurosurgeon_energy"
 
-    @property
-    def paper(self) -> str:
-        """Where it comes from, for people."""
-        return f"Kang et al. 2017, ASPLOS: the cut of least {self.criterion.value}"
-
     def decide(self, situation: Situation) -> Decision:
         """Predict every cut and take the best.
 

@@ -13,7 +13,6 @@ class Ours:
     """The co-design paper's method, with merge, precision, codec and server among the choices."""
 
     name = "ours"
-    paper = "the co-design paper: cut and structures by Eq. 11"
 
     def decide(self, situation: Situation) -> Decision:
         """Take the best candidate that keeps the limits.

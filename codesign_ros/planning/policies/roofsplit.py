@@ -28,7 +28,6 @@ class RoofSplit:
     """The peer that looks at the roofline alone."""
 
     name = "roofsplit"
-    paper = "Huang et al. 2023 [11]: the cut that suits both rooflines, structure S3"
 
     def decide(self, situation: Situation) -> Decision:
         """Cut by the rooflines.

@@ -23,7 +23,6 @@ class SciNet:
     """The peer that chooses among servers."""
 
     name = "scinet"
-    paper = "Tuli, Casale and Jennings 2023 [16]: the best server, the whole network on it"
 
     def decide(self, situation: Situation) -> Decision:
         """Choose the server.

@@ -56,7 +56,6 @@ class Secda:
     accelerator: Accelerator = PYNQ_Z1
 
     name = "secda"
-    paper = "Haris et al. 2021 [14]: all on the robot, with an accelerator"
 
     def decide(self, situation: Situation) -> Decision:
         """Keep all on the accelerated robot.

@@ -26,11 +26,6 @@ class ServerOnly:
         """What it is called on the command line."""
         return f"server_only_{self.codec}"
 
-    @property
-    def paper(self) -> str:
-        """Where it comes from, for people."""
-        return f"baseline: the frame sent as {self.codec}, the whole network on the server"
-
     def decide(self, situation: Situation) -> Decision:
         """Send the frame.
 

@@ -34,7 +34,6 @@ class Sidd:
     load_factor: float = 19.36 / 13.77
 
     name = "sidd"
-    paper = "Wu et al. 2024 [10]: super-resolution before the network, all on the server"
 
     def __post_init__(self) -> None:
         if not self.load_factor >= 1:

@@ -27,7 +27,6 @@ class WithoutDynamicStructure:
     seed: int = 0
 
     name = "wo_dynamic_structure"
-    paper = "Table IV, w/o dynamic model structure: ours with random structures"
 
     def decide(self, situation: Situation) -> Decision:
         """Take the best candidate that has the drawn structures.

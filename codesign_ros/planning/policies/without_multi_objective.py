@@ -25,7 +25,6 @@ class WithoutMultiObjective:
     seed: int = 0
 
     name = "wo_multi_objective"
-    paper = "Table IV, w/o multi-objective function: the initial partition and structure"
 
     def decide(self, situation: Situation) -> Decision:
         """Leave all as it is.

@@ -17,7 +17,6 @@ class WithoutRoofline:
     """Ours, whole on the server."""
 
     name = "wo_roofline"
-    paper = "Table IV, w/o roofline strategy: ours with the whole network on the server"
 
     def decide(self, situation: Situation) -> Decision:
         """Take the best candidate that sends the frame.

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
 
 from codesign_ros.bundle import Bundle
-from codesign_ros.engines.factory import EngineFactory
-from codesign_ros.engines.tensorrt.settings import TensorRtSettings
+from codesign_ros.engines.factory import DEFAULT_BACKEND, EngineFactory, open_backend
 from codesign_ros.runtime.engines.leases import Lease, Leases
 from codesign_ros.runtime.engines.pool import EnginePool
-
-_DEFAULT = TensorRtSettings()
 
 
 @dataclass(frozen=True)
@@ -19,7 +17,7 @@ class _Wanted:
     bundle: Path
     backend: str
     threads: int
-    tensorrt: TensorRtSettings
+    settings: Hashable
 
 
 @dataclass(frozen=True)
@@ -64,25 +62,23 @@ class EngineShare:
     def acquire(
         self,
         bundle: Path,
-        backend: str = "onnxruntime",
+        backend: str = DEFAULT_BACKEND,
         threads: int = 1,
-        tensorrt: TensorRtSettings = _DEFAULT,
+        settings: Hashable = None,
     ) -> Share:
         """Open a bundle, or join those who have it open.
 
         Args:
             bundle: the bundle's directory.
-            backend: one of ``codesign_ros.engines.factory.BACKENDS``.
-            threads: threads that work on one frame.
-            tensorrt: for that backend; of others it makes no difference.
+            backend: see ``open_backend``.
+            threads: likewise.
+            settings: likewise.
 
         Raises:
             CodesignError: the bundle cannot be read, or the backend cannot be used here. Nothing is
                 kept of it: the next call tries again.
         """
-        if backend != "tensorrt":
-            tensorrt = _DEFAULT
-        return Share(self._leases.lease(_Wanted(bundle.resolve(), backend, threads, tensorrt)))
+        return Share(self._leases.lease(_Wanted(bundle.resolve(), backend, threads, settings)))
 
     def release(self, share: Share) -> None:
         """Give back what ``acquire`` gave; the last one closes the factory.
@@ -95,7 +91,5 @@ class EngineShare:
 
 def _open(wanted: _Wanted) -> _Opened:
     bundle = Bundle.open(wanted.bundle)
-    factory = EngineFactory(
-        bundle, wanted.backend, threads=wanted.threads, tensorrt=wanted.tensorrt
-    )
+    factory = open_backend(bundle, wanted.backend, threads=wanted.threads, settings=wanted.settings)
     return _Opened(bundle, factory, EnginePool(factory))

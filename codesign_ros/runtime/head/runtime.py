@@ -14,7 +14,8 @@ import numpy as np
 from codesign_ros.bundle import Bundle
 from codesign_ros.pixels.boxes import Selection, to_frame
 from codesign_ros.pixels.letterbox import letterbox
-from codesign_ros.runtime.answers import Answer
+from codesign_ros.runtime.answers import Answer, answer_of
+from codesign_ros.runtime.device import StageMedians
 from codesign_ros.runtime.emulation import stretched
 from codesign_ros.runtime.engines.pool import EnginePool
 from codesign_ros.runtime.epochs import EpochTable
@@ -25,9 +26,10 @@ from codesign_ros.runtime.messages import (
     Embedding,
     EmbeddingKind,
     Result,
-    StageMedians,
     Stamp,
     Status,
+    TailAnswer,
+    TailStatus,
 )
 from codesign_ros.runtime.stages import (
     HeadOutput,
@@ -198,31 +200,31 @@ class HeadRuntime:
             self._work.notify_all()
         self._outbox.flush()
 
-    def on_answer(self, answer: Result) -> None:
+    def on_answer(self, answer: TailAnswer) -> None:
         """Take what the tail says about a frame or a probe."""
-        kind = EmbeddingKind.PROBE if answer.status == Status.PROBE else EmbeddingKind.FRAME
+        is_probe = answer.status is TailStatus.PROBE
+        kind = EmbeddingKind.PROBE if is_probe else EmbeddingKind.FRAME
         remote_s = answer.queue_s + answer.decode_s + answer.tail_s
         link = self.uplink.answered(kind, answer.sequence, remote_s)
-        if kind is EmbeddingKind.PROBE:
+        if is_probe:
             return
         with self._work:
             frame = self._ledger.find(answer.sequence)
             if frame is None or frame.phase is not Phase.REMOTE or frame.epoch != answer.epoch:
                 self.counts["late"] += 1
                 return
-            if answer.status != Status.OK:
+            if answer.status is not TailStatus.OK:
                 self.counts["refused"] += 1
                 frame.phase = Phase.STRANDED
                 self._work.notify_all()
                 return
             result = replace(
-                answer,
-                stamp=frame.stamp,
-                served_by="server",
-                payload_bytes=frame.sent_bytes,
-                head_s=frame.head_s,
-                encode_s=frame.encode_s,
+                self._result(frame, answer_of(answer), "server"),
+                served_by=answer.served_by,
                 link_s=link.total_s,
+                queue_s=answer.queue_s,
+                decode_s=answer.decode_s,
+                tail_s=answer.tail_s,
             )
             if link.total_s > 0:  # else it is not known when it was sent
                 self._times.add(replace(result, link_s=link.total_s - link.waited_s))
@@ -323,8 +325,8 @@ class HeadRuntime:
         encode_s = output.encode_s * max(1.0, self.settings.slowdown)
         head_s = time.perf_counter() - start - encode_s
         if output.answer is not None:
-            served_by = "fallback" if stranded else "robot"
-            result = _result(frame, output.answer, served_by, head_s)
+            finished_by = "fallback" if stranded else "robot"
+            result = self._result(frame, output.answer, finished_by, head_s)
             if not stranded:
                 with self._work:
                     self._times.add(result)
@@ -375,6 +377,24 @@ class HeadRuntime:
 
     # Answers
 
+    def _result(
+        self, frame: Frame, answer: Answer, finished_by: str, more_head_s: float = 0.0
+    ) -> Result:
+        """What users get: whoever computed it, its boxes are in the network's input until here."""
+        height, width = frame.size or (self._bundle.input.height, self._bundle.input.width)
+        boxes = answer.detections[: self.settings.selection.max_detections]
+        boxes = tuple(to_frame(boxes, height, width, self._bundle.input))
+        return Result(
+            stamp=frame.stamp,
+            sequence=frame.sequence,
+            epoch=frame.epoch,
+            finished_by=finished_by,
+            **vars(replace(answer, detections=boxes)),
+            payload_bytes=frame.sent_bytes,
+            head_s=frame.head_s + more_head_s,
+            encode_s=frame.encode_s,
+        )
+
     def _embedding(self, stamp: Stamp, sequence: int, plan: Plan, encoded: tuple) -> Embedding:
         return Embedding(
             stamp=stamp,
@@ -393,21 +413,15 @@ class HeadRuntime:
         self._outbox.flush()
 
     def _settle(self, frame: Frame, result: Result) -> None:
-        """Enter a frame's answer; ``_work`` is held, and the outbox is flushed once it is not.
-
-        Whoever computed it, its boxes are in the network's input; users get them in the frame.
-        """
-        height, width = frame.size or (self._bundle.input.height, self._bundle.input.width)
-        boxes = result.detections[: self.settings.selection.max_detections]
-        boxes = tuple(to_frame(boxes, height, width, self._bundle.input))
-        self._outbox.put(self._ledger.finish(frame, replace(result, detections=boxes)))
+        """Enter a frame's answer; ``_work`` is held, and the outbox is flushed once it is not."""
+        self._outbox.put(self._ledger.finish(frame, result))
         self._epochs.drop_before(self._ledger.oldest_epoch(self._epochs.plan.epoch))
 
     def _hand_on(self, frame: Frame) -> None:
         answer = frame.result
         assert answer is not None
         with self._work:
-            self.counts["dropped" if answer.status is Status.DROPPED else answer.served_by] += 1
+            self.counts["dropped" if answer.status is Status.DROPPED else answer.finished_by] += 1
         try:
             response_s = (self._clock_ns() - answer.stamp.stamp_ns) / 1e9
             self._send_result(replace(answer, response_s=response_s), frame.load)
@@ -419,19 +433,6 @@ class HeadRuntime:
         _log.exception(what)
         with self._work:
             self.counts["errors"] += 1
-
-
-def _result(frame: Frame, answer: Answer, served_by: str, head_s: float) -> Result:
-    return Result(
-        stamp=frame.stamp,
-        sequence=frame.sequence,
-        epoch=frame.epoch,
-        served_by=served_by,
-        **vars(answer),
-        payload_bytes=frame.sent_bytes,
-        head_s=frame.head_s + head_s,
-        encode_s=frame.encode_s,
-    )
 
 
 def _dropped(frame: Frame, reason: str) -> Result:

@@ -6,7 +6,8 @@ import math
 from collections import deque
 from statistics import median
 
-from codesign_ros.runtime.messages import WINDOW_FRAMES, Result, StageMedians
+from codesign_ros.runtime.device import WINDOW_FRAMES, StageMedians
+from codesign_ros.runtime.messages import Result
 
 
 class RunningTimes:

@@ -7,10 +7,8 @@ from collections.abc import Collection
 from statistics import median
 from typing import NamedTuple
 
-from codesign_ros.cost.half_times import StageProfile
-from codesign_ros.engines.base import EngineForm
-from codesign_ros.runtime.messages import Device
-from codesign_ros.types import Merge
+from codesign_ros.runtime.device import Device
+from codesign_ros.types import HalfForm, Merge
 
 # Two profiles that differ by less, in the middle over all halves that both timed, are of the same
 # machine in the same condition; a half that differs by more was timed, or estimated, anew.
@@ -56,22 +54,22 @@ def retimed_cuts(before: Device, after: Device) -> frozenset[int]:
     """Cuts at which a half's time is another one now, e.g. because its engine was built."""
     if before.profile is None or after.profile is None:
         return frozenset()
-    old, new = before.profile.halves(), after.profile.halves()
+    old, new = before.profile.half_s, after.profile.half_s
     return frozenset(
-        half[0]
-        for half in old.keys() & new.keys()
-        if abs(_log_ratio(new[half], old[half])) > math.log(_SAME)
+        form.cut
+        for form in old.keys() & new.keys()
+        if abs(_log_ratio(new[form], old[form])) > math.log(_SAME)
     )
 
 
-def form_text(form: EngineForm) -> str:
+def form_text(form: HalfForm) -> str:
     """Name an engine for people; folding, which is usual, is not said."""
     cut, structure, merge, precision = form
     folded = "" if merge is Merge.FOLD else f" {merge.value}"
     return f"cut {cut} {structure.value}{folded} {precision}"
 
 
-def forms_text(forms: Collection[EngineForm]) -> str:
+def forms_text(forms: Collection[HalfForm]) -> str:
     """Name some engines, and say how many others there are."""
     named = [form_text(form) for form in sorted(forms)[:_NAMED]]
     more = len(forms) - len(named)
@@ -105,14 +103,10 @@ def _is_another(before: Device, after: Device) -> bool:
         return False
     if old is None or new is None or before.engines is None or after.engines is None:
         return True
-    ratios = [abs(_log_ratio(new_s, old_s)) for old_s, new_s in _timed_in_both(old, new)]
+    old_s, new_s = old.measured_s, new.measured_s
+    both = [form for form in old_s.keys() & new_s.keys() if old_s[form] > 0]
+    ratios = [abs(_log_ratio(new_s[form], old_s[form])) for form in both]
     return not ratios or median(ratios) > math.log(_SAME)
-
-
-def _timed_in_both(old: StageProfile, new: StageProfile) -> list[tuple[float, float]]:
-    times, others = old.halves(), new.halves()
-    timed = times.keys() & others.keys() - old.estimated - new.estimated
-    return [(times[half], others[half]) for half in timed if times[half] > 0]
 
 
 def _log_ratio(new_s: float, old_s: float) -> float:

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from codesign_ros.bundle import Bundle
-from codesign_ros.cost.half_times import MeasuredStages
+from codesign_ros.cost.half_times import HalfTimes
 from codesign_ros.cost.model import analytic_tables, measured_tables
 from codesign_ros.cost.profile import NetworkProfile
 from codesign_ros.cost.roofline import RooflineMode
 from codesign_ros.cost.tables import Axes, CostTables
-from codesign_ros.runtime.messages import Device
+from codesign_ros.runtime.device import Device
 from codesign_ros.types import CodesignError, DeviceSpec
 
 
@@ -58,7 +58,6 @@ class DeviceCosts:
         Raises:
             CodesignError: a device has not measured itself, or has no peaks.
         """
-        codec_bytes = head.profile.codec_bytes if head.profile else {}
         if mode == "measured":
             limited = any(device.memory_bytes > 0 for device in (head, tail) if device)
             network, notes = self._memory_needs() if limited else (None, ())
@@ -66,7 +65,6 @@ class DeviceCosts:
                 len(self._bundle.segments),
                 _measured(head),
                 [_measured(tail)] if tail else [],
-                codec_bytes,
                 axes,
                 self._bundle.accuracy,
                 head.frame_bytes,
@@ -80,7 +78,7 @@ class DeviceCosts:
             RooflineMode(mode),
             axes,
             self._bundle.accuracy,
-            codec_bytes,
+            head.profile.codec_bytes if head.profile else {},
         )
 
     def _memory_needs(self) -> tuple[NetworkProfile | None, tuple[str, ...]]:
@@ -103,10 +101,10 @@ class DeviceCosts:
         )
 
 
-def _measured(device: Device) -> MeasuredStages:
+def _measured(device: Device) -> HalfTimes:
     if device.profile is None:
         raise CodesignError(
             f"{device.node} has not measured itself; set its parameter 'profile_s' above 0, or "
             "plan in another mode"
         )
-    return device.profile.stages()
+    return device.profile

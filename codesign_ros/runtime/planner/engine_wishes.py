@@ -12,11 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from codesign_ros.cost.tables import CostTables
-from codesign_ros.engines.base import EngineForm
-from codesign_ros.runtime.messages import Device, Role
+from codesign_ros.runtime.device import Device, Role
 from codesign_ros.runtime.planner.changes import forms_text
 from codesign_ros.runtime.stages import half_key
-from codesign_ros.types import Plan
+from codesign_ros.types import HalfForm, Plan
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class Build:
     """
 
     node: str
-    form: EngineForm
+    form: HalfForm
     plan: Plan
 
 
@@ -39,13 +38,13 @@ def builds_text(builds: Iterable[Build]) -> str:
     return ", ".join(f"{forms_text([build.form])} of {build.node}" for build in builds)
 
 
-def form_of(plan: Plan, role: Role, segments: int) -> EngineForm | None:
+def form_of(plan: Plan, role: Role, segments: int) -> HalfForm | None:
     """Name the engine that one side of a plan needs; None where that half is empty."""
     key = half_key(plan, role.part, segments)
     return None if key is None else key.form
 
 
-def built_forms(device: Device, in_force: Plan | None, segments: int) -> set[EngineForm]:
+def built_forms(device: Device, in_force: Plan | None, segments: int) -> set[HalfForm]:
     """List the engines of a device that builds ahead, built or loaded already.
 
     ``in_force``: the plan that it follows, whatever it says of its engines; None = not known.
@@ -124,7 +123,7 @@ class BuildRequests:
     """What devices were asked to build and have not answered yet; each is asked for once."""
 
     def __init__(self) -> None:
-        self._asked_s: dict[tuple[str, EngineForm], float] = {}
+        self._asked_s: dict[tuple[str, HalfForm], float] = {}
 
     def take(self, builds: Iterable[Build], now_s: float) -> list[Build]:
         """Return those that nobody was asked for, and note that they are now."""
@@ -145,7 +144,7 @@ class BuildRequests:
         for form in device.engines or {}:
             self._asked_s.pop((device.node, form), None)
 
-    def overdue(self, now_s: float, timeout_s: float) -> list[tuple[str, EngineForm]]:
+    def overdue(self, now_s: float, timeout_s: float) -> list[tuple[str, HalfForm]]:
         """Take out what devices have not built in so long a time, by node."""
         late = [key for key, asked_s in self._asked_s.items() if now_s - asked_s > timeout_s]
         for key in late:
@@ -166,8 +165,8 @@ def _with_empty(halves: np.ndarray, role: Role) -> np.ndarray:
 
 
 def _places(
-    forms: Iterable[EngineForm], tables: CostTables
-) -> Iterator[tuple[EngineForm, tuple[int, int, int, int]]]:
+    forms: Iterable[HalfForm], tables: CostTables
+) -> Iterator[tuple[HalfForm, tuple[int, int, int, int]]]:
     """Where engines stand in (N+1, S, M, P), those among what can be chosen."""
     axes = tables.axes
     for form in forms:

@@ -9,7 +9,7 @@ import numpy as np
 from codesign_ros.bundle import Bundle
 from codesign_ros.planning.grid import Solution, grid
 from codesign_ros.planning.problem import AllowedHalves, Problem
-from codesign_ros.runtime.messages import Device, Role
+from codesign_ros.runtime.device import Device, Role
 from codesign_ros.runtime.planner.correction import corrected
 from codesign_ros.runtime.planner.costs import DeviceCosts
 from codesign_ros.runtime.planner.engine_wishes import Build, built, lacking, runnable

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from codesign_ros.runtime.messages import Device, Role
+from codesign_ros.runtime.device import Device, Role
 from codesign_ros.runtime.planner.changes import Change, change_between
 
 GONE_STATES = ("unconfigured", "finalized")

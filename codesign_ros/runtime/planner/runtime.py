@@ -11,7 +11,7 @@ from codesign_ros.bundle import Bundle
 from codesign_ros.cost.profile import NetworkProfile
 from codesign_ros.planning.grid import Solution
 from codesign_ros.planning.problem import Candidate, Row
-from codesign_ros.runtime.messages import Device, Role
+from codesign_ros.runtime.device import Device, Heartbeat, Role
 from codesign_ros.runtime.planner.changes import forms_text, retimed_cuts
 from codesign_ros.runtime.planner.costs import DeviceCosts
 from codesign_ros.runtime.planner.engine_wishes import Build, BuildRequests, builds_text
@@ -105,26 +105,17 @@ class PlannerRuntime:
             self.request(device.robot, each.text, now_s, optional=each.optional)
         return "; ".join(each.text for each in changes) or None
 
-    def heartbeat(self, device: Device, now_s: float) -> str | None:
-        """Take a sign of life: what was measured while running counts, the rest is as announced.
+    def heartbeat(self, beat: Heartbeat, now_s: float) -> str | None:
+        """Take a sign of life; all but what is in it is as announced.
 
-        State, profile, engines and a new start come from announcements alone, which are reliable:
-        a heartbeat may be overtaken by the announcement of the next state.
+        A new start comes from announcements alone, which are reliable: a heartbeat may be overtaken
+        by the announcement of the next state.
         """
-        known = self.registry.announced(device.node)
+        known = self.registry.announced(beat.node)
         if known is None:
             return None  # its announcement is on the way
-        device = replace(
-            known,
-            epoch=max(device.epoch, known.epoch),
-            power_mode=device.power_mode or known.power_mode,
-            throttled=device.throttled,
-            link_bps=device.link_bps,
-            link_delay_s=device.link_delay_s,
-            frame_bytes=device.frame_bytes,
-            running=device.running,
-        )
-        return self.hear(device, now_s)
+        beat = replace(beat, epoch=max(beat.epoch, known.epoch))
+        return self.hear(replace(known, **vars(beat)), now_s)
 
     def tick(self, now_s: float) -> list[str]:
         """Let time pass; returns who left or does not build, one line each."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from codesign_ros.planning.problem import CandidateCost
-from codesign_ros.runtime.messages import WINDOW_FRAMES, Device, Role, StageMedians
+from codesign_ros.runtime.device import WINDOW_FRAMES, Device, Role, StageMedians
 from codesign_ros.runtime.planner.changes import Change
 from codesign_ros.runtime.planner.correction import Correction, differ
 from codesign_ros.types import Plan

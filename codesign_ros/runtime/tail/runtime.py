@@ -8,6 +8,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.pixels.boxes import Selection
@@ -15,7 +16,7 @@ from codesign_ros.runtime.answers import Answer
 from codesign_ros.runtime.emulation import stretched
 from codesign_ros.runtime.engines.pool import EnginePool
 from codesign_ros.runtime.epochs import EpochTable
-from codesign_ros.runtime.messages import Embedding, EmbeddingKind, Result, Status
+from codesign_ros.runtime.messages import Embedding, EmbeddingKind, TailAnswer, TailStatus
 from codesign_ros.runtime.stages import LeasedStage, TailStage, check_plan, tail_key
 from codesign_ros.runtime.tail.batch import Waiting, run
 from codesign_ros.types import CodesignError, Plan, unexpected
@@ -56,6 +57,7 @@ class TailRuntime:
         bundle: the network.
         pool: leases its engines.
         settings: see ``TailSettings``; may be changed while running.
+        node: who answers, fully qualified.
         send_answer: hands an answer to the middleware.
     """
 
@@ -65,13 +67,15 @@ class TailRuntime:
         pool: EnginePool,
         settings: TailSettings,
         *,
-        send_answer: Callable[[Result], None],
+        node: str,
+        send_answer: Callable[[TailAnswer], None],
     ) -> None:
         self.settings = settings
         self.counts: Counter[str] = Counter()
         self.refusals: Counter[str] = Counter()
         self.last_refusal = ""
         self._bundle = bundle
+        self._node = node
         self._send_answer = send_answer
         self._pool = pool
         nothing = Plan(cut=bundle.last_cut, model_id=bundle.model_id, reason="no plan yet")
@@ -136,9 +140,7 @@ class TailRuntime:
         received_s = time.perf_counter()
         if embedding.kind == EmbeddingKind.PROBE:
             self.counts["probes"] += 1
-            self._answer(
-                Result(embedding.stamp, embedding.sequence, embedding.epoch, status=Status.PROBE)
-            )
+            self._answer(embedding, status=TailStatus.PROBE)
             return
         self.counts["embeddings"] += 1
         try:
@@ -185,22 +187,15 @@ class TailRuntime:
         with self._changed:
             self.refusals[error.reason] += 1
             self.last_refusal = f"frame {embedding.sequence}: {error}"
-        self._answer(
-            Result(
-                embedding.stamp,
-                embedding.sequence,
-                embedding.epoch,
-                status=Status.REFUSED,
-                reason=str(error),
-                queue_s=queue_s,
-            )
-        )
+        self._answer(embedding, status=TailStatus.REFUSED, reason=str(error), queue_s=queue_s)
 
-    def _answer(self, answer: Result) -> None:
+    def _answer(self, embedding: Embedding, **said: Any) -> None:
+        """Send a ``TailAnswer`` with these fields."""
+        about = embedding.stamp, embedding.sequence, embedding.epoch
         try:
-            self._send_answer(answer)
+            self._send_answer(TailAnswer(*about, served_by=self._node, **said))
         except Exception:
-            _log.exception("the answer for frame %d could not be sent", answer.sequence)
+            _log.exception("the answer for frame %d could not be sent", embedding.sequence)
             with self._changed:
                 self.counts["errors"] += 1
 
@@ -261,15 +256,11 @@ class TailRuntime:
                 # Believed only from a sound embedding, and never beyond its own epoch.
                 self._epochs.drop_before(min(embedding.oldest_epoch, embedding.epoch))
             self._answer(
-                Result(
-                    embedding.stamp,
-                    embedding.sequence,
-                    embedding.epoch,
-                    **vars(outcome),
-                    queue_s=queue_s,
-                    decode_s=waiting.decode_s,
-                    tail_s=tail_s,
-                )
+                embedding,
+                **vars(outcome),
+                queue_s=queue_s,
+                decode_s=waiting.decode_s,
+                tail_s=tail_s,
             )
         elif isinstance(outcome, WireError):
             self._refuse(embedding, outcome, queue_s)

@@ -24,11 +24,15 @@ from codesign_ros.types import listed, one_line
 
 TRAIN, VAL = "train", "val"
 
-_MNIST_CLASSES = tuple("0123456789")
 _FASHION_CLASSES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
     "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 )  # fmt: skip
+# What torchvision calls the set, its classes, and whether a mirrored picture is still of its class.
+_IDX_SETS = {
+    "mnist": ("MNIST", tuple("0123456789"), False),
+    "fashion-mnist": ("FashionMNIST", _FASHION_CLASSES, True),
+}
 _IDX_UINT8 = 0x08
 _CIFAR_SIDE = 32
 _CIFAR_CLASSES = 100
@@ -47,7 +51,8 @@ class ClassificationSet:
         labels: (n,) int64, index of each picture's class; n > 0.
         size: (height, width) of the pictures [px]; None where they differ.
         mirrored_is_same: Whether a mirrored picture is still of its class (digits are not).
-        load: Returns the picture of a number, uint8 (H, W, 3) RGB.
+        image: Returns the picture of a number, uint8 (H, W, 3) RGB; raises CodesignError where its
+            file cannot be read or decoded.
     """
 
     name: str
@@ -55,18 +60,10 @@ class ClassificationSet:
     labels: np.ndarray
     size: tuple[int, int] | None
     mirrored_is_same: bool
-    load: Callable[[int], np.ndarray]
+    image: Callable[[int], np.ndarray]
 
     def __len__(self) -> int:
         return len(self.labels)
-
-    def image(self, index: int) -> np.ndarray:
-        """Return a picture, uint8 (H, W, 3) RGB.
-
-        Raises:
-            CodesignError: Its file cannot be read or decoded.
-        """
-        return self.load(index)
 
 
 def open_classification_set(spec: str, split: str) -> ClassificationSet:
@@ -84,9 +81,10 @@ def open_classification_set(spec: str, split: str) -> ClassificationSet:
     """
     assert split in (TRAIN, VAL)
     kind, colon, folder = spec.partition(":")
-    openers = {"mnist": _mnist, "fashion-mnist": _fashion_mnist, "cifar100": _cifar100}
-    if colon and kind in openers:
-        found = openers[kind](Path(folder), split)
+    if colon and kind in _IDX_SETS:
+        found = _idx_set(kind, Path(folder), split)
+    elif colon and kind == "cifar100":
+        found = _cifar100(Path(folder), split)
     else:
         found = _image_folder(Path(spec), split)
     if len(found) == 0:
@@ -100,26 +98,9 @@ def open_classification_set(spec: str, split: str) -> ClassificationSet:
 # ---- MNIST and Fashion-MNIST
 
 
-def _mnist(folder: Path, split: str) -> ClassificationSet:
-    return _idx_set("mnist", folder, "MNIST", split, _MNIST_CLASSES, mirrored_is_same=False)
-
-
-def _fashion_mnist(folder: Path, split: str) -> ClassificationSet:
-    return _idx_set(
-        "fashion-mnist", folder, "FashionMNIST", split, _FASHION_CLASSES, mirrored_is_same=True
-    )
-
-
-def _idx_set(
-    name: str,
-    folder: Path,
-    torchvision_name: str,
-    split: str,
-    classes: tuple[str, ...],
-    *,
-    mirrored_is_same: bool,
-) -> ClassificationSet:
+def _idx_set(name: str, folder: Path, split: str) -> ClassificationSet:
     """Open the two IDX files of a split."""
+    torchvision_name, classes, mirrored_is_same = _IDX_SETS[name]
     prefix = {TRAIN: "train", VAL: "t10k"}[split]
     folders = (folder, folder / torchvision_name / "raw")
     images_file = _one_of(folders, f"{prefix}-images-idx3-ubyte")

@@ -16,9 +16,9 @@ from torchvision.transforms import v2
 
 from codesign_ros.models.network import Network
 from codesign_ros.pixels.letterbox import letterbox
-from codesign_ros.training.averaged_run import AveragedRun
+from codesign_ros.training.averaged_run import AveragedRun, RunConfig
 from codesign_ros.training.classifier.sets import ClassificationSet
-from codesign_ros.training.mine_classifier.trainer import to_input
+from codesign_ros.training.tensors import to_input
 from codesign_ros.types import CodesignError, InputSpec
 
 # Pictures up to this size show their object cut out: they are only moved. Larger ones are cropped.
@@ -29,37 +29,16 @@ _JITTER = 0.3
 
 
 @dataclass(frozen=True)
-class ClassifierConfig:
-    """What fixes a training run: with the same values on the same machine it repeats itself.
+class ClassifierConfig(RunConfig):
+    """How a classifier is trained.
 
     Attributes:
-        steps: number of optimiser steps.
-        batch_frames: pictures of a step.
-        learning_rate: its peak; warm-up takes a twentieth of the steps, then it falls as a cosine.
-        weight_decay: of convolution and linear weights.
         label_smoothing: share of a label that is spread over all classes (Szegedy et al.,
             "Rethinking the Inception Architecture for Computer Vision", CVPR 2016, section 7).
-        average_decay: of the moving average of the weights, which is what is kept.
-        seed: of the first weights, the order of the pictures and the augmentation.
     """
 
-    steps: int
     batch_frames: int = 64
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.02
     label_smoothing: float = 0.1
-    average_decay: float = 0.998
-    seed: int = 1
-
-
-@dataclass(frozen=True)
-class ClassifierStep:
-    """One step: loss, share of the batch that was recognised, and learning rate."""
-
-    step: int
-    loss: float
-    accuracy: float
-    learning_rate: float
 
 
 class ClassifierTrainer(AveragedRun[ClassifierConfig]):
@@ -91,28 +70,17 @@ class ClassifierTrainer(AveragedRun[ClassifierConfig]):
         self._augment = augmentation(self._spec, data.mirrored_is_same)
         self._order = (-1, np.empty(0, np.int64))
 
-    def step(self) -> ClassifierStep:
-        """Do one step.
-
-        Raises:
-            CodesignError: a picture cannot be read.
-        """
+    def _loss(self) -> tuple[torch.Tensor, dict[str, float]]:
+        """Return the loss, and the share of the batch that was recognised."""
         config = self.config
         # Dropout, if the network has any, and the augmentation draw from torch's own generator.
         torch.manual_seed(_step_seed(config.seed, self.steps_done))
         indices = self._indices()
         images = self._images(indices)
         labels = torch.from_numpy(self._data.labels[indices]).to(self._device)
-        self._network.train()
         logits = self._network(to_input(images, self._spec).to(self._device))
         loss = F.cross_entropy(logits, labels, label_smoothing=config.label_smoothing)
-        learning_rate = self._update(loss)
-        return ClassifierStep(
-            step=self.steps_done,
-            loss=loss.item(),
-            accuracy=(logits.argmax(1) == labels).float().mean().item(),
-            learning_rate=learning_rate,
-        )
+        return loss, {"accuracy": (logits.argmax(1) == labels).float().mean().item()}
 
     def _indices(self) -> np.ndarray:
         """Return the pictures of this step: every one is used once before one is used again."""

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
-from codesign_ros.pixels.letterbox import PAD_VALUE, Letterbox
+from codesign_ros.pixels.letterbox import PAD_VALUE, Letterbox, laid
 from codesign_ros.types import InputSpec
 
 
@@ -177,7 +177,7 @@ class CanvasSampler:
         """Lay ``image * scale + offset`` into a picture of this size, and its boxes with it."""
         height, width = size
         if np.allclose(scale, 1):
-            placed = _shifted(image, int(offset[0]), int(offset[1]), size)
+            placed = laid(image, int(offset[0]), int(offset[1]), size)
         else:
             # Pixel centres lie at halves in box coordinates and at whole numbers in OpenCV's.
             shift = offset + (scale - 1) / 2
@@ -221,15 +221,3 @@ class CanvasSampler:
 
 def _log_uniform(rng: np.random.Generator, bounds: tuple[float, float]) -> float:
     return float(np.exp(rng.uniform(*np.log(bounds))))
-
-
-def _shifted(image: np.ndarray, right: int, down: int, size: tuple[int, int]) -> np.ndarray:
-    """Lay the image at (right, down) into a grey picture of (height, width)."""
-    height, width = size
-    rows, columns = image.shape[:2]
-    placed = np.full((height, width, 3), PAD_VALUE, np.uint8)
-    top, left = max(0, down), max(0, right)
-    bottom, end = min(height, down + rows), min(width, right + columns)
-    if top < bottom and left < end:
-        placed[top:bottom, left:end] = image[top - down : bottom - down, left - right : end - right]
-    return placed

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from types import TracebackType
 
 import numpy as np
 
 from codesign_ros.data.labelled import open_train_and_val
 from codesign_ros.training.detector.canvases import Labelled
-from codesign_ros.training.scenes import SceneSet, render_scenes
+from codesign_ros.training.scenes import SceneSet
 from codesign_ros.types import Box
 
-MINE = "mine"
 MINE_BOXES = ("person", "helmet", "head")
 """Classes of the mine's boxes; ``head`` is a bare one."""
-
-# Added to the training seed for the scenes that measure: no scene is in both.
-_OTHER_SEED = 1_000_000
 
 
 class MineScenes:
@@ -79,61 +72,23 @@ class TrainingData:
     warnings: tuple[str, ...] = ()
 
 
-class DataOpener(AbstractContextManager["DataOpener"]):
-    """Opens data, and removes what was rendered for it at the end."""
+def mine_data(train: SceneSet, val: SceneSet) -> TrainingData:
+    """Take scenes of the mine to learn from and to measure on."""
+    return TrainingData(MINE_BOXES, MineScenes(train), MineScenes(val), train.name, val.name)
 
-    def __init__(self) -> None:
-        self._folder = TemporaryDirectory(prefix="codesign_train_")
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._folder.cleanup()
+def labelled_data(path: Path, classes: Sequence[str] | None) -> TrainingData:
+    """Open a data set in VOC, COCO or YOLO layout.
 
-    def mine(
-        self,
-        seed: int,
-        frames: int,
-        val_frames: int,
-        processes: int,
-        on_rendered: Callable[[int], None],
-    ) -> TrainingData:
-        """Render scenes of the mine: ``frames`` of ``seed``, and others to measure on.
-
-        Raises:
-            CodesignError: the disk has no room.
-        """
-
-        def rendered(name: str, scene_seed: int, count: int) -> tuple[MineScenes, str]:
-            scenes = render_scenes(
-                Path(self._folder.name) / name,
-                scene_seed,
-                count,
-                processes=processes,
-                on_rendered=on_rendered,
-            )
-            text = f"{count} independent scenes of the synthetic mine, seed {scene_seed}, every "
-            return MineScenes(scenes), text + "second as a JPEG"
-
-        train, train_name = rendered("train", seed, frames)
-        val, val_name = rendered("val", seed + _OTHER_SEED, val_frames)
-        return TrainingData(MINE_BOXES, train, val, train_name, val_name)
-
-    def labelled(self, path: Path, classes: Sequence[str] | None) -> TrainingData:
-        """Open a data set in VOC, COCO or YOLO layout.
-
-        Raises:
-            CodesignError: it cannot be read; the line says where.
-        """
-        train, val = open_train_and_val(path, classes)
-        return TrainingData(
-            train.classes,
-            train,
-            val,
-            f"{len(train)} pictures of {train.name}",
-            f"{len(val)} pictures of {val.name}",
-            tuple(dict.fromkeys((*train.warnings, *val.warnings))),
-        )
+    Raises:
+        CodesignError: it cannot be read; the line says where.
+    """
+    train, val = open_train_and_val(path, classes)
+    return TrainingData(
+        train.classes,
+        train,
+        val,
+        f"{len(train)} pictures of {train.name}",
+        f"{len(val)} pictures of {val.name}",
+        tuple(dict.fromkeys((*train.warnings, *val.warnings))),
+    )

@@ -23,12 +23,11 @@ CLASS_WEIGHT, BOX_WEIGHT, SIDE_WEIGHT = 0.5, 7.5, 1.5
 
 @dataclass(frozen=True)
 class DetectionLoss:
-    """The weighted parts of a batch's loss, and how many anchors learnt an object."""
+    """The weighted parts of a batch's loss."""
 
     classes: torch.Tensor
     boxes: torch.Tensor
     sides: torch.Tensor
-    positives: int
 
     @property
     def total(self) -> torch.Tensor:
@@ -80,7 +79,6 @@ def detection_loss(
         classes=CLASS_WEIGHT * class_loss,
         boxes=BOX_WEIGHT * box_loss / total,
         sides=SIDE_WEIGHT * (focal * weights).sum() / total,
-        positives=int(positive.sum()),
     )
 
 

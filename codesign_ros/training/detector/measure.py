@@ -11,7 +11,7 @@ from codesign_ros.models.network import Network
 from codesign_ros.pixels.boxes import decode_detections, to_frame
 from codesign_ros.pixels.letterbox import letterbox
 from codesign_ros.training.detector.data import TrainingData, truths_of
-from codesign_ros.training.mine_classifier.trainer import to_input
+from codesign_ros.training.tensors import to_input
 from codesign_ros.types import Box
 
 

@@ -13,52 +13,29 @@ import torch
 from codesign_ros.models.detection import STRIDES
 from codesign_ros.models.network import IMAGE, Network
 from codesign_ros.models.zoo.yolo import RAW
-from codesign_ros.training.averaged_run import AveragedRun
+from codesign_ros.training.averaged_run import AveragedRun, RunConfig
 from codesign_ros.training.detector.canvases import Augmentation, Canvases, CanvasSampler, Labelled
 from codesign_ros.training.detector.loss import detection_loss
-from codesign_ros.training.mine_classifier.trainer import to_input
+from codesign_ros.training.tensors import to_input
 from codesign_ros.types import InputSpec
 
 
 @dataclass(frozen=True)
-class DetectorConfig:
-    """What fixes a training run: with the same values on the same machine it repeats itself.
+class DetectorConfig(RunConfig):
+    """How a detector is trained.
 
     Attributes:
-        steps: number of optimiser steps.
-        batch_frames: pixels of a batch, in whole frames.
         canvas: height and width of a canvas as shares of the input's.
         whole_share: share of the steps, at the end, that see whole frames.
-        learning_rate: its peak; warm-up takes a twentieth of the steps, then it falls as a cosine.
-        weight_decay: of convolution weights.
-        average_decay: of the moving average of the weights, which is what is kept.
         gradient_norm: gradients are scaled down to this norm.
-        seed: of the first weights, the order of pictures and the augmentation.
         augmentation: how pictures are changed.
     """
 
-    steps: int
-    batch_frames: int = 4
+    weight_decay: float = 0.03
     canvas: tuple[float, float] = (0.64, 0.5)
     whole_share: float = 0.25
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.03
-    average_decay: float = 0.998
     gradient_norm: float = 10.0
-    seed: int = 1
     augmentation: Augmentation = field(default_factory=Augmentation)
-
-
-@dataclass(frozen=True)
-class DetectorStep:
-    """One step's losses (weighted parts and their sum) and learning rate."""
-
-    step: int
-    loss: float
-    class_loss: float
-    box_loss: float
-    side_loss: float
-    learning_rate: float
 
 
 class DetectorTrainer(AveragedRun[DetectorConfig]):
@@ -84,6 +61,7 @@ class DetectorTrainer(AveragedRun[DetectorConfig]):
         network = make_network()
         # Channels last: oneDNN and cuDNN both train convolutions faster in that order.
         super().__init__(network.to(memory_format=torch.channels_last), config, device)
+        self._gradient_norm = config.gradient_norm
         self._reg_max = reg_max
         self._spec = network.input_spec
         self._sampler = CanvasSampler(data, self._spec, config.seed, config.augmentation)
@@ -92,11 +70,9 @@ class DetectorTrainer(AveragedRun[DetectorConfig]):
         self._drawn: Future[tuple[Canvases, dict[str, Any]]] | None = None
         self._state = self._sampler.state()
 
-    def step(self) -> DetectorStep:
-        """Do one step."""
-        config = self.config
+    def _loss(self) -> tuple[torch.Tensor, dict[str, float]]:
+        """Return the loss and its parts, each with its weight."""
         batch = self._next_batch()
-        self._network.train()
         x = to_input(batch.images, self._spec).to(self._device, memory_format=torch.channels_last)
         raw = self._network.run({IMAGE: x}, 0, self._stop, [RAW])[RAW]
         height, width = batch.images.shape[1:3]
@@ -108,15 +84,11 @@ class DetectorTrainer(AveragedRun[DetectorConfig]):
             [torch.from_numpy(labels) for labels in batch.labels],
             self._reg_max,
         )
-        learning_rate = self._update(loss.total, config.gradient_norm)
-        return DetectorStep(
-            step=self.steps_done,
-            loss=loss.total.item(),
-            class_loss=loss.classes.item(),
-            box_loss=loss.boxes.item(),
-            side_loss=loss.sides.item(),
-            learning_rate=learning_rate,
-        )
+        return loss.total, {
+            "class_loss": loss.classes.item(),
+            "box_loss": loss.boxes.item(),
+            "side_loss": loss.sides.item(),
+        }
 
     def _place(self) -> dict[str, Any]:
         # Not the sampler's own state: the batch after this one is drawn already.

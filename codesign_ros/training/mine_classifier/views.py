@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 
+from codesign_ros.pixels.letterbox import laid
 from codesign_ros.training.scenes import SceneSet
 from codesign_ros.types import Box, CodesignError, InputSpec
 
@@ -29,7 +31,6 @@ _SEEN_SHARE = 0.7
 _MARGIN_PX = 8.0
 # Full frames are moved by up to this much, so that the network's grid falls differently [px].
 _SHIFT_PX = 16
-_PAD_VALUE = 114  # as the letterbox has it
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,15 @@ class ViewSampler:
         self._rng = np.random.default_rng(seed)
         self._order: list[int] = []
 
+    def state(self) -> dict[str, Any]:
+        """Return where the sampler stands, as plain values."""
+        return {"rng": self._rng.bit_generator.state, "order": list(self._order)}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what ``state`` returned."""
+        self._rng.bit_generator.state = state["rng"]
+        self._order = list(state["order"])
+
     def batch(self, size: int, height: int, width: int) -> Batch:
         """Draw ``size`` views of ``height`` x ``width``; every scene comes up once per round.
 
@@ -137,7 +147,7 @@ class ViewSampler:
         boxes = self._scenes.boxes[scene]
         if (height, width) == frame.shape[:2]:
             top, left = self._rng.integers(-_SHIFT_PX, _SHIFT_PX + 1, 2).tolist()
-            image = _moved(frame, top, left)
+            image = laid(frame, -left, -top, (height, width))
         else:
             top, left = self._window_corner(boxes, frame.shape[:2], height, width)
             image = frame[top : top + height, left : left + width]
@@ -205,13 +215,3 @@ def _shifted(box: Box, down: float, right: float) -> Box:
 
 def _mirrored(box: Box, width: int) -> Box:
     return Box(box.label, width - box.x_max, box.y_min, width - box.x_min, box.y_max)
-
-
-def _moved(frame: np.ndarray, top: int, left: int) -> np.ndarray:
-    """Return the frame seen from (top, left), what lies outside it grey."""
-    height, width = frame.shape[:2]
-    moved = np.full_like(frame, _PAD_VALUE)
-    moved[max(0, -top) : height - max(0, top), max(0, -left) : width - max(0, left)] = frame[
-        max(0, top) : height - max(0, -top), max(0, left) : width - max(0, -left)
-    ]
-    return moved

@@ -23,10 +23,11 @@ from codesign_ros.mine.tunnel import HEIGHT, WIDTH
 from codesign_ros.models.network import Network, Segment
 from codesign_ros.models.zoo import build
 from codesign_ros.models.zoo.yolo import BOXES, RAW
+from codesign_ros.training.detector.data import MINE_BOXES
 from codesign_ros.training.scenes import render_scenes
 from codesign_ros.training.split.job import Trained, differences
 from codesign_ros.training.split.process import train_split
-from codesign_ros.training.split.scenes import BOX_LABELS, scene_job
+from codesign_ros.training.split.scenes import scene_job
 from codesign_ros.training.split.training import gradient_specs, train_whole
 from codesign_ros.types import CodesignError, InputSpec, TensorSpec
 
@@ -154,7 +155,7 @@ def _source(options: SplitOptions) -> tuple[partial[Network], str, tuple[str, ..
     """Return what makes the network, its task and its classes."""
     if options.bundle is not None:
         bundle = Bundle.open(options.bundle)
-        known = {"classification": CLASSES, "detection": BOX_LABELS, "features": ()}[bundle.task]
+        known = {"classification": CLASSES, "detection": MINE_BOXES, "features": ()}[bundle.task]
         foreign = sorted(set(bundle.classes) - set(known))
         if foreign and bundle.task != "features":
             raise CodesignError(
@@ -164,8 +165,8 @@ def _source(options: SplitOptions) -> tuple[partial[Network], str, tuple[str, ..
         return partial(_from_bundle, options.bundle), bundle.task, bundle.classes
     spec = InputSpec(options.height, options.width)
     if options.architecture == "yolo":
-        args: dict[str, Any] = {"classes": len(BOX_LABELS), "reg_max": _REG_MAX}
-        return partial(_untrained, "yolo", args, spec, options.seed), "detection", BOX_LABELS
+        args: dict[str, Any] = {"classes": len(MINE_BOXES), "reg_max": _REG_MAX}
+        return partial(_untrained, "yolo", args, spec, options.seed), "detection", MINE_BOXES
     args = {"classes": len(CLASSES)}
     make = partial(_untrained, options.architecture, args, spec, options.seed)
     return make, "classification", CLASSES

@@ -23,9 +23,6 @@ from codesign_ros.training.scenes import SceneSet
 from codesign_ros.training.split.job import SplitJob
 from codesign_ros.types import InputSpec
 
-BOX_LABELS = ("person", "helmet", "head")
-"""Labels of the boxes in the mine's scenes."""
-
 _MOMENTUM = 0.9
 Boxes = tuple[np.ndarray, np.ndarray]
 """A frame's boxes (n, 4) float32 in input pixels, and their classes (n,) int64."""

@@ -66,6 +66,7 @@ def types_by_operation(piece, position=0):
     return {node.op_type: types[node.input[position]] for node in taking}
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("structure", [Structure.S3, Structure.S3_SS_S1])
 @pytest.mark.parametrize("path", BUNDLES, ids=lambda path: path.stem)
 def test_the_shipped_networks_stay_close_to_fp32(path, structure):

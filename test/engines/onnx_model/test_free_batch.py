@@ -71,6 +71,7 @@ def network(request):
     return request.param()
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("structure", STRUCTURES)
 def test_several_frames_are_each_by_itself(network, structure, precision):
@@ -80,6 +81,7 @@ def test_several_frames_are_each_by_itself(network, structure, precision):
     check_pieces(network, cutter, (1, last // 2, last - 1), images)
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8-channel"])
 @pytest.mark.parametrize("path", BUNDLES, ids=lambda path: path.stem)
 def test_the_shipped_networks(path, precision):
@@ -92,7 +94,13 @@ def test_the_shipped_networks(path, precision):
 
 
 @pytest.mark.parametrize(
-    "name", ["mobilenet_v3_small", "googlenet", "shufflenet_v2_x0_5", "squeezenet1_1"]
+    "name",
+    [
+        "shufflenet_v2_x0_5",
+        "squeezenet1_1",
+        pytest.param("mobilenet_v3_small", marks=pytest.mark.test_all),
+        pytest.param("googlenet", marks=pytest.mark.test_all),
+    ],
 )
 def test_networks_of_torchvision(name):
     torch.manual_seed(0)
@@ -131,6 +139,7 @@ def test_shapes_say_that_the_batch_is_free(network):
 
 
 @pytest.mark.skipif(not HAS_TENSORRT, reason="TensorRT for RTX is not installed")
+@pytest.mark.sample
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_tensorrt_builds_it_for_up_to_four_frames(network, precision):
     from codesign_ros.engines.tensorrt.request import BuildRequest

@@ -107,6 +107,7 @@ def test_halves_are_pieces_made_float16(made):
 @pytest.mark.skipif(
     not find_spec("tensorrt_rtx_bindings"), reason="TensorRT for RTX is not installed"
 )
+@pytest.mark.sample
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8-channel"])
 def test_tensorrt_reads_every_piece(made, precision):
     from codesign_ros.engines.tensorrt.request import BuildRequest

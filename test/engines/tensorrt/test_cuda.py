@@ -60,7 +60,7 @@ gpu.close()
 def test_a_fork_is_told_and_the_exit_closes_what_is_open(double):
     said = tensorrt.run_on_double(
         double,
-        "import atexit, os\nfrom tensorrt_fakes import alive\n"
+        "import atexit, os\nfrom support.tensorrt import alive\n"
         "atexit.register(lambda: print(alive()))\n"  # last in, first out: after the closing
         + tensorrt.BEGIN
         + """

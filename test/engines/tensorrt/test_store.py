@@ -57,20 +57,20 @@ def quiet(fraction, text):
 
 def test_an_engine_is_built_once_and_found_again(builds, make_store):
     store = make_store()
-    assert not store.has(CONTENT, "fp32")
+    assert not store.file_of(CONTENT, "fp32")
     assert store.get(CONTENT, "fp32") is None
     told = []
     engine = store.make(PIECE, "fp32", lambda fraction, text: told.append((fraction, text)))
     assert engine == b"engine of " + PIECE
     assert (0.5, "building") in told
-    assert store.has(CONTENT, "fp32")
+    assert store.file_of(CONTENT, "fp32")
     # Another process with the same settings.
     again = make_store()
     assert again.get(CONTENT, "fp32") == engine
     assert again.make(PIECE, "fp32", quiet) == engine
     assert len(builds.requests) == 1
-    assert not store.has(CONTENT, "fp16")
-    assert not store.has(content_of(b"another"), "fp32")
+    assert not store.file_of(CONTENT, "fp16")
+    assert not store.file_of(content_of(b"another"), "fp32")
 
 
 def test_what_is_asked_of_the_build_is_what_the_settings_say(builds, make_store):
@@ -104,8 +104,7 @@ def test_no_gpu_means_no_gpu(builds, make_store):
 )
 def test_an_engine_for_something_else_is_not_there(builds, make_store, other):
     make_store().make(PIECE, "fp16", quiet)
-    assert not make_store(**other).has(CONTENT, "fp16")
-    assert make_store(**other).name(CONTENT, "fp16") != make_store().name(CONTENT, "fp16")
+    assert not make_store(**other).file_of(CONTENT, "fp16")
 
 
 @pytest.mark.parametrize(
@@ -119,20 +118,20 @@ def test_an_engine_for_something_else_is_not_there(builds, make_store, other):
 )
 def test_how_it_runs_makes_no_other_engine(builds, make_store, settings):
     make_store().make(PIECE, "fp32", quiet)
-    assert make_store(settings=settings).has(CONTENT, "fp32")
+    assert make_store(settings=settings).file_of(CONTENT, "fp32")
 
 
 def test_a_dla_makes_no_other_engine_of_what_runs_on_the_gpu(builds, make_store):
     make_store().make(PIECE, "int8-tensor", quiet)
     on_dla = make_store(settings=TensorRtSettings(dla_core=0))
-    assert on_dla.has(CONTENT, "int8-tensor")
+    assert on_dla.file_of(CONTENT, "int8-tensor")
 
 
 @pytest.mark.parametrize("at", [0, 40, 60, -1])
-def test_a_damaged_file_is_built_anew(builds, make_store, tmp_path, at):
+def test_a_damaged_file_is_built_anew(builds, make_store, at):
     store = make_store()
     engine = store.make(PIECE, "fp32", quiet)
-    file = tmp_path / store.name(CONTENT, "fp32")
+    file = store.file_of(CONTENT, "fp32")
     data = bytearray(file.read_bytes())
     data[at] ^= 1
     file.write_bytes(data)
@@ -146,42 +145,40 @@ def test_a_file_of_another_machine_is_refused_whatever_its_name(builds, make_sto
     there = make_store(gpu=ADA, directory=tmp_path / "there")
     there.make(PIECE, "fp32", quiet)
     here = make_store(directory=tmp_path)
-    shutil.copy(
-        tmp_path / "there" / there.name(CONTENT, "fp32"), tmp_path / here.name(CONTENT, "fp32")
-    )
+    here.make(PIECE, "fp32", quiet)
+    shutil.copy(there.file_of(CONTENT, "fp32"), here.file_of(CONTENT, "fp32"))
     words = r"was built for GPU 'NVIDIA GeForce RTX 4090 .*', and this is 'Orin "
     with pytest.raises(CodesignError, match=words):
         here.get(CONTENT, "fp32")
     with pytest.raises(CodesignError, match="delete it"):
         here.make(PIECE, "fp32", quiet)
-    assert len(builds.requests) == 1
+    assert len(builds.requests) == 2
 
 
 def test_an_engine_for_any_rtx_gpu_runs_on_each(builds, make_store):
     engine = make_store(RTX, ANY_RTX).make(PIECE, "fp32", quiet)
     on_robot = make_store(RTX, ADA)
-    assert on_robot.has(CONTENT, "fp32")
+    assert on_robot.file_of(CONTENT, "fp32")
     assert on_robot.get(CONTENT, "fp32") == engine
     assert on_robot.make(PIECE, "fp32", quiet) == engine
     assert len(builds.requests) == 1
     turing = Gpu("NVIDIA GeForce RTX 2080", (7, 5), 8 << 30, 0, False)
-    assert not make_store(RTX, turing).has(CONTENT, "fp32")
+    assert not make_store(RTX, turing).file_of(CONTENT, "fp32")
     # TensorRT's own engines are bound to a GPU, and one for a GPU is not for any.
     make_store(RTX, ADA).make(b"other", "fp32", quiet)
-    assert not make_store(RTX, ANY_RTX).has(content_of(b"other"), "fp32")
+    assert not make_store(RTX, ANY_RTX).file_of(content_of(b"other"), "fp32")
 
 
 def test_a_refusal_is_remembered_in_this_process_only(builds, make_store):
     store = make_store()
-    name = store.name(CONTENT, "fp16")
-    assert store.refusal(name) is None
+    assert store.refusal(CONTENT, "fp16") is None
     builds.fails = CodesignError("TensorRT does not take operator Foo")
     with pytest.raises(CodesignError, match="Foo"):
         store.make(PIECE, "fp16", quiet)
-    assert store.refusal(name) == "TensorRT does not take operator Foo"
-    assert not store.has(CONTENT, "fp16")
-    assert store.refusal(store.name(CONTENT, "fp32")) is None
-    assert make_store().refusal(name) is None
+    assert store.refusal(CONTENT, "fp16") == "TensorRT does not take operator Foo"
+    assert not store.file_of(CONTENT, "fp16")
+    assert store.refusal(CONTENT, "fp32") is None
+    assert make_store().refusal(CONTENT, "fp16") is None
 
 
 def test_who_stops_a_build_has_refused_nothing(builds, make_store):
@@ -192,7 +189,7 @@ def test_who_stops_a_build_has_refused_nothing(builds, make_store):
 
     with pytest.raises(KeyboardInterrupt):
         store.make(PIECE, "fp32", stop)
-    assert store.refusal(store.name(CONTENT, "fp32")) is None
+    assert store.refusal(CONTENT, "fp32") is None
     assert store.make(PIECE, "fp32", quiet)
 
 

@@ -56,7 +56,7 @@ def reports_of(module, flavour, paths=(), libraries=None):
         "LD_LIBRARY_PATH": str(libraries or ""),
     }
     done = subprocess.run(
-        [sys.executable, ROOT / "test" / "strict_tensorrt.py", module, flavour],
+        [sys.executable, ROOT / "test" / "support" / "strict_tensorrt.py", module, flavour],
         env=environment,
         capture_output=True,
         text=True,

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from codesign_ros.planning.fleet.options import nondominated, options
 from codesign_ros.planning.fleet.robots import FleetRobot
-from codesign_ros.planning.fleet.solve import best_shares, share
+from codesign_ros.planning.fleet.solve import best_shares, each_alone
+from codesign_ros.planning.fleet.solve import share as share_fleet
 from codesign_ros.planning.grid import grid
 from codesign_ros.planning.problem import Limits, Problem
 from codesign_ros.types import CodesignError, LinkSpec, Structure
@@ -20,19 +21,31 @@ LINK = LinkSpec(20e6, 0.013)
 SMALL = {"structures": tuple(Structure)[:2], "precisions": ("int8-channel",)}
 
 
-def choices_in(tables, server=None, **more):
-    return options(Problem(tables, links=(LINK,) * len(tables.axes.servers), **more), server)
+def choices_in(tables, **more):
+    return options(Problem(tables, links=(LINK,) * len(tables.axes.servers), **more))
 
 
-def fleet_of(seed, count, classes=2, tail=1.0, **more):
+def share(robots, *links):
+    """The plan of robots that have these links in turn."""
+    return share_fleet(linked(robots, *links))
+
+
+def linked(robots, *links):
+    return [
+        dataclasses.replace(robot, link=links[i % len(links)]) for i, robot in enumerate(robots)
+    ]
+
+
+def fleet_of(seed, count, classes=2, tail=1.0, servers=1, **more):
     """Robots of random classes, slowdowns, radios and weights."""
     rng = np.random.default_rng(seed)
-    tables = [random_tables(10 * seed + i, **SMALL) for i in range(classes)]
+    tables = [random_tables(10 * seed + i, servers=servers, **SMALL) for i in range(classes)]
     each = [choices_in(dataclasses.replace(t, tail_s=tail * t.tail_s)) for t in tables]
     return [
         FleetRobot(
             f"robot{i}",
             each[i % classes],
+            LINK,
             slowdown=rng.uniform(0.5, 3.0),
             link_rate=rng.uniform(0.3, 1.0),
             lambda_1=rng.uniform(0.0, 0.3),
@@ -42,9 +55,9 @@ def fleet_of(seed, count, classes=2, tail=1.0, **more):
     ]
 
 
-def choices_of(robot, link):
-    """All (a, p, t) of a robot, from its class's whole evaluation: independent of the reduction."""
-    evaluation = robot.options.evaluation
+def choices_of(robot):
+    """All (a, p, t, server) of a robot, from all that its class has: no reduction."""
+    evaluation, link = robot.options.evaluation, robot.link
     found = []
     for index in np.argwhere(evaluation.offered):
         prediction = evaluation.row(index).prediction
@@ -56,41 +69,90 @@ def choices_of(robot, link):
                 + (link.delay_s if sent else 0.0),
                 8.0 * prediction.payload_bytes / (link.bandwidth_bps * robot.link_rate),
                 prediction.tail_s,
+                index[-1],
             )
         )
     found = np.unique(np.array(found), axis=0)
     # What is worse than keeping all on the robot at best shares is out even without sharing.
     alone = found[(found[:, 1] == 0) & (found[:, 2] == 0), 0].min()
-    return found[found.sum(axis=1) <= alone]
+    return found[found[:, :3].sum(axis=1) <= alone]
 
 
-def brute_force(robots, link):
+def brute_force(robots):
     """The least sum of objectives over all combinations, at the best shares."""
-    per_robot = [choices_of(robot, link) for robot in robots]
-    own, root_p, root_t = 0.0, 0.0, 0.0
-    for axis, choices in enumerate(per_robot):
+    own, roots = 0.0, {}
+    for axis, robot in enumerate(robots):
         shape = [1] * len(robots)
         shape[axis] = -1
-        own = own + choices[:, 0].reshape(shape)
-        root_p = root_p + np.sqrt(choices[:, 1]).reshape(shape)
-        root_t = root_t + np.sqrt(choices[:, 2]).reshape(shape)
-    return float((own + root_p**2 + root_t**2).min())
+        local_s, sent_s, tail_s, server = (column.reshape(shape) for column in choices_of(robot).T)
+        own = own + local_s
+        roots[robot.link] = roots.get(robot.link, 0.0) + np.sqrt(sent_s)
+        for each in range(2):
+            roots[each] = roots.get(each, 0.0) + np.sqrt(np.where(server == each, tail_s, 0.0))
+    return float((own + sum(root**2 for root in roots.values())).min())
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_few_robots_against_all_combinations(seed):
     robots = fleet_of(seed, 3)
     plan = share(robots, LINK)
-    best = brute_force(robots, LINK)
+    best = brute_force(robots)
     assert plan.lower_bound_s <= best * (1 + 1e-9)
     assert plan.objective_s >= best * (1 - 1e-9)
     assert plan.objective_s == pytest.approx(best, rel=1e-9)
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_several_links_and_servers_against_all_combinations(seed):
+    robots = linked(fleet_of(seed, 3, tail=0.3, servers=2), LINK, LinkSpec(5e6, 0.002, "other"))
+    plan = share_fleet(robots)
+    best = brute_force(robots)
+    assert plan.lower_bound_s <= best * (1 + 1e-9)
+    assert plan.objective_s >= best * (1 - 1e-9)
+    # The search changes one robot's choice at a time.
+    assert plan.objective_s <= best * 1.02
+    assert plan.gap >= plan.objective_s / best - 1 - 1e-9
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_twice_the_servers_is_never_worse(seed):
+    one = share(fleet_of(seed, 30, tail=0.3), LINK)
+    two = share(fleet_of(seed, 30, tail=0.3, servers=2), LINK)
+    assert two.lower_bound_s <= two.objective_s * (1 + 1e-9)
+    assert two.gap < 0.02
+    assert one.gap < 0.02
+    used = {row.candidate.server for row in two.rows} - {""}
+    for name in used:
+        on_it = [row.candidate.server == name for row in two.rows]
+        assert two.server_shares[on_it].sum() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_each_alone(seed):
+    """The choice of each is the grid's best, and sharing costs what brute arithmetic says."""
+    robots = linked(fleet_of(seed, 6, tail=0.3, servers=2), LINK, LinkSpec(5e6, 0.002, "other"))
+    alone = each_alone(robots)
+    work = {}
+    own_s = 0.0
+    for robot, row in zip(robots, alone.rows, strict=True):
+        best_s = choices_of(robot)[:, :3].sum(axis=1).min()
+        assert row.prediction.objective == pytest.approx(best_s)
+        sent_s = 8 * row.prediction.payload_bytes / (robot.link.bandwidth_bps * robot.link_rate)
+        own_s += best_s - sent_s - row.prediction.tail_s
+        for name, each_s in ((robot.link, sent_s), (row.candidate.server, row.prediction.tail_s)):
+            work.setdefault(name, []).append(each_s)
+    expected_s = own_s + sum(np.sqrt(each).sum() ** 2 for each in work.values())
+    sharing_s = sum(row.prediction.objective for row in alone.sharing)
+    assert sharing_s == pytest.approx(expected_s)
+    plan = share_fleet(robots)
+    assert plan.objective_s <= sharing_s * (1 + 1e-9)
+    assert sum(row.prediction.objective for row in alone.rows) <= plan.lower_bound_s * (1 + 1e-5)
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_a_fleet_of_one_is_the_grid(seed):
     tables = random_tables(seed)
-    robot = FleetRobot("robot", choices_in(tables), lambda_1=0.2)
+    robot = FleetRobot("robot", choices_in(tables), LINK, lambda_1=0.2)
     best = grid(Problem(tables, links=(LINK,), lambda_1=0.2)).best
     plan = share([robot], LINK)
     assert plan.rows[0].prediction.objective == pytest.approx(best.prediction.objective, rel=1e-12)
@@ -161,7 +223,7 @@ def test_rows_times_and_shares_fit_together(seed):
 
 def test_equal_robots_with_equal_choices_get_equal_shares():
     each = choices_in(random_tables(3))
-    plan = share([FleetRobot(f"robot{i}", each) for i in range(6)], LinkSpec(1e9))
+    plan = share([FleetRobot(f"robot{i}", each, LINK) for i in range(6)], LinkSpec(1e9))
     by_candidate = {}
     for row, link_share, server_share in zip(
         plan.rows, plan.link_shares, plan.server_shares, strict=True
@@ -201,16 +263,13 @@ def test_nondominated_by_brute_force(seed, count, criteria):
     assert sorted(map(tuple, points[kept])) == sorted(expected)
 
 
-def limited_brute_force(robots, link):
+def limited_brute_force(robots):
     """Least sum over all choices whose frames fit, with floors under the shares."""
     best = np.inf
-    per_robot = []
-    for robot in robots:
-        found = choices_of(robot, link)
-        per_robot.append(found)
+    per_robot = [choices_of(robot) for robot in robots]
     rates = np.array([robot.frame_rate_hz for robot in robots])
     for combination in itertools.product(*per_robot):
-        own, link_s, tail_s = np.array(combination).T
+        own, link_s, tail_s, _ = np.array(combination).T
         if rates @ link_s > 1 or rates @ tail_s > 1:
             continue
         total = own.sum()
@@ -234,11 +293,12 @@ def test_frame_rates_are_kept(seed, slower, bandwidth_bps):
         for robot in fleet_of(seed, 60, tail=0.01, frame_rate_hz=1.0)
     ]
     plan = share(robots, link)
-    assert plan.link_use <= 1 + 1e-9
-    assert plan.server_use <= 1 + 1e-9
+    link_use, server_use = plan.uses.values()
+    assert link_use <= 1 + 1e-9
+    assert server_use <= 1 + 1e-9
     assert plan.lower_bound_s <= plan.objective_s * (1 + 1e-9)
     # The search does not know what the floors under the shares cost where the link is nearly full.
-    assert plan.gap < (0.1 if plan.link_use > 0.9 else 0.01)
+    assert plan.gap < (0.1 if link_use > 0.9 else 0.01)
     for robot, row in zip(robots, plan.rows, strict=True):
         delay_s = link.delay_s if row.prediction.payload_bytes else 0.0
         slowest_s = max(
@@ -267,6 +327,7 @@ def tiny_robot(rate_hz, name="robot"):
                 decode_s=np.zeros_like(tables.decode_s),
             )
         ),
+        LINK,
         frame_rate_hz=rate_hz,
     )
 
@@ -275,13 +336,27 @@ def test_what_is_short_is_named():
     # Only cut 0 is fast enough: 80 kbit and 20 ms a frame, 10 frames a second, 3 robots:
     # 2.4 Mbit/s and 0.6 of the server.
     robots = [tiny_robot(10.0)] * 3
-    plan = share(robots, LinkSpec(2.4e6))
-    assert plan.link_use == pytest.approx(1.0)
-    assert plan.server_use == pytest.approx(0.6)
-    with pytest.raises(CodesignError, match=r"link is short.*2\.4 Mbit/s, 0\.4 Mbit/s more"):
-        share(robots, LinkSpec(2.0e6))
-    with pytest.raises(CodesignError, match=r"server is short.*1\.2 of it, 0\.2 more"):
+    plan = share(robots, LinkSpec(2.4e6, name="wire"))
+    assert plan.uses["link wire"] == pytest.approx(1.0)
+    assert plan.uses["server server0"] == pytest.approx(0.6)
+    with pytest.raises(CodesignError, match=r"link wire is short.*2\.4 Mbit/s, 0\.4 Mbit/s more"):
+        share(robots, LinkSpec(2.0e6, name="wire"))
+    with pytest.raises(CodesignError, match=r"short \(server0\).*1\.2 of them, 0\.2 more"):
         share([tiny_robot(10.0)] * 6, LinkSpec(1e9))
+    # To spare the one takes the other: 60 % of either is too much for two robots.
+    either = tiny_robot(10.0).options
+    either = dataclasses.replace(
+        either,
+        places=either.places[:2],
+        head_s=np.zeros(2),
+        payload_bytes=np.array([7.5e3, 1.0]),
+        tail_s=np.array([[0.001, 0.06]]),
+        accuracy_loss=np.zeros(2),
+    )
+    robots = [FleetRobot(f"robot{i}", either, LINK, frame_rate_hz=10.0) for i in range(2)]
+    share(robots, LinkSpec(1e6, name="wire"))
+    with pytest.raises(CodesignError, match=r"no plan was found.*fills link wire to .* server0 to"):
+        share(robots * 2, LinkSpec(1e6, name="wire"))
     robot = dataclasses.replace(tiny_robot(10.0), name="mole")
     far = dataclasses.replace(robot, options=only_on_the_robot(robot.options))
     with pytest.raises(CodesignError, match=r"mole cannot keep 10 frames a second.*1000 ms"):
@@ -293,9 +368,10 @@ def only_on_the_robot(choices):
     return dataclasses.replace(
         choices,
         places=choices.places[alone],
+        tail_s=choices.tail_s[:, alone],
         **{
             name: getattr(choices, name)[alone]
-            for name in ("head_s", "payload_bytes", "tail_s", "accuracy_loss")
+            for name in ("head_s", "payload_bytes", "accuracy_loss")
         },
     )
 
@@ -307,9 +383,9 @@ def test_few_robots_with_frame_rates_against_all_combinations(seed):
         dataclasses.replace(r, slowdown=min(r.slowdown, 0.45 / r.options.head_s.max()))
         for r in robots
     ]
-    link = LinkSpec(1e6, 0.002)
-    best = limited_brute_force(robots, link)
-    plan = share(robots, link)
+    robots = linked(robots, LinkSpec(1e6, 0.002))
+    best = limited_brute_force(robots)
+    plan = share_fleet(robots)
     assert plan.lower_bound_s <= best * (1 + 1e-9)
     assert best * (1 - 1e-9) <= plan.objective_s <= best * 1.05
 
@@ -319,34 +395,32 @@ def test_limits_on_what_is_not_shared_are_kept():
     free, floor = choices_in(tables), choices_in(tables, limits=Limits(accuracy_loss=0.05))
     assert free.accuracy_loss.max() > 0.05
     assert floor.accuracy_loss.max() <= 0.05
-    robots = [FleetRobot(f"robot{i}", floor) for i in range(5)]
+    robots = [FleetRobot(f"robot{i}", floor, LINK) for i in range(5)]
     assert all(row.prediction.accuracy_loss <= 0.05 for row in share(robots, LINK).rows)
 
 
 def test_mistakes():
     tables = random_tables(0, servers=2)
-    with pytest.raises(CodesignError, match=r"name the one server.*server0, server1"):
-        choices_in(tables)
-    with pytest.raises(CodesignError, match="'moon' is not among them"):
-        choices_in(tables, "moon")
-    with pytest.raises(CodesignError, match="there is none"):
+    with pytest.raises(CodesignError, match="at least one server"):
         choices_in(random_tables(0, servers=0))
     with pytest.raises(CodesignError, match="at least one robot"):
-        share([], LINK)
+        share_fleet([])
     with pytest.raises(CodesignError, match="cannot have the limit deadline_s"):
-        choices_in(tables, "server1", limits=Limits(deadline_s=0.1))
+        choices_in(tables, limits=Limits(deadline_s=0.1))
     with pytest.raises(CodesignError, match="memory limit"):
-        choices_in(tables, "server1", limits=Limits(robot_memory_bytes=0, server_memory_bytes=0))
+        choices_in(tables, limits=Limits(robot_memory_bytes=0, server_memory_bytes=0))
     with pytest.raises(CodesignError, match="robot a: slowdown must be above 0"):
-        FleetRobot("a", choices_in(tables, "server1"), slowdown=0.0)
+        FleetRobot("a", choices_in(tables), LINK, slowdown=0.0)
     with pytest.raises(CodesignError, match="robot a: lambda_1"):
-        FleetRobot("a", choices_in(tables, "server1"), lambda_1=-1.0)
+        FleetRobot("a", choices_in(tables), LINK, lambda_1=-1.0)
+    with pytest.raises(CodesignError, match=r"robot a: link_rate is a part .* at most 1, not 20"):
+        FleetRobot("a", choices_in(tables), LINK, link_rate=20.0)
 
 
-def test_each_server_by_its_name():
-    tables = random_tables(4, servers=2)
-    for name in tables.axes.servers:
-        choices = choices_in(tables, name)
-        servers = {choices.evaluation.candidate(place).server for place in choices.places}
-        assert servers <= {name, ""}
-        assert "" in servers
+def test_each_choice_costs_time_on_its_own_server_alone():
+    choices = choices_in(random_tables(4, servers=2))
+    names = [choices.evaluation.candidate(place).server for place in choices.places]
+    assert set(names) == {"", "server0", "server1"}
+    for name, tails_s in zip(names, choices.tail_s.T, strict=True):
+        busy = {f"server{i}" for i in np.flatnonzero(tails_s)}
+        assert busy == {name} - {""}

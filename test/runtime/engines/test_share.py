@@ -3,13 +3,12 @@
 import contextlib
 import shutil
 import threading
-from dataclasses import replace
 
 import pytest
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.engines.base import EngineKey
-from codesign_ros.engines.tensorrt.settings import TensorRtSettings
+from codesign_ros.engines.factory import open_backend
 from codesign_ros.runtime.engines import share as engine_share
 from codesign_ros.runtime.engines.share import EngineShare
 from codesign_ros.types import CodesignError
@@ -22,17 +21,19 @@ def opened(monkeypatch, engine_cache):
     monkeypatch.setenv("CODESIGN_CACHE_DIR", str(engine_cache))
     made = []
 
-    class Factory(engine_share.EngineFactory):
-        def __init__(self, *args, **kwargs):
-            super().__init__(*args, **kwargs)
-            self.closed = 0
-            made.append(self)
+    def open_(*args, **kwargs):
+        factory = open_backend(*args, **kwargs)
+        close, factory.closed = factory.close, 0
 
-        def close(self):
-            self.closed += 1
-            super().close()
+        def counted():
+            factory.closed += 1
+            close()
 
-    monkeypatch.setattr(engine_share, "EngineFactory", Factory)
+        factory.close = counted
+        made.append(factory)
+        return factory
+
+    monkeypatch.setattr(engine_share, "open_backend", open_)
     return made
 
 
@@ -122,18 +123,6 @@ def test_nodes_that_want_something_else_have_their_own(tiny_bundle, opened, othe
     engines.release(two)
     assert [factory.closed for factory in opened] == [0, 1]
     engines.release(one)
-
-
-def test_what_tensorrt_is_told_counts_for_tensorrt_alone(tiny_bundle, opened):
-    engines = EngineShare()
-    settings = TensorRtSettings(max_batch=4)
-    shares = [
-        engines.acquire(tiny_bundle.path, tensorrt=each)
-        for each in (settings, replace(settings, contexts=3))
-    ]
-    assert len(opened) == 1
-    for share in shares:
-        engines.release(share)
 
 
 def test_another_share_has_its_own(tiny_bundle, opened):

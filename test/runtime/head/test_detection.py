@@ -7,15 +7,16 @@ import numpy as np
 import pytest
 
 from codesign_ros.data.frames import SourceFrame
-from codesign_ros.engines.factory import EngineFactory
-from codesign_ros.evaluation.replay import Runner, answer_of, is_same
+from codesign_ros.engines.factory import open_backend
+from codesign_ros.evaluation.replay import Runner, is_same
 from codesign_ros.pixels.boxes import Selection, decode_detections, to_frame
 from codesign_ros.pixels.letterbox import letterbox, normalise
-from codesign_ros.runtime.messages import Result, Stamp, Status
+from codesign_ros.runtime.answers import answer_of
+from codesign_ros.runtime.messages import Stamp, Status, TailAnswer
 from codesign_ros.runtime.stages import head_key
 from codesign_ros.types import PRECISIONS, Box, Merge, Structure
 from support.detectors import write_detector_bundle
-from support.runtime import Head, Tail, no_thread_left, plan_for, wait_until
+from support.runtime import TAIL, Head, Tail, no_thread_left, plan_for, wait_until
 from support.tiny import TINY_INPUT, tiny_frames
 
 # As the input, larger, wide, tall, and one that is narrower than the input.
@@ -36,7 +37,7 @@ def bundle(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def factory(bundle, engine_cache):
-    return EngineFactory(bundle, cache_dir=engine_cache)
+    return open_backend(bundle, cache_dir=engine_cache)
 
 
 @pytest.fixture(scope="module")
@@ -72,9 +73,10 @@ def pair(bundle, factory):
     tail.runtime.close()
 
 
-def check(results, expected, served_by):
+def check(results, expected, finished_by):
     for result, boxes in zip(results, expected, strict=True):
-        assert (result.status, result.served_by, result.reason) == (Status.OK, served_by, "")
+        assert (result.status, result.finished_by, result.reason) == (Status.OK, finished_by, "")
+        assert result.served_by == (TAIL if finished_by == "server" else "")
         assert (result.label, result.score, result.class_names) == ("", 0.0, ())
         assert [box.label for box in result.detections] == [box.label for box in boxes]
         for name in ("x_min", "y_min", "x_max", "y_max", "score"):
@@ -169,7 +171,7 @@ def test_boxes_of_a_broken_tail_stay_in_the_frame(bundle, factory, frames):
         Box("head", 300, 0, 400, 9),
         *[Box("person", 10, 30, 20, 40)] * 500,
     )
-    wait_until(lambda: head.runtime.on_answer(Result(Stamp(0), 0, 1, detections=boxes))
+    wait_until(lambda: head.runtime.on_answer(TailAnswer(Stamp(0), 0, 1, detections=boxes))
                or head.results)  # fmt: skip
     (result,) = head.results
     assert result.detections[0] == Box("head", 0, 0, 200, 60)
@@ -184,7 +186,7 @@ def test_a_network_whose_output_means_nothing_to_us_answers_without_a_label(
     tiny_bundle, engine_cache
 ):
     bundle = replace(tiny_bundle, task="features", classes=())
-    factory = EngineFactory(bundle, cache_dir=engine_cache)
+    factory = open_backend(bundle, cache_dir=engine_cache)
     tail = Tail(bundle, factory)
     head = Head(bundle, factory, send_embedding=tail.runtime.on_embedding)
     tail.runtime._send_answer = head.runtime.on_answer
@@ -195,7 +197,7 @@ def test_a_network_whose_output_means_nothing_to_us_answers_without_a_label(
     head.use(plan)
     head.put(tiny_frames(1)[0])
     head.wait_for(2)
-    assert [result.served_by for result in head.results] == ["robot", "server"]
+    assert [result.finished_by for result in head.results] == ["robot", "server"]
     for result in head.results:
         assert (result.status, result.label, result.detections) == (Status.OK, "", ())
     head.runtime.close()
@@ -221,7 +223,7 @@ def test_every_precision_and_merge_is_that_of_one_process(pair, bundle, factory,
     runner = Runner(bundle, factory)
     source = SourceFrame(0, frame.tobytes(), "rgb8", 64, 96, 3 * 96)
     alone = runner.run(source, plan).answer
-    assert result.served_by == "server"
+    assert result.finished_by == "server"
     assert result.detections
     assert is_same(answer_of(result), alone)
     exact = runner.run(source, replace(plan, precision="fp32", merge=Merge.FOLD)).answer

@@ -11,10 +11,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from codesign_ros.runtime.messages import EmbeddingKind, Result, Stamp, Status
+from codesign_ros.runtime.messages import EmbeddingKind, Stamp, Status, TailAnswer, TailStatus
 from codesign_ros.types import CodesignError, Structure
 from support.runtime import (
     PATIENCE_S,
+    TAIL,
     BadLink,
     Head,
     Tail,
@@ -62,7 +63,8 @@ def make(tiny_bundle, factory):
 
 def answer_to(embedding, **fields):
     """What a tail could say."""
-    return Result(embedding.stamp, embedding.sequence, embedding.epoch, label="tail", **fields)
+    about = embedding.stamp, embedding.sequence, embedding.epoch
+    return TailAnswer(*about, served_by=TAIL, label="tail", **fields)
 
 
 def check_promise(head, count):
@@ -72,10 +74,12 @@ def check_promise(head, count):
     assert counts["frames"] == count
     assert sum(counts[way] for way in ("server", "robot", "fallback", "dropped")) == count
     for way in ("server", "robot", "fallback"):
-        assert counts[way] == sum(result.served_by == way for result in head.results)
+        assert counts[way] == sum(result.finished_by == way for result in head.results)
     for result in head.results:
         assert result.status in (Status.OK, Status.DROPPED)
         assert bool(result.reason) == (result.status is Status.DROPPED)
+        assert bool(result.finished_by) == (result.status is Status.OK)
+        assert result.served_by == (TAIL if result.finished_by == "server" else "")
     assert head.runtime.in_flight == 0
 
 
@@ -92,7 +96,7 @@ def test_without_a_plan_the_robot_answers_alone(make, expected):
     assert [result.label for result in head.results] == labels
     np.testing.assert_allclose([r.class_scores for r in head.results], scores, atol=1e-6)
     for number, result in enumerate(head.results):
-        assert (result.served_by, result.epoch, result.payload_bytes) == ("robot", 0, 0)
+        assert (result.finished_by, result.epoch, result.payload_bytes) == ("robot", 0, 0)
         assert result.stamp == Stamp(number, "camera")
         assert result.response_s == pytest.approx(5.0)
     assert head.embeddings == []
@@ -254,12 +258,12 @@ def test_the_tail_s_answers_become_results_in_frame_order(make, tiny_bundle):
     for number in (2, 0, 3, 1):
         answer = answer_to(head.embeddings[number], queue_s=1.0, decode_s=2.0, tail_s=3.0)
         # A tail that garbles the stamp does not spoil the frame's.
-        head.runtime.on_answer(replace(answer, stamp=Stamp(77), served_by="?"))
+        head.runtime.on_answer(replace(answer, stamp=Stamp(77)))
     assert len(head.results) == 4
     check_promise(head, 4)
     for number, result in enumerate(head.results):
         assert result.stamp == Stamp(number, "camera")
-        assert (result.served_by, result.label, result.epoch) == ("server", "tail", 3)
+        assert (result.finished_by, result.label, result.epoch) == ("server", "tail", 3)
         assert result.payload_bytes == head.embeddings[number].payload_bytes > 0
         assert (result.queue_s, result.decode_s, result.tail_s) == (1.0, 2.0, 3.0)
         assert result.head_s > 0
@@ -277,7 +281,7 @@ def test_what_a_split_plan_takes_is_measured_from_the_answers_it_got(make, tiny_
     for embedding in head.embeddings[:3]:
         head.runtime.on_answer(answer_to(embedding, queue_s=float("nan")))
     # The robot finishes this one: its times are not those of the plan.
-    head.runtime.on_answer(answer_to(head.embeddings[3], status=Status.REFUSED))
+    head.runtime.on_answer(answer_to(head.embeddings[3], status=TailStatus.REFUSED))
     head.wait_for(5)
     running, split = head.runtime.running, head.results[1:4]
     assert (running.epoch, running.frames, running.tail_s) == (3, 3, 0.0)
@@ -301,7 +305,7 @@ def test_only_the_answer_to_the_question_counts(make, tiny_bundle):
     check_promise(head, 1)
 
 
-@pytest.mark.parametrize("status", [Status.REFUSED, Status.DROPPED, 77])
+@pytest.mark.parametrize("status", [TailStatus.REFUSED, 77])
 def test_what_the_tail_refuses_the_robot_finishes(make, tiny_bundle, expected, status):
     scores, _ = expected
     head = make()
@@ -312,7 +316,7 @@ def test_what_the_tail_refuses_the_robot_finishes(make, tiny_bundle, expected, s
     head.wait_for(1)
     check_promise(head, 1)
     (result,) = head.results
-    assert (result.served_by, result.epoch, result.reason) == ("fallback", 3, "")
+    assert (result.finished_by, result.epoch, result.reason) == ("fallback", 3, "")
     assert result.payload_bytes == head.embeddings[0].payload_bytes  # it did cross
     np.testing.assert_allclose(result.class_scores, scores[2], atol=1e-6)
     assert head.runtime.counts["refused"] == 1
@@ -376,7 +380,7 @@ def test_when_the_server_leaves_the_robot_finishes_at_once(make, tiny_bundle):
     check_promise(head, len(FRAMES) + 1)
     assert head.runtime.counts["stranded"] == len(FRAMES)
     assert [r.epoch for r in head.results] == [3] * len(FRAMES) + [4]
-    assert [r.served_by for r in head.results] == ["fallback"] * len(FRAMES) + ["robot"]
+    assert [r.finished_by for r in head.results] == ["fallback"] * len(FRAMES) + ["robot"]
 
 
 def test_a_frame_in_the_head_when_the_server_leaves_is_finished(make, tiny_bundle):
@@ -389,7 +393,7 @@ def test_a_frame_in_the_head_when_the_server_leaves_is_finished(make, tiny_bundl
     gate.open.set()
     head.wait_for(1)
     check_promise(head, 1)
-    assert head.results[0].served_by == "fallback"
+    assert head.results[0].finished_by == "fallback"
     assert head.embeddings == []
 
 
@@ -437,7 +441,7 @@ def test_the_link_is_probed_while_there_is_a_server(make, tiny_bundle):
         (EmbeddingKind.PROBE, 2, 2)
     }
     for embedding in head.embeddings:
-        head.runtime.on_answer(answer_to(embedding, status=Status.PROBE))
+        head.runtime.on_answer(answer_to(embedding, status=TailStatus.PROBE))
     assert head.runtime.uplink.bandwidth_bps > 0
     assert head.runtime.counts == Counter()
     assert head.results == []
@@ -664,5 +668,5 @@ def test_random_plans_over_a_bad_link(tiny_bundle, factory, expected, seed):
                 )
         epochs = [result.epoch for result in head.results if result.status is Status.OK]
         assert epochs == sorted(epochs)
-        assert {result.served_by for result in head.results} >= {"server", "robot", "fallback"}
+        assert {result.finished_by for result in head.results} >= {"server", "robot", "fallback"}
     assert factory.alive == []

@@ -4,8 +4,9 @@ import math
 
 import pytest
 
+from codesign_ros.runtime.device import StageMedians
 from codesign_ros.runtime.head.stage_medians import RunningTimes
-from codesign_ros.runtime.messages import Result, StageMedians, Stamp
+from codesign_ros.runtime.messages import Result, Stamp
 
 
 def frame(epoch, head_s=0.0, link_s=0.0, tail_s=0.0, **others):

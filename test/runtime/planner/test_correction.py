@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codesign_ros.planning.grid import price
 from codesign_ros.planning.problem import Candidate
 from codesign_ros.runtime.planner.correction import (
     GREATEST_FACTOR,
@@ -17,6 +16,7 @@ from codesign_ros.runtime.planner.correction import (
     differ,
 )
 from codesign_ros.types import Merge, Structure
+from support.planning import price
 from support.tiny_plan import solve, tables
 
 CUTS = 4

@@ -11,7 +11,7 @@ from codesign_ros.planning.candidates import evaluate
 from codesign_ros.planning.grid import grid
 from codesign_ros.planning.objective import Objective
 from codesign_ros.planning.problem import AllowedHalves, Problem
-from codesign_ros.runtime.messages import Device, Role
+from codesign_ros.runtime.device import Device, Role
 from codesign_ros.runtime.planner.engine_wishes import (
     Build,
     BuildRequests,
@@ -34,8 +34,9 @@ FORMS = [
     for m in MERGES
     for p in PRECISIONS
 ]
-HEAD = Device("/robot", "/robot/head", Role.HEAD, "active", "model")
-TAIL = Device("/robot", "/robot/tail", Role.TAIL, "active", "model")
+COMMON = {"robot": "/robot", "state": "active", "model_id": "model"}
+HEAD = Device("/robot/head", role=Role.HEAD, **COMMON)
+TAIL = Device("/robot/tail", role=Role.TAIL, **COMMON)
 
 
 def tables(seed=0):

@@ -4,15 +4,16 @@ from dataclasses import replace
 
 import pytest
 
-from codesign_ros.cost.half_times import StageProfile
-from codesign_ros.runtime.messages import Device, Role
+from codesign_ros.cost.half_times import HalfTimes
+from codesign_ros.runtime.device import Device, Role
 from codesign_ros.runtime.planner.changes import retimed_cuts
 from codesign_ros.runtime.planner.registry import Registry
-from codesign_ros.types import Merge, Structure
+from codesign_ros.types import HalfForm, Merge, Structure
 
-HEAD = Device("/robot", "/robot/head", Role.HEAD, "active", "model")
-TAIL = Device("/robot", "/robot/tail", Role.TAIL, "active", "model")
-PROFILE = StageProfile({}, frozenset(), {}, {})
+COMMON = {"robot": "/robot", "state": "active", "model_id": "model"}
+HEAD = Device("/robot/head", role=Role.HEAD, **COMMON)
+TAIL = Device("/robot/tail", role=Role.TAIL, **COMMON)
+PROFILE = HalfTimes({})
 
 
 def text(change):
@@ -75,8 +76,9 @@ def test_throttling_is_news_when_it_begins_and_when_it_ends(registry):
     assert registry.hear(TAIL, 3.0) == ("tail /robot/tail is not throttled any more", False, True)
 
 
-FP16, OTHER = (7, Structure.S3, Merge.FOLD, "fp16"), (8, Structure.S3_S1, Merge.PRUNE, "fp16")
-MANY = {(cut, Structure.S3, Merge.FOLD, "fp32"): True for cut in range(5)}
+FP16 = HalfForm(7, precision="fp16")
+OTHER = HalfForm(8, Structure.S3_S1, Merge.PRUNE, "fp16")
+MANY = {HalfForm(cut): True for cut in range(5)}
 
 
 @pytest.mark.parametrize(
@@ -100,9 +102,8 @@ def test_engines_are_news_that_change_no_device(registry, before, after, says):
 
 def timed(times, estimated=()):
     """A profile of S3 in fp32 by cut [s]."""
-    stage_s = {(cut, Structure.S3): time_s for cut, time_s in times.items()}
-    halves = frozenset((cut, Structure.S3, "fp32") for cut in estimated)
-    return StageProfile(stage_s, halves, {}, {})
+    half_s = {HalfForm(cut): time_s for cut, time_s in times.items()}
+    return HalfTimes(half_s, frozenset(map(HalfForm, estimated)))
 
 
 BEFORE = timed({1: 0.01, 2: 0.02, 3: 0.03}, estimated=[1, 2])

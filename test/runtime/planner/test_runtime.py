@@ -8,22 +8,22 @@ import pytest
 from codesign_ros.cost.accuracy import AccuracyRow
 from codesign_ros.cost.profile import profile_network
 from codesign_ros.planning.objective import Objective
-from codesign_ros.runtime.messages import Device, Role
+from codesign_ros.runtime.device import Device, Role
 from codesign_ros.runtime.planner.registry import Registry
 from codesign_ros.runtime.planner.runtime import PlannerRuntime
 from codesign_ros.runtime.planner.settings import PlannerSettings
-from codesign_ros.types import CodesignError, DeviceSpec, Merge, Structure
-from support.planner import CODECS, FRAME_CODECS, ROBOT, profile
+from codesign_ros.types import CodesignError, DeviceSpec, HalfForm, Merge, Structure
+from support.planner import CODECS, FRAME_CODECS, ROBOT, beat_of, profile
 
 
 @pytest.fixture(scope="module")
 def head(tiny_bundle):
     return Device(
-        ROBOT,
         "/robot/head",
-        Role.HEAD,
-        "active",
-        tiny_bundle.model_id,
+        robot=ROBOT,
+        role=Role.HEAD,
+        state="active",
+        model_id=tiny_bundle.model_id,
         profile=profile(tiny_bundle, 0.4, "head"),
     )
 
@@ -31,11 +31,11 @@ def head(tiny_bundle):
 @pytest.fixture(scope="module")
 def tail(tiny_bundle):
     return Device(
-        ROBOT,
         "/robot/tail",
-        Role.TAIL,
-        "active",
-        tiny_bundle.model_id,
+        robot=ROBOT,
+        role=Role.TAIL,
+        state="active",
+        model_id=tiny_bundle.model_id,
         profile=profile(tiny_bundle, 0.04, "tail"),
     )
 
@@ -73,10 +73,10 @@ def best_by_hand(bundle, head, tail, rate_bps, time_of):
     Of equally fast ones that with the fewest bytes counts.
     """
     last = bundle.last_cut
-    options = [(time_of(head.profile.stage_s[last, Structure.S3], 0.0, 0.0), 0, last, "raw")]
+    options = [(time_of(head.profile.half_s[HalfForm(last)], 0.0, 0.0), 0, last, "raw")]
     for (cut, codec), size in head.profile.codec_bytes.items():
-        head_s = head.profile.stage_s[cut, Structure.S3] + head.profile.codec_s[cut, codec]
-        tail_s = tail.profile.stage_s[cut, Structure.S3] + tail.profile.codec_s[cut, codec]
+        head_s = head.profile.half_s[HalfForm(cut)] + head.profile.codec_s[cut, codec]
+        tail_s = tail.profile.half_s[HalfForm(cut)] + tail.profile.codec_s[cut, codec]
         options.append((time_of(head_s, 8 * size / rate_bps, tail_s), size, cut, codec))
     seconds, _, cut, codec = min(options)
     return seconds, cut, codec
@@ -120,8 +120,9 @@ def test_the_precision_is_chosen_where_its_time_and_loss_are_known(
     bundle = replace(tiny_bundle, accuracy=table)
     planner = PlannerRuntime(bundle, {}, settings, Registry(10.0, 1.0), lambda: None)
     last = bundle.last_cut
-    whole_s = head.profile.stage_s[last, Structure.S3]
-    timed = replace(head.profile, precision_s={(last, Structure.S3, "int8-tensor"): whole_s - 0.1})
+    whole_s = head.profile.half_s[HalfForm(last)]
+    int8_s = {HalfForm(last, precision="int8-tensor"): whole_s - 0.1}
+    timed = replace(head.profile, half_s=head.profile.half_s | int8_s)
     plan = in_force(planner, replace(head, profile=timed))
     assert (plan.cut, plan.precision) == (last, chosen)
     assert plan.head_s == pytest.approx(whole_s - 0.1 * (chosen != "fp32"))
@@ -219,7 +220,7 @@ def test_a_tail_that_leaves_makes_a_new_plan(planner, tiny_bundle, head, tail, n
 
 def test_a_tail_that_falls_silent_makes_a_new_plan(planner, head, tail):
     in_force(planner, head, tail)
-    planner.heartbeat(head, 8.0)
+    planner.heartbeat(beat_of(head), 8.0)
     assert planner.tick(9.0) == []
     assert planner.tick(11.0) == ["tail /robot/tail left (lost)"]
     assert planner.due(12.0) == [(ROBOT, "tail /robot/tail left (lost)", False)]
@@ -228,36 +229,33 @@ def test_a_tail_that_falls_silent_makes_a_new_plan(planner, head, tail):
 
 def test_a_tail_that_is_heard_again_is_back(planner, head, tail):
     in_force(planner, head, tail)
-    planner.heartbeat(head, 8.0)
+    planner.heartbeat(beat_of(head), 8.0)
     planner.tick(11.0)
     planner.due(12.0)
     # Out of reach for a while: it does not know that it was missed, and announces nothing.
-    bare = replace(tail, profile=None, epoch=1)
-    assert planner.heartbeat(bare, 13.0) == "tail /robot/tail registered (active)"
+    beat = replace(beat_of(tail), epoch=1)
+    assert planner.heartbeat(beat, 13.0) == "tail /robot/tail registered (active)"
     assert len(planner.due(14.0)) == 1
     assert in_force(planner).server_available
 
 
 def test_a_tail_that_lost_its_plan_is_given_one(planner, head, tail):
     in_force(planner, head, tail)
-    planner.heartbeat(replace(tail, epoch=1), 1.0)
+    planner.heartbeat(replace(beat_of(tail), epoch=1), 1.0)
     planner.due(2.0)
     # A heartbeat from before the plan may come late; an announcement does not.
-    assert planner.heartbeat(tail, 3.0) is None
+    assert planner.heartbeat(beat_of(tail), 3.0) is None
     assert planner.hear(tail, 3.0) == "tail /robot/tail started anew"
     assert len(planner.due(4.0)) == 1
 
 
 def test_a_heartbeat_keeps_the_profile_and_brings_the_rest(planner, head):
-    bare = replace(head, profile=None, link_bps=3e6)
-    assert planner.heartbeat(bare, 0.0) is None
+    beat = replace(beat_of(head), link_bps=3e6)
+    assert planner.heartbeat(beat, 0.0) is None
     assert planner.registry.devices == ()  # only an announcement registers
     planner.hear(head, 0.0)
-    assert planner.heartbeat(bare, 1.0) is None
+    assert planner.heartbeat(beat, 1.0) is None
     assert planner.registry.devices == (replace(head, link_bps=3e6),)
-    # State and network are what was announced: a heartbeat may be overtaken by the next news.
-    assert planner.heartbeat(replace(bare, state="inactive", model_id="other"), 2.0) is None
-    assert planner.registry.head_of(ROBOT) == replace(head, link_bps=3e6)
 
 
 def test_the_link_s_rate_counts_once_it_stays_out_of_its_band(planner, head, tail):
@@ -386,8 +384,8 @@ def test_analytic_modes_take_the_peaks_announced_or_named(planner, tiny_bundle, 
 
 def test_frames_that_can_go_as_they_are_make_a_new_plan(planner, head, tail):
     first = in_force(planner, head, tail)
-    assert planner.heartbeat(head, 1.0) is None
-    news = planner.heartbeat(replace(head, frame_bytes=2000.0), 2.0)
+    assert planner.heartbeat(beat_of(head), 1.0) is None
+    news = planner.heartbeat(replace(beat_of(head), frame_bytes=2000.0), 2.0)
     assert news == "the camera's JPEGs (2 kB) fit the network's input"
     ((_, reason, _),) = planner.due(3.0)
     plan = planner.next_plan(ROBOT, reason)
@@ -397,5 +395,5 @@ def test_frames_that_can_go_as_they_are_make_a_new_plan(planner, head, tail):
     assert row is not None
     assert (row.prediction.head_s, row.prediction.payload_bytes) == (0.0, 2000.0)
     planner.adopt(plan)
-    assert planner.heartbeat(replace(head, frame_bytes=2500.0), 4.0) is None
-    assert "do not fit" in (planner.heartbeat(head, 5.0) or "")
+    assert planner.heartbeat(replace(beat_of(head), frame_bytes=2500.0), 4.0) is None
+    assert "do not fit" in (planner.heartbeat(beat_of(head), 5.0) or "")

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from codesign_ros.runtime.messages import Device, Role, StageMedians
+from codesign_ros.runtime.device import Device, Role, StageMedians
 from codesign_ros.runtime.planner.correction import LOAD_HALF_LIFE_S
 from codesign_ros.runtime.planner.registry import Registry
 from codesign_ros.runtime.planner.runtime import PlannerRuntime
 from codesign_ros.runtime.planner.settings import PlannerSettings
-from codesign_ros.types import DeviceSpec, Merge, Plan, Structure
-from support.planner import CODECS, ROBOT, profile
+from codesign_ros.types import DeviceSpec, HalfForm, Merge, Plan, Structure
+from support.planner import CODECS, ROBOT, beat_of, profile
 
 BEAT_S = 0.5
 RATE_BPS = 2e7
@@ -75,12 +75,12 @@ class World:
         """What the profile says of a plan."""
         head, tail = self.head.profile, self.tail.profile
         if not plan.served_by:
-            return head.stage_s[plan.cut, plan.head_structure], 0.0, 0.0
+            return head.half_s[HalfForm(plan.cut, plan.head_structure)], 0.0, 0.0
         key = plan.cut, plan.codec
         return (
-            head.stage_s[plan.cut, plan.head_structure] + head.codec_s[key],
+            head.half_s[HalfForm(plan.cut, plan.head_structure)] + head.codec_s[key],
             8 * head.codec_bytes[key] / self.head.link_bps,
-            tail.stage_s[plan.cut, plan.tail_structure] + tail.codec_s[key],
+            tail.half_s[HalfForm(plan.cut, plan.tail_structure)] + tail.codec_s[key],
         )
 
     def beat(self, count=1, noise=lambda: 1.0):
@@ -94,9 +94,9 @@ class World:
                 link_s * self.slower,
                 tail_s * self.tail_load * noise(),
             )
-            device = replace(self.head, profile=None, running=running)
-            self.planner.heartbeat(device, self.now_s)
-            self.planner.heartbeat(replace(self.tail, profile=None), self.now_s)
+            beat = replace(beat_of(self.head), running=running)
+            self.planner.heartbeat(beat, self.now_s)
+            self.planner.heartbeat(beat_of(self.tail), self.now_s)
             self.now_s += BEAT_S - DEBOUNCE_S
             self.lead()
 
@@ -134,7 +134,7 @@ def test_a_loaded_server_is_planned_with_and_what_it_takes_is_predicted(world, t
         world.tail,
         profile=replace(
             world.tail.profile,
-            stage_s={k: 6 * v for k, v in world.tail.profile.stage_s.items()},
+            half_s={k: 6 * v for k, v in world.tail.profile.half_s.items()},
             codec_s={k: 6 * v for k, v in world.tail.profile.codec_s.items()},
         ),
     )
@@ -268,7 +268,7 @@ def test_medians_from_before_the_end_of_throttling_are_not_learned(world):
     running = StageMedians(epoch, world.frames, 9.0, 9.0, 9.0)
     for more in range(5, 14):
         told = replace(running, frames=running.frames + more)
-        world.planner.heartbeat(replace(world.head, profile=None, running=told), world.now_s)
+        world.planner.heartbeat(replace(beat_of(world.head), running=told), world.now_s)
     np.testing.assert_allclose(world.watch.factors().head, 1.0)
 
 
@@ -291,11 +291,11 @@ def test_another_power_mode_is_learned_anew(world):
     world.beat(10)
     for mode in ("15W", "30W"):
         world.head = replace(world.head, power_mode=mode)
-        news = world.planner.heartbeat(replace(world.head, profile=None), world.now_s)
+        news = world.planner.hear(world.head, world.now_s)
     assert news == "head /robot/head changed its power mode from 15W to 30W"
     np.testing.assert_array_equal(world.watch.factors().head, 1.0)
     throttle(world, "head", "")
-    world.planner.heartbeat(replace(world.head, profile=None), world.now_s)
+    world.planner.heartbeat(beat_of(world.head), world.now_s)
     np.testing.assert_array_equal(world.watch.factors().head, 1.0)
 
 
@@ -315,9 +315,9 @@ def test_a_cut_that_was_timed_anew_forgets_its_own_error_and_keeps_the_load(tiny
     assert factors[2] > 1.3 * factors[3]
     epoch = world.plan.epoch
     # The device times it, and says so: it was an estimate that was wrong by as much.
-    stage_s = world.head.profile.stage_s
-    timed = {key: 2 * time_s if key[0] == 2 else time_s for key, time_s in stage_s.items()}
-    world.head = replace(world.head, profile=replace(world.head.profile, stage_s=timed))
+    half_s = world.head.profile.half_s
+    timed = {half: 2 * time_s if half.cut == 2 else time_s for half, time_s in half_s.items()}
+    world.head = replace(world.head, profile=replace(world.head.profile, half_s=timed))
     world.own = {}
     assert world.planner.hear(world.head, world.now_s) == "head /robot/head timed its engines"
     np.testing.assert_allclose(world.watch.factors().head, 1.2, rtol=0.05)
@@ -340,7 +340,7 @@ def test_one_slow_report_is_no_news(world):
 def test_frames_that_did_not_come_are_not_counted_again(world):
     running = StageMedians(world.plan.epoch, 7, 99.0, 99.0, 99.0)
     for _ in range(9):
-        world.planner.heartbeat(replace(world.head, running=running), world.now_s)
+        world.planner.heartbeat(replace(beat_of(world.head), running=running), world.now_s)
     assert world.watch.factors().head[0] == 1.0
 
 
@@ -350,7 +350,7 @@ def test_frames_that_did_not_come_are_not_counted_again(world):
 def test_another_epoch_s_and_the_first_frames_are_not_counted(world, running):
     for more in range(5):
         told = replace(running, frames=running.frames + (more if running.epoch == 77 else 0))
-        world.planner.heartbeat(replace(world.head, running=told), world.now_s)
+        world.planner.heartbeat(replace(beat_of(world.head), running=told), world.now_s)
     assert world.watch.measured is None
 
 
@@ -361,12 +361,12 @@ def test_the_link_s_excess_over_its_rate_is_corrected(world):
     _, link_s, _ = world.times(world.plan)
     assert world.watch.prediction.link_s == pytest.approx(2 * link_s)
     # The rate that later measurements are compared with is the measured one.
-    assert {world.planner.heartbeat(world.head, world.now_s) for _ in range(5)} == {None}
+    assert {world.planner.heartbeat(beat_of(world.head), world.now_s) for _ in range(5)} == {None}
     # A factor of the link is for what the rate does not say: it is small, and goes with the rate.
     world.slower = 50.0
     world.beat(10)
     assert world.watch.factors().link == pytest.approx([3.0], rel=0.1)
-    slow = replace(world.head, link_bps=RATE_BPS / 10)
+    slow = replace(beat_of(world.head), link_bps=RATE_BPS / 10)
     assert "link rate" in [world.planner.heartbeat(slow, world.now_s) for _ in range(3)][-1]
     assert world.watch.factors().link == pytest.approx([1.0])
 

@@ -11,12 +11,13 @@ import zstandard
 
 from codesign_ros.engines.base import EngineKey
 from codesign_ros.runtime import emulation
-from codesign_ros.runtime.messages import Embedding, EmbeddingKind, Stamp, Status
+from codesign_ros.runtime.messages import Embedding, EmbeddingKind, Stamp, TailStatus
 from codesign_ros.runtime.stages import TailStage
 from codesign_ros.runtime.tail import batch as tail_batch
 from codesign_ros.runtime.tail import runtime
 from codesign_ros.types import CodesignError
-from codesign_ros.wire.codecs import EncodedTensor, encode
+from codesign_ros.wire.codecs import encode
+from codesign_ros.wire.tensor import EncodedTensor
 from support.runtime import (
     BatchEngine,
     Head,
@@ -102,7 +103,7 @@ def test_answers_are_the_whole_network_s_in_order(make, tiny_bundle, factory):
     assert [answer.label for answer in tail.answers] == labels
     np.testing.assert_allclose([a.class_scores for a in tail.answers], expected, atol=1e-5)
     for answer in tail.answers:
-        assert (answer.status, answer.epoch) == (Status.OK, 2)
+        assert (answer.status, answer.epoch) == (TailStatus.OK, 2)
         assert min(answer.queue_s, answer.decode_s, answer.tail_s) >= 0
     assert tail.runtime.counts == {"embeddings": 5, "answers": 5}
     assert tail.runtime.refusals == {}
@@ -111,7 +112,7 @@ def test_answers_are_the_whole_network_s_in_order(make, tiny_bundle, factory):
 def test_probes_are_answered_at_once(tail, good):
     tail.runtime.on_embedding(replace(good, kind=EmbeddingKind.PROBE, sequence=3))
     (answer,) = tail.answers
-    assert (answer.status, answer.sequence) == (Status.PROBE, 3)
+    assert (answer.status, answer.sequence) == (TailStatus.PROBE, 3)
     assert tail.runtime.counts == {"probes": 1}
 
 
@@ -162,7 +163,7 @@ def test_what_does_not_fit_is_refused_and_counted(tail, good, reason, attack):
     tail.runtime.on_embedding(attack(good))
     tail.wait_for(1)
     (answer,) = tail.answers
-    assert answer.status is Status.REFUSED
+    assert answer.status is TailStatus.REFUSED
     assert answer.sequence == good.sequence
     assert answer.reason
     assert "\n" not in answer.reason
@@ -172,7 +173,7 @@ def test_what_does_not_fit_is_refused_and_counted(tail, good, reason, attack):
     # And it goes on.
     tail.runtime.on_embedding(good)
     tail.wait_for(2)
-    assert tail.answers[1].status is Status.OK
+    assert tail.answers[1].status is TailStatus.OK
 
 
 @pytest.mark.parametrize(
@@ -192,7 +193,11 @@ def test_a_zstd_bomb_is_refused_unexpanded(make, tiny_bundle, factory, frame, de
     tail.runtime.on_embedding(changed_tensor(data=memoryview(good.tensors[0].data)[:-5])(good))
     tail.runtime.on_embedding(good)
     tail.wait_for(3)
-    assert [a.status for a in tail.answers] == [Status.REFUSED, Status.REFUSED, Status.OK]
+    assert [a.status for a in tail.answers] == [
+        TailStatus.REFUSED,
+        TailStatus.REFUSED,
+        TailStatus.OK,
+    ]
     assert tail.runtime.refusals == {reason: 1, "corrupt": 1}
 
 
@@ -231,7 +236,7 @@ def test_random_embeddings_never_end_the_tail(tail, good):
     tail.wait_for(count)
     tail.runtime.on_embedding(good)
     tail.wait_for(count + 1)
-    assert tail.answers[-1].status is Status.OK
+    assert tail.answers[-1].status is TailStatus.OK
     counts = tail.runtime.counts
     assert counts["errors"] == 0
     assert counts["probes"] + counts["embeddings"] == len(tail.answers)
@@ -256,7 +261,7 @@ def test_what_nobody_foresaw_costs_one_embedding(make, tiny_bundle, factory, goo
     tail.runtime.on_embedding(good)
     tail.runtime.on_embedding(good)
     tail.wait_for(2)
-    assert [answer.status for answer in tail.answers] == [Status.REFUSED, Status.OK]
+    assert [answer.status for answer in tail.answers] == [TailStatus.REFUSED, TailStatus.OK]
     assert tail.answers[0].reason == "unexpected RuntimeError: out of memory"
     assert tail.runtime.refusals == {"internal": 1}
     assert "the tail failed on frame 0" in caplog.text
@@ -303,8 +308,8 @@ def test_a_full_queue_refuses(make, tiny_bundle, factory, good):
     for number in range(1, 5):
         tail.runtime.on_embedding(replace(good, sequence=number))
     assert [(a.sequence, a.status) for a in tail.answers] == [
-        (3, Status.REFUSED),
-        (4, Status.REFUSED),
+        (3, TailStatus.REFUSED),
+        (4, TailStatus.REFUSED),
     ]
     assert tail.runtime.refusals == {"busy": 2}
     go_on.set()
@@ -318,9 +323,9 @@ def test_closing_answers_what_was_accepted_and_refuses_the_rest(make, tiny_bundl
     for number in range(5):
         tail.runtime.on_embedding(replace(good, sequence=number))
     tail.runtime.close()
-    assert [(a.sequence, a.status) for a in tail.answers] == [(n, Status.OK) for n in range(5)]
+    assert [(a.sequence, a.status) for a in tail.answers] == [(n, TailStatus.OK) for n in range(5)]
     tail.runtime.on_embedding(good)
-    assert tail.answers[5].status is Status.REFUSED
+    assert tail.answers[5].status is TailStatus.REFUSED
     assert tail.runtime.refusals == {"closed": 1}
 
 
@@ -337,7 +342,7 @@ def test_both_epochs_are_served_until_the_head_has_drained_the_old(
     tail.runtime.commit(2)
     tail.runtime.on_embedding(old)
     tail.wait_for(2)
-    assert [a.status for a in tail.answers] == [Status.OK, Status.OK]
+    assert [a.status for a in tail.answers] == [TailStatus.OK, TailStatus.OK]
     assert tail.runtime.epochs == (1, 2)
     tail.runtime.on_embedding(replace(new, oldest_epoch=2))
     tail.wait_for(3)
@@ -351,7 +356,7 @@ def test_both_epochs_are_served_until_the_head_has_drained_the_old(
     assert tail.runtime.epochs == (2, 3)
     tail.runtime.on_embedding(newest)
     tail.wait_for(6)
-    assert tail.answers[-1].status is Status.OK
+    assert tail.answers[-1].status is TailStatus.OK
 
 
 def test_engines_go_when_their_epoch_does(make, tiny_bundle, factory, frame):
@@ -379,7 +384,7 @@ def test_a_plan_that_cannot_be_prepared_leaves_the_old_one(tail, tiny_bundle, go
     assert (tail.runtime.plan.epoch, tail.runtime.plan.cut) == (EPOCH, CUT)
     tail.runtime.on_embedding(good)
     tail.wait_for(1)
-    assert tail.answers[0].status is Status.OK
+    assert tail.answers[0].status is TailStatus.OK
 
 
 # Who owns the engines
@@ -399,7 +404,7 @@ def test_an_engine_stays_while_a_frame_waits_for_it(make, tiny_bundle, factory, 
     tail.runtime.on_embedding(of_old)  # and is not
     gate.open()
     tail.wait_for(3)
-    assert [a.status for a in tail.answers] == [Status.OK] * 3
+    assert [a.status for a in tail.answers] == [TailStatus.OK] * 3
     assert tail.runtime.epochs == (2,)
     wait_until(lambda: [key.cut for key in factory.alive] == [5])
 
@@ -511,7 +516,7 @@ class Batches:
     def check(self, answers):
         """Those that are answers are the right ones."""
         for answer in answers:
-            if answer.status is Status.OK:
+            if answer.status is TailStatus.OK:
                 expected = self.scores[answer.sequence]
                 np.testing.assert_allclose(answer.class_scores, expected, atol=1e-5)
 
@@ -525,7 +530,7 @@ def test_what_waits_goes_through_together(batches):
     answers = batches.put(*batches.good)
     assert batches.gate.sizes == [1, 4, 3]
     assert [a.sequence for a in answers] == list(range(8))
-    assert {a.status for a in answers} == {Status.OK}
+    assert {a.status for a in answers} == {TailStatus.OK}
     batches.check(answers)
     assert batches.tail.runtime.counts == {"embeddings": 8, "answers": 8, "batches": 2}
 
@@ -551,8 +556,8 @@ def test_what_does_not_fit_is_refused_alone(batches, attack, reason, sizes):
     answers = batches.put(*embeddings)
     assert batches.gate.sizes == sizes
     assert [a.sequence for a in answers] == list(range(5))
-    assert [a.status for a in answers].count(Status.OK) == 4
-    assert answers[2].status is Status.REFUSED
+    assert [a.status for a in answers].count(TailStatus.OK) == 4
+    assert answers[2].status is TailStatus.REFUSED
     batches.check(answers)
     assert batches.tail.runtime.refusals == {reason: 1}
 
@@ -561,7 +566,7 @@ def test_one_left_of_a_batch_runs_as_ever(batches):
     bad = changed_tensor(data=b"")
     answers = batches.put(*batches.good[:2], bad(batches.good[2]), bad(batches.good[3]))
     assert batches.gate.sizes == [1, 1]
-    assert [a.status for a in answers] == [Status.OK] * 2 + [Status.REFUSED] * 2
+    assert [a.status for a in answers] == [TailStatus.OK] * 2 + [TailStatus.REFUSED] * 2
     batches.check(answers)
 
 
@@ -578,7 +583,7 @@ def test_a_run_that_fails_is_tried_frame_by_frame(batches, caplog):
     answers = batches.put(*batches.good[:5])
     assert batches.gate.sizes == [1, 4, 1, 1, 1, 1]
     assert [a.sequence for a in answers] == list(range(5))
-    assert [a.sequence for a in answers if a.status is Status.REFUSED] == [2]
+    assert [a.sequence for a in answers if a.status is TailStatus.REFUSED] == [2]
     assert answers[2].reason == "unexpected RuntimeError: an illegal memory access"
     batches.check(answers)
     counts = batches.tail.runtime.counts
@@ -606,7 +611,7 @@ def test_frames_of_two_epochs_do_not_go_together(make, tiny_bundle, factory, fra
     assert [(a.sequence, a.epoch) for a in tail.answers] == [
         (number, embedding.epoch) for number, embedding in enumerate(order)
     ]
-    assert {a.status for a in tail.answers} == {Status.OK}
+    assert {a.status for a in tail.answers} == {TailStatus.OK}
     assert tail.runtime.epochs == (1, 2)
 
 

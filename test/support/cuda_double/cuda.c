@@ -8,7 +8,7 @@
  * and in what order, not that they are fast, nor that they overlap, nor what a GPU computes.
  *
  * Functions double_... are for the tests. What PyCUDA needs besides and no test uses is added when
- * it is built (see tensorrt_fakes.py) and returns CUDA_ERROR_NOT_SUPPORTED.
+ * it is built (see support/tensorrt.py) and returns CUDA_ERROR_NOT_SUPPORTED.
  */
 #include <pthread.h>
 #include <stdint.h>

@@ -1,6 +1,7 @@
 """Training a classifier on toy pictures, its checkpoints, and the way to a bundle."""
 
 import json
+import signal
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -12,10 +13,9 @@ from rich.console import Console
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.models.zoo import build
-from codesign_ros.training import loop
-from codesign_ros.training.classifier import command
-from codesign_ros.training.classifier.command import train_classifier
+from codesign_ros.training.classifier import run
 from codesign_ros.training.classifier.options import ClassifierOptions
+from codesign_ros.training.classifier.run import open_classifier_run
 from codesign_ros.training.classifier.sets import ClassificationSet
 from codesign_ros.training.classifier.trainer import (
     ClassifierConfig,
@@ -23,7 +23,8 @@ from codesign_ros.training.classifier.trainer import (
     augmentation,
 )
 from codesign_ros.training.curves import CURVE_FILE, CURVE_PICTURE
-from codesign_ros.training.mine_classifier.trainer import classify
+from codesign_ros.training.run import train
+from codesign_ros.training.tensors import classify
 from codesign_ros.types import CodesignError, InputSpec
 from support.tiny import TINY_ACCURACY
 
@@ -65,13 +66,13 @@ def test_it_learns():
     config = ClassifierConfig(steps=60, batch_frames=16, average_decay=0.9)
     run = trainer(config, toy_set(64))
     steps = [run.step() for _ in range(config.steps)]
-    assert [s.step for s in steps] == list(range(1, 61))
-    assert max(s.learning_rate for s in steps) == pytest.approx(config.learning_rate)
-    assert steps[-1].learning_rate < 0.01 * config.learning_rate
+    assert [s["step"] for s in steps] == list(range(1, 61))
+    assert max(s["learning_rate"] for s in steps) == pytest.approx(config.learning_rate)
+    assert steps[-1]["learning_rate"] < 0.01 * config.learning_rate
     images, labels = toy_pictures(40, seed=9)
     answers = classify(run.averaged(), images)
     assert (answers == labels).mean() > 0.9
-    assert steps[-1].loss < 0.5 * steps[0].loss
+    assert steps[-1]["loss"] < 0.5 * steps[0]["loss"]
 
 
 def test_the_seed_decides_and_a_resumed_run_is_the_same(tmp_path):
@@ -87,7 +88,7 @@ def test_the_seed_decides_and_a_resumed_run_is_the_same(tmp_path):
     assert resumed.config == CONFIG  # with the steps that the run was to have
     assert [resumed.step() for _ in range(3)] == steps[3:]
     assert same_weights(resumed.averaged(), whole.averaged())
-    assert other.step().loss != steps[0].loss
+    assert other.step()["loss"] != steps[0]["loss"]
     with pytest.raises(CodesignError, match="is of a run with other options"):
         trainer(replace(CONFIG, learning_rate=0.5)).resume(file)
     with pytest.raises(CodesignError, match="there is no checkpoint"):
@@ -146,14 +147,15 @@ def write_folder(root: Path) -> str:
 OPTIONS = ClassifierOptions(steps=4, batch_frames=4, val_frames=2, threads=1, device="cpu")
 
 
-def quiet() -> Console:
-    return Console(quiet=True)
+def train_classifier(spec, out, options):
+    options = replace(options, data=spec)
+    return train(out, options, Console(quiet=True), open_classifier_run)
 
 
 def test_from_a_folder_to_a_bundle_and_on_from_it(tmp_path):
     spec = write_folder(tmp_path / "data")
     out = tmp_path / "sides.bundle"
-    bundle = train_classifier(spec, out, OPTIONS, quiet())
+    bundle = train_classifier(spec, out, OPTIONS)
     opened = Bundle.open(out)
     assert opened.model_id == bundle.model_id
     assert (opened.name, opened.task, opened.classes) == ("sides", "classification", CLASSES)
@@ -167,45 +169,44 @@ def test_from_a_folder_to_a_bundle_and_on_from_it(tmp_path):
     assert np.allclose(opened.input.std, pixels.std(0), atol=0.02)
     document = json.loads((out / CURVE_FILE).read_text())
     assert [point["step"] for point in document["curve"]] == [1, 2, 3, 4]
-    assert document["accuracy"][-1] == {"step": 4, "value": opened.accuracy.reference}
+    assert document["measured"][-1] == {"step": 4, "accuracy": opened.accuracy.reference}
     assert document["config"]["steps"] == 4
     assert cv2.imread(str(out / CURVE_PICTURE)) is not None
     assert not (tmp_path / "sides.bundle.training").exists()
 
 
 def interrupted(monkeypatch, spec, out, options, at):
-    """Train until step ``at``, with a checkpoint after every step, and be interrupted."""
+    """Train until step ``at``, and be interrupted there."""
     step = ClassifierTrainer.step
 
     def limited(self):
-        if self.steps_done == at:
-            raise KeyboardInterrupt
+        if self.steps_done == at - 1:
+            signal.raise_signal(signal.SIGINT)
         return step(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "_CHECKPOINT_EVERY_S", 0.0)
         patch.setattr(ClassifierTrainer, "step", limited)
-        with pytest.raises(KeyboardInterrupt):
-            train_classifier(spec, out, options, quiet())
+        with pytest.raises(CodesignError, match=f"interrupted after {at} of 4 steps"):
+            train_classifier(spec, out, options)
 
 
 def test_an_interrupted_training_goes_on(tmp_path, monkeypatch):
     spec = write_folder(tmp_path / "data")
     # What is measured of a finished network is tested above.
-    monkeypatch.setattr(command, "measure_accuracy", lambda *_, **__: TINY_ACCURACY)
-    whole = train_classifier(spec, tmp_path / "whole", OPTIONS, quiet())
+    monkeypatch.setattr(run, "measure_accuracy", lambda *_, **__: TINY_ACCURACY)
+    whole = train_classifier(spec, tmp_path / "whole", OPTIONS)
     out = tmp_path / "parts"
     interrupted(monkeypatch, spec, out, OPTIONS, at=2)
     assert not out.exists()
     with pytest.raises(CodesignError, match="is of a run of 4 steps, not 9"):
-        train_classifier(spec, out, replace(OPTIONS, steps=9, resume=True), quiet())
-    parts = train_classifier(spec, out, replace(OPTIONS, resume=True), quiet())
+        train_classifier(spec, out, replace(OPTIONS, steps=9, resume=True))
+    parts = train_classifier(spec, out, replace(OPTIONS, resume=True))
     assert same_weights(whole.network(), parts.network())
     curves = [json.loads((p / CURVE_FILE).read_text())["curve"] for p in (tmp_path / "whole", out)]
     assert curves[0] == curves[1]
     # On from a bundle that is there, with its weights and its input.
     init = replace(OPTIONS, init=out, learning_rate=1e-12, steps=1)
-    after = train_classifier(spec, tmp_path / "after", init, quiet())
+    after = train_classifier(spec, tmp_path / "after", init)
     assert after.input == parts.input
     old, new = (dict(b.network().named_parameters()) for b in (parts, after))
     assert all(torch.allclose(old[name], new[name], atol=1e-6) for name in old)
@@ -214,12 +215,12 @@ def test_an_interrupted_training_goes_on(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"val_frames": 0}, "val_frames must be at least 1"),
-        ({"batch_frames": 1}, "batch_frames must be at least 2"),
-        ({"seed": -1}, "seed must be at least 0"),
-        ({"steps": 0}, "steps must be more than 0"),
-        ({"minutes": float("nan")}, "minutes must be more than 0 and finite"),
-        ({"epochs": float("inf")}, "epochs must be more than 0 and finite"),
+        ({"val_frames": 0}, "--val-frames must be at least 1"),
+        ({"batch_frames": 1}, "--batch-frames must be at least 2"),
+        ({"seed": -1}, "--seed must be at least 0"),
+        ({"steps": 0}, "--steps must be at least 1"),
+        ({"minutes": float("nan")}, "--minutes must be more than 0 and finite"),
+        ({"epochs": float("inf")}, "--epochs must be more than 0 and finite"),
         ({"input": (0, 5)}, "the input must have pixels"),
         ({"init": Path("x"), "input": (5, 5)}, "the bundle to start from fixes the input"),
     ],

@@ -12,7 +12,7 @@ from codesign_ros.cli.main import main
 from codesign_ros.models.zoo import build
 from codesign_ros.resources import default_bundle
 from codesign_ros.training.detector.trainer import DetectorConfig, DetectorTrainer, canvas_size
-from codesign_ros.training.detector.transfer import start_from
+from codesign_ros.training.transfer import start_from
 from codesign_ros.types import CodesignError, InputSpec
 
 SPEC = InputSpec(64, 96)
@@ -66,7 +66,7 @@ def one_thread():
 
 def test_the_same_seed_gives_the_same_weights_and_an_interrupted_run_too(tmp_path):
     whole = trainer()
-    losses = [whole.step().loss for _ in range(8)]
+    losses = [whole.step()["loss"] for _ in range(8)]
     again = trainer()
     for _ in range(5):
         again.step()
@@ -74,7 +74,7 @@ def test_the_same_seed_gives_the_same_weights_and_an_interrupted_run_too(tmp_pat
     again.step()  # lost in the interruption
     resumed = trainer()
     assert resumed.resume(tmp_path / "c") == {"note": 7}
-    assert [resumed.step().loss for _ in range(3)] == losses[5:]
+    assert [resumed.step()["loss"] for _ in range(3)] == losses[5:]
     expected = weights(whole)
     for name, tensor in weights(resumed).items():
         assert torch.equal(tensor, expected[name]), name
@@ -82,7 +82,7 @@ def test_the_same_seed_gives_the_same_weights_and_an_interrupted_run_too(tmp_pat
 
 def test_it_learns():
     run = trainer(60, learning_rate=4e-3)
-    losses = [run.step().loss for _ in range(60)]
+    losses = [run.step()["loss"] for _ in range(60)]
     assert np.mean(losses[-10:]) < 0.6 * np.mean(losses[:10])
 
 
@@ -123,7 +123,7 @@ def test_a_folder_becomes_a_bundle_that_can_be_evaluated(voc_folder, tmp_path, c
     assert main(["train", str(out), *arguments]) == 0
     document = json.loads((out / "training.json").read_text())
     assert document["classes"] == ["pump"]
-    assert document["precision"][-1]["step"] == document["curve"][-1]["step"] == 2
+    assert document["measured"][-1]["step"] == document["curve"][-1]["step"] == 2
     assert cv2.imread(str(out / "training.png")) is not None
     assert not (tmp_path / "pumps.bundle.training").exists()
     capsys.readouterr()
@@ -138,7 +138,7 @@ def test_a_folder_becomes_a_bundle_that_can_be_evaluated(voc_folder, tmp_path, c
 def test_what_is_known_of_a_class_goes_to_the_class_of_that_name():
     bundle = Bundle.open(default_bundle())
     network = build("yolo", {"classes": 3, "reg_max": 12}, SPEC)
-    count, of = start_from(bundle, network, ("helmet", "pump", "person"))
+    count, of = start_from(bundle, network, "yolo", ("helmet", "pump", "person"))
     assert count == of
     old, new = bundle.network().state_dict(), network.state_dict()
     (name,) = [n for n in new if n.endswith("head.classes.0.4.weight")]
@@ -151,7 +151,7 @@ def test_what_is_known_of_a_class_goes_to_the_class_of_that_name():
 
 def test_a_classifier_is_no_start_for_a_detector(tiny_bundle):
     with pytest.raises(CodesignError, match="is a mine_repvgg; a detector starts from a yolo"):
-        start_from(tiny_bundle, make_network(), ("a",))
+        start_from(tiny_bundle, make_network(), "yolo", ("a",))
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_a_classifier_is_no_start_for_a_detector(tiny_bundle):
     [
         (["--data", "/nowhere"], "/nowhere"),
         (["--epochs", "0"], "epochs must be more than 0"),
-        (["--input", "8x8"], "at least 32 x 32"),
+        (["--input", "8x8"], "--input must have 32 pixels a side or more"),
         (["--input", "big"], "is not a size"),
         (["--variant", "huge"], "unknown variant 'huge'"),
         (["--init", "/nowhere.bundle"], "there is no bundle at /nowhere.bundle"),

@@ -1,22 +1,22 @@
 """Training: views and their targets, the trainer on toy scenes, and the whole command."""
 
 import json
+import signal
 
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 
 from codesign_ros.bundle import Bundle
+from codesign_ros.cli.main import main
 from codesign_ros.mine.generator import MineGenerator
 from codesign_ros.models.zoo import build
+from codesign_ros.resources import default_bundle
 from codesign_ros.training.curves import CURVE_FILE
-from codesign_ros.training.mine_classifier.command import TrainOptions, train_bundle
 from codesign_ros.training.mine_classifier.trainer import (
-    Trainer,
-    TrainingConfig,
+    MineConfig,
+    MineTrainer,
     _WithCells,
-    classify,
 )
 from codesign_ros.training.mine_classifier.views import (
     BARE_HEADED,
@@ -29,6 +29,7 @@ from codesign_ros.training.mine_classifier.views import (
     class_of_view,
 )
 from codesign_ros.training.scenes import SceneSet, render_scenes
+from codesign_ros.training.tensors import classify
 from codesign_ros.types import Box, CodesignError, InputSpec
 from support.tiny import CLASSES, TINY_INPUT
 
@@ -52,7 +53,7 @@ def toy_scenes(count: int = 24) -> SceneSet:
         )
         name = "helmet" if label == HELMETS else "head"
         boxes.append((Box(name, left, top, left + size, top + size),))
-    return SceneSet(images, labels.astype(np.int64), tuple(boxes))
+    return SceneSet(images, labels.astype(np.int64), tuple(boxes), "toys")
 
 
 def toy_network():
@@ -155,13 +156,13 @@ def test_training_changes_speed_not_numbers():
 
 def test_learns_and_keeps_only_the_network():
     scenes = toy_scenes()
-    config = TrainingConfig(steps=40, batch_frames=6, phases=((1, 1.0),), average_decay=0.8)
-    trainer = Trainer(toy_network, scenes, config)
+    config = MineConfig(steps=40, batch_frames=6, phases=((1, 1.0),), average_decay=0.8)
+    trainer = MineTrainer(toy_network, scenes, config)
     steps = [trainer.step() for _ in range(40)]
-    assert [s.step for s in steps] == list(range(1, 41))
-    first, last = (np.mean([s.loss for s in part]) for part in (steps[:10], steps[-10:]))
+    assert [s["step"] for s in steps] == list(range(1, 41))
+    first, last = (np.mean([s["loss"] for s in part]) for part in (steps[:10], steps[-10:]))
     assert last < 0.6 * first
-    network = trainer.network()
+    network = trainer.averaged()
     assert network.state_dict().keys() == toy_network().state_dict().keys()
     assert not network.training
     hits = classify(network, scenes.images) == scenes.labels
@@ -171,28 +172,61 @@ def test_learns_and_keeps_only_the_network():
 def test_same_seed_same_weights():
     weights = []
     for seed in (1, 1, 2):
-        config = TrainingConfig(steps=4, batch_frames=2, phases=((2, 0.5), (1, 0.5)), seed=seed)
-        trainer = Trainer(toy_network, toy_scenes(), config)
+        config = MineConfig(steps=4, batch_frames=2, phases=((2, 0.5), (1, 0.5)), seed=seed)
+        trainer = MineTrainer(toy_network, toy_scenes(), config)
         for _ in range(4):
             trainer.step()
-        weights.append(torch.cat([p.flatten() for p in trainer.network().parameters()]))
+        weights.append(torch.cat([p.flatten() for p in trainer.averaged().parameters()]))
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
 
 
+def test_an_interrupted_run_goes_on(tmp_path):
+    config = MineConfig(steps=6, batch_frames=2, phases=((2, 0.5), (1, 0.5)))
+    whole = MineTrainer(toy_network, toy_scenes(), config)
+    losses = [whole.step()["loss"] for _ in range(6)]
+    again = MineTrainer(toy_network, toy_scenes(), config)
+    for _ in range(4):
+        again.step()
+    again.save(tmp_path / "c", {})
+    resumed = MineTrainer(toy_network, toy_scenes(), config)
+    resumed.resume(tmp_path / "c")
+    assert [resumed.step()["loss"] for _ in range(2)] == losses[4:]
+    for name, tensor in resumed.averaged().state_dict().items():
+        assert torch.equal(tensor, whole.averaged().state_dict()[name]), name
+
+
 @pytest.mark.parametrize(
-    ("options", "text"),
+    ("arguments", "text"),
     [
-        ({"frames": 0}, "frames must be at least 1"),
-        ({"seed": -1}, "seed must be 0 or more"),
-        ({"minutes": 0.0}, "minutes must be more than 0"),
-        ({"minutes": float("nan")}, "minutes must be more than 0"),
+        (["--frames", "0"], "--frames must be at least 1"),
+        (["--learning-rate", "0"], "--learning-rate must be more than 0"),
+        (["--epochs", "0"], "--epochs must be more than 0"),
+        (["--resume"], "there is no checkpoint"),
+        (["--seed", "-1"], "--seed must be at least 0"),
+        (["--minutes", "0"], "--minutes must be more than 0"),
+        (["--minutes", "nan"], "--minutes must be more than 0"),
+        (["--learning-rate", "inf"], "--learning-rate must be more than 0 and finite"),
+        (["--steps", "0"], "--steps must be at least 1"),
+        (
+            ["--variant", "small"],
+            "the training of the mine's classifier has no --variant; it ",
+        ),
+        (["--reg-max", "3"], "has no --reg-max"),
+        (["--classes", "a"], "has no --classes"),
+        (["--input", "64x96"], "has no --input"),
+        (["--data", "/nowhere", "--frames", "3"], "on pictures of your own has no --frames"),
+        (["--init", "@detector@"], "tells apart person, helmet, head, not empty,"),
     ],
 )
-def test_options_are_checked(tmp_path, options, text):
-    with pytest.raises(CodesignError, match=text):
-        train_bundle(tmp_path / "x.bundle", TrainOptions(**options), Console())
-    assert not (tmp_path / "x.bundle").exists()
+def test_a_wrong_option_is_named_before_anything_is_done(tmp_path, capsys, arguments, text):
+    out = tmp_path / "x.bundle"
+    arguments = [str(default_bundle()) if a == "@detector@" else a for a in arguments]
+    assert main(["train", str(out), "--task", "classification", *arguments]) == 2
+    error = capsys.readouterr().err.strip()
+    assert text in error
+    assert error.count("\n") == 0
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_full_disk_is_one_line(tmp_path):
@@ -200,22 +234,59 @@ def test_a_full_disk_is_one_line(tmp_path):
         render_scenes(tmp_path / "scenes", 1, 10_000_000_000)
 
 
-def test_the_command(tmp_path):
+@pytest.mark.parametrize("repeated", [pytest.param(True, marks=pytest.mark.test_all), False])
+def test_the_command_and_going_on_with_it(tmp_path, capsys, monkeypatch, repeated):
     out = tmp_path / "toy.bundle"
-    with (tmp_path / "log").open("w") as log:
-        options = TrainOptions(seed=3, frames=4, steps=1, measure_frames=2)
-        bundle = train_bundle(out, options, Console(file=log, width=120))
-    assert Bundle.open(out) == bundle
+    options = ["--seed", "3", "--frames", "6", "--val-frames", "2", "--batch-frames", "2"]
+    options += ["--epochs", "1", "--learning-rate", "0.1", "--device", "cpu", "--threads", "1"]
+    command = ["train", str(out), "--task", "classification", *options]
+    step = MineTrainer.step
+
+    def interrupted(self):
+        if self.steps_done == 1:
+            signal.raise_signal(signal.SIGINT)
+        return step(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MineTrainer, "step", interrupted)
+        assert main(command) == 2
+    text = capsys.readouterr().err
+    assert f"interrupted after 2 of 3 steps; codesign train {out} --resume goes on" in text
+    assert not out.exists()
+    for other, said in (
+        (["--seed", "4"], "--seed 4 is not what the interrupted run has (3)"),
+        (["--task", "detection"], "--task detection is not what the interrupted run has"),
+        (["--variant", "small"], "--variant small is not what the interrupted run has"),
+    ):
+        assert main(["train", str(out), *other, "--resume"]) == 2
+        assert said in capsys.readouterr().err
+    # What it was told the first time stands in the checkpoint, and may be said again.
+    again = command if repeated else command[:2]
+    assert main([*again, "--resume"]) == 0
+    bundle = Bundle.open(out)
     assert bundle.classes == CLASSES
     # Frame 1 of the seed, as it comes out of a JPEG, is the first calibration frame.
     truth = MineGenerator(3).frame(1).image[..., ::-1]
     difference = np.abs(bundle.calibration_frames()[0].astype(int) - truth)
     assert 0 < difference.mean() < 6
-    curve = json.loads((out / CURVE_FILE).read_text())
-    assert curve["command"]["seed"] == 3
-    assert [point["step"] for point in curve["curve"]] == [1]
-    assert np.sum(curve["confusion"]) == 2
+    document = json.loads((out / CURVE_FILE).read_text())
+    assert document["command"]["seed"] == 3
+    assert document["config"]["learning_rate"] == 0.1
+    assert [point["step"] for point in document["curve"]] == [1, 2, 3]
+    assert np.sum(document["measured"][-1]["confusion"]) == 2
     assert "seed 1000003" in bundle.accuracy.data
-    text = (tmp_path / "log").read_text()
-    assert "Learning curve" in text
+    text = capsys.readouterr().out
+    assert "Answers for 2 independent scenes" in text
     assert bundle.model_id in text
+    assert not (tmp_path / "toy.bundle.training").exists()
+    assert main([*command, "--resume"]) == 2
+    assert "there is no checkpoint" in capsys.readouterr().err
+
+
+def test_a_training_that_diverges_says_so(tmp_path, capsys):
+    command = ["train", str(tmp_path / "x.bundle"), "--task", "classification", "--frames", "2"]
+    command += ["--val-frames", "1", "--steps", "40", "--learning-rate", "1e30", "--threads", "1"]
+    assert main(command) == 2
+    error = capsys.readouterr().err
+    assert "the training diverged: the loss of step" in error
+    assert "lower --learning-rate than 1e+30" in error

@@ -1,4 +1,4 @@
-"""Starting a detector from another one's weights."""
+"""Starting a training from another network's weights."""
 
 from __future__ import annotations
 
@@ -11,18 +11,21 @@ from codesign_ros.bundle import Bundle
 from codesign_ros.models.network import Network
 from codesign_ros.types import CodesignError
 
-# The last convolutions of the head's class branches: one row for each class.
+# The last convolutions of a detector's head's class branches: one row for each class.
 _CLASS_ROWS = re.compile(r"\.head\.classes\.\d+\.4\.(weight|bias)$")
 
 
-def start_from(bundle: Bundle, network: Network, classes: Sequence[str]) -> tuple[int, int]:
+def start_from(
+    bundle: Bundle, network: Network, architecture: str, classes: Sequence[str]
+) -> tuple[int, int]:
     """Copy weights into ``network`` wherever name and shape are the same.
 
-    What the head has learnt of a class goes to the class of the same name.
+    What a detector's head has learnt of a class goes to the class of the same name.
 
     Args:
-        bundle: a detector made by ``zoo.yolo``.
+        bundle: the other network.
         network: is changed in place.
+        architecture: what it was made as.
         classes: its classes.
 
     Returns:
@@ -31,9 +34,10 @@ def start_from(bundle: Bundle, network: Network, classes: Sequence[str]) -> tupl
     Raises:
         CodesignError: the bundle is another network.
     """
-    if bundle.architecture != "yolo":
+    if bundle.architecture != architecture:
         raise CodesignError(
-            f"bundle {bundle.path} is a {bundle.architecture}; a detector starts from a yolo"
+            f"bundle {bundle.path} is a {bundle.architecture}; a detector starts from a "
+            f"{architecture}"
         )
     old = bundle.network().state_dict()
     own = network.state_dict()

@@ -1,0 +1,95 @@
+"""Nodes as a process: autostart, the end by signal or by failure, clean shutdown."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+
+import rclpy
+from rclpy.executors import MultiThreadedExecutor
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.signals import SignalHandlerOptions
+
+from codesign_ros.nodes.base import CodesignNode
+from codesign_ros.types import CodesignError, one_line
+
+THREADS_A_NODE = 4
+
+
+def run(make_node: Callable[[], CodesignNode]) -> int:
+    """Run one node as a process; see ``run_together``."""
+    return run_together(lambda: [make_node()])
+
+
+def run_together(make_nodes: Callable[[], Sequence[CodesignNode]]) -> int:
+    """Run nodes as one process until SIGINT, SIGTERM, or until every one ended by ``fail``.
+
+    A node that cannot start says so in one line; the others go on, and it may be configured again.
+
+    Args:
+        make_nodes: makes them, at least one; may raise CodesignError.
+
+    Returns:
+        The exit status: 0, or 1 after a failure of all, whose lines went to standard error.
+    """
+    try:
+        # Our own handlers: rclpy's end the context at once, and then nobody could be told goodbye.
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    except Exception as error:
+        # Arguments or a parameter file that ROS cannot read; its exception classes are private.
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        return 1
+    interrupted = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: interrupted.set())
+    try:
+        nodes = make_nodes()
+    except CodesignError as error:
+        print(f"error: {error}", file=sys.stderr)
+        rclpy.shutdown()
+        return 1
+    executor = MultiThreadedExecutor(num_threads=THREADS_A_NODE * len(nodes))
+    for node in nodes:
+        executor.add_node(node)
+    _start(nodes)
+    while not interrupted.is_set() and not all(node.done.is_set() for node in nodes):
+        executor.spin_once(timeout_sec=0.2)
+    failed = all(node.done.is_set() and node.failure for node in nodes)
+    for node in nodes if failed else ():
+        name = f"{node.get_fully_qualified_name()}: " if len(nodes) > 1 else ""
+        print(f"error: {name}{node.failure}", file=sys.stderr)
+    # First the callbacks end, those in the executor's queue too, then the nodes: a callback must
+    # not meet destroyed entities.
+    for node in nodes:
+        executor.remove_node(node)
+    executor.spin_once(timeout_sec=0.1)
+    executor.shutdown(timeout_sec=1.0)
+    for node in nodes:
+        if node.state_label != "finalized":
+            node.trigger_shutdown()
+        node.destroy_node()
+    rclpy.shutdown()
+    return 1 if failed else 0
+
+
+def _start(nodes: Sequence[CodesignNode]) -> None:
+    """Configure and activate those that start by themselves; if none can go on, each ends.
+
+    All are configured before the first is active: from then on it has to give signs of life.
+    """
+    succeeded = TransitionCallbackReturn.SUCCESS
+    starting = [node for node in nodes if node.params["autostart"]]
+    for node in starting:
+        node.starting = True
+    configured = [node for node in starting if node.trigger_configure() is succeeded]
+    started = [node for node in configured if node.trigger_activate() is succeeded]
+    failed = [node for node in starting if node not in started]
+    for node in starting:
+        node.starting = False
+    for node in failed:
+        if len(failed) == len(nodes):
+            node.done.set()
+        else:
+            node.get_logger().error(f"{node.get_fully_qualified_name()}: {node.failure}")

@@ -1,0 +1,86 @@
+"""What heads and tails say of themselves, without ROS; fields as in their messages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+
+from codesign_ros.cost.half_times import HalfTimes
+from codesign_ros.types import HalfForm, Part
+
+WINDOW_FRAMES = 9
+"""Frames in ``StageMedians``. Few, so that a change shows about as soon as in the link's rate."""
+
+
+class Role(IntEnum):
+    """``role`` of msg/DeviceProfile.msg."""
+
+    HEAD = 1
+    TAIL = 2
+
+    @property
+    def part(self) -> Part:
+        """The part of a network that it runs."""
+        return "head" if self is Role.HEAD else "tail"
+
+
+@dataclass(frozen=True)
+class StageMedians:
+    """What a head measured under the plan in force; ``running_*`` of msg/Heartbeat.msg.
+
+    Attributes:
+        epoch: the plan's number.
+        frames: frames answered under it so far; 0 = nothing is known yet.
+        head_s: head and encoding [s].
+        link_s: the link, both ways, without waiting for it [s].
+        tail_s: decoding and tail, without waiting there [s].
+    """
+
+    epoch: int = 0
+    frames: int = 0
+    head_s: float = 0.0
+    link_s: float = 0.0
+    tail_s: float = 0.0
+
+    @property
+    def latency_s(self) -> float:
+        """All three stages [s]."""
+        return self.head_s + self.link_s + self.tail_s
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """What changes while a head or a tail runs; msg/Heartbeat.msg."""
+
+    node: str
+    epoch: int = 0
+    throttled: str = ""
+    link_bps: float = 0.0
+    link_delay_s: float = 0.0
+    frame_bytes: float = 0.0
+    running: StageMedians = StageMedians()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Device(Heartbeat):
+    """A head or a tail as it announces itself, its heartbeat with it; msg/DeviceProfile.msg.
+
+    ``profile`` is None where the node has measured nothing. ``engines`` is None where any engine is
+    there within a second or so; elsewhere it says which are built, and which cannot be (False).
+    """
+
+    robot: str
+    role: Role
+    state: str
+    model_id: str
+    device: str = "this-machine"
+    peak_flops: float = 0.0
+    memory_bandwidth: float = 0.0
+    backends: tuple[str, ...] = ()
+    precisions: tuple[str, ...] = ()
+    memory_bytes: int = 0
+    dla_cores: int = 0
+    power_mode: str = ""
+    engines: Mapping[HalfForm, bool] | None = None
+    profile: HalfTimes | None = None
