@@ -45,7 +45,8 @@ _ARROWS = {
     ),
     "evaluation": "types console wire pixels models cost data planning bundle engines runtime",
     "whatif": "types console hardware cost planning bundle engines runtime profiling",
-    "demo": "types console pixels data bundle engines runtime nodes evaluation",
+    "testbed": "types",
+    "demo": "types console pixels data bundle engines runtime nodes evaluation testbed",
     "training": "types console pixels mine models cost data bundle evaluation",
     "cli": (
         "types resources console wire pixels mine models cost data planning bundle engines "

@@ -15,12 +15,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.data.sources import open_source
-from codesign_ros.demo.processes import NodeProcesses, private_environment
 from codesign_ros.demo.report import Baseline, Recording, answers_by_frame, summarise
 from codesign_ros.demo.rerun import rerun
 from codesign_ros.demo.scenario import Event, Scenario
 from codesign_ros.evaluation.replay import ReplayedFrame
 from codesign_ros.nodes.observer import Observer
+from codesign_ros.testbed.processes import NodeProcesses, private_environment
 from codesign_ros.types import CodesignError
 
 # Start-up: nodes measure themselves (a few seconds) and may export the network first [s].

@@ -8,7 +8,6 @@ import pytest
 import yaml
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
-from codesign_ros.demo.processes import executable
 from codesign_ros.engines.base import EngineKey
 from codesign_ros.engines.factory import open_backend
 from codesign_ros.msg import Embedding as EmbeddingMsg
@@ -25,6 +24,7 @@ from codesign_ros.resources import resource_path
 from codesign_ros.runtime.messages import Embedding, Stamp, TailStatus
 from codesign_ros.runtime.stages import HeadStage, TailStage
 from codesign_ros.srv import CommitPlan, PreparePlan
+from codesign_ros.testbed.processes import executable
 from codesign_ros.types import CodesignError, Plan
 
 pytest_plugins = ("support.ros",)

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class NodeProcesses:
         overrides: parameters by node (``head``, ...) that go before the file.
         directory: where logs and the overrides are written.
         environment: environment of the processes.
+        place: given a node and the command that runs it, what runs it elsewhere; None = here.
     """
 
     def __init__(
@@ -44,11 +45,13 @@ class NodeProcesses:
         overrides: Mapping[str, Mapping[str, Any]],
         directory: Path,
         environment: Mapping[str, str],
+        place: Callable[[str, list[str]], list[str]] | None = None,
     ) -> None:
         self._robot = robot
         self._params = params
         self._directory = directory
         self._environment = dict(environment)
+        self._place = place or (lambda node, command: command)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._overrides = directory / "overrides.yaml"
         content = {self.name(node): {"ros__parameters": dict(p)} for node, p in overrides.items()}
@@ -66,7 +69,7 @@ class NodeProcesses:
         command += ["-r", f"__ns:={namespace}"]
         with self.log(node).open("wb") as log:
             self._processes[node] = subprocess.Popen(
-                command,
+                self._place(node, command),
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,

@@ -1,0 +1,1 @@
+"""Two hosts on one machine: a robot and a server with a shaped link between them, and the nodes."""

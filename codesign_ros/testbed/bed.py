@@ -1,0 +1,218 @@
+"""Two network namespaces, a shaped link between them, and a share of a core for each side.
+
+A veth pair is the radio. ``tc tbf`` at both its ends lets a rate pass in the long run, and a burst
+at line speed after a pause: so do most links with a queue. Each side has its own shared memory, so
+that no message can go round the link.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from codesign_ros.testbed.cgroup import CpuGroup
+from codesign_ros.types import CodesignError
+
+SIDES = ("robot", "server")
+_NETWORK = "10.231.0"
+_RADIO = "radio"
+# What may wait for the link before it is thrown away, as time at the link's rate.
+_QUEUE = "400ms"
+_LEAST_QUEUE_BYTES = 64_000
+# Debian has it outside the PATH of users.
+_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+_TOOLS = ("ip", "tc", "mount", "nsenter", "unshare", "taskset")
+_CLONE_NEWNET = 0x40000000  # linux/sched.h
+
+
+@dataclass(frozen=True)
+class LinkShape:
+    """A link in one direction.
+
+    Attributes:
+        rate_bps: rate in the long run [bit/s].
+        burst_bytes: what passes at once after a pause [bytes].
+    """
+
+    rate_bps: float
+    burst_bytes: int = 16_000
+
+
+def why_not() -> str:
+    """Why this machine cannot have a test bed, in one line; empty if it can."""
+    if os.name != "posix" or os.geteuid() != 0:
+        return "the test bed makes network namespaces and cgroups: run it as root"
+    missing = [tool for tool in _TOOLS if shutil.which(tool, path=_PATH) is None]
+    if missing:
+        return f"the test bed needs {', '.join(missing)} (Debian packages iproute2, util-linux)"
+    if len(os.sched_getaffinity(0)) < len(SIDES):
+        return "the test bed needs two processor cores, one for each side"
+    return ""
+
+
+class Bed:
+    """The two sides, until ``close``; also a context manager.
+
+    Args:
+        name: prefix of what is made on the machine; two beds at once need two names.
+        shape: the link, the same both ways.
+        cores: share of a core by side, above 0; the robot's core is the first, the server's the
+            second that this process may run on.
+
+    Raises:
+        CodesignError: this machine cannot have one, or not like this.
+    """
+
+    def __init__(self, name: str, shape: LinkShape, cores: Mapping[str, float]) -> None:
+        if reason := why_not():
+            raise CodesignError(reason)
+        self._name = name
+        self._groups: dict[str, CpuGroup] = {}
+        self._holders: dict[str, subprocess.Popen[str]] = {}
+        self.core_of = dict(zip(SIDES, sorted(os.sched_getaffinity(0)), strict=False))
+        self._drop_namespaces()  # of a run that was killed
+        try:
+            for side in SIDES:
+                self._groups[side] = CpuGroup(f"{name}_{side}", self.core_of[side], cores[side])
+            self._connect()
+            self.shape(shape)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Bed:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def address(self, side: str) -> str:
+        """IP address of a side."""
+        return f"{_NETWORK}.{1 + SIDES.index(side)}"
+
+    def shape(self, shape: LinkShape) -> None:
+        """Give the link another rate and burst, both ways, while it is in use."""
+        rate = f"{round(shape.rate_bps)}bit"
+        # A queue that holds no burst or not one large frame would drop what a radio keeps.
+        limit = round(shape.rate_bps / 8 * float(_QUEUE[:-2]) / 1e3)
+        limit = max(limit, _LEAST_QUEUE_BYTES, 2 * shape.burst_bytes)
+        for side in SIDES:
+            self._in(
+                side,
+                *("tc", "qdisc", "replace", "dev", _RADIO, "root", "tbf", "rate", rate),
+                *("burst", str(shape.burst_bytes), "limit", str(limit)),
+            )
+
+    def command(self, side: str, argv: Sequence[str]) -> list[str]:
+        """What runs a program and its arguments on a side, within its share of a core."""
+        # The group first: inside, the way to it may be another.
+        enter = "".join(f"echo $$ > {path}; " for path in self._groups[side].procs)
+        into = f"nsenter --target {self._holders[side].pid} --mount --net"
+        return ["sh", "-c", f'{enter}exec {into} "$@"', "sh", *argv]
+
+    @contextlib.contextmanager
+    def within(self, side: str) -> Iterator[None]:
+        """Give this thread, and the threads that it starts, the network of a side.
+
+        Its memory is not shared with that side: DDS must use UDP alone here
+        (``FASTDDS_BUILTIN_TRANSPORTS=UDPv4``), or it would write where nobody reads.
+        """
+        with open("/proc/thread-self/ns/net") as outside:
+            with open(f"/run/netns/{self._namespace(side)}") as inside:
+                _set_network(inside.fileno())
+            try:
+                yield
+            finally:
+                _set_network(outside.fileno())
+
+    def cpu_s(self, side: str) -> float:
+        """Processor time that a side has used [s]."""
+        return self._groups[side].cpu_s()
+
+    def sent_bytes(self, side: str) -> int:
+        """What a side has sent over the link, with all headers [bytes]."""
+        (link,) = json.loads(self._in(side, "ip", "-s", "-j", "link", "show", "dev", _RADIO))
+        return int(link["stats64"]["tx"]["bytes"])
+
+    def close(self) -> None:
+        """Remove all of it; processes on either side must have ended."""
+        for holder in self._holders.values():
+            holder.communicate("")  # its input ends, and so does it
+        self._drop_namespaces()
+        for group in self._groups.values():
+            group.remove()
+
+    def _connect(self) -> None:
+        robot, server = map(self._namespace, SIDES)
+        for side in SIDES:
+            _tool("ip", "netns", "add", self._namespace(side))
+        _tool(
+            *("ip", "link", "add", _RADIO, "netns", robot, "type", "veth"),
+            *("peer", "name", _RADIO, "netns", server),
+        )
+        for side in SIDES:
+            self._in(side, "ip", "link", "set", "lo", "up")
+            self._in(side, "ip", "address", "add", f"{self.address(side)}/24", "dev", _RADIO)
+            self._in(side, "ip", "link", "set", _RADIO, "up")
+            # DDS finds its peers by multicast.
+            self._in(side, "ip", "route", "add", "224.0.0.0/4", "dev", _RADIO)
+            self._holders[side] = self._hold(side)
+
+    def _hold(self, side: str) -> subprocess.Popen[str]:
+        """Keep a side's shared memory, which all its processes see; ends with this process."""
+        keep = "mount -t tmpfs tmpfs /dev/shm && echo ready && exec cat"
+        holder = subprocess.Popen(
+            [
+                *("nsenter", f"--net=/run/netns/{self._namespace(side)}"),
+                *("unshare", "--mount", "sh", "-c", keep),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PATH": _PATH},
+        )
+        assert holder.stdout is not None
+        if holder.stdout.readline() != "ready\n":
+            raise CodesignError(f"the {side}'s shared memory could not be mounted")
+        return holder
+
+    def _drop_namespaces(self) -> None:
+        for side in SIDES:
+            if Path("/run/netns", self._namespace(side)).exists():
+                with contextlib.suppress(CodesignError):
+                    _tool("ip", "netns", "delete", self._namespace(side))
+
+    def _namespace(self, side: str) -> str:
+        return f"{self._name}_{side}"
+
+    def _in(self, side: str, *argv: str) -> str:
+        return _tool("ip", "netns", "exec", self._namespace(side), *argv)
+
+
+def _tool(*argv: str) -> str:
+    """Run a system tool; its output.
+
+    Raises:
+        CodesignError: it failed; the text has its own line.
+    """
+    done = subprocess.run(
+        argv, capture_output=True, text=True, check=False, env={**os.environ, "PATH": _PATH}
+    )
+    if done.returncode != 0:
+        why = " ".join(done.stderr.split()) or f"exit status {done.returncode}"
+        raise CodesignError(f"the test bed could not be made: {' '.join(argv)}: {why}")
+    return done.stdout
+
+
+def _set_network(namespace: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setns(namespace, _CLONE_NEWNET) != 0:
+        why = os.strerror(ctypes.get_errno())
+        raise CodesignError(f"this thread cannot enter the test bed's network: {why}")
