@@ -45,7 +45,7 @@ _ARROWS = {
     ),
     "evaluation": "types console wire pixels models cost data planning bundle engines runtime",
     "whatif": "types console hardware cost planning bundle engines runtime profiling",
-    "testbed": "types",
+    "testbed": "types resources runtime nodes",
     "demo": "types console pixels data bundle engines runtime nodes evaluation testbed",
     "training": "types console pixels mine models cost data bundle evaluation",
     "cli": (

@@ -14,6 +14,12 @@ from codesign_ros.wire.codecs import FRAME_CODECS, TENSOR_CODECS
 
 _DEFAULT = PlannerSettings()
 SOLVE_PARAMS = (
+    Param(
+        "policy",
+        _DEFAULT.policy,
+        "who chooses the plan: ours, a peer by its name in `codesign plan`, or cut:N for the best "
+        "plan that cuts after segment N; to compare them on real nodes",
+    ),
     Param("mode", _DEFAULT.mode, "cost model", choices=MODES),
     Param(
         "objective",

@@ -73,8 +73,8 @@ class DeviceCosts:
             return replace(tables, notes=(*tables.notes, *notes))
         return analytic_tables(
             self.network_profile(),
-            self._spec(head),
-            [self._spec(tail)] if tail else [],
+            self._need_spec(head),
+            [self._need_spec(tail)] if tail else [],
             RooflineMode(mode),
             axes,
             self._bundle.accuracy,
@@ -88,12 +88,17 @@ class DeviceCosts:
         except ImportError as error:
             return None, (f"what memory the halves need is not known on this machine: {error}",)
 
-    def _spec(self, device: Device) -> DeviceSpec:
+    def spec(self, device: Device) -> DeviceSpec | None:
+        """A device's peaks: announced, or those of the catalogue; None = not known."""
         if device.peak_flops > 0 and device.memory_bandwidth > 0:
             peaks = {"fp32": device.peak_flops}
             return DeviceSpec(device.node, peaks, device.memory_bandwidth)
-        if device.device in self._devices:
-            return self._devices[device.device]
+        return self._devices.get(device.device)
+
+    def _need_spec(self, device: Device) -> DeviceSpec:
+        spec = self.spec(device)
+        if spec is not None:
+            return spec
         known = sorted({spec.name for spec in self._devices.values()})
         raise CodesignError(
             f"the peaks of {device.node} are not known (device {device.device!r}): set its "

@@ -13,6 +13,7 @@ from codesign_ros.runtime.device import Device, Role
 from codesign_ros.runtime.planner.correction import corrected
 from codesign_ros.runtime.planner.costs import DeviceCosts
 from codesign_ros.runtime.planner.engine_wishes import Build, built, lacking, runnable
+from codesign_ros.runtime.planner.policy import under_policy
 from codesign_ros.runtime.planner.registry import Registry
 from codesign_ros.runtime.planner.settings import PlannerSettings
 from codesign_ros.runtime.planner.watch import FAST_BPS, Factors
@@ -57,7 +58,7 @@ class RobotProblems:
 
         Raises:
             CodesignError: the robot has no active head, a device has not measured or has no peaks,
-                or no candidate has a known cost.
+                no candidate has a known cost, or the policy cannot choose here.
         """
         head = self._registry.head_of(robot)
         if head is None:
@@ -83,7 +84,7 @@ class RobotProblems:
         rate_bps = (link_bps or rate_of(head, settings)) / slower
         link = LinkSpec(min(rate_bps, FAST_BPS), head.link_delay_s * slower)
         self.solved += 1
-        return grid(
+        solution = grid(
             Problem(
                 tables=corrected(tables, factors.head, factors.tail),
                 links=tuple(link for _ in tails),
@@ -95,6 +96,8 @@ class RobotProblems:
                 halves=AllowedHalves(halves[0], np.array(halves[1:])),
             )
         )
+        robot_spec, server_spec = self._costs.spec(head), self._costs.spec(tail) if tail else None
+        return under_policy(solution, settings.policy, robot_spec, server_spec)
 
     def labelled(self, plan: Plan, robot: str) -> Plan:
         """Write on a solution for which robot and network it is and who serves."""

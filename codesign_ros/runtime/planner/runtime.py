@@ -15,6 +15,7 @@ from codesign_ros.runtime.device import Device, Heartbeat, Role
 from codesign_ros.runtime.planner.changes import forms_text, retimed_cuts
 from codesign_ros.runtime.planner.costs import DeviceCosts
 from codesign_ros.runtime.planner.engine_wishes import Build, BuildRequests, builds_text
+from codesign_ros.runtime.planner.policy import OURS
 from codesign_ros.runtime.planner.problem import RobotProblems, rate_of
 from codesign_ros.runtime.planner.registry import Registry
 from codesign_ros.runtime.planner.settings import PlannerSettings
@@ -288,4 +289,6 @@ class PlannerRuntime:
         if not math.isfinite(now):
             return None  # its cost is not known any more, or over a limit
         gain = now - solution.best.prediction.objective
+        if self.settings.policy != OURS and evaluation.row(index) != solution.best:
+            return None  # the policy would have it otherwise
         return evaluation.row(index) if gain < self.settings.switch_gain * abs(now) else None

@@ -10,6 +10,7 @@ from codesign_ros.cost.roofline import RooflineMode
 from codesign_ros.cost.tables import Axes
 from codesign_ros.planning.objective import Objective
 from codesign_ros.planning.problem import Limits
+from codesign_ros.runtime.planner.policy import OURS, check_policy
 from codesign_ros.types import BRANCH_STRUCTURES, CodesignError, Merge, Structure
 
 
@@ -18,6 +19,7 @@ class PlannerSettings:
     """What the planner solves for; all of it may change while it runs.
 
     Attributes:
+        policy: who chooses: ``ours``, a peer, or a fixed cut; see ``policy.check_policy``.
         mode: cost model, one of ``MODES``.
         objective: which time counts in Eq. 11.
         lambda_1: weight of the accuracy loss in Eq. 11 [s per unit of loss].
@@ -44,6 +46,7 @@ class PlannerSettings:
         debounce_s: time to wait for more news before solving [s].
     """
 
+    policy: str = OURS
     mode: str = "measured"
     objective: Objective = Objective.LATENCY
     lambda_1: float = 1.0
@@ -66,6 +69,7 @@ class PlannerSettings:
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise CodesignError(f"unknown mode {self.mode!r}; known are {', '.join(MODES)}")
+        check_policy(self.policy)
 
     @property
     def corrects(self) -> bool:

@@ -1,0 +1,69 @@
+"""Another policy's choice in the place of ours, so that policies can be compared on real nodes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from codesign_ros.planning.grid import Solution
+from codesign_ros.planning.policies import POLICIES, Situation
+from codesign_ros.planning.problem import Row
+from codesign_ros.types import CodesignError, DeviceSpec
+
+OURS = "ours"
+_CUT = "cut:"
+
+
+def check_policy(name: str) -> None:
+    """Refuse a policy that nobody knows.
+
+    Raises:
+        CodesignError: it is none of ``POLICIES`` and no fixed cut.
+    """
+    fixed = name.removeprefix(_CUT)
+    if name not in POLICIES and (fixed == name or not fixed.isdecimal()):
+        raise CodesignError(
+            f"unknown policy {name!r}; known are {', '.join(POLICIES)}, and {_CUT}N for the best "
+            "plan that cuts after segment N"
+        )
+
+
+def under_policy(
+    solution: Solution, name: str, robot: DeviceSpec | None, server: DeviceSpec | None
+) -> Solution:
+    """Put another policy's choice in the place of the best.
+
+    Args:
+        solution: the problem with all its candidates.
+        name: a policy as in ``check_policy``. Without a server each keeps all on the robot.
+        robot: the robot's peaks, for policies that need them; None = not known.
+        server: those of the server.
+
+    Raises:
+        CodesignError: the policy cannot choose here, or what it chooses cannot be run here.
+    """
+    if name == OURS:
+        return solution
+    problem = solution.problem
+    if not problem.server_available:
+        return _with(solution, solution.device_only, name)
+    if name.startswith(_CUT):
+        cut, last = int(name.removeprefix(_CUT)), problem.tables.segments
+        if cut > last:
+            raise CodesignError(f"cut {cut} does not exist: cuts are 0 to {last}")
+        return _with(solution, solution.best_at(cut), name)
+    try:
+        decision = POLICIES[name].decide(Situation(problem, robot, server))
+    except CodesignError as error:
+        raise CodesignError(f"policy {name} cannot choose: {error}") from None
+    if not decision.in_decision_space or decision.cloud_cut is not None:
+        raise CodesignError(
+            f"policy {name} changes what head and tail are or needs a cloud behind the server: it "
+            "can be compared by 'codesign plan', and not be run"
+        )
+    return _with(solution, decision.row, name)
+
+
+def _with(solution: Solution, row: Row | None, name: str) -> Solution:
+    if row is None:
+        raise CodesignError(f"policy {name}: no such plan has a known cost and keeps the limits")
+    return replace(solution, best=row)

@@ -1,0 +1,79 @@
+"""Peers and fixed cuts in the place of ours."""
+
+from dataclasses import replace
+
+import pytest
+
+from codesign_ros.runtime.device import Device, Role
+from codesign_ros.runtime.planner.registry import Registry
+from codesign_ros.runtime.planner.runtime import PlannerRuntime
+from codesign_ros.runtime.planner.settings import PlannerSettings
+from codesign_ros.types import CodesignError
+from support.planner import CODECS, FRAME_CODECS, ROBOT, profile
+
+
+@pytest.fixture
+def planner(tiny_bundle):
+    planner = PlannerRuntime(
+        tiny_bundle,
+        {},
+        PlannerSettings(codecs=CODECS, frame_codecs=FRAME_CODECS),
+        Registry(silence_limit_s=10.0, silence_s=1.0),
+        lambda: None,
+    )
+    common = {"robot": ROBOT, "state": "active", "model_id": tiny_bundle.model_id}
+    planner.hear(
+        Device("/robot/head", role=Role.HEAD, profile=profile(tiny_bundle, 0.06, "head"),
+               link_bps=2e7, **common),
+        0.0,
+    )  # fmt: skip
+    planner.hear(
+        Device("/robot/tail", role=Role.TAIL, profile=profile(tiny_bundle, 0.04, "tail"), **common),
+        0.0,
+    )
+    return planner
+
+
+def under(planner, policy):
+    return planner.solve(ROBOT, replace(planner.settings, policy=policy))
+
+
+def test_a_fixed_cut_is_the_best_plan_of_that_cut(planner, tiny_bundle):
+    ours = under(planner, "ours")
+    for cut in range(tiny_bundle.last_cut + 1):
+        fixed = under(planner, f"cut:{cut}")
+        assert fixed.plan.cut == cut
+        assert fixed.best == ours.best_at(cut)
+
+
+def test_peers_choose_by_their_own_rule(planner, tiny_bundle):
+    assert under(planner, "device_only").plan.cut == tiny_bundle.last_cut
+    jpeg = under(planner, "server_only_jpeg").plan
+    assert (jpeg.cut, jpeg.codec) == (0, "jpeg")
+    assert under(planner, "neurosurgeon").plan.codec == "raw"
+
+
+def test_without_a_server_everybody_stays_on_the_robot(planner, tiny_bundle):
+    tail = planner.registry.announced("/robot/tail")
+    planner.hear(replace(tail, state="inactive"), 1.0)
+    for policy in ("server_only_jpeg", "neurosurgeon", "cut:2"):
+        assert under(planner, policy).plan.cut == tiny_bundle.last_cut
+
+
+@pytest.mark.parametrize(
+    ("policy", "says"),
+    [
+        ("roofsplit", "policy roofsplit cannot choose: it needs the rooflines"),
+        ("secda", "policy secda changes what head and tail are"),
+        ("cut:99", "cut 99 does not exist"),
+    ],
+)
+def test_what_cannot_be_run_is_refused(planner, policy, says):
+    with pytest.raises(CodesignError, match=says):
+        under(planner, policy)
+
+
+@pytest.mark.parametrize("name", ["best", "cut:", "cut:-1", "cut:two", ""])
+def test_a_policy_that_is_none(name):
+    with pytest.raises(CodesignError, match=r"unknown policy .* cut:N"):
+        PlannerSettings(policy=name)
