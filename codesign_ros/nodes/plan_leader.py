@@ -102,7 +102,8 @@ class PlanLeader:
         runtime, robot = self._runtime, due.robot
         get_ready(runtime, self._lock, runtime.settings.mode)
         with self._lock:
-            plan = runtime.next_plan(robot, due.reason, optional=due.optional)
+            now_s = time.monotonic()
+            plan = runtime.next_plan(robot, due.reason, now_s, optional=due.optional)
             head = runtime.registry.head_of(robot)
         if plan is not None and head is not None:
             try:
@@ -119,7 +120,7 @@ class PlanLeader:
             self._failures.pop(robot, None)
             if plan is None:
                 return
-            runtime.adopt(plan)
+            runtime.adopt(plan, time.monotonic())
         self._publish(plan)
 
     def _order_builds(self, robot: str) -> None:

@@ -42,6 +42,5 @@ def _account(robot: str, plan: Plan, watch: RobotWatch) -> dict[str, str]:
     factors = watch.factors()
     return values | {
         f"correction head {robot}": f"{factors.head[plan.cut]:.2f}",
-        f"correction link {robot}": f"{factors.link[0]:.2f}",
         f"correction tail {robot}": f"{factors.tail[plan.cut]:.2f}",
     }

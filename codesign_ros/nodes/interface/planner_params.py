@@ -96,21 +96,6 @@ SOLVE_PARAMS = (
         high=1e12,
     ),
     Param(
-        "link_band",
-        _DEFAULT.link_band,
-        "solve again when the measured rate is so many times off the planned one",
-        low=1.01,
-        high=100.0,
-    ),
-    Param(
-        "stage_band",
-        _DEFAULT.stage_band,
-        "solve again when head, link or tail are measured to take so many times longer or shorter "
-        "than was planned with; small = follows load closely, large = seldom changes",
-        low=1.05,
-        high=100.0,
-    ),
-    Param(
         "correct",
         _DEFAULT.correct,
         "multiply predicted times by what running frames showed of each device and of the link; "
@@ -120,7 +105,8 @@ SOLVE_PARAMS = (
         "switch_gain",
         _DEFAULT.switch_gain,
         "after news of a rate or a time, keep the plan in force unless another is better by this "
-        "share of its objective; an engine is built for as much, too",
+        "share of its objective at least, and by more than noise and the change's cost; an engine "
+        "is built for as much, too",
         low=0.0,
         high=1.0,
     ),

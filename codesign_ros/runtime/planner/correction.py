@@ -1,15 +1,13 @@
 """What the cost model got wrong, learned from running frames and applied to the next solves.
 
 A model knows a device as it was when it was profiled. Afterwards other work may come to the device,
-or leave it, and a profile of one cut may be off. So the measured time of a half is
+or leave it, and a profile of one cut may be off. So each cut that ran has a level, the logarithm of
+measured over predicted time, which stays what it was while other cuts run. A cut that never ran has
+the middle one of the others': what is off at most cuts is the device's load, not their profiles.
 
-    t(c) = load * own(c) * predicted(c),
-
-``load`` for everything that the device runs, ``own(c)`` for one cut. Which of the two it was is
-told by when it showed: what changes under a standing plan is the load; what is off from the first
-frames of another cut on is that cut's own, and where most of the cuts that were tried seem to be
-off, it is the load after all. Without ``own`` a cut whose profile is too good would be chosen,
-found slow, left because the device seems busy, and chosen again.
+A level does not drift: reports differ from it by noise, until a load comes or goes. Reports that go
+on being off to one side are told from noise by a cumulative sum (CUSUM, Page 1954). Then the levels
+of all cuts move by as much, since a load is a load for all that the device runs.
 """
 
 from __future__ import annotations
@@ -18,8 +16,8 @@ import copy
 import math
 from collections import deque
 from collections.abc import Collection
-from dataclasses import replace
-from statistics import median
+from dataclasses import dataclass, replace
+from statistics import median, pvariance
 
 import numpy as np
 
@@ -28,40 +26,59 @@ from codesign_ros.cost.tables import CostTables
 # A device this much faster or slower than predicted is not what the model is about, and one odd
 # figure must not rule a device out for good.
 LEAST_FACTOR, GREATEST_FACTOR = 0.25, 20.0
-# What nobody measures any more is believed half as much, on a logarithmic scale, after this time
-# [s]: a server that was left because it was busy is tried again after some minutes. How wrong a
-# profile is changes less.
-LOAD_HALF_LIFE_S = 30.0
-OWN_HALF_LIFE_S = 600.0
+# What is believed before anything was measured, as standard deviations of logarithms: a device may
+# be half or twice as fast as it was, a profiled half is off by some percent.
+LOAD_SPREAD, OWN_SPREAD = 0.5, 0.06
+# The levels of a device of which nothing is measured any more go half of the way back to 0 in this
+# time [s]: a server that was left because it was busy is tried again some day.
+HALF_LIFE_S = 600.0
 # A stage shorter than this is as long as the scheduler likes [s].
 LEAST_STAGE_S = 0.002
-# Reports that must agree before anything is learned: most of a window of so many.
-_AGREE = 3
-_WINDOW = 2 * _AGREE - 1
+# Reports of a new plan of which the middle one is the first that counts.
+_FIRST = 3
+# Reports that a level is the mean of, at most.
+_LONGEST = 50
+# Noise of a report before it was seen, and the least that is believed [log].
+_NOISE, _LEAST_NOISE = 0.08, 0.02
+_NOISE_WEIGHT = 0.1
+# CUSUM in standard deviations: what is let pass each time, the level of an alarm, and the most that
+# one report counts, so that no single one makes an alarm.
+_SLACK, _ALARM, _MOST = 1.0, 8.0, 5.0
+# The most that one report counts in a mean, in standard deviations.
+_CLIP = 2.0
+
+
+@dataclass
+class _Level:
+    """Mean logarithm of a cut's reports, how many it stands on, and what time made of it since.
+
+    ``faded``: variance that came with time in which nothing was measured.
+    """
+
+    mean: float
+    reports: int
+    faded: float = 0.0
 
 
 class Correction:
-    """Factor between a stage's real and its predicted time, by cut.
-
-    A level of load shows once most of the last reports have it, and the middle one of them counts:
-    a burst of few reports changes nothing, and noise less than the level itself.
+    """Belief of the factor between a stage's real and its predicted time, by cut.
 
     Args:
-        least: smallest factor.
-        greatest: greatest factor.
+        cuts: N+1, the number of cuts.
     """
 
-    def __init__(self, least: float = LEAST_FACTOR, greatest: float = GREATEST_FACTOR) -> None:
-        self._least_log, self._greatest_log = math.log(least), math.log(greatest)
-        self._load = 0.0  # logarithms, all of them
-        self._own: dict[int, float] = {}
-        self._seen: deque[float] = deque(maxlen=_WINDOW)
-        self._cut: int | None = None
-        self._epoch: int | None = None
-        self._is_new_cut = False
-        self._faded_s = -math.inf
+    def __init__(self, cuts: int) -> None:
+        self._cuts = cuts
+        self._levels: dict[int, _Level] = {}
+        self._noise2 = _NOISE**2
+        self._seen: deque[float] = deque(maxlen=_FIRST)
+        self._plan: tuple[int, int] | None = None
+        self._above = self._below = 0.0
+        self._as_of_s = -math.inf
 
-    def report(self, epoch: int, cut: int, measured_s: float, predicted_s: float) -> None:
+    def report(
+        self, epoch: int, cut: int, measured_s: float, predicted_s: float, now_s: float
+    ) -> bool:
         """Take what a stage took under the plan in force.
 
         Args:
@@ -69,64 +86,133 @@ class Correction:
             cut: its cut.
             measured_s: time of the stage [s].
             predicted_s: what the model says without correction [s].
+            now_s: the time on any steady clock [s].
+
+        Returns:
+            Whether this shows that something is not as it was believed to be, noise aside: a load
+            came or went, or a cut's profile is wrong.
         """
-        if predicted_s <= 0 or max(measured_s, predicted_s) < LEAST_STAGE_S:
-            return
-        if epoch != self._epoch:
-            self._is_new_cut = self._cut is not None and cut != self._cut
-            self._epoch, self._cut = epoch, cut
-            self._seen.clear()
-        ratio_log = math.log(measured_s / predicted_s) if measured_s > 0 else -math.inf
-        self._seen.append(min(max(ratio_log, self._least_log), self._greatest_log))
-        if len(self._seen) < _AGREE:
-            return
-        level = median(self._seen)
-        if self._is_new_cut:
-            self._is_new_cut = False
-            self._own[cut] = level - self._load
-            self._share()
-        else:
-            self._load = level - self._own.setdefault(cut, 0.0)
+        self._as_of_s = max(self._as_of_s, now_s)
+        if predicted_s <= 0 or measured_s <= 0 or max(measured_s, predicted_s) < LEAST_STAGE_S:
+            return False
+        if self._plan != (epoch, cut):
+            self._plan = epoch, cut
+            self._start_over()
+        self._seen.append(_bounded(math.log(measured_s / predicted_s)))
+        if len(self._seen) < _FIRST:
+            return False
+        if cut not in self._levels:
+            return self._first(cut)
+        self._note_noise()
+        off = self._seen[-1] - self._levels[cut].mean
+        if self._is_alarm(off):
+            self._shift(median(self._seen) - self._levels[cut].mean)
+            return True
+        self._learn(self._levels[cut], off)
+        return False
 
     def retimed(self, cuts: Collection[int]) -> None:
-        """Forget what was these cuts' own: the model has other times for them now."""
-        self._own = {cut: own for cut, own in self._own.items() if cut not in cuts}
-        self._share()
-        if self._cut in cuts:
-            self._seen.clear()
+        """Forget what these cuts showed: the model has other times for them now."""
+        for cut in cuts:
+            self._levels.pop(cut, None)
+        if self._plan is not None and self._plan[1] in cuts:
+            self._start_over()
 
     def since(self, now_s: float) -> Correction:
         """A copy that has not faded since it was made, for when nothing of it could be measured."""
-        again = copy.copy(self)
-        again._own, again._seen, again._faded_s = dict(self._own), deque(maxlen=_WINDOW), now_s
+        again = copy.deepcopy(self)
+        again._start_over()
+        again._as_of_s = now_s
         return again
 
-    def factors(self, cuts: int) -> np.ndarray:
+    def factors(self) -> np.ndarray:
         """Factor for each cut, (cuts,), within the bounds."""
-        logs = np.full(cuts, self._load)
-        for cut, own in self._own.items():
-            logs[cut] += own
-        return np.exp(np.clip(logs, self._least_log, self._greatest_log))
+        logs = np.full(self._cuts, self._common())
+        for cut, level in self._levels.items():
+            logs[cut] = level.mean
+        return np.exp(np.clip(logs, math.log(LEAST_FACTOR), math.log(GREATEST_FACTOR)))
 
-    def _share(self) -> None:
-        """What most of the cuts that were tried have in common is the load."""
-        if self._own:
-            shared = median(self._own.values())
-            self._load += shared
-            self._own = {cut: own - shared for cut, own in self._own.items()}
+    def spread(self, weights: np.ndarray) -> float:
+        """How far a weighted sum of the logarithms of factors may be off (a standard deviation).
+
+        Args:
+            weights: of each cut's factor, (cuts,). With weights 1 and -1 of two cuts that never
+                ran, what is not known of the load counts nothing.
+        """
+        ran = np.zeros(self._cuts, bool)
+        variance = 0.0
+        for cut, level in self._levels.items():
+            ran[cut] = True
+            variance += weights[cut] ** 2 * (self._noise2 / level.reports + level.faded)
+        rest = weights[~ran]
+        common = rest.sum() ** 2 * self._common_variance()
+        return math.sqrt(variance + common + float(rest @ rest) * OWN_SPREAD**2)
 
     def fade(self, now_s: float) -> None:
-        """Let time pass, on any steady clock [s]: what is not measured goes back to 1."""
-        passed_s = max(0.0, now_s - self._faded_s)
-        self._faded_s = max(self._faded_s, now_s)
-        self._load *= 0.5 ** (passed_s / LOAD_HALF_LIFE_S)
-        left = 0.5 ** (passed_s / OWN_HALF_LIFE_S)
-        self._own = {cut: own * left for cut, own in self._own.items()}
+        """Let time pass, on any steady clock [s]: what is not measured goes back to the prior."""
+        if self._as_of_s > -math.inf and now_s > self._as_of_s:
+            left = 0.5 ** ((now_s - self._as_of_s) / HALF_LIFE_S)
+            for level in self._levels.values():
+                level.mean *= left
+                level.faded = left**2 * level.faded + (1 - left**2) * LOAD_SPREAD**2
+        self._as_of_s = max(self._as_of_s, now_s)
+
+    def _start_over(self) -> None:
+        self._seen.clear()
+        self._above = self._below = 0.0
+
+    def _common(self) -> float:
+        """Level of a cut that never ran."""
+        return median(level.mean for level in self._levels.values()) if self._levels else 0.0
+
+    def _common_variance(self) -> float:
+        if not self._levels:
+            return LOAD_SPREAD**2
+        means = [level.mean for level in self._levels.values()]
+        faded = min(level.faded for level in self._levels.values())
+        return max(OWN_SPREAD**2, pvariance(means)) / len(means) + faded
+
+    def _note_noise(self) -> None:
+        """Reports differ from each other by noise alone, whatever their level is."""
+        step2 = (self._seen[-1] - self._seen[-2]) ** 2 / 2
+        step2 = min(step2, _MOST**2 * self._noise2)
+        self._noise2 += _NOISE_WEIGHT * (step2 - self._noise2)
+        self._noise2 = max(self._noise2, _LEAST_NOISE**2)
+
+    def _first(self, cut: int) -> bool:
+        """Learn from the first reports of a cut that never ran; whether they are a surprise."""
+        weights = np.zeros(self._cuts)
+        weights[cut] = 1.0
+        expected = math.hypot(self.spread(weights), math.sqrt(self._noise2))
+        level = median(self._seen)
+        is_surprise = abs(level - self._common()) > 2 * expected
+        self._levels[cut] = _Level(level, 1)
+        return is_surprise
+
+    def _is_alarm(self, off: float) -> bool:
+        """Whether reports have been off to one side for too long to be noise."""
+        deviations = min(max(off / math.sqrt(self._noise2), -_MOST), _MOST)
+        self._above = max(0.0, self._above + deviations - _SLACK)
+        self._below = max(0.0, self._below - deviations - _SLACK)
+        return max(self._above, self._below) >= _ALARM
+
+    def _shift(self, by: float) -> None:
+        """Another load: all that the device runs takes so much longer [log]."""
+        self._above = self._below = 0.0
+        for level in self._levels.values():
+            level.mean = _bounded(level.mean + by)
+            level.reports = 1
+
+    def _learn(self, level: _Level, off: float) -> None:
+        """Take a report into the mean; one that is beyond noise by far counts as little more."""
+        level.reports = min(level.reports + 1, _LONGEST)
+        most = _CLIP * math.sqrt(self._noise2)
+        level.mean += min(max(off, -most), most) / level.reports
+        level.faded *= 1 - 1 / level.reports
 
 
-def differ(factors: np.ndarray, before: np.ndarray, band: float) -> bool:
-    """Whether any factor is more than ``band`` times off what it was before."""
-    return bool(np.max(np.abs(np.log(factors / before))) > math.log(band))
+def _bounded(log: float) -> float:
+    return min(max(log, math.log(LEAST_FACTOR)), math.log(GREATEST_FACTOR))
 
 
 def corrected(tables: CostTables, head: np.ndarray, tail: np.ndarray) -> CostTables:

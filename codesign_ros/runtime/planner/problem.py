@@ -80,9 +80,8 @@ class RobotProblems:
             if built_only:
                 possible &= built(device, tables, in_force)
             halves.append(possible)
-        (slower,) = factors.link
-        rate_bps = (link_bps or rate_of(head, settings)) / slower
-        link = LinkSpec(min(rate_bps, FAST_BPS), head.link_delay_s * slower)
+        rate_bps = link_bps or rate_of(head, settings)
+        link = LinkSpec(min(rate_bps, FAST_BPS), head.link_delay_s)
         self.solved += 1
         solution = grid(
             Problem(
@@ -135,5 +134,5 @@ class RobotProblems:
 
 
 def rate_of(head: Device, settings: PlannerSettings) -> float:
-    """The link's rate without correction: measured, or assumed until then [bit/s]."""
+    """The link's rate: measured, or assumed until then [bit/s]."""
     return min(head.link_bps or settings.link_bps, FAST_BPS)

@@ -38,8 +38,9 @@ class Due(NamedTuple):
 class _Robot:
     """What the planner knows of one robot beside its devices.
 
-    ``wanted``: engines of a better plan, which are being built. ``notes``: what the last problem
-    left out.
+    ``chosen``: whether the plan that was ``prepared`` is one that was not needed, only better, and
+    ``started_s`` when it was made [s]. ``wanted``: engines of a better plan, which are being built.
+    ``notes``: what the last problem left out.
     """
 
     watch: RobotWatch
@@ -48,6 +49,8 @@ class _Robot:
     optional: bool = True
     due_s: float = math.inf
     prepared: Basis | None = None
+    chosen: bool = False
+    started_s: float = 0.0
     wanted: tuple[Build, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -91,17 +94,18 @@ class PlannerRuntime:
         before = self.registry.announced(device.node)
         change = self.registry.hear(device, now_s)
         if change and change.anew:
-            watch.forget(device.role)
+            watch.forget(device.role, now_s=now_s)
             self._builds.forget(device.node)
         elif before:
-            watch.retimed(device.role, retimed_cuts(before, device))
+            watch.retimed(device.role, retimed_cuts(before, device), now_s)
         watch.throttle(device.role, bool(device.throttled), now_s)
         self._builds.hear(device)
         changes = [change] if change else []
         if device.role is Role.HEAD and not (change and change.anew):
             watch.take(device, now_s)
-            stage_band = self.settings.stage_band if self.settings.corrects else math.inf
-            changes += watch.changes(device, self.settings.link_band, stage_band)
+            changes += watch.changes(device, now_s)
+            if review := watch.review(device, self.settings.corrects, now_s):
+                self.request(device.robot, review, now_s, optional=True)
         for each in changes:
             self.request(device.robot, each.text, now_s, optional=each.optional)
         return "; ".join(each.text for each in changes) or None
@@ -122,7 +126,7 @@ class PlannerRuntime:
         """Let time pass; returns who left or does not build, one line each."""
         said = []
         for device, change in self.registry.expire(now_s):
-            self._robot(device.robot).watch.forget(device.role)
+            self._robot(device.robot).watch.forget(device.role, now_s=now_s)
             self._builds.forget(device.node)
             self.request(device.robot, change, now_s)
             said.append(change)
@@ -146,7 +150,7 @@ class PlannerRuntime:
         """Solve with other settings from now on, for every robot."""
         if settings.mode != self.settings.mode:
             for entry in self._robots.values():
-                entry.watch.forget(*Role)  # another model is wrong in another way
+                entry.watch.forget(*Role, now_s=now_s)  # another model is wrong in another way
         self.settings = settings
         for robot in self._robots:
             self.request(robot, reason, now_s)
@@ -177,11 +181,14 @@ class PlannerRuntime:
         """What the last plan was not chosen from, or what was estimated, one line each."""
         return self._robot(robot).notes
 
-    def next_plan(self, robot: str, reason: str, *, optional: bool = False) -> Plan | None:
+    def next_plan(
+        self, robot: str, reason: str, now_s: float, *, optional: bool = False
+    ) -> Plan | None:
         """Solve for a robot and give the answer a new epoch.
 
         Where an engine of the best plan is not built, it is the best of those whose engines are;
-        the others are wanted then, see ``take_builds``.
+        the others are wanted then, see ``take_builds``. With ``optional`` the plan in force stays
+        unless the change is worth it, see ``Steadiness``.
 
         Returns:
             The plan; None while the robot has no active head, or where the plan in force stays.
@@ -195,14 +202,13 @@ class PlannerRuntime:
         head = self.registry.head_of(robot)
         if head is None:
             return None
-        factors = self._factors(robot, self.settings)
-        entry.watch.solved(factors, head.frame_bytes > 0)
+        factors, rate_bps = self._factors(robot, self.settings), rate_of(head, self.settings)
+        entry.watch.solved(factors, rate_bps, head.frame_bytes > 0, now_s)
         best = self.solve(robot, self.settings)
         entry.notes = best.problem.tables.notes
         solution, gain_s = self._built(robot, best, factors)
-        rate_bps = rate_of(head, self.settings)
         if optional and entry.plan is not None:
-            row = self._good_enough(solution, entry.plan)
+            row = self._good_enough(solution, entry, now_s)
             if row is not None:
                 self.kept += 1
                 entry.watch.follow(Basis(entry.plan, row.prediction, rate_bps, factors))
@@ -213,6 +219,7 @@ class PlannerRuntime:
         plan = self.problems.labelled(solution.plan, robot)
         plan = replace(plan, epoch=self._last_epoch, reason=reason)
         entry.prepared = Basis(plan, solution.best.prediction, rate_bps, factors)
+        entry.chosen, entry.started_s = optional and entry.plan is not None, now_s
         return plan
 
     def _built(self, robot: str, best: Solution, factors: Factors) -> tuple[Solution, float]:
@@ -256,10 +263,12 @@ class PlannerRuntime:
         """Note that a device did not take the order: it is taken again after the next solve."""
         self._builds.failed(build)
 
-    def adopt(self, plan: Plan) -> None:
+    def adopt(self, plan: Plan, now_s: float) -> None:
         """Note that a plan is in force: the last one that ``next_plan`` gave for its robot."""
         entry = self._robots[plan.robot]
         entry.plan = plan
+        took_s = now_s - entry.started_s
+        entry.watch.steadiness.switched(now_s, took_s, chosen=entry.chosen)
         if entry.prepared is not None:
             entry.watch.follow(entry.prepared)
 
@@ -278,17 +287,22 @@ class PlannerRuntime:
             return self.watch(robot).factors()
         return Factors.none(self._cuts)
 
-    def _good_enough(self, solution: Solution, plan: Plan) -> Row | None:
-        """What the plan in force costs by now, if the best is not better by ``switch_gain``."""
-        evaluation = solution.evaluation
+    def _good_enough(self, solution: Solution, entry: _Robot, now_s: float) -> Row | None:
+        """What the plan in force costs by now, if the best is not worth the change."""
+        assert entry.plan is not None
+        evaluation, watch = solution.evaluation, entry.watch
         try:
-            index = evaluation.index_of(Candidate.of(plan))
+            index = evaluation.index_of(Candidate.of(entry.plan))
         except CodesignError:
             return None  # it cannot be chosen any more
         now = float(evaluation.objective[index])
         if not math.isfinite(now):
             return None  # its cost is not known any more, or over a limit
-        gain = now - solution.best.prediction.objective
-        if self.settings.policy != OURS and evaluation.row(index) != solution.best:
-            return None  # the policy would have it otherwise
-        return evaluation.row(index) if gain < self.settings.switch_gain * abs(now) else None
+        row, best = evaluation.row(index), solution.best
+        gain = 1.0 - best.prediction.objective / now if now > 0 else 0.0
+        if self.settings.policy != OURS:
+            # A peer's plan is not better by our objective: it changes when something happened.
+            gain = math.inf if row != best and not watch.steadiness.is_held(now_s) else 0.0
+        spread = watch.spread(row, best, solution.problem.objective, 0.0)
+        least = self.settings.switch_gain
+        return None if watch.steadiness.is_worth_it(gain, least, spread, now_s) else row

@@ -33,14 +33,11 @@ class PlannerSettings:
         uplink_limit_bytes_per_s: most bytes a second over the link, with frames at the pace of the
             slowest stage [bytes/s]; 0 = any.
         link_bps: rate to assume until the head has measured the link [bit/s].
-        link_band: solve again when the measured rate is this many times off the planned one.
-        stage_band: solve again when head, link or tail take this many times longer or shorter than
-            was planned with.
         correct: multiply a device's predicted times by what its running frames showed; in mode
             ``paper`` never, whose formulas stand as they are.
         switch_gain: after news of a rate or a time, the plan in force stays unless another one's
-            objective is better by this share; other news always make a new plan. An engine is built
-            for as much, too.
+            objective is better by this share at least, and by more than noise and the cost of the
+            change; other news always make a new plan. An engine is built for as much, too.
         build_timeout_s: after so long a device is asked again for an engine that it has not built,
             and a plan that it does not get ready is given up [s].
         debounce_s: time to wait for more news before solving [s].
@@ -59,8 +56,6 @@ class PlannerSettings:
     latency_limit_s: float = 0.0
     uplink_limit_bytes_per_s: float = 0.0
     link_bps: float = 10e6
-    link_band: float = 1.5
-    stage_band: float = 1.4
     correct: bool = True
     switch_gain: float = 0.05
     build_timeout_s: float = 1800.0

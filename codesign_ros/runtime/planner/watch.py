@@ -2,48 +2,49 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 
-from codesign_ros.planning.problem import CandidateCost
+from codesign_ros.planning.objective import Objective
+from codesign_ros.planning.problem import CandidateCost, Row
 from codesign_ros.runtime.device import WINDOW_FRAMES, Device, Role, StageMedians
 from codesign_ros.runtime.planner.changes import Change
-from codesign_ros.runtime.planner.correction import Correction, differ
+from codesign_ros.runtime.planner.correction import Correction
+from codesign_ros.runtime.planner.steadiness import Steadiness
 from codesign_ros.types import Plan
 
 # Faster than this the link is not what limits a plan, and its measurement is mostly noise [bit/s].
 FAST_BPS = 1e9
-# A change of the link matters if it changes the time of a payload of this size, which is about what
-# embeddings have, by this much: on a fast link the measured rate is mostly noise.
+# A change of the link is an event if the rate is so many times off, in so many announcements in a
+# row, and changes the time of a payload of this size, which is about what embeddings have, by this
+# much: on a fast link the measured rate is mostly noise.
+_OTHER_RATE = 1.25
+_OUT_OF_BAND = 2
 _REFERENCE_BYTES = 32_768
 _LEAST_CHANGE_S = 0.005
-# A measured rate must be out of its band in so many announcements in a row.
-_OUT_OF_BAND = 3
+# What the rate may be off by where the head does not say (a standard deviation of its logarithm).
+_RATE_SPREAD = 0.05
 # Frames before which a plan's times count nothing: the first ones warm up engines and caches.
 _LEAST_FRAMES = 5
-# The link's rate is measured by itself; a factor is for what the rate does not say, and no more.
-_MOST_OF_LINK = 3.0
+# The problem is solved again where a time or the rate is so many times off, no more often than [s].
+_OTHER_TIME = 1.03
+_REVIEW_S = 1.0
 
 
 @dataclass(frozen=True, eq=False)
 class Factors:
-    """By what the model's times are multiplied.
-
-    Attributes:
-        head, tail: for each cut, (N+1,).
-        link: for whatever crosses, (1,).
-    """
+    """By what the model's times are multiplied, (N+1,), for each cut."""
 
     head: np.ndarray
-    link: np.ndarray
     tail: np.ndarray
 
     @classmethod
     def none(cls, cuts: int) -> Factors:
         """Factors that change nothing."""
-        return cls(np.ones(cuts), np.ones(1), np.ones(cuts))
+        return cls(np.ones(cuts), np.ones(cuts))
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,32 +72,34 @@ class RobotWatch:
     """
 
     def __init__(self, cuts: int) -> None:
+        self.steadiness = Steadiness()
         self._cuts = cuts
         self._sendable = False
         self._out_of_band = 0
         self._basis: Basis | None = None
+        # What was believed when the plan in force was new; at the last solve, and when that was.
+        self._adopted: Basis | None = None
+        self._solved: tuple[Factors, float] | None = None
+        self._solved_s = -math.inf
         self._running = StageMedians()
-        self._devices = {role: Correction() for role in Role}
-        self._link = _link_correction()
+        self._devices = {role: Correction(cuts) for role in Role}
         # What was known of devices before they became throttled.
         self._before: dict[Role, Correction] = {}
         # A device is not throttled any more, and frames before which medians are of before.
         self._recovered = False
         self._fresh_frames = 0
-        self._planned_with = Factors.none(cuts)
 
-    def forget(self, *roles: Role) -> None:
-        """Begin anew with these devices and the link: they are not those that were measured.
+    def forget(self, *roles: Role, now_s: float) -> None:
+        """Begin anew with these devices: they are not those that were measured.
 
         Nothing is compared until the next plan.
         """
         for role in roles:
-            self._devices[role] = Correction()
+            self._devices[role] = Correction(self._cuts)
             if role in self._before:
-                self._before[role] = Correction()
-        self._link = _link_correction()
-        self._planned_with = self.factors()
-        self._basis = None
+                self._before[role] = Correction(self._cuts)
+        self.steadiness.event(now_s)
+        self._basis = self._solved = None
 
     def throttle(self, role: Role, throttled: bool, now_s: float) -> None:
         """Note whether a device is throttled.
@@ -107,33 +110,31 @@ class RobotWatch:
         if throttled and role not in self._before:
             self._before[role] = self._devices[role]
             self._devices[role] = self._before[role].since(now_s)
+            self.steadiness.event(now_s)
         elif not throttled and role in self._before:
             self._devices[role] = self._before.pop(role).since(now_s)
             self._recovered = True
-            self._planned_with = self.factors()
+            self.steadiness.event(now_s)
 
-    def retimed(self, role: Role, cuts: Collection[int]) -> None:
-        """Note that a device has other times for these cuts now; its load stays as learned.
-
-        Here and when throttling ends, the change of the factors is no news beside what made it.
-        """
+    def retimed(self, role: Role, cuts: Collection[int], now_s: float) -> None:
+        """Note that a device has other times for these cuts now; its load stays as learned."""
         if not cuts:
             return
         self._devices[role].retimed(cuts)
         if role in self._before:
             self._before[role].retimed(cuts)
-        self._planned_with = self.factors()
+        self.steadiness.event(now_s)
 
     def factors(self) -> Factors:
         """What the model's times should be multiplied by, as far as is known now."""
-        head, tail = (self._devices[role].factors(self._cuts) for role in (Role.HEAD, Role.TAIL))
-        return Factors(head, self._link.factors(1), tail)
+        head, tail = (self._devices[role].factors() for role in (Role.HEAD, Role.TAIL))
+        return Factors(head, tail)
 
     # Plans
 
-    def solved(self, factors: Factors, sendable: bool) -> None:
-        """Note with which factors, and for which kind of frames, a problem was just solved."""
-        self._planned_with = factors
+    def solved(self, factors: Factors, link_bps: float, sendable: bool, now_s: float) -> None:
+        """Note with what, and for which kind of frames, a problem was just solved."""
+        self._solved, self._solved_s = (factors, link_bps), now_s
         self._sendable = sendable
 
     def follow(self, basis: Basis) -> None:
@@ -141,6 +142,7 @@ class RobotWatch:
         if self._basis is None or basis.plan.epoch != self._basis.plan.epoch:
             self._running = StageMedians()
             self._recovered, self._fresh_frames = False, 0
+            self._adopted = basis
         self._basis = basis
 
     @property
@@ -158,11 +160,31 @@ class RobotWatch:
         """What it really takes; None before some frames have shown it."""
         return self._running if self._running.frames else None
 
+    def spread(self, here: Row, there: Row, objective: Objective, rate_error: float) -> float:
+        """How far off the gain of one plan over another may be, as a share (a standard deviation).
+
+        Args:
+            here: the plan in force.
+            there: the other.
+            objective: which time counts.
+            rate_error: relative standard error of the link's rate; 0 = not known.
+        """
+        (head_a, link_a, tail_a), (head_b, link_b, tail_b) = (
+            _shares(row.prediction, objective) for row in (here, there)
+        )
+        variance = ((link_a - link_b) * (rate_error or _RATE_SPREAD)) ** 2
+        for role, a, b in ((Role.HEAD, head_a, head_b), (Role.TAIL, tail_a, tail_b)):
+            weights = np.zeros(self._cuts)
+            weights[here.candidate.cut] += a
+            weights[there.candidate.cut] -= b
+            variance += self._devices[role].spread(weights) ** 2
+        return math.sqrt(variance)
+
     # News
 
     def take(self, device: Device, now_s: float) -> None:
         """Take what the head measured while running."""
-        for correction in (*self._devices.values(), self._link):
+        for correction in self._devices.values():
             correction.fade(now_s)
         basis, running = self._basis, device.running
         if basis is None or running.epoch != basis.plan.epoch:
@@ -173,53 +195,68 @@ class RobotWatch:
             return
         self._running = running
         plan, expected, factors = basis.plan, basis.prediction, basis.factors
-        epoch, cut = plan.epoch, plan.cut
-        head, tail = self._devices[Role.HEAD], self._devices[Role.TAIL]
-        head.report(epoch, cut, running.head_s, expected.head_s / factors.head[cut])
+        seen = [(Role.HEAD, running.head_s, expected.head_s / factors.head[plan.cut])]
         if plan.served_by:
-            tail.report(epoch, cut, running.tail_s, expected.tail_s / factors.tail[cut])
-        if plan.served_by and device.link_bps > 0:
-            # By the rate as it is now, which is watched on its own. A factor of the link is the
-            # same for whatever crosses, so all cuts count as one.
+            seen.append((Role.TAIL, running.tail_s, expected.tail_s / factors.tail[plan.cut]))
+        for role, measured_s, predicted_s in seen:
+            if self._devices[role].report(plan.epoch, plan.cut, measured_s, predicted_s, now_s):
+                self.steadiness.event(now_s)
+
+    def changes(self, device: Device, now_s: float) -> list[Change]:
+        """What really changed by what the head says; it is worth a line in the log."""
+        if self._basis is None or not self._basis.plan.server_available:
+            self._out_of_band = 0
+            return []
+        change = self._frames_change(device) or self._link_change(device)
+        if change is None:
+            return []
+        self.steadiness.event(now_s)
+        self._solved_s = now_s  # the change is reason enough
+        return [Change(change, optional=True)]
+
+    def review(self, device: Device, corrects: bool, now_s: float) -> str | None:
+        """Why to solve again: what is measured is another time or rate than at the last solve.
+
+        Args:
+            device: the head, with the link's rate.
+            corrects: whether stage times count.
+            now_s: the time on any steady clock [s].
+        """
+        basis, solved = self._basis, self._solved
+        is_soon = now_s < self._solved_s + _REVIEW_S
+        if basis is None or solved is None or is_soon or self.steadiness.is_held(now_s):
+            return None
+        rate_bps = basis.link_bps
+        if basis.plan.server_available and device.link_bps > 0:
             rate_bps = min(device.link_bps, FAST_BPS)
-            link_s = 8 * expected.payload_bytes / rate_bps + device.link_delay_s
-            self._link.report(epoch, 0, running.link_s, link_s)
+        factors = self.factors() if corrects else basis.factors
+        return self._text(factors, rate_bps) if _differ(solved, (factors, rate_bps)) else None
 
-    def changes(self, device: Device, link_band: float, stage_band: float) -> list[Change]:
-        """What is news in what the head measured; a stage's band may be infinite."""
-        if change := self._frames_change(device):
-            return [Change(change)]
-        change = self._link_change(device, link_band) or self._stage_change(stage_band)
-        return [Change(change, optional=True)] if change else []
+    def _text(self, factors: Factors, rate_bps: float) -> str:
+        """What is not as it was when the plan in force was new."""
+        then = self._adopted
+        assert then is not None
+        said = []
+        if abs(math.log(rate_bps / then.link_bps)) > math.log(_OTHER_TIME):
+            said.append(f"link rate {then.link_bps / 1e6:.1f} -> {rate_bps / 1e6:.1f} Mbit/s")
+        for name, new, old in (
+            ("head", factors.head, then.factors.head),
+            ("tail", factors.tail, then.factors.tail),
+        ):
+            worst = int(np.argmax(np.abs(np.log(new / old))))
+            if abs(math.log(new[worst] / old[worst])) > math.log(_OTHER_TIME):
+                said.append(f"{name} time {old[worst]:.2f} -> {new[worst]:.2f} of the model's")
+        return ", ".join(said) or "what is measured is as it was before"
 
-    def _stage_change(self, band: float) -> str | None:
-        """Whether a stage has left the band around what was last planned with."""
-        now, before = self.factors(), self._planned_with
-        changes = [
-            f"{name} time {old[worst]:.2f} -> {new[worst]:.2f} of the model's"
-            for name, new, old in (
-                ("head", now.head, before.head),
-                ("link", now.link, before.link),
-                ("tail", now.tail, before.tail),
-            )
-            if differ(new, old, band)
-            for worst in [int(np.argmax(np.abs(np.log(new / old))))]
-        ]
-        if not changes:
-            return None
-        self._planned_with = now
-        return ", ".join(changes)
-
-    def _link_change(self, device: Device, band: float) -> str | None:
-        """Whether the measured link rate has left the band around the one that was planned with."""
-        if self._basis is None:
-            return None
+    def _link_change(self, device: Device) -> str | None:
+        """Whether the measured rate is another one than was planned with, noise aside."""
+        assert self._basis is not None
         planned_bps, measured_bps = self._basis.link_bps, min(device.link_bps, FAST_BPS)
-        if not self._basis.plan.server_available or measured_bps <= 0:
+        if measured_bps <= 0:
             self._out_of_band = 0
             return None
-        inside = planned_bps / band <= measured_bps <= planned_bps * band
         change_s = abs(8 * _REFERENCE_BYTES / measured_bps - 8 * _REFERENCE_BYTES / planned_bps)
+        inside = abs(math.log(measured_bps / planned_bps)) <= math.log(_OTHER_RATE)
         if inside or change_s < _LEAST_CHANGE_S:
             self._out_of_band = 0
             return None
@@ -227,16 +264,12 @@ class RobotWatch:
         if self._out_of_band < _OUT_OF_BAND:
             return None
         self._out_of_band = 0
-        # While the rate changed, frames took what neither the old nor the new one says.
-        self._link = _link_correction()
         return f"link rate {planned_bps / 1e6:.1f} -> {measured_bps / 1e6:.1f} Mbit/s"
 
     def _frames_change(self, device: Device) -> str | None:
         """Whether the camera's frames became such that cut 0 can send them as they are, or not."""
-        if self._basis is None:
-            return None
         sendable = device.frame_bytes > 0
-        if sendable == self._sendable or not self._basis.plan.server_available:
+        if sendable == self._sendable:
             return None
         self._sendable = sendable
         if sendable:
@@ -244,5 +277,20 @@ class RobotWatch:
         return "the camera's frames do not fit the network's input any more"
 
 
-def _link_correction() -> Correction:
-    return Correction(1 / _MOST_OF_LINK, _MOST_OF_LINK)
+def _shares(cost: CandidateCost, objective: Objective) -> tuple[float, float, float]:
+    """By which share of itself the objective grows where a stage takes longer."""
+    stages_s = cost.head_s, cost.link_s, cost.tail_s
+    if objective is Objective.LATENCY:
+        whole_s = sum(stages_s)
+        shares = [s / whole_s if whole_s > 0 else 0.0 for s in stages_s]
+    else:
+        slowest = int(np.argmax(stages_s))
+        shares = [float(number == slowest) for number in range(len(stages_s))]
+    return shares[0], shares[1], shares[2]
+
+
+def _differ(before: tuple[Factors, float], now: tuple[Factors, float]) -> bool:
+    """Whether a time or the rate is another one, more than by what never matters."""
+    (old, old_bps), (new, new_bps) = before, now
+    ratios = np.concatenate((new.head / old.head, new.tail / old.tail, [new_bps / old_bps]))
+    return bool(np.max(np.abs(np.log(ratios))) > math.log(_OTHER_TIME))

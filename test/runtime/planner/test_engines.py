@@ -53,9 +53,11 @@ class World:
         """Solve as it is due, adopt, and return the orders that devices get."""
         self.now_s += 1.0
         for robot, reason, optional in self.planner.due(self.now_s):
-            plan = self.planner.next_plan(robot, reason, **{"optional": optional, **force})
+            plan = self.planner.next_plan(
+                robot, reason, self.now_s, **{"optional": optional, **force}
+            )
             if plan is not None:
-                self.planner.adopt(plan)
+                self.planner.adopt(plan, self.now_s)
         return self.planner.take_builds(ROBOT, self.now_s)
 
     def build(self, orders, built=True):

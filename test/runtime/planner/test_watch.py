@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from codesign_ros.runtime.device import Device, Role, StageMedians
-from codesign_ros.runtime.planner.correction import LOAD_HALF_LIFE_S
+from codesign_ros.runtime.planner.correction import HALF_LIFE_S
 from codesign_ros.runtime.planner.registry import Registry
 from codesign_ros.runtime.planner.runtime import PlannerRuntime
 from codesign_ros.runtime.planner.settings import PlannerSettings
@@ -24,8 +24,8 @@ DEBOUNCE_S = 0.2
 class World:
     """A planner with a head and a tail whose true times are the profile's times a load.
 
-    ``load`` and ``own`` (by cut) are factors of the head, ``tail_load`` of the tail, ``slower`` of
-    the link beyond its rate. As profiled, cuts 0 to 5 take 46 to 50 ms, the whole robot 62 ms.
+    ``load`` and ``own`` (by cut) are factors of the head, ``tail_load`` of the tail. As
+    profiled, cuts 0 to 5 take 46 to 50 ms, the whole robot 62 ms.
     """
 
     def __init__(self, bundle, **changes):
@@ -45,7 +45,7 @@ class World:
         self.tail = Device(
             node="/robot/tail", role=Role.TAIL, profile=profile(bundle, 0.04, "tail"), **common
         )
-        self.load = self.tail_load = self.slower = 1.0
+        self.load = self.tail_load = 1.0
         self.own = {}
         self.plans: list[Plan] = []
         self.reasons: list[str] = []
@@ -65,10 +65,10 @@ class World:
         self.now_s += DEBOUNCE_S
         for robot, reason, optional in self.planner.due(self.now_s):
             self.reasons.append(reason)
-            plan = self.planner.next_plan(robot, reason, optional=optional)
+            plan = self.planner.next_plan(robot, reason, self.now_s, optional=optional)
             if plan is not None:
                 self.plans.append(plan)
-                self.planner.adopt(plan)
+                self.planner.adopt(plan, self.now_s)
                 self.frames = 0
 
     def times(self, plan):
@@ -91,7 +91,7 @@ class World:
                 self.plan.epoch,
                 self.frames,
                 head_s * self.load * self.own.get(self.plan.cut, 1.0) * noise(),
-                link_s * self.slower,
+                link_s,
                 tail_s * self.tail_load * noise(),
             )
             beat = replace(beat_of(self.head), running=running)
@@ -124,10 +124,11 @@ def test_a_loaded_server_is_planned_with_and_what_it_takes_is_predicted(world, t
     assert world.plan.served_by
     world.tail_load = 6.0
     world.beat(10)
-    assert world.reasons[1:] == ["tail time 1.00 -> 6.00 of the model's"]
+    assert world.reasons[1] == "tail time 1.00 -> 6.00 of the model's"
+    assert len(world.plans) == 2
     # The tail's times with the load, at whatever cut is best then.
     head_s, link_s, tail_s = world.times(world.plan)
-    assert world.watch.prediction.latency_s == pytest.approx(head_s + link_s + 6 * tail_s)
+    assert world.watch.prediction.latency_s == pytest.approx(head_s + link_s + 6 * tail_s, rel=0.03)
     assert world.watch.measured.latency_s == pytest.approx(head_s + link_s + 6 * tail_s)
     # It is the best under that load, by an exhaustive look at what the devices announced.
     slow = replace(
@@ -142,22 +143,23 @@ def test_a_loaded_server_is_planned_with_and_what_it_takes_is_predicted(world, t
     other.tail = slow
     other.announce()
     assert (world.plan.cut, world.plan.codec) == (other.plan.cut, other.plan.codec)
-    assert world.watch.prediction.latency_s == pytest.approx(other.plan.latency_s)
+    assert world.watch.prediction.latency_s == pytest.approx(other.plan.latency_s, rel=0.03)
 
 
-def test_a_noisy_load_makes_one_piece_of_news_and_its_end_one_more(world):
+def test_noise_makes_no_plan_a_load_one_and_its_end_one_more(world):
     rng = random.Random(3)
     noise = lambda: rng.uniform(0.9, 1.1)  # noqa: E731
-    world.beat(20, noise)
-    assert len(world.reasons) == 1
+    world.beat(150, noise)
+    assert len(world.plans) == 1
     world.load = 3.0
     world.beat(40, noise)
-    assert len(world.reasons) == 2
-    assert "head time" in world.reasons[1]
+    assert world.watch.factors().head[world.plan.cut] == pytest.approx(3.0, rel=0.1)
+    loaded = len(world.plans)
+    assert loaded <= 2
     world.load = 1.0
-    world.beat(40, noise)
-    assert len(world.reasons) == 3
-    assert len(world.plans) <= 3
+    world.beat(150, noise)
+    assert world.watch.factors().head[world.plan.cut] == pytest.approx(1.0, rel=0.1)
+    assert len(world.plans) <= loaded + 1
 
 
 @settings(
@@ -172,11 +174,11 @@ def test_a_constant_world_is_understood_after_few_plans(tiny_bundle, load, own, 
     noise = lambda: rng.uniform(0.95, 1.05)  # noqa: E731
     world.own = {world.plan.cut: own}
     world.load = load
-    world.beat(30, noise)
+    world.beat(60, noise)
     settled = len(world.plans)
-    assert settled <= 6
-    world.beat(30, noise)
-    assert len(world.plans) == settled
+    assert settled <= 5
+    world.beat(240, noise)
+    assert len(world.plans) <= settled + 1
     assert world.watch.prediction.latency_s == pytest.approx(
         world.watch.measured.latency_s, rel=0.4
     )
@@ -198,12 +200,12 @@ def test_a_cut_whose_profile_is_too_good_is_left_once(tiny_bundle):
 
 def test_a_server_that_was_left_for_its_load_is_tried_again(world, tiny_bundle):
     last = len(tiny_bundle.segments)
-    world.tail_load = world.slower = 15.0
+    world.tail_load = 15.0
     world.beat(10)
     assert world.plan.cut == last
     away = len(world.plans)
-    world.tail_load = world.slower = 1.0
-    world.beat(int(10 * LOAD_HALF_LIFE_S / BEAT_S))
+    world.tail_load = 1.0
+    world.beat(int(4 * HALF_LIFE_S / BEAT_S))
     assert world.plan.served_by
     assert len(world.plans) > away
     assert world.watch.measured.latency_s == pytest.approx(world.plans[0].latency_s, rel=0.1)
@@ -226,34 +228,33 @@ def throttle(world, node, why):
     setattr(world, node, replace(getattr(world, node), throttled=why))
 
 
-@pytest.mark.parametrize(("node", "load"), [("head", 2.0), ("tail", 1.3)])
+@pytest.mark.parametrize(("node", "load"), [("head", 2.0), ("tail", 1.15)])
 def test_throttling_is_learned_as_it_is_measured_and_then_forgotten(world, node, load):
     # Other work on the device before, which stays.
     setattr(world, "load" if node == "head" else "tail_load", load)
     world.beat(10)
     before = getattr(world.watch.factors(), node).copy()
-    assert before[world.plan.cut] == pytest.approx(load)
+    assert before[world.plan.cut] == pytest.approx(load, rel=0.05)
     plans = len(world.plans)
 
     setattr(world, "load" if node == "head" else "tail_load", 8.0)
     throttle(world, node, HOT)
     world.beat(1)
-    assert world.reasons[-1] == f"{node} /robot/{node} is throttled: {HOT}"
+    assert world.reasons[-1].endswith(f"{node} /robot/{node} is throttled: {HOT}")
     assert len(world.plans) == plans + 1  # no option
     throttle(world, node, "GPU at 300 of 1020 MHz, 90 °C")
     world.beat(20)
     assert getattr(world.watch.factors(), node)[0] > 4  # of a tail that was left: it fades
-    assert [reason for reason in world.reasons if "throttled" in reason] == [
-        f"{node} /robot/{node} is throttled: {HOT}"
-    ]
+    assert sum("is throttled" in reason for reason in world.reasons) == 1
 
     setattr(world, "load" if node == "head" else "tail_load", load)
     throttle(world, node, "")
     world.beat(1)
     assert f"{node} /robot/{node} is not throttled any more" in world.reasons[-1]
-    np.testing.assert_allclose(getattr(world.watch.factors(), node), before, rtol=0.02)
+    # One report came between the load and the word of it.
+    np.testing.assert_allclose(getattr(world.watch.factors(), node), before, rtol=0.1)
     world.beat(10)
-    assert getattr(world.watch.factors(), node)[world.plan.cut] == pytest.approx(load, rel=0.02)
+    assert getattr(world.watch.factors(), node)[world.plan.cut] == pytest.approx(load, rel=0.1)
     assert "not throttled any more" in world.reasons[-1]
     assert bool(world.plan.served_by) == bool(world.plans[plans - 1].served_by)
 
@@ -333,8 +334,8 @@ def test_one_slow_report_is_no_news(world):
         world.load = 5.0
         world.beat(1)
         world.load = 1.0
-        world.beat(4)
-    assert len(world.reasons) == 1
+        world.beat(5)
+    assert len(world.plans) == 1
 
 
 def test_frames_that_did_not_come_are_not_counted_again(world):
@@ -354,34 +355,17 @@ def test_another_epoch_s_and_the_first_frames_are_not_counted(world, running):
     assert world.watch.measured is None
 
 
-def test_the_link_s_excess_over_its_rate_is_corrected(world):
-    world.slower = 2.0
-    world.beat(10)
-    assert world.watch.factors().link == pytest.approx([2.0])
-    _, link_s, _ = world.times(world.plan)
-    assert world.watch.prediction.link_s == pytest.approx(2 * link_s)
-    # The rate that later measurements are compared with is the measured one.
-    assert {world.planner.heartbeat(beat_of(world.head), world.now_s) for _ in range(5)} == {None}
-    # A factor of the link is for what the rate does not say: it is small, and goes with the rate.
-    world.slower = 50.0
-    world.beat(10)
-    assert world.watch.factors().link == pytest.approx([3.0], rel=0.1)
-    slow = replace(beat_of(world.head), link_bps=RATE_BPS / 10)
-    assert "link rate" in [world.planner.heartbeat(slow, world.now_s) for _ in range(3)][-1]
-    assert world.watch.factors().link == pytest.approx([1.0])
-
-
 def test_no_other_plan_without_a_gain(tiny_bundle):
     """A little faster link would move the cut or not; half as good is never worth a change."""
     world = World(tiny_bundle, switch_gain=1.0)
     world.announce()
     world.load = 4.0
     world.beat(10)
-    assert len(world.reasons) == 2
-    assert (len(world.plans), world.planner.kept) == (1, 1)
+    assert len(world.plans) == 1
+    assert world.planner.kept >= 1
     # It stays, but what it takes is known.
     head_s, link_s, tail_s = world.times(world.plan)
-    assert world.watch.prediction.latency_s == pytest.approx(4 * head_s + link_s + tail_s)
+    assert world.watch.prediction.latency_s == pytest.approx(4 * head_s + link_s + tail_s, rel=0.03)
     # A change of settings is a new plan all the same.
     changed = replace(world.planner.settings, lambda_1=2.0)
     world.planner.change_settings(changed, "lambda_1 set to 2.0", world.now_s)
@@ -406,7 +390,7 @@ def test_corrections_can_be_switched_off(tiny_bundle):
     world.beat(10)
     assert len(world.reasons) == 1
     assert world.watch.measured.head_s > 4 * world.watch.prediction.head_s
-    again = world.planner.next_plan(ROBOT, "test")
+    again = world.planner.next_plan(ROBOT, "test", world.now_s)
     assert again.latency_s == pytest.approx(world.plan.latency_s)
 
 
