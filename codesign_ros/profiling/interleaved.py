@@ -5,19 +5,46 @@ candidate of a group runs once a round, so that whatever disturbs the machine di
 and the median over the rounds counts. A reference runs in every round of every group: where its
 median in one group differs from that over all of them, the machine was slower or faster
 meanwhile, and the group's times are set right by that ratio.
+
+Under a quota of processor time a run is either within it, as fast as without, or stands still for
+the rest of a period: neither is what frames in a row take. There a run takes its processor time
+over the quota in the long run.
 """
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Hashable, Mapping
-from typing import Generic, TypeVar
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Generic, NamedTuple, TypeVar
 
 Work = Callable[[int], object]
 """Something to time; it is told the number of the round, to vary its input by."""
 
 Key = TypeVar("Key", bound=Hashable)
+
+
+class Run(NamedTuple):
+    """What one run took: time, and processor time of the whole process [s]."""
+
+    wall_s: float
+    cpu_s: float
+
+
+def sustained_s(runs: Sequence[Run], quota: float | None) -> float:
+    """Time of one of many runs in a row [s].
+
+    Args:
+        runs: single runs.
+        quota: what the process may use of the processor in the long run [cores]; None = all.
+    """
+    wall_s = statistics.median(run.wall_s for run in runs)
+    if quota is None:
+        return wall_s
+    in_a_row_s = statistics.median(run.cpu_s for run in runs) / quota
+    # The quickest run is one that the quota did not stop. Where it took longer than its processor
+    # time needs, it waited for something else, a GPU say, and the quota is not what binds.
+    return in_a_row_s if in_a_row_s > min(run.wall_s for run in runs) else wall_s
 
 
 class InterleavedTimer(Generic[Key]):
@@ -27,41 +54,47 @@ class InterleavedTimer(Generic[Key]):
         reference: runs once a round of every group.
         rounds: timed rounds of a group; one more goes before them and is not counted, since the
             first run of an engine takes memory and kernels.
+        quota: see ``sustained_s``.
         clock: gives the time [s].
+        cpu_clock: gives this process's processor time [s].
     """
 
     def __init__(
         self,
         reference: Work,
         rounds: int,
+        quota: float | None = None,
         clock: Callable[[], float] = time.perf_counter,
+        cpu_clock: Callable[[], float] = time.process_time,
     ) -> None:
         self._reference = reference
         self._rounds = rounds
+        self._quota = quota
         self._clock = clock
-        self._groups: list[tuple[dict[Key, float], list[float]]] = []
+        self._cpu_clock = cpu_clock
+        self._groups: list[tuple[dict[Key, float], list[Run]]] = []
 
     def time(self, works: Mapping[Key, Work]) -> None:
         """Time a group; a key that was timed before is overwritten."""
-        times: dict[Key, list[float]] = {key: [] for key in works}
-        reference: list[float] = []
+        runs: dict[Key, list[Run]] = {key: [] for key in works}
+        reference: list[Run] = []
         for number in range(self._rounds + 1):
             reference.append(self._once(self._reference, number))
             for key, work in works.items():
-                times[key].append(self._once(work, number))
-        medians = {key: statistics.median(runs[1:]) for key, runs in times.items()}
-        self._groups.append((medians, reference[1:]))
+                runs[key].append(self._once(work, number))
+        times = {key: sustained_s(each[1:], self._quota) for key, each in runs.items()}
+        self._groups.append((times, reference[1:]))
 
     def typical_s(self) -> dict[Key, float]:
         """Return the time of each candidate in the machine's typical state [s]."""
-        everywhere = [run for _, runs in self._groups for run in runs]
+        everywhere = sustained_s([run for _, runs in self._groups for run in runs], self._quota)
         typical: dict[Key, float] = {}
-        for medians, runs in self._groups:
-            ratio = statistics.median(everywhere) / statistics.median(runs)
-            typical.update({key: ratio * median for key, median in medians.items()})
+        for times, runs in self._groups:
+            ratio = everywhere / sustained_s(runs, self._quota)
+            typical.update({key: ratio * time_s for key, time_s in times.items()})
         return typical
 
-    def _once(self, work: Work, number: int) -> float:
-        start = self._clock()
+    def _once(self, work: Work, number: int) -> Run:
+        start_s, start_cpu_s = self._clock(), self._cpu_clock()
         work(number)
-        return self._clock() - start
+        return Run(self._clock() - start_s, self._cpu_clock() - start_cpu_s)

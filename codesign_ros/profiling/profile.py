@@ -16,13 +16,14 @@ from codesign_ros.bundle import Bundle
 from codesign_ros.cost.half_times import Extent, HalfTimes
 from codesign_ros.engines.cache import FileCache
 from codesign_ros.engines.factory import EngineFactory
+from codesign_ros.hardware.cpu_quota import cpu_quota
 from codesign_ros.hardware.jetson import power_mode
 from codesign_ros.profiling.built import build_whole, time_built
 from codesign_ros.profiling.timer import StageTimer
 from codesign_ros.types import HalfForm, Part, Structure
 
 # Part of the cache key; raise it when other things are timed.
-_VERSION = 7
+_VERSION = 8
 
 _BASE = Structure.S3
 
@@ -120,8 +121,9 @@ def _cache_name(factory: EngineFactory, part: Part) -> str:
     """File of a profile: one for each network, part, and all that times depend on."""
     machine = (platform.node(), platform.machine(), platform.processor(), str(os.cpu_count()))
     engines = (factory.backend, str(factory.threads), *factory.settings_id)
-    # A Jetson at 15 W takes other times than the same one at 30 W.
-    parts = (factory.bundle.model_id, part, *machine, power_mode(), *engines, str(_VERSION))
+    # A Jetson at 15 W takes other times than at 30 W, a container with half a core than with one.
+    state = (power_mode(), str(cpu_quota()))
+    parts = (factory.bundle.model_id, part, *machine, *state, *engines, str(_VERSION))
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:32] + ".profile.cache"
 
 

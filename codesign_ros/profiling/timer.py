@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 
 from codesign_ros.engines.base import EngineKey
 from codesign_ros.engines.factory import EngineFactory
+from codesign_ros.hardware.cpu_quota import cpu_quota
 from codesign_ros.profiling.interleaved import InterleavedTimer, Work
 from codesign_ros.profiling.rehearsal import Rehearsal
 from codesign_ros.types import HalfForm, Part
@@ -47,7 +48,9 @@ class StageTimer:
         self._done = 0
         self._rehearsal = Rehearsal(factory, crossings)
         self._whole = self._rehearsal.half(EngineKey(part, self.segments if part == "head" else 0))
-        self._timer: InterleavedTimer[Hashable] = InterleavedTimer(self._whole, _ROUNDS)
+        self._timer: InterleavedTimer[Hashable] = InterleavedTimer(
+            self._whole, _ROUNDS, cpu_quota()
+        )
         if part == "head":
             self._timer.time({_PREPARE: self._rehearsal.prepare})
 

@@ -1,0 +1,43 @@
+"""Quotas in trees that look like those of either version of cgroups."""
+
+import pytest
+
+from codesign_ros.hardware.cpu_quota import cpu_quota
+
+
+def quota(tmp_path, membership, **files):
+    (tmp_path / "self").write_text(membership)
+    for name, text in files.items():
+        path = tmp_path / "fs" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return cpu_quota(tmp_path / "self", tmp_path / "fs")
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({}, None),
+        ({"a/b/cpu.max": "max 100000\n"}, None),
+        ({"a/b/cpu.max": "50000 100000\n"}, 0.5),
+        ({"a/b/cpu.max": "max 100000", "a/cpu.max": "150000 100000"}, 1.5),
+        ({"a/b/cpu.max": "50000 100000", "a/cpu.max": "25000 100000"}, 0.25),
+        ({"a/b/cpu.max": "garbage"}, None),
+    ],
+)
+def test_version_2(tmp_path, files, cores):
+    assert quota(tmp_path, "0::/a/b\n", **files) == cores
+
+
+@pytest.mark.parametrize("controllers", ["cpu", "cpu,cpuacct"])
+def test_version_1(tmp_path, controllers):
+    folder = f"{controllers}/bed"
+    files = {f"{folder}/cpu.cfs_quota_us": "2500\n", f"{folder}/cpu.cfs_period_us": "10000\n"}
+    lines = f"9:name=systemd:/bed\n3:{controllers}:/bed\n2:cpuset:/bed\n"
+    assert quota(tmp_path, lines, **files) == 0.25
+    files[f"{folder}/cpu.cfs_quota_us"] = "-1\n"
+    assert quota(tmp_path, lines, **files) is None
+
+
+def test_a_machine_without_cgroups(tmp_path):
+    assert cpu_quota(tmp_path / "nothing", tmp_path) is None
