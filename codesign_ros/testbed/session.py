@@ -74,6 +74,8 @@ class Session:
         self.directory = Path(tempfile.mkdtemp(prefix=f"codesign_{name}_"))
         self._tell = tell
         self._cache = cache
+        self._planner = dict(setup.planner)
+        self._is_playing = False
         self._observer: Observer | None = None
         self._processes: NodeProcesses | None = None
         self._bed = Bed(
@@ -134,19 +136,27 @@ class Session:
             PLAN_TIMEOUT_S,
         )
 
+    def set_planner(self, values: Mapping[str, Any]) -> None:
+        """Set parameters of the planner that are not as they should be.
+
+        Raises:
+            CodesignError: it refuses one.
+        """
+        for name, value in values.items():
+            if self._planner.get(name) != value:
+                self.observer.set_parameter(self._node("planner"), name, value)
+                self._planner[name] = value
+
     def play(self, rate_hz: float | None = None) -> None:
         """Let the camera play, at a rate or as fast as results come, from the recording's start."""
         camera = self._node("camera")
-        if self.observer.diagnostics.get(camera, {}).get("state") == "active":
+        if self._is_playing:
             self.observer.change_state(camera, "deactivate")
         if rate_hz is not None:
             self.observer.set_parameter(camera, "rate_hz", rate_hz)
         self.observer.set_parameter(camera, "pacing", "rate" if rate_hz else "window")
         self.observer.change_state(camera, "activate")
-
-    def stop_playing(self) -> None:
-        """Stop the camera and wait for what is under way."""
-        self.observer.change_state(self._node("camera"), "deactivate")
+        self._is_playing = True
 
     def watch(self, seconds: float, policy: str, rate_hz: float | None = None) -> Measurement:
         """Measure what the nodes do for a while, from now on.
@@ -161,9 +171,7 @@ class Session:
         sent = {side: bed.sent_bytes(side) for side in ("robot", "server")}
         start_s, results, plans = time.monotonic(), len(observer.results), len(observer.plans)
         first_plan = self.plan
-        while (left_s := start_s + seconds - time.monotonic()) > 0:
-            time.sleep(min(left_s, 0.2))
-            self._check()
+        self.wait(seconds)
         end_s = time.monotonic()
         return measurement(
             policy,
@@ -174,6 +182,13 @@ class Session:
             {side: bed.cpu_s(side) - before for side, before in cpu_s.items()},
             {side: bed.sent_bytes(side) - before for side, before in sent.items()},
         )
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass [s]; a node that ends meanwhile raises."""
+        give_up_s = time.monotonic() + seconds
+        while (left_s := give_up_s - time.monotonic()) > 0:
+            time.sleep(min(left_s, 0.2))
+            self._check()
 
     def wait_for_frames(self, frames: int, timeout_s: float = FRAME_TIMEOUT_S) -> None:
         """Wait until so many more frames were answered."""
