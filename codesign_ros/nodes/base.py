@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from lifecycle_msgs.srv import ChangeState
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from codesign_ros.nodes.interface import qos
 from codesign_ros.nodes.interface.params import Param, Params
-from codesign_ros.nodes.wiring import WiredNode
+from codesign_ros.nodes.wiring import PATIENCE_S, WiredNode
+from codesign_ros.nodes.workers import Worker
 from codesign_ros.types import CodesignError
 
 DIAGNOSTICS_PERIOD_S = 1.0
@@ -21,6 +24,8 @@ AUTOSTART = Param("autostart", True, "configure and activate when the process st
 
 class CodesignNode(WiredNode, LifecycleNode):
     """A lifecycle node. Subclasses fill in ``configure``, ``activate`` and their opposites.
+
+    Transitions take seconds; they run on a thread of their own, one after another.
 
     Those may raise CodesignError: the transition then fails and its one line is logged.
 
@@ -47,6 +52,10 @@ class CodesignNode(WiredNode, LifecycleNode):
         # Set when the node cannot go on; `main` then ends the process with the line ``failure``.
         self.done = threading.Event()
         self.state_label = "unconfigured"
+        self._transitions = Worker(f"{name}-transitions")
+        for service in self.services:
+            if service.srv_type is ChangeState:
+                self.defer(service, self._transitions)
         self.params = Params(self, (AUTOSTART, *params))
         self._diagnostics = self.advertise(DiagnosticArray, "/diagnostics", qos.diagnostics())
         self.every(DIAGNOSTICS_PERIOD_S, self.publish_diagnostics)
@@ -85,6 +94,20 @@ class CodesignNode(WiredNode, LifecycleNode):
         self.done.set()
 
     # Lifecycle
+
+    def change(
+        self, trigger: Callable[[], TransitionCallbackReturn]
+    ) -> Future[TransitionCallbackReturn]:
+        """Have one of rclpy's ``trigger_*`` done after the transitions that others asked for."""
+        return self._transitions.submit(trigger)
+
+    def destroy_node(self) -> None:
+        """Go through the shutdown transition where that can be, and let go of everything."""
+        # An engine that is being built is left alone, and the node with it.
+        if self._transitions.close(PATIENCE_S):
+            if self.state_label != "finalized":
+                self.trigger_shutdown()
+            super().destroy_node()
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Configure."""

@@ -8,14 +8,16 @@ import threading
 from collections.abc import Callable, Sequence
 
 import rclpy
-from rclpy.executors import MultiThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
 
 from codesign_ros.nodes.base import CodesignNode
-from codesign_ros.types import CodesignError, one_line
+from codesign_ros.nodes.loop import Loop, make_executor
+from codesign_ros.nodes.wiring import PATIENCE_S
+from codesign_ros.types import CodesignError, one_line, unexpected
 
-THREADS_A_NODE = 4
+# How soon the end of a node by ``fail`` is seen [s].
+_POLL_S = 0.2
 
 
 def run(make_node: Callable[[], CodesignNode]) -> int:
@@ -42,6 +44,13 @@ def run_together(make_nodes: Callable[[], Sequence[CodesignNode]]) -> int:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 1
     interrupted = threading.Event()
+    broken: list[Exception] = []
+
+    def on_end(error: Exception | None) -> None:
+        broken.extend([error] if error else [])
+        interrupted.set()
+
+    loop = Loop(make_executor(), rclpy.get_default_context(), on_end)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: interrupted.set())
     try:
@@ -50,25 +59,21 @@ def run_together(make_nodes: Callable[[], Sequence[CodesignNode]]) -> int:
         print(f"error: {error}", file=sys.stderr)
         rclpy.shutdown()
         return 1
-    executor = MultiThreadedExecutor(num_threads=THREADS_A_NODE * len(nodes))
+    loop.start(nodes)
     for node in nodes:
-        executor.add_node(node)
+        node.chores.start()
     _start(nodes)
-    while not interrupted.is_set() and not all(node.done.is_set() for node in nodes):
-        executor.spin_once(timeout_sec=0.2)
+    while not all(node.done.is_set() for node in nodes) and not interrupted.wait(_POLL_S):
+        pass
+    for node in nodes if broken else ():
+        node.fail(unexpected(broken[0]))
     failed = all(node.done.is_set() and node.failure for node in nodes)
     for node in nodes if failed else ():
         name = f"{node.get_fully_qualified_name()}: " if len(nodes) > 1 else ""
         print(f"error: {name}{node.failure}", file=sys.stderr)
-    # First the callbacks end, those in the executor's queue too, then the nodes: a callback must
-    # not meet destroyed entities.
+    # First the callbacks end, then the nodes: a callback must not meet destroyed entities.
+    loop.stop(nodes, PATIENCE_S)
     for node in nodes:
-        executor.remove_node(node)
-    executor.spin_once(timeout_sec=0.1)
-    executor.shutdown(timeout_sec=1.0)
-    for node in nodes:
-        if node.state_label != "finalized":
-            node.trigger_shutdown()
         node.destroy_node()
     rclpy.shutdown()
     return 1 if failed else 0
@@ -83,8 +88,12 @@ def _start(nodes: Sequence[CodesignNode]) -> None:
     starting = [node for node in nodes if node.params["autostart"]]
     for node in starting:
         node.starting = True
-    configured = [node for node in starting if node.trigger_configure() is succeeded]
-    started = [node for node in configured if node.trigger_activate() is succeeded]
+    configured = [
+        node for node in starting if node.change(node.trigger_configure).result() is succeeded
+    ]
+    started = [
+        node for node in configured if node.change(node.trigger_activate).result() is succeeded
+    ]
     failed = [node for node in starting if node not in started]
     for node in starting:
         node.starting = False

@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import functools
-import threading
 import traceback
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.client import Client
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
+from rclpy.service import Service
 from rclpy.subscription import Subscription
 
+from codesign_ros.nodes.deferral import defer
 from codesign_ros.nodes.interface import qos
+from codesign_ros.nodes.loop import Loop
+from codesign_ros.nodes.workers import Chores, Worker
 from codesign_ros.types import CodesignError, one_line, unexpected
 
 _T = TypeVar("_T")
 
+# How long the end of a node waits for what its threads are doing; a signal ends a process within
+# three seconds [s].
+PATIENCE_S = 1.0
+
 
 class WiredNode(Node):
     """A node; the parameters ``qos_overrides.*`` change the quality of service of all its topics.
+
+    Callbacks of subscriptions run on the executor's thread and return at once. What services do
+    runs on one thread of the node, what it does periodically on another.
 
     What its callbacks raise is handled alike. A CodesignError costs the message or the request that
     it is about: the log says so in one line, or whoever asked is told. Anything else is a defect:
@@ -37,16 +46,13 @@ class WiredNode(Node):
         super().__init__(name, **options)
         # Why the node cannot go on, or why its last transition failed.
         self.failure: str | None = None
+        # What runs the callbacks; None as long as nothing does, or an executor of somebody else.
+        self.loop: Loop | None = None
+        self.chores = Chores(f"{name}-chores")
         # Publishers and subscriptions in order, with their topics' names as they were given.
         self._endpoints: list[tuple[str, Any]] = []
         self._clients_by_name: dict[str, Client] = {}
-        self._wiring = threading.Lock()
-        # Callbacks of one group wait for each other, those of rclpy's own group for transitions,
-        # which take seconds: they must hold up no signs of life. Each subscription has its own
-        # group, and an answer waits for nobody.
-        self._timers_group = MutuallyExclusiveCallbackGroup()
-        self._services_group = MutuallyExclusiveCallbackGroup()
-        self._answers_group = ReentrantCallbackGroup()
+        self._requests = Worker(f"{name}-services")
 
     def fail(self, reason: str) -> None:
         """Note that the node cannot go on; for mistakes that show only after the start."""
@@ -84,12 +90,14 @@ class WiredNode(Node):
             topic,
             profile,
             callback=self._guarded(callback, f"ignored a message on {topic}"),
-            callback_group=MutuallyExclusiveCallbackGroup(),
             event_callbacks=qos.when_lost(self._guarded(on_lost, topic)) if on_lost else None,
         )
 
     def serve(self, kind: Any, name: str, answer: Callable[[Any, Any], None]) -> None:
-        """Create a service; ``answer`` fills in a response, which is not ok if that raises."""
+        """Create a service; ``answer`` fills in a response, which is not ok if that raises.
+
+        It may take its time: it runs on the node's thread for services, one after another.
+        """
 
         def respond(request: Any, response: Any) -> Any:
             try:
@@ -101,52 +109,83 @@ class WiredNode(Node):
                 response.message = self.defect(error)
             return response
 
-        self.create_service(kind, name, respond, callback_group=self._services_group)
+        self.on_loop(lambda: self.defer(self.create_service(kind, name, respond), self._requests))
+
+    def defer(self, service: Service, worker: Worker) -> None:
+        """Have what a service does run on a worker."""
+        defer(service, worker, lambda error: self.fail(self.defect(error)))
 
     def client(self, kind: Any, name: str) -> Client:
         """Return the client of a service, which is made once."""
-        with self._wiring:
+
+        def find() -> Client:
             known = self._clients_by_name
             if name not in known:
-                known[name] = self.create_client(kind, name, callback_group=self._answers_group)
+                known[name] = self.create_client(kind, name)
             return known[name]
 
+        return self._clients_by_name.get(name) or self.on_loop(find)
+
     def every(self, period_s: float, callback: Callable[[], None]) -> None:
-        """Create a timer."""
-        guarded = self._guarded(callback, f"task of every {period_s} s")
-        self.create_timer(period_s, guarded, self._timers_group)
+        """Have something done periodically, on the node's thread for that."""
+        self.chores.add(period_s, self._guarded(callback, f"task of every {period_s} s"))
 
     def listeners(self) -> dict[str, int]:
         """How many listen to each topic of this node."""
-        with self._wiring:
-            return {
-                topic: endpoint.get_subscription_count()
-                for topic, endpoint in self._endpoints
-                if isinstance(endpoint, Publisher)
-            }
+        return {
+            topic: endpoint.get_subscription_count()
+            for topic, endpoint in list(self._endpoints)
+            if isinstance(endpoint, Publisher)
+        }
 
     def disconnect(self, lasting: int) -> None:
         """Destroy publishers and subscriptions except for the oldest ``lasting``."""
-        with self._wiring:
-            for _, endpoint in self._endpoints[lasting:]:
+        leaving = [endpoint for _, endpoint in self._endpoints[lasting:]]
+        events: list[Any] = []
+
+        def silence() -> None:
+            # Events first, and the executor told: it looks once more at those that it knows, and
+            # would find their publisher or subscription gone (rclpy issue 1644).
+            for endpoint in leaving:
+                events.extend(endpoint.event_handlers)
+                endpoint.event_handlers = []
+            for event in events:
+                self.remove_waitable(event)
+
+        def destroy() -> None:
+            for event in events:
+                event.destroy()
+            for endpoint in leaving:
                 if isinstance(endpoint, Publisher):
                     self.destroy_publisher(endpoint)
                 else:
                     self.destroy_subscription(endpoint)
             del self._endpoints[lasting:]
 
+        self.on_loop(silence)
+        self.on_loop(destroy)
+
+    def on_loop(self, work: Callable[[], _T]) -> _T:
+        """Have entities made or destroyed where the executor does not look at them meanwhile."""
+        return work() if self.loop is None else self.loop.call(work)
+
+    def destroy_node(self) -> None:
+        """Let go of everything."""
+        self.chores.stop(PATIENCE_S)
+        self._requests.close(PATIENCE_S)
+        super().destroy_node()
+
     def _connect(
         self, create: Callable[..., _T], kind: Any, topic: str, profile: QoSProfile, **options: Any
     ) -> _T:
         options["qos_overriding_options"] = qos.overridable(profile)
         try:
-            endpoint = create(kind, topic, qos_profile=profile, **options)
+            endpoint = self.on_loop(lambda: create(kind, topic, qos_profile=profile, **options))
         except Exception as error:
             # rclpy has an exception class for each kind of mistake, some of them private.
             why = f"topic {topic}, parameters qos_overrides.*: {one_line(error)}"
             raise CodesignError(why) from None
-        with self._wiring:
-            self._endpoints.append((topic, endpoint))
+        self._endpoints.append((topic, endpoint))
         return endpoint
 
     def _guarded(self, callback: Callable[..., None], what: str) -> Callable[..., None]:

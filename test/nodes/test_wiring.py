@@ -1,7 +1,16 @@
 """How nodes are wired: what can be overridden, what callbacks may raise, what is let go of."""
 
+import importlib.util
+import os
+import signal
+import sys
+import threading
+import time
+
 import pytest
 import rclpy
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import ListParameters
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import NodeNameNonExistentError
@@ -11,6 +20,7 @@ from codesign_ros.msg import Plan as PlanMsg
 from codesign_ros.nodes.base import CodesignNode
 from codesign_ros.nodes.interface import qos
 from codesign_ros.nodes.interface.vision_messages import vision
+from codesign_ros.nodes.loop import Loop, make_executor
 from codesign_ros.nodes.wiring import WiredNode
 from codesign_ros.runtime.device import Device, Role
 from codesign_ros.srv import CommitPlan
@@ -20,6 +30,9 @@ from support.planner import profile
 
 pytest_plugins = ("support.ros",)
 
+# Only a defect makes a test wait so long, on a busy machine too [s].
+PATIENCE_S = 90.0
+HAS_EVENTS = importlib.util.find_spec("rclpy.experimental.events_executor") is not None
 # Topics that rclpy makes in every node, and that of a lifecycle node.
 _NOT_OURS = ("/rosout", "/parameter_events", "/transition_event")
 POLICIES = ("history", "depth", "reliability", "durability")
@@ -144,19 +157,47 @@ def ros(site):
     rclpy.shutdown()
 
 
-def spin_until(executor, condition):
-    for _ in range(1000):
-        if condition():
-            return
-        executor.spin_once(timeout_sec=0.05)
-    pytest.fail("waited in vain")
+def wait_until(condition):
+    give_up_s = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < give_up_s, "waited in vain"
+        time.sleep(0.005)
 
 
-@pytest.mark.usefixtures("ros")
-def test_what_callbacks_raise():
+@pytest.fixture(params=["events", "wait set"])
+def running(request, ros, monkeypatch):
+    """What runs nodes of this process with either kind of executor, until the test ends."""
+    if request.param == "wait set":
+        monkeypatch.setitem(sys.modules, "rclpy.experimental.events_executor", None)
+    elif not HAS_EVENTS:
+        pytest.skip("this rclpy has no events executor")
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    executor = make_executor()
+    # The events executor took them.
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    assert isinstance(executor, SingleThreadedExecutor) is (request.param == "wait set")
+    ended = []
+    loop = Loop(executor, rclpy.get_default_context(), ended.append)
+    nodes = []
+
+    def run(*given):
+        nodes.extend(given)
+        loop.start(given)
+        for node in given:
+            node.chores.start()
+        return loop
+
+    yield run
+    loop.stop(nodes, PATIENCE_S)
+    for node in nodes:
+        node.destroy_node()
+    assert not ended
+
+
+def test_what_callbacks_raise(running):
     node = WiredNode("wired")
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
+    running(node)
     calls, errors = [], []
 
     def work(*given):
@@ -169,17 +210,17 @@ def test_what_callbacks_raise():
     publisher = node.advertise(PlanMsg, "news", qos.state())
     client = node.client(CommitPlan, "commit")
     assert node.client(CommitPlan, "commit") is client
-    spin_until(executor, lambda: publisher.get_subscription_count() and client.service_is_ready())
+    wait_until(lambda: publisher.get_subscription_count() and client.service_is_ready())
 
     def ask():
         future = client.call_async(CommitPlan.Request())
-        spin_until(executor, future.done)
+        wait_until(future.done)
         return future.result().ok, future.result().message
 
     def tell():
         count = len(calls)
         publisher.publish(PlanMsg())
-        spin_until(executor, lambda: len(calls) > count)
+        wait_until(lambda: len(calls) > count)
 
     assert ask() == (True, "")
     tell()
@@ -192,14 +233,94 @@ def test_what_callbacks_raise():
     assert ask() == (False, defect)
     assert node.failure is None
     tell()
-    assert node.failure == defect
+    wait_until(lambda: node.failure == defect)
 
     node.failure = None
-    node.every(0.01, lambda: work("timer"))
-    spin_until(executor, lambda: node.failure == defect)
-    assert calls[-1] == ("timer",)
-    executor.shutdown()
-    node.destroy_node()
+    node.every(0.01, lambda: work("chore"))
+    wait_until(lambda: node.failure == defect)
+    assert calls[-1] == ("chore",)
+
+
+def test_frames_wait_for_no_service(running):
+    """While a service is at work, messages are heard, chores done, and entities made."""
+    node = WiredNode("busy")
+    running(node)
+    goes_on, heard, chores = threading.Event(), [], []
+    node.serve(CommitPlan, "slow", lambda *_: goes_on.wait(PATIENCE_S))
+    node.every(0.01, lambda: chores.append(1))
+    client = node.client(CommitPlan, "slow")
+    wait_until(client.service_is_ready)
+    future = client.call_async(CommitPlan.Request())
+    node.listen(PlanMsg, "frames", heard.append, qos.result())
+    publisher = node.advertise(PlanMsg, "frames", qos.result())
+    wait_until(publisher.get_subscription_count)
+    count = len(chores)
+    publisher.publish(PlanMsg())
+    wait_until(lambda: heard and len(chores) > count)
+    assert not future.done()
+    goes_on.set()
+    wait_until(future.done)
+    assert future.result().ok
+
+
+class Slow(CodesignNode):
+    """Takes as long for its transitions as it is told to."""
+
+    def __init__(self, goes_on):
+        super().__init__("slow", ())
+        self.goes_on = goes_on
+
+    def configure(self):
+        self.advertise(PlanMsg, "frames", qos.result())
+        self.goes_on.wait(PATIENCE_S)
+
+
+def test_transitions_are_made_beside_the_callbacks(running):
+    """`ros2 lifecycle` of one node takes its time; the other node of the process hears meanwhile,
+    and the transition is answered when it is over."""
+    goes_on, heard = threading.Event(), []
+    slow, other = Slow(goes_on), WiredNode("other")
+    running(slow, other)
+    other.listen(PlanMsg, "news", heard.append, qos.result())
+    publisher = other.advertise(PlanMsg, "news", qos.result())
+    change = other.client(ChangeState, "slow/change_state")
+    state = other.client(GetState, "slow/get_state")
+    wait_until(
+        lambda: (
+            publisher.get_subscription_count()
+            and change.service_is_ready()
+            and state.service_is_ready()
+        )
+    )
+    configure = Transition(id=Transition.TRANSITION_CONFIGURE)
+    done = change.call_async(ChangeState.Request(transition=configure))
+    wait_until(lambda: "frames" in slow.listeners())
+    publisher.publish(PlanMsg())
+    asked = state.call_async(GetState.Request())
+    wait_until(lambda: heard and asked.done())
+    assert asked.result().current_state.label == "configuring"
+    assert not done.done()
+    goes_on.set()
+    wait_until(done.done)
+    assert done.result().success
+    assert slow.state_label == "inactive"
+
+
+def test_topics_come_and_go_while_messages_arrive(running):
+    """Entities with event handlers are destroyed under a running executor, again and again."""
+    node = WiredNode("restless")
+    running(node)
+    heard = []
+    publisher = node.advertise(PlanMsg, "news", qos.state())
+    node.every(0.001, lambda: publisher.publish(PlanMsg()))
+    for _ in range(40):
+        node.listen(PlanMsg, "news", heard.append, qos.state(), on_lost=lambda: None)
+        node.advertise(PlanMsg, "other", qos.state())
+        count = len(heard)
+        wait_until(lambda count=count: len(heard) > count)
+        node.disconnect(1)
+    assert node.listeners().keys() == {"news"}
+    assert node.failure is None
 
 
 class Careless(CodesignNode):
@@ -219,3 +340,21 @@ def test_a_failed_configure_leaves_no_topics():
     assert node.state_label == "unconfigured"
     assert node.listeners().keys() == {"/diagnostics"}
     node.destroy_node()
+
+
+@pytest.mark.parametrize("executor", ["events", "wait set"])
+def test_process_by_either_executor(site, tmp_path, monkeypatch, executor, node_bundle):
+    """A process where rclpy has no events executor starts, answers and ends like any other."""
+    if executor == "wait set":
+        hidden = "import sys\nsys.modules['rclpy.experimental.events_executor'] = None\n"
+        (tmp_path / "sitecustomize.py").write_text(hidden)
+        path = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
+        monkeypatch.setitem(site.environment, "PYTHONPATH", os.pathsep.join(path))
+    robot = site.robot(head={"bundle": str(node_bundle.path), "profile_s": 0.0})
+    robot.start("head")
+    robot.wait_for_state("head", "active")
+    for transition, state in (("deactivate", "inactive"), ("activate", "active")):
+        robot.observer.change_state(robot.name("head"), transition)
+        robot.wait_for_state("head", state)
+    robot.observer.set_parameter(robot.name("head"), "queue_depth", 5)
+    assert not robot.call(CommitPlan, "head/commit_plan", epoch=7).ok
