@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from codesign_ros.console import right, slim_table
+from codesign_ros.demo.trials import Trial
 from codesign_ros.evaluation.quality import Quality
 from codesign_ros.evaluation.replay import ReplayedFrame, is_same
 from codesign_ros.runtime.answers import answer_of
@@ -21,21 +22,6 @@ from codesign_ros.types import GroundTruth, Plan
 
 # What the report says of an epoch's plan, as the plan has it; None where there was no plan yet.
 _CHOSEN = ("cut", "head_structure", "tail_structure", "merge", "codec", "link_bps")
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """A policy that the planner compared with, by the same cost model (predicted, not run)."""
-
-    name: str
-    latency_s: float
-    payload_bytes: float
-    period_s: float = 0.0
-
-    @property
-    def throughput_fps(self) -> float:
-        """Frames a second at the pace of the slowest of robot, link and server."""
-        return 1 / self.period_s if self.period_s else 0.0
 
 
 @dataclass(frozen=True)
@@ -49,7 +35,7 @@ class Recording:
         truths: what is truly in a frame by its stamp [ns].
         task: what the network does, one of ``bundle.TASKS``.
         classes: names of its classes.
-        baselines: what other policies would have given at the start.
+        trials: what simple policies and ours reached at the start.
         one_process: each frame's answer in one process under the plan that it had here, in order;
             empty where there is not one result for each frame.
         emulation: what was emulated, by name.
@@ -61,7 +47,7 @@ class Recording:
     truths: Mapping[int, GroundTruth]
     task: str
     classes: tuple[str, ...]
-    baselines: Sequence[Baseline] = ()
+    trials: Sequence[Trial] = ()
     one_process: Sequence[ReplayedFrame] = ()
     emulation: Mapping[str, float] = field(default_factory=dict)
 
@@ -98,18 +84,28 @@ def summarise(recording: Recording) -> dict[str, Any]:
         "finished_by": dict(Counter(answer.finished_by for answer in good)),
         "epochs": _epochs(recording),
         "one_process": _one_process(recording),
-        "baselines": [
+        "policies": [
             {
-                "policy": baseline.name,
-                "latency_ms_predicted": baseline.latency_s * 1e3,
-                "throughput_fps_predicted": baseline.throughput_fps,
-                "wire_bytes_per_frame": baseline.payload_bytes,
+                "policy": trial.policy,
+                "cut": trial.plan.cut if trial.plan else None,
+                "codec": trial.plan.codec if trial.plan else None,
+                "frames": trial.frames,
+                "throughput_fps": trial.frames_s,
+                "throughput_fps_predicted": _predicted_fps(trial.plan),
+                "response_ms_p50": trial.response_s * 1e3,
+                "wire_bytes_per_frame": trial.payload_bytes,
             }
-            for baseline in recording.baselines
+            for trial in recording.trials
         ],
         "emulation": dict(recording.emulation),
         "predictions": [_prediction_json(answer, recording.task) for answer in answers],
     }
+
+
+def _predicted_fps(plan: Plan | None) -> float | None:
+    """Frames a second at the pace of the slowest of robot, link and server."""
+    slowest_s = max(plan.head_s, plan.link_s, plan.tail_s) if plan else 0.0
+    return 1 / slowest_s if slowest_s > 0 else None
 
 
 def _quality(recording: Recording, good: Sequence[Result]) -> dict[str, Any]:
@@ -183,7 +179,8 @@ def print_report(summary: Mapping[str, Any], console: Console) -> None:
     """Print the report as tables."""
     console.print(_epoch_table(summary))
     console.print(_figures_table(summary))
-    console.print(_baseline_table(summary))
+    if summary["policies"]:
+        console.print(_policy_table(summary))
 
 
 def _epoch_table(summary: Mapping[str, Any]) -> Table:
@@ -252,15 +249,24 @@ def _is_split(row: Mapping[str, Any]) -> bool:
     return bool(row["cut"] and row["served_by"])
 
 
-def _baseline_table(summary: Mapping[str, Any]) -> Table:
+def _policy_table(summary: Mapping[str, Any]) -> Table:
     emulated = ", ".join(f"{name} {value:g}" for name, value in summary["emulation"].items())
     table = slim_table(
-        "Predicted by the cost model at the start "
+        "Policies on these nodes, one after the other at the start "
         f"({f'emulated: {emulated}' if emulated else 'nothing emulated'})",
-        *("policy", *right("latency ms", "frames/s", "bytes a frame")),
+        *("policy", *right("cut"), "codec"),
+        *right("frames", "frames/s", "predicted", "p50 ms", "bytes a frame"),
     )
-    for row in summary["baselines"]:
-        latency, rate = row["latency_ms_predicted"], row["throughput_fps_predicted"]
-        size = row["wire_bytes_per_frame"]
-        table.add_row(row["policy"], f"{latency:.1f}", f"{rate:.1f}", f"{size:.0f}")
+    for row in summary["policies"]:
+        predicted = row["throughput_fps_predicted"]
+        table.add_row(
+            row["policy"],
+            "-" if row["cut"] is None else str(row["cut"]),
+            row["codec"] or "-",
+            str(row["frames"]),
+            f"{row['throughput_fps']:.1f}",
+            "-" if predicted is None else f"{predicted:.1f}",
+            f"{row['response_ms_p50']:.0f}",
+            f"{row['wire_bytes_per_frame']:.0f}",
+        )
     return table

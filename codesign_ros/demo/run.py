@@ -15,9 +15,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.data.sources import open_source
-from codesign_ros.demo.report import Baseline, Recording, answers_by_frame, summarise
+from codesign_ros.demo.report import Recording, answers_by_frame, summarise
 from codesign_ros.demo.rerun import rerun
 from codesign_ros.demo.scenario import Event, Scenario
+from codesign_ros.demo.trials import Trials
 from codesign_ros.evaluation.replay import ReplayedFrame
 from codesign_ros.nodes.observer import Observer
 from codesign_ros.testbed.processes import NodeProcesses, private_environment
@@ -29,9 +30,6 @@ START_TIMEOUT_S = 120.0
 LINK_TIMEOUT_S = 15.0
 # Nothing arrives for so long: something is stuck [s].
 STALL_TIMEOUT_S = 30.0
-# Frames after which the planner is asked what the simple policies would give: by then it knows the
-# link, and whether the camera's own JPEGs can be sent as they are.
-_FRAMES_BEFORE_BASELINES = 20
 # Time for the last results, duplicates among them, once all frames have one [s].
 SETTLE_S = 0.5
 
@@ -109,7 +107,7 @@ def run_demo(options: DemoOptions, console: Console) -> dict[str, Any]:
             truths=observer.truths,
             task=bundle.task,
             classes=bundle.classes,
-            baselines=run.baselines,
+            trials=run.trials.summary(observer.results, plans),
             one_process=one_process,
             emulation=options.scenario.emulation,
         )
@@ -165,7 +163,7 @@ class _Run:
         self._observer = observer
         self._console = console
         self._reported: set[str] = set()
-        self.baselines: list[Baseline] = []
+        self.trials = Trials(frames)
 
     @property
     def frames_sent(self) -> int:
@@ -200,28 +198,22 @@ class _Run:
                     return
                 progress.update(task, completed=seen, detail=self._detail())
                 self._report_ended()
-                if not self.baselines and seen >= _FRAMES_BEFORE_BASELINES:
-                    self._ask_for_baselines()
+                if policy := self.trials.due(seen):
+                    self._try_policy(policy)
                 while events and seen >= events[0].at * self._frames:
                     self._do(events.pop(0))
                 time.sleep(0.05)
             progress.update(task, completed=len(results), detail=self._detail())
         time.sleep(SETTLE_S)
 
-    def _ask_for_baselines(self) -> None:
-        """What the planner's choice and the two simple policies give, as things stand."""
+    def _try_policy(self, policy: str) -> None:
+        """Let another policy choose from now on."""
+        self._console.print(f"frame {len(self._observer.results)}: policy {policy} chooses")
         try:
-            answer = self._observer.solve(timeout_s=5.0)
+            planner = self._processes.name("planner")
+            self._observer.set_parameter(planner, "policy", policy, timeout_s=5.0)
         except CodesignError as error:
-            self._console.print(f"[yellow]the planner was not asked for other policies: {error}[/]")
-            self.baselines = [Baseline("unknown", 0.0, 0.0)]
-            return
-        alone, served = answer.device_only, answer.server_only
-        self.baselines = [
-            Baseline(f"planned: {_where(answer.plan)}", *_cost(answer.plan)),
-            Baseline("device only: all on the robot", *_cost(alone)),
-            Baseline(f"server only: the frame as {served.codec}", *_cost(served)),
-        ]
+            self._console.print(f"[yellow]policy {policy} was not tried: {error}[/]")
 
     def _do(self, event: Event) -> None:
         self._console.print(f"frame {len(self._observer.results)}: {event.text}")
@@ -290,14 +282,6 @@ class _Run:
         plan = self._observer.plans[-1][1]
         where = f"cut {plan.cut} {plan.codec}" if plan.served_by else "robot alone"
         return f"{rate:5.1f}/s {response_ms:5.0f} ms  epoch {plan.epoch}: {where}"
-
-
-def _where(plan: Any) -> str:
-    return f"cut {plan.cut}, {plan.codec}" if plan.served_by else "all on the robot"
-
-
-def _cost(plan: Any) -> tuple[float, float, float]:
-    return plan.latency_s, plan.payload_bytes, max(plan.head_s, plan.link_s, plan.tail_s)
 
 
 def _progress(console: Console) -> Progress:

@@ -8,13 +8,13 @@ import pytest
 from rich.console import Console
 
 from codesign_ros.demo.report import (
-    Baseline,
     Recording,
     answers_by_frame,
     is_complete,
     print_report,
     summarise,
 )
+from codesign_ros.demo.trials import Trial
 from codesign_ros.evaluation.replay import ReplayedFrame
 from codesign_ros.runtime.answers import answer_of
 from codesign_ros.runtime.messages import Result, Stamp, Status
@@ -45,7 +45,7 @@ def recording(answers, *, frames=None, times=None, truths=None, plans=None):
         task="classification",
         classes=CLASSES,
         one_process=[ReplayedFrame(0, answer_of(a), None, 0) for a in answers_by_frame(results)],
-        baselines=[Baseline("device only", 0.2, 0.0)],
+        trials=[Trial("device_only", Plan(cut=2, head_s=0.2), 9, 4.5, 0.21)],
         emulation={"link_bps": 1e6},
     )
 
@@ -174,7 +174,7 @@ def test_the_printed_report_shows_the_figures():
     for expected in (
         "splitting gained nothing",
         "Plans in force",
-        "device only",
+        "device_only",
         "lost, duplicated, out of order",
         "0, 0, 0",
     ):
