@@ -142,6 +142,7 @@ class HeadNode(DeviceNode):
         return replace(
             beat,
             link_bps=runtime.uplink.bandwidth_bps,
+            link_bps_error=runtime.uplink.bandwidth_error_bps,
             link_delay_s=runtime.uplink.delay_s,
             frame_bytes=runtime.sendable_bytes,
             running=runtime.running,
@@ -159,6 +160,7 @@ class HeadNode(DeviceNode):
             "served_by": plan.served_by or "the robot alone",
             "in_flight": runtime.in_flight,
             "link_bps": round(runtime.uplink.bandwidth_bps),
+            "link_bps_error": round(runtime.uplink.bandwidth_error_bps),
             "link_delay_s": round(runtime.uplink.delay_s, 4),
             **dict(runtime.counts),
         }

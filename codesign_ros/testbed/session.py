@@ -158,6 +158,11 @@ class Session:
         self.observer.change_state(camera, "activate")
         self._is_playing = True
 
+    def pause(self) -> None:
+        """Let the camera stop."""
+        self.observer.change_state(self._node("camera"), "deactivate")
+        self._is_playing = False
+
     def watch(self, seconds: float, policy: str, rate_hz: float | None = None) -> Measurement:
         """Measure what the nodes do for a while, from now on.
 

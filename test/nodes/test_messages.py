@@ -138,7 +138,7 @@ heartbeat_fields = {
         frames=uint32,
         **dict.fromkeys(("head_s", "link_s", "tail_s"), size64),
     ),
-    **dict.fromkeys(("link_bps", "link_delay_s", "frame_bytes"), size64),
+    **dict.fromkeys(("link_bps", "link_bps_error", "link_delay_s", "frame_bytes"), size64),
 }
 devices = st.builds(
     Device,

@@ -22,7 +22,9 @@ _DEVICE_FIELDS = (
     "robot", "state", "model_id", "device", "peak_flops", "memory_bandwidth", "memory_bytes",
     "dla_cores", "power_mode",
 )  # fmt: skip
-_HEARTBEAT_FIELDS = ("node", "epoch", "throttled", "link_bps", "link_delay_s", "frame_bytes")
+_HEARTBEAT_FIELDS = (
+    "node", "epoch", "throttled", "link_bps", "link_bps_error", "link_delay_s", "frame_bytes",
+)  # fmt: skip
 # Those of StageMedians; the message's have running_ before them.
 _RUNNING_FIELDS = ("epoch", "frames", "head_s", "link_s", "tail_s")
 
@@ -49,7 +51,7 @@ def heartbeat_from_msg(msg: HeartbeatMsg) -> Heartbeat:
         raise CodesignError(f"heartbeat of {msg.node!r}: that is no full name of a node") from None
     running = StageMedians(**{name: getattr(msg, f"running_{name}") for name in _RUNNING_FIELDS})
     for number in (
-        msg.link_bps, msg.link_delay_s, msg.frame_bytes,
+        msg.link_bps, msg.link_bps_error, msg.link_delay_s, msg.frame_bytes,
         running.head_s, running.link_s, running.tail_s,
     ):  # fmt: skip
         if not 0 <= number < math.inf:

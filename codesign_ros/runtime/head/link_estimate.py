@@ -1,119 +1,149 @@
-"""What rate and delay the link really has, from the transfers that went over it."""
+"""What rate the link really has in the long run, inferred from all that crossed it."""
 
 from __future__ import annotations
 
-import statistics
-from collections import deque
+import numpy as np
 
-# Shorter than this is not a time that can be measured here [s].
-_LEAST_S = 1e-5
+LEAST_BPS, MOST_BPS = 2e4, 1e9
+"""Rates that are told apart [bit/s]. Beyond, a link is as good as stopped, or as unlimited."""
+
+OVERHEAD_BYTES = 500
+"""What a message takes on the wire beside its payload: names, shapes, headers [bytes]."""
+
+# Ratio of neighbouring rates and of neighbouring bursts among the hypotheses.
+_RATE_STEP, _BURST_STEP = 1.06, 1.5
+_BURSTS_BYTES = 1000 * _BURST_STEP ** np.arange(13)  # up to 130 kB
+# No link keeps to the model better than this share of the time that a transfer occupies it, nor a
+# bucket to the nearest hypothesis of its size; what is shorter is the processes' doing [s].
+_BUSY_NOISE, _BURST_NOISE, _LEAST_NOISE_S = 0.05, 0.2, 1.5e-3
+# Hypotheses that fit worse than the best by less than this (natural logarithm) fit as well: what is
+# off in the same way every time would else become a certainty by repetition.
+_NO_EVIDENCE = 1.0
+# Share of the way that a hypothesis follows an arrival later than it foretold: most lateness is
+# that of a busy core and not of the link.
+_FOLLOW = 0.1
+# A late arrival counts little against a hypothesis as long as it may be a process that stood still
+# (natural logarithm), and more the later it is than that lasts [s].
+_STALL_LATE, _STALL_S = 2.0, 0.05
+# A rate is possible while it is at least so likely, as share of the likeliest.
+_POSSIBLE = 0.01
+# Expected changes of the link: abrupt ones [1/s], and steps to a neighbouring rate [1/s].
+_JUMPS_S, _STEPS_S = 0.003, 0.1
 
 
 class LinkEstimator:
-    """Running estimate of the link's delay and rate from transfers that happened.
+    """Bayesian estimate of the link's long-run rate and of the burst that passes above it.
 
-    A transfer of B bytes takes delay + 8 B / rate, and whatever else happens (a busy core, a queue)
-    only adds to that. So the shortest tiny transfer is the delay without disturbance, and the
-    fastest large one, with that delay taken off, shows the rate. BBR estimates a path in the same
-    way, by the least round trip and the greatest delivery rate of a window (Cardwell et al. 2016).
+    The link is a queue behind a token bucket (RFC 2697; Cruz 1991): after a pause, ``burst`` bytes
+    pass at once, all others at ``rate``. A transfer of B bytes that starts at s, with T tokens in
+    the bucket then, is over at ``max(s, end of the one before) + max(0, B - T) / rate``, and news
+    of it is here a delay later. Each hypothesis, a pair of rate and burst on a grid, runs this
+    queue with the real sizes and starts, and loses weight by how far off its arrivals are: late
+    ones little, for a busy core makes them late too, early ones much, as nothing can.
 
-    Args:
-        window: number of large transfers that count; few, so that a change of the link shows soon.
-        delay_window: number of tiny transfers that count; more, as one undisturbed is enough.
+    So a bucket's burst is told from the rate by what a busy link lets pass, small transfers that
+    wait behind large ones are understood, and where nothing has been seen that shows the rate, the
+    weights stay spread out. The weights are those of a hidden Markov model with rare jumps: many
+    transfers make the estimate quiet, a few that do not fit make it move.
+
+    Not thread safe.
     """
-
-    # Up to so many bytes a transfer shows the delay, from so many on the rate.
-    TINY_BYTES = 256
-    LARGE_BYTES = 2048
-    # Before so many of each kind, one disturbance would be taken for the link.
-    MIN_TRANSFERS = 3
-
-    def __init__(self, window: int = 6, delay_window: int = 20) -> None:
-        self._delays_s: deque[float] = deque(maxlen=delay_window)
-        self._transfers: deque[tuple[int, float]] = deque(maxlen=window)
-
-    def add(self, payload_bytes: int, duration_s: float) -> None:
-        """Take in one transfer.
-
-        Raises:
-            ValueError: size or duration is negative.
-        """
-        if payload_bytes < 0 or duration_s < 0:
-            raise ValueError(f"no transfer: {payload_bytes} bytes in {duration_s} s")
-        if payload_bytes <= self.TINY_BYTES:
-            self._delays_s.append(duration_s)
-        elif payload_bytes >= self.LARGE_BYTES:
-            self._transfers.append((payload_bytes, duration_s))
-
-    @property
-    def least_delay_s(self) -> float:
-        """What a tiny transfer takes undisturbed [s]; 0 before the first."""
-        return min(self._delays_s, default=0.0)
-
-    @property
-    def delay_s(self) -> float:
-        """What a tiny transfer usually takes, disturbances included [s]; 0 before the first."""
-        return statistics.median(self._delays_s) if self._delays_s else 0.0
-
-    @property
-    def bandwidth_bps(self) -> float:
-        """The rate [bit/s]; 0 before some tiny and some large transfers have shown it."""
-        if min(len(self._delays_s), len(self._transfers)) < self.MIN_TRANSFERS:
-            return 0.0
-        least_s = self.least_delay_s
-        # A large transfer that took no longer than a tiny one says that the link is fast.
-        return max(8 * n / max(t - least_s, _LEAST_S) for n, t in self._transfers)
-
-
-class BusyLink:
-    """Tells what a transfer took on the link from what it waited for others on the way.
-
-    Transfers that overlap go over the link one after the other, so each by itself seems to be as
-    slow as all of them. From the start of the first to the end of the last the link was busy with
-    the bytes of all: they count as one transfer. (BBR measures delivery over a flight, not over a
-    packet, for the same reason.)
-    """
-
-    # Transfers that count as one at most: more would hide a change of the rate.
-    MOST = 6
-    # A count that starts amid a busy link starts at an arrival, which may have been noted late:
-    # over so many transfers that matters little.
-    ENOUGH = 3
 
     def __init__(self) -> None:
-        self._until_s = float("-inf")
-        self._since_s = 0.0
-        self._bytes = 0
-        self._count = 0
-        self._needed = 1
+        count = round(np.log(MOST_BPS / LEAST_BPS) / np.log(_RATE_STEP)) + 1
+        self._rates_bps = np.geomspace(LEAST_BPS, MOST_BPS, count)
+        self._bytes_s = self._rates_bps[:, None] / 8
+        shape = count, len(_BURSTS_BYTES)
+        self._weights = np.full(shape, 1 / (shape[0] * shape[1]))
+        self._free_s = np.full(shape, -np.inf)
+        self._tokens = np.broadcast_to(_BURSTS_BYTES, shape).copy()
+        self._now_s = -np.inf
 
     def add(
-        self, payload_bytes: int, started_s: float, ended_s: float, delay_s: float
-    ) -> tuple[tuple[int, float] | None, float]:
-        """Take in one transfer, in the order of their ends.
+        self,
+        payload_bytes: int,
+        started_s: float,
+        arrived_s: float | None,
+        delay_s: float,
+        jitter_s: float,
+    ) -> None:
+        """Take in one transfer, in the order in which they were sent.
 
         Args:
             payload_bytes: its size [bytes].
-            started_s: when sending began [s].
-            ended_s: when the news of its arrival was here, on the same clock [s].
-            delay_s: part of that time which does not depend on the size [s].
+            started_s: when it was given to the link [s].
+            arrived_s: when the news of its arrival was here, on the same clock [s]; None = there
+                was none.
+            delay_s: time of a tiny transfer on a free link [s].
+            jitter_s: by how much that varies [s].
 
-        Returns:
-            The transfer to estimate the rate from (bytes, duration [s]), None where there is none
-            yet; and how long this one waited for others [s].
+        Raises:
+            ValueError: size, delay or jitter is negative, or it arrived before it started.
         """
-        # The others' news took the delay to come here; the link was free again before that.
-        free_s = self._until_s - delay_s
-        waited_s = max(0.0, min(free_s, ended_s) - started_s)
-        if waited_s == 0 or ended_s < self._until_s:
-            self._begin(started_s, needed=1)
-        elif self._count == self.MOST:
-            self._begin(free_s, needed=self.ENOUGH)
-        self._until_s = max(self._until_s, ended_s)
-        self._bytes += payload_bytes
-        self._count += 1
-        enough = self._count >= self._needed
-        return (self._bytes, ended_s - self._since_s) if enough else None, waited_s
+        if min(payload_bytes, delay_s, jitter_s) < 0 or (arrived_s or started_s) < started_s:
+            raise ValueError(
+                f"no transfer: {payload_bytes} bytes from {started_s} to {arrived_s} s, "
+                f"delay {delay_s} s, jitter {jitter_s} s"
+            )
+        begin_s = np.maximum(started_s, self._free_s)
+        refilled = self._tokens + self._bytes_s * (begin_s - self._free_s)
+        tokens = np.minimum(_BURSTS_BYTES, refilled)
+        wire_bytes = payload_bytes + OVERHEAD_BYTES
+        busy_s = np.maximum(0.0, wire_bytes - tokens) / self._bytes_s
+        self._free_s = begin_s + busy_s
+        self._tokens = np.maximum(0.0, tokens - wire_bytes)
+        if arrived_s is None:
+            return
+        self._let_change(arrived_s)
+        late_s = arrived_s - delay_s - self._free_s
+        burst_s = np.where(busy_s > 0, tokens / self._bytes_s, 0.0)
+        noise_s = np.hypot(np.maximum(jitter_s, _LEAST_NOISE_S), _BUSY_NOISE * busy_s)
+        noise_s = np.hypot(noise_s, _BURST_NOISE * burst_s)
+        # Student's t with two degrees of freedom, but for a factor that is the same for all.
+        misfit = 1.5 * np.log1p((late_s / noise_s) ** 2 / 2)
+        most = _STALL_LATE + 2.5 * np.log1p((late_s / _STALL_S) ** 2 / 2)
+        misfit = np.where(late_s > 0, np.minimum(misfit, most), 2 * misfit)
+        misfit += np.log(noise_s)
+        misfit = np.maximum(misfit - misfit.min(), _NO_EVIDENCE)
+        self._weights *= np.exp(_NO_EVIDENCE - misfit)
+        self._weights /= self._weights.sum()
+        self._free_s += np.where(late_s > 0, _FOLLOW * late_s, late_s)
 
-    def _begin(self, since_s: float, needed: int) -> None:
-        self._since_s, self._bytes, self._count, self._needed = since_s, 0, 0, needed
+    def quantile_bps(self, share: float) -> float:
+        """The rate below which the true one lies with this probability [bit/s]."""
+        below = np.cumsum(self._weights.sum(axis=1))
+        centre = np.concatenate(([0.0], below[:-1])) / 2 + below / 2
+        return float(np.exp(np.interp(share, centre, np.log(self._rates_bps))))
+
+    def is_possible(self, rate_bps: float) -> bool:
+        """Whether a rate has not been ruled out: it is not much less likely than the likeliest."""
+        weights = self._weights.sum(axis=1)
+        near = np.abs(np.log(self._rates_bps / rate_bps)) < 1.5 * np.log(_RATE_STEP)
+        return bool(weights[near].max(initial=0.0) >= _POSSIBLE * weights.max())
+
+    @property
+    def spread(self) -> float:
+        """Half of the range in which the rate lies with 80 %, as share of the rate."""
+        return float(np.log(self.quantile_bps(0.9) / self.quantile_bps(0.1)) / 2)
+
+    @property
+    def burst_bytes(self) -> float:
+        """The burst [bytes], the most that is likely: it lies below with 90 %."""
+        below = np.cumsum(self._weights.sum(axis=0))
+        return float(_BURSTS_BYTES[np.searchsorted(below, 0.9)])
+
+    def _let_change(self, now_s: float) -> None:
+        """Spread the weights by what may have changed since the last transfer."""
+        passed_s = min(1.0, max(0.0, now_s - self._now_s))
+        self._now_s = max(now_s, self._now_s)
+        weights = self._weights
+        step = _STEPS_S * passed_s / 2
+        moved = (1 - 2 * step) * weights
+        moved[1:] += step * weights[:-1]
+        moved[:-1] += step * weights[1:]
+        moved[0] += step * weights[0]
+        moved[-1] += step * weights[-1]
+        jump = _JUMPS_S * passed_s
+        # The burst is how the link is made; more often only the rate is another.
+        anywhere = (weights.sum(axis=0) + 1 / weights.shape[1]) / (2 * weights.shape[0])
+        self._weights = (1 - jump) * moved + jump * anywhere

@@ -207,6 +207,8 @@ class HeadRuntime:
         remote_s = answer.queue_s + answer.decode_s + answer.tail_s
         link = self.uplink.answered(kind, answer.sequence, remote_s)
         if is_probe:
+            if self.uplink.learning:
+                self.probe()
             return
         with self._work:
             frame = self._ledger.find(answer.sequence)

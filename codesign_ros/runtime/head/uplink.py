@@ -5,39 +5,18 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from queue import Queue
 
 import numpy as np
 
 from codesign_ros.runtime.emulation import transmission_s
-from codesign_ros.runtime.head.link_estimate import BusyLink, LinkEstimator
+from codesign_ros.runtime.head.link_meter import LinkMeter, LinkTime
+from codesign_ros.runtime.head.transfers import Transfer
 from codesign_ros.runtime.messages import Embedding, EmbeddingKind, Stamp
 from codesign_ros.wire.codecs import encode
 
 _log = logging.getLogger(__name__)
-
-# A probe this small shows the delay; one this large, with the delay known, shows the rate. 16 kB
-# twice a second are 0.26 Mbit/s, and only where no frame crosses.
-_SMALL_PROBE_BYTES = 64
-_LARGE_PROBE_BYTES = 16_384
-# Embeddings that were never answered are forgotten after so many newer ones.
-_REMEMBERED = 64
-
-
-@dataclass(frozen=True)
-class LinkTime:
-    """What an embedding took from the start of sending to the answer, less the tail's time [s].
-
-    Attributes:
-        total_s: all of it, both ways.
-        waited_s: the part that it waited for embeddings before it.
-    """
-
-    total_s: float = 0.0
-    waited_s: float = 0.0
 
 
 class Uplink:
@@ -63,13 +42,10 @@ class Uplink:
         self._send = send
         self._send_failed = send_failed
         self._queue: Queue[tuple[Embedding, Callable[[], bool]] | None] = Queue()
-        self._sent: OrderedDict[tuple[EmbeddingKind, int], tuple[float, int]] = OrderedDict()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
-        self._estimator = LinkEstimator()
-        self._busy = BusyLink()
+        self._meter = LinkMeter()
         self._probes = 0
-        self._frames_since_probe = 0
         self._thread = threading.Thread(target=self._run, name="uplink", daemon=True)
         self._thread.start()
 
@@ -84,22 +60,23 @@ class Uplink:
         self._queue.put((embedding, may_send))
 
     def probe(self, template: Embedding) -> None:
-        """Queue a small probe, and a large one too if no frame has crossed since the last probe.
+        """Queue the probes that the link's estimate needs now; see ``Prober``.
 
         Args:
             template: gives epoch and model of the probe.
         """
-        sizes = [_SMALL_PROBE_BYTES]
+        now_s = time.monotonic()
         with self._lock:
-            if self._frames_since_probe == 0:
-                sizes.append(_LARGE_PROBE_BYTES)
-            self._frames_since_probe = 0
-        for size in sizes:
-            self._probes += 1
+            probes = []
+            for size in self._meter.probes(now_s):
+                self._probes += 1
+                probes.append((self._probes, size))
+                self._meter.probe_sent((EmbeddingKind.PROBE, self._probes), size, now_s)
+        for number, size in probes:
             self.submit(
                 Embedding(
                     stamp=Stamp(0),
-                    sequence=self._probes,
+                    sequence=number,
                     epoch=template.epoch,
                     oldest_epoch=template.oldest_epoch,
                     model_id=template.model_id,
@@ -121,35 +98,38 @@ class Uplink:
         Returns:
             Time on the link; 0 if it is not known when it was sent.
         """
-        now = time.monotonic()
         with self._lock:
-            sent = self._sent.pop((kind, sequence), None)
-            if sent is None:
-                return LinkTime()
-            started_s, payload_bytes = sent
-            # The tail may say anything, not a number included; then it spent no time.
-            link_s = now - started_s - min(max(0.0, remote_s), now - started_s)
-            if payload_bytes < LinkEstimator.LARGE_BYTES:
-                self._estimator.add(payload_bytes, link_s)
-                return LinkTime(link_s)
-            transfer, waited_s = self._busy.add(
-                payload_bytes, started_s, started_s + link_s, self._estimator.least_delay_s
-            )
-            if transfer is not None:
-                self._estimator.add(*transfer)
-        return LinkTime(link_s, waited_s)
+            return self._meter.answered((kind, sequence), time.monotonic(), remote_s)
 
     @property
     def bandwidth_bps(self) -> float:
-        """Measured rate [bit/s]; 0 = not measured yet."""
+        """Rate of payload over the long run [bit/s]; 0 = not known yet."""
         with self._lock:
-            return self._estimator.bandwidth_bps
+            return self._meter.bandwidth_bps
+
+    @property
+    def bandwidth_error_bps(self) -> float:
+        """Standard error of that rate [bit/s]; 0 = not known."""
+        with self._lock:
+            return self._meter.error_bps
 
     @property
     def delay_s(self) -> float:
-        """Measured time that does not depend on the payload, both ways [s]; 0 = not measured."""
+        """What a tiny transfer usually takes on a free link, both ways [s]; 0 = not measured."""
         with self._lock:
-            return self._estimator.delay_s
+            return self._meter.delay_s
+
+    @property
+    def learning(self) -> bool:
+        """The rate is not known, no large probe is out, and the next should not wait."""
+        with self._lock:
+            return self._meter.learning
+
+    @property
+    def samples(self) -> tuple[Transfer, ...]:
+        """The newest transfers, in the order in which they were sent."""
+        with self._lock:
+            return tuple(self._meter.samples)
 
     def close(self) -> None:
         """Stop sending; what is still queued stays here."""
@@ -173,11 +153,8 @@ class Uplink:
         # Noted before it is sent: the answer may come before `send` returns.
         with self._lock:
             key = (embedding.kind, embedding.sequence)
-            self._sent[key] = (time.monotonic(), embedding.payload_bytes)
-            while len(self._sent) > _REMEMBERED:
-                self._sent.popitem(last=False)
-            if embedding.kind is EmbeddingKind.FRAME:
-                self._frames_since_probe += 1
+            is_frame = embedding.kind is EmbeddingKind.FRAME
+            self._meter.sent(key, embedding.payload_bytes, time.monotonic(), is_frame)
         if self._stopping.wait(transmission_s(embedding.payload_bytes, self.emulated_bps)):
             return False
         try:

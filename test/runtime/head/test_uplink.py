@@ -102,18 +102,20 @@ def test_frames_and_probes_count_apart(make, clock):
     assert uplink.answered(FRAME, 4, 0.0).total_s == pytest.approx(1.0)
 
 
-def test_rate_and_delay_are_measured(make, clock):
+def test_rate_delay_and_error_are_measured(make, clock):
     uplink = make()
-    assert (uplink.bandwidth_bps, uplink.delay_s) == (0.0, 0.0)
+    assert (uplink.bandwidth_bps, uplink.bandwidth_error_bps, uplink.delay_s) == (0.0, 0.0, 0.0)
     rate_bps, delay_s, tail_s = 8e6, 0.02, 0.3
-    for number in range(12):
-        size = 64 if number % 2 else 50_000
+    for number in range(24):
+        size = 64 if number % 2 else 50_000 + 10_000 * (number % 3)
         put(uplink, embedding(number, size))
         on_link_s = 8 * size / rate_bps if size > 64 else 0.0
         clock.now += on_link_s + delay_s + tail_s
         uplink.answered(FRAME, number, tail_s)
     assert uplink.delay_s == pytest.approx(delay_s)
-    assert uplink.bandwidth_bps == pytest.approx(rate_bps)
+    assert uplink.bandwidth_bps == pytest.approx(rate_bps, rel=0.1)
+    assert 0 < uplink.bandwidth_error_bps < 0.2 * rate_bps
+    assert [each.payload_bytes for each in uplink.samples][-2:] == [60_000, 64]
 
 
 @pytest.mark.parametrize("in_flight", [1, 2, 3, 6])
@@ -136,7 +138,7 @@ def test_the_rate_is_the_link_s_however_many_embeddings_are_in_flight(make, cloc
         put(uplink, embedding(number, size))
         free_s = max(free_s, clock.now) + 8 * size / rate_bps
         arrivals.append((number, free_s + delay_s + tail_s))
-    assert uplink.bandwidth_bps == pytest.approx(rate_bps)
+    assert uplink.bandwidth_bps == pytest.approx(rate_bps, rel=0.1)
     assert own_s == pytest.approx([8 * size / rate_bps + delay_s] * len(own_s))
 
 
@@ -157,23 +159,35 @@ def test_what_is_never_answered_is_forgotten(make):
     assert sum(uplink.answered(FRAME, number, 0.0).total_s > 0 for number in range(300)) <= 64
 
 
-def test_a_large_probe_goes_only_when_no_frame_did(make):
+def test_probes_are_numbered_and_of_the_template_s_plan(make, clock):
     uplink = make()
-
-    def probe(count):
+    for _ in range(4):
         before = len(uplink.sent)
         uplink.probe(embedding(0))
-        wait_until(lambda: len(uplink.sent) == before + count)
-        return [each.payload_bytes for each in uplink.sent[before:]]
-
-    small, large = probe(2)
-    assert (small, large) == (64, 16_384)
-    put(uplink, embedding(0))
-    assert probe(1) == [small]
-    assert probe(2) == [small, large]
-    probes = [each for each in uplink.sent if each.kind is PROBE]
+        wait_until(lambda before=before: len(uplink.sent) > before)
+        clock.now += 0.01
+        for probe in uplink.sent[before:]:
+            uplink.answered(PROBE, probe.sequence, 0.0)
+    probes = uplink.sent
+    assert [each.payload_bytes for each in probes][:3] == [64, 64, 2048]
     assert len({each.sequence for each in probes}) == len(probes)
-    assert {(each.epoch, each.model_id, each.cut) for each in probes} == {(1, "model", 3)}
+    assert {(each.kind, each.epoch, each.model_id, each.cut) for each in probes} == {
+        (PROBE, 1, "model", 3)
+    }
+
+
+def test_while_the_rate_is_not_known_the_next_probe_should_not_wait(make, clock):
+    uplink = make()
+    assert uplink.learning
+    uplink.probe(embedding(0))
+    wait_until(lambda: uplink.sent)
+    clock.now += 0.01
+    uplink.answered(PROBE, uplink.sent[0].sequence, 0.0)
+    uplink.probe(embedding(0))
+    assert not uplink.learning  # a large one is out
+    wait_until(lambda: len(uplink.sent) == 3)
+    uplink.answered(PROBE, uplink.sent[2].sequence, 0.0)
+    assert uplink.learning
 
 
 def test_it_leaves_at_the_emulated_rate(make, monkeypatch):
