@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -12,8 +13,10 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
 
 from codesign_ros.nodes.base import CodesignNode
+from codesign_ros.nodes.interface import transport
 from codesign_ros.nodes.loop import Loop, make_executor
 from codesign_ros.nodes.wiring import PATIENCE_S
+from codesign_ros.resources import resource_path
 from codesign_ros.types import CodesignError, one_line, unexpected
 
 # How soon the end of a node by ``fail`` is seen [s].
@@ -36,6 +39,7 @@ def run_together(make_nodes: Callable[[], Sequence[CodesignNode]]) -> int:
     Returns:
         The exit status: 0, or 1 after a failure of all, whose lines went to standard error.
     """
+    transport.prepare(os.environ, resource_path("config") / "fastdds.xml")
     try:
         # Our own handlers: rclpy's end the context at once, and then nobody could be told goodbye.
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)

@@ -47,6 +47,10 @@ _log = logging.getLogger(__name__)
 # the link busy, others would only grow old there.
 _MAX_SENDING = 1
 
+# Frames on the link or at the tail before the head stops computing more: as many as the middleware
+# keeps for the link (nodes/interface/qos.py); one more would push out the oldest, half sent.
+_MAX_AWAY = 4
+
 # Weight of the newest frame in the running mean of frame sizes.
 _MEAN_WEIGHT = 0.1
 
@@ -302,7 +306,9 @@ class HeadRuntime:
         self.counts["overdue"] += len(self._ledger.strand_overdue(time.monotonic()))
         if stranded := self._ledger.in_phase(Phase.STRANDED):
             return stranded[0]
-        if len(self._ledger.in_phase(Phase.SENDING)) >= _MAX_SENDING:
+        sending = len(self._ledger.in_phase(Phase.SENDING))
+        away = sending + len(self._ledger.in_phase(Phase.REMOTE))
+        if sending >= _MAX_SENDING or away >= _MAX_AWAY:
             return None
         return next(iter(self._ledger.in_phase(Phase.WAITING)), None)
 
@@ -417,6 +423,7 @@ class HeadRuntime:
     def _settle(self, frame: Frame, result: Result) -> None:
         """Enter a frame's answer; ``_work`` is held, and the outbox is flushed once it is not."""
         self._outbox.put(self._ledger.finish(frame, result))
+        self._work.notify_all()  # there is room for one more on the link
         self._epochs.drop_before(self._ledger.oldest_epoch(self._epochs.plan.epoch))
 
     def _hand_on(self, frame: Frame) -> None:

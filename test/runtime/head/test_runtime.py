@@ -371,16 +371,17 @@ def test_the_head_does_not_run_ahead_of_a_slow_link(make, tiny_bundle, factory):
 def test_when_the_server_leaves_the_robot_finishes_at_once(make, tiny_bundle):
     head = make(deadline_s=NEVER_S)
     head.use(plan_for(tiny_bundle, 3, 5))
-    for frame in FRAMES:
+    frames = FRAMES[:4]  # as many as may be away at once
+    for frame in frames:
         head.put(frame)
-    wait_until(lambda: len(head.embeddings) == len(FRAMES))
+    wait_until(lambda: len(head.embeddings) == len(frames))
     head.use(plan_for(tiny_bundle, 4, len(tiny_bundle.segments), server_available=False))
     head.put(FRAMES[0])
-    head.wait_for(len(FRAMES) + 1)
-    check_promise(head, len(FRAMES) + 1)
-    assert head.runtime.counts["stranded"] == len(FRAMES)
-    assert [r.epoch for r in head.results] == [3] * len(FRAMES) + [4]
-    assert [r.finished_by for r in head.results] == ["fallback"] * len(FRAMES) + ["robot"]
+    head.wait_for(len(frames) + 1)
+    check_promise(head, len(frames) + 1)
+    assert head.runtime.counts["stranded"] == len(frames)
+    assert [r.epoch for r in head.results] == [3] * len(frames) + [4]
+    assert [r.finished_by for r in head.results] == ["fallback"] * len(frames) + ["robot"]
 
 
 def test_a_frame_in_the_head_when_the_server_leaves_is_finished(make, tiny_bundle):
