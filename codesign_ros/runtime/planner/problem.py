@@ -81,7 +81,9 @@ class RobotProblems:
             halves.append(possible)
         (slower,) = factors.link
         rate_bps = (link_bps or rate_of(head, settings)) / slower
-        link = LinkSpec(min(rate_bps, FAST_BPS), head.link_delay_s * slower)
+        # The head measures a tiny message both ways, its answer included: half of it is each way's.
+        delay_s = 0.5 * head.link_delay_s * slower
+        link = LinkSpec(min(rate_bps, FAST_BPS), delay_s, downlink_delay_s=delay_s)
         self.solved += 1
         return grid(
             Problem(
