@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 _ONE_ROBOT = (
     "robot", "server", "link", "link_delay_ms", "cloud", "cloud_link", "robot_profile",
     "server_profile", "policy", "objective", "deadline_ms", "uplink_bytes_per_s", "frame_rate_hz",
-    "robot_energy_mj", "solvers", "top", "explain", "plot",
+    "robot_energy_mj", "transmit_w", "window", "late_share", "solvers", "top", "explain", "plot",
 )  # fmt: skip
 
 
@@ -68,7 +68,11 @@ def add(commands: Any) -> None:
         nargs="+",
         help="uplink in config/links.yaml or a rate (default: 10mbps); one for all servers or each",
     )
-    parser.add_argument("--link-delay-ms", type=float, help="one-way delay in place of the link's")
+    parser.add_argument("--link-delay-ms", type=float, help="delay each way in place of the link's")
+    parser.add_argument(
+        "--transmit-w", type=float, help="power of the radio in place of the link's"
+    )
+    parser.add_argument("--window", type=int, help="frames in flight (default: no limit)")
     parser.add_argument("--devices", help="another devices.yaml")
     parser.add_argument("--links", help="another links.yaml")
     parser.add_argument("--cloud", help="device behind the edge server (default: rtx-4090)")
@@ -99,9 +103,15 @@ def add(commands: Any) -> None:
     add_objective(parser)
     limits = parser.add_argument_group("limits")
     limits.add_argument("--accuracy-floor", type=float, help="least accuracy, 0 to 1")
-    limits.add_argument("--deadline-ms", type=float, help="most time for one frame")
+    limits.add_argument("--deadline-ms", type=float, help="most time from a frame to its answer")
+    limits.add_argument(
+        "--late-share",
+        type=float,
+        help="share of frames that may miss the deadline on a radio with states (links.yaml); "
+        "latency then is what all others keep",
+    )
     limits.add_argument("--uplink-bytes-per-s", type=float, help="most bytes over the link")
-    limits.add_argument("--frame-rate-hz", type=float, help="frame rate for the limit above")
+    limits.add_argument("--frame-rate-hz", type=float, help="frames a second that a plan must keep")
     limits.add_argument(
         "--robot-memory-mb", type=float, help="for the head (default: the device's)"
     )
@@ -227,7 +237,10 @@ def _what_if(options: argparse.Namespace, bundle: Bundle) -> Any:
             profiles[part] = read_device_times(Path(file), bundle)[1][part]
     uplinks = [find_link(links, name) for name in options.link or ["10mbps"]]
     if options.link_delay_ms is not None:
-        uplinks = [replace(link, delay_s=options.link_delay_ms * 1e-3) for link in uplinks]
+        delay_s = options.link_delay_ms * 1e-3
+        uplinks = [replace(link, delay_s=delay_s, downlink_delay_s=delay_s) for link in uplinks]
+    if options.transmit_w is not None:
+        uplinks = [replace(link, transmit_w=options.transmit_w) for link in uplinks]
     if len(uplinks) == 1:
         uplinks *= len(servers)
     if len(uplinks) != len(servers):
@@ -281,6 +294,8 @@ def _conditions(
         lambda_1=default.lambda_1 if options.lambda_1 is None else options.lambda_1,
         limits=limits,
         frame_rate_hz=options.frame_rate_hz,
+        window=options.window,
+        late_share=options.late_share,
         **more,
     )
 

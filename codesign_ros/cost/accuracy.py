@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -14,6 +15,12 @@ from codesign_ros.types import CodesignError, Merge, Structure, one_line
 
 # Another processor may round otherwise; other frames make more of a difference.
 _SAME = 1e-4
+
+STANDARD_ERRORS = 2.0
+"""A difference of accuracy within so many of its standard errors decides nothing (95 %)."""
+
+# "500 frames of ...", as whoever measures writes it.
+_COUNT = re.compile(r"(\d+) ")
 
 _RAW = "raw"
 _LOSSLESS_STAGE = "+zstd"
@@ -57,21 +64,49 @@ class AccuracyTable:
     rows: tuple[AccuracyRow, ...]
     details: Mapping[str, float] = field(default_factory=dict)
 
+    @cached_property
+    def frames(self) -> int | None:
+        """Of how many frames the accuracy was measured: what ``data`` begins with; else None."""
+        count = _COUNT.match(self.data)
+        return int(count[1]) if count and int(count[1]) > 0 else None
+
+    def standard_error(self, difference: float) -> float | None:
+        """Standard error of a difference of two values, at least; None where it is not known.
+
+        Both were measured on the same n frames, so a difference d needs at least the share d of
+        them to have come off otherwise. As that share's its error is binomial,
+        sqrt(d (1 - d) / n); frames that changed to and fro would add to it.
+        """
+        if self.frames is None:
+            return None
+        return math.sqrt(difference * (1.0 - difference) / self.frames)
+
+    @property
+    def resolution(self) -> float:
+        """The largest difference that is within ``STANDARD_ERRORS`` of its own standard errors.
+
+        d = k sqrt(d (1 - d) / n) solved for d: k^2 / (n + k^2). 0 where n is not known.
+        """
+        if self.frames is None:
+            return 0.0
+        return STANDARD_ERRORS**2 / (self.frames + STANDARD_ERRORS**2)
+
     def structure_loss(self, structure: Structure, merge: Merge, precision: str) -> float | None:
         """Delta A_n(theta) of Eq. 9: what is lost when the whole network has this structure.
 
         Eq. 9 picks one of four measured losses by a Sign function; here it is looked up. A value
-        above the reference counts as no loss. Folding branches in fp32 is exact, so where it was
-        not measured its loss is 0; ``rank`` never is.
+        above the reference counts as no loss. Folding branches in fp32 is exact: the structures are
+        one function, whose loss is 0 without a measurement; ``rank`` never is.
 
         Returns:
             The loss, 0 to 1, or None where it was not measured.
         """
+        folded = (merge, precision) == (Merge.FOLD, "fp32")
+        if folded and structure is not Structure.RANK:
+            return 0.0
         value = self._uncut.get((merge, structure, structure, precision))
         if value is None:
-            folded = (merge, precision) == (Merge.FOLD, "fp32")
-            is_exact = folded and structure is not Structure.RANK
-            return 0.0 if is_exact else None
+            return None
         return max(0.0, self.reference - value)
 
     def codec_loss(self, cut: int, codec: str, precision: str, merge: Merge) -> float | None:

@@ -12,7 +12,14 @@ from typing import Any, TypeVar
 
 import yaml
 
-from codesign_ros.types import NUMBER_BYTES, CodesignError, DeviceSpec, LinkSpec, one_line
+from codesign_ros.types import (
+    NUMBER_BYTES,
+    CodesignError,
+    DeviceSpec,
+    LinkSpec,
+    RadioState,
+    one_line,
+)
 
 Default = TypeVar("Default", float, None)
 
@@ -20,6 +27,10 @@ _RATE = re.compile(r"(\d+(?:\.\d+)?)(k|m|g)bps", re.IGNORECASE)
 _UNITS_BPS = {"k": 1e3, "m": 1e6, "g": 1e9}
 _REQUIRED = ("peak_flops", "memory_bandwidth")
 _OPTIONAL = ("aliases", "utilisation", "paper_peak_flops", "memory_bytes", "power_w", "source")
+_LINK_FIELDS = (
+    "bandwidth_bps", "states", "delay_s", "downlink_bps", "downlink_delay_s", "burst_bytes",
+    "transmit_w", "source",
+)  # fmt: skip
 
 
 def load_devices(path: Path) -> dict[str, DeviceSpec]:
@@ -86,16 +97,38 @@ def load_links(path: Path) -> dict[str, LinkSpec]:
     Raises:
         CodesignError: the file cannot be read, or an entry is not what a link needs.
     """
-    entries = read_entries(path, "link", ("bandwidth_bps",), ("delay_s", "transmit_w", "source"))
-    return {
-        entry.name: LinkSpec(
-            entry.positive("bandwidth_bps", entry.fields["bandwidth_bps"]),
-            entry.number("delay_s", 0.0, zero=True),
-            entry.name,
-            entry.number("transmit_w", None),
+    return {entry.name: _link(entry) for entry in read_entries(path, "link", (), _LINK_FIELDS)}
+
+
+def _link(entry: Entry) -> LinkSpec:
+    given = entry.fields if isinstance(entry.fields, dict) else {}
+    if ("bandwidth_bps" in given) == ("states" in given):
+        raise CodesignError(
+            f"{entry.where} needs bandwidth_bps, or states of a rate that varies, and not both"
         )
-        for entry in entries
+    more: dict[str, Any] = {
+        "delay_s": entry.number("delay_s", 0.0, zero=True),
+        "name": entry.name,
+        "transmit_w": entry.number("transmit_w", None),
+        "downlink_bps": entry.number("downlink_bps", None),
+        "downlink_delay_s": entry.number("downlink_delay_s", None, zero=True),
+        "burst_bytes": entry.number("burst_bytes", 0.0, zero=True),
     }
+    if "bandwidth_bps" in given:
+        return LinkSpec(entry.positive("bandwidth_bps", entry.fields["bandwidth_bps"]), **more)
+    states = entry.fields["states"]
+    if not (
+        isinstance(states, list)
+        and states
+        and all(isinstance(s, dict) and s.keys() == set(RadioState._fields) for s in states)
+    ):
+        raise CodesignError(
+            f"{entry.where}: states must be a list, each as {{bandwidth_bps: 3.0e+7, mean_s: 10.0}}"
+        )
+    return LinkSpec.radio(
+        [RadioState(*(entry.positive(f, s[f]) for f in RadioState._fields)) for s in states],
+        **more,
+    )
 
 
 def find_link(links: Mapping[str, LinkSpec], name: str) -> LinkSpec:

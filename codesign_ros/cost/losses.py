@@ -7,12 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from codesign_ros.cost.accuracy import AccuracyTable
+from codesign_ros.cost.accuracy import STANDARD_ERRORS, AccuracyTable
 from codesign_ros.cost.tables import Axes
 
 # Codecs that hand on the very values; see ``AccuracyTable.codec_loss``.
 _LOSSLESS = "raw"
 _LOSSLESS_STAGE = "+zstd"
+_ROUNDING = 1e-12
 _HOW = "measure it with 'codesign accuracy BUNDLE'"
 
 
@@ -65,7 +66,38 @@ def losses(accuracy: AccuracyTable | None, segments: int, axes: Axes) -> Losses:
     for base in dict.fromkeys(bases):
         if base != _LOSSLESS:
             notes += _codec_notes(base, codec[:, bases.index(base)], table)
-    return Losses(structure, codec, tuple(notes))
+    levelled = level(structure, table.resolution), level(codec, table.resolution)
+    if any(
+        not np.array_equal(new, old, equal_nan=True)
+        for new, old in zip(levelled, (structure, codec), strict=True)
+    ):
+        notes.append(
+            f"losses that differ by at most {100 * table.resolution:.2g} points of {table.metric} "
+            f"count as equal: {STANDARD_ERRORS:g} standard errors of {table.frames} frames"
+        )
+    return Losses(levelled[0], levelled[1], tuple(notes))
+
+
+def level(losses: np.ndarray, resolution: float) -> np.ndarray:
+    """Make losses equal that measurements cannot tell apart.
+
+    From 0 up, a loss that is above the present level by at most ``resolution`` counts as that
+    level; the first one that is further above is the next level. So the order of losses stays, and
+    what counts as equal differs by ``resolution`` at most.
+
+    Args:
+        losses: losses of whatever shape, 0 to 1; NaN = not known, and stays.
+        resolution: 0 changes nothing.
+    """
+    found = losses.copy()
+    if resolution == 0:
+        return found
+    at = 0.0
+    for value in np.unique(losses[np.isfinite(losses)]):
+        if value > at + resolution + _ROUNDING:
+            at = value
+        found[losses == value] = at
+    return found
 
 
 def _codec_notes(codec: str, loss: np.ndarray, table: AccuracyTable) -> list[str]:

@@ -38,6 +38,7 @@ def analytic_tables(
     axes: Axes,
     accuracy: AccuracyTable | None = None,
     measured_bytes: Mapping[tuple[int, str], float] | None = None,
+    answer_bytes: float = 0.0,
 ) -> CostTables:
     """Modes ``paper`` and ``roofline``: times from the devices' peaks, sizes from shapes.
 
@@ -53,6 +54,8 @@ def analytic_tables(
         accuracy: measured accuracy; see :func:`codesign_ros.cost.losses.losses`.
         measured_bytes: mean payload by (cut, codec) [bytes], needed for codecs whose size depends
             on the values (jpeg, zstd); it goes before the size worked out from the shape.
+        answer_bytes: size of an answer [bytes]; Eq. 7-8 know none, nor any delay of the link, and
+            mode ``paper`` counts neither.
     """
     last = network.segments
     notes: list[str] = []
@@ -99,6 +102,7 @@ def analytic_tables(
         load_fraction=np.array([network.load_fraction(cut, _BASE) for cut in range(last + 1)]),
         structure_loss=found.structure,
         codec_loss=found.codec,
+        answer_bytes=None if mode is RooflineMode.PAPER else answer_bytes,
         robot_power_w=robot.power_w,
         metric=accuracy.metric if accuracy else "accuracy",
         reference=_reference(accuracy),
@@ -116,6 +120,7 @@ def measured_tables(
     sendable_bytes: float = 0.0,
     network: NetworkProfile | None = None,
     robot_power_w: float | None = None,
+    answer_bytes: float = 0.0,
 ) -> CostTables:
     """Mode ``measured``: what the devices timed on themselves.
 
@@ -130,6 +135,7 @@ def measured_tables(
             head no time, and no accuracy: the whole network sees the same JPEG.
         network: what the network does, for limits on memory and the peers' roofline policies.
         robot_power_w: what the robot draws while it computes [W].
+        answer_bytes: size of an answer [bytes]; 0 where the link's delay was measured with one.
 
     Raises:
         CodesignError: the head has not measured the whole network in structure S3.
@@ -172,6 +178,7 @@ def measured_tables(
         load_fraction=_measured_fraction(segments, head),
         structure_loss=found.structure,
         codec_loss=found.codec,
+        answer_bytes=answer_bytes,
         robot_power_w=robot_power_w,
         metric=accuracy.metric if accuracy else "accuracy",
         reference=_reference(accuracy),

@@ -30,9 +30,26 @@ def intensity(flops: float, traffic_bytes: float) -> float:
     return flops / traffic_bytes
 
 
-def is_compute_bound(flops: float, traffic_bytes: float, device: DeviceSpec) -> bool:
-    """Tell whether a (sub-)model can reach the device's peak: I >= pi / beta (Eq. 2 and 4)."""
-    return intensity(flops, traffic_bytes) >= device.ridge_intensity
+def is_compute_bound(
+    flops: float, traffic_bytes: float, device: DeviceSpec, precision: str | None = None
+) -> bool:
+    """Tell whether a (sub-)model can reach the device's peak: I >= pi / beta (Eq. 2 and 4).
+
+    Args:
+        flops: C, operations [FLOP].
+        traffic_bytes: M, memory traffic in fp32 [bytes].
+        device: where it runs.
+        precision: in which numbers it computes, whose peak and traffic count; None = the paper's
+            peak where there is one, and fp32.
+
+    Raises:
+        CodesignError: the device has no peak for this precision.
+    """
+    if precision is None:
+        return intensity(flops, traffic_bytes) >= device.ridge_intensity
+    traffic_bytes *= NUMBER_BYTES[number_format(precision)] / NUMBER_BYTES["fp32"]
+    ridge = device.peak(precision) / device.memory_bandwidth
+    return intensity(flops, traffic_bytes) >= ridge
 
 
 def attainable_flops(

@@ -66,6 +66,8 @@ class CostTables:
         segment_bytes: (N, S) fp32 memory traffic [bytes]; likewise.
         head_memory_bytes: (N+1, S, P) memory that the head needs [bytes]; likewise.
         tail_memory_bytes: (N+1, S, P) likewise for the tail.
+        answer_bytes: size of an answer on its way back [bytes]; None = mode ``paper``, whose Eq. 7
+            and 8 count neither the answer nor any delay.
         robot_power_w: what the robot draws while it computes [W]; None = not known.
         metric: name of the accuracy that the losses are losses of.
         reference: its value for the unchanged network, 0 to 1; None where it was not measured.
@@ -85,6 +87,7 @@ class CostTables:
     segment_bytes: np.ndarray | None = None
     head_memory_bytes: np.ndarray | None = None
     tail_memory_bytes: np.ndarray | None = None
+    answer_bytes: float | None = 0.0
     robot_power_w: float | None = None
     metric: str = "accuracy"
     reference: float | None = None

@@ -104,7 +104,10 @@ def summarise(recording: Recording) -> dict[str, Any]:
 
 def _predicted_fps(plan: Plan | None) -> float | None:
     """Frames a second at the pace of the slowest of robot, link and server."""
-    slowest_s = max(plan.head_s, plan.link_s, plan.tail_s) if plan else 0.0
+    if plan is None:
+        return None
+    occupancy_s = 8 * plan.payload_bytes / plan.link_bps if plan.link_bps > 0 else 0.0
+    slowest_s = max(plan.head_s, occupancy_s, plan.tail_s)
     return 1 / slowest_s if slowest_s > 0 else None
 
 

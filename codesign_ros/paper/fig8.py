@@ -109,7 +109,7 @@ def _curve(
     tables = analytic_tables(network, robot, [server], mode, axes)
     found = evaluate(Problem(tables, (link,)))
     shape = found.objective.shape
-    stages = [np.broadcast_to(s, shape) for s in (found.head_s, found.link_s, found.tail_s)]
+    stages = [np.broadcast_to(s, shape) for s in (found.head_s, found.occupancy_s, found.tail_s)]
     period = {
         "pipeline": np.maximum.reduce(stages),
         "one at a time": sum(stages),

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from codesign_ros.cost.link import transfer_s
+from codesign_ros.cost.link import occupancy_s, round_trip_s
 from codesign_ros.cost.tables import NO_CODEC
 from codesign_ros.planning.limits import Bound, bounds
-from codesign_ros.planning.objective import joint_objective, time_s, total_loss
+from codesign_ros.planning.objective import joint_objective, pace_s, time_s, total_loss
 from codesign_ros.planning.problem import Candidate, CandidateCost, Problem, Row
 from codesign_ros.types import CodesignError, LinkSpec
 
@@ -26,9 +28,11 @@ class Candidates:
     Attributes:
         problem: what was evaluated.
         head_s, link_s, tail_s: T1, T3, T2 [s]; NaN where not known.
+        occupancy_s: how long the payload keeps the uplink [s].
         accuracy_loss: Delta A_total of Eq. 10 and the codec's loss.
         payload_bytes: what crosses [bytes].
-        energy_j: what the robot spends on a frame [J]; None where its power is not known.
+        energy_j: what the robot spends on a frame [J]; None where its power is not known, NaN
+            where its radio's is not and it sends.
         offered: (full shape) which candidates exist and have a known cost; limits aside.
         objective: (full shape) L of Eq. 11 [s]; infinite where not offered or over a limit.
         bounds: the limits, each with how much every candidate is over it.
@@ -37,6 +41,7 @@ class Candidates:
     problem: Problem
     head_s: np.ndarray
     link_s: np.ndarray
+    occupancy_s: np.ndarray
     tail_s: np.ndarray
     accuracy_loss: np.ndarray
     payload_bytes: np.ndarray
@@ -45,10 +50,22 @@ class Candidates:
     objective: np.ndarray
     bounds: tuple[Bound, ...]
 
+    @cached_property
+    def latency_s(self) -> np.ndarray:
+        """T_total of Eq. 8, from a frame to its answer [s]."""
+        return self.head_s + self.link_s + self.tail_s
+
+    @cached_property
+    def pace_s(self) -> np.ndarray:
+        """Time between two results of a pipeline [s]."""
+        return pace_s(
+            self.head_s, self.occupancy_s, self.tail_s, self.latency_s, self.problem.window
+        )
+
     @property
     def time_s(self) -> np.ndarray:
         """T of Eq. 11 for the problem's objective, whatever the limits say [s]."""
-        return time_s(self.problem.objective, self.head_s, self.link_s, self.tail_s)
+        return time_s(self.problem.objective, self.latency_s, self.pace_s)
 
     def candidate(self, index: Sequence[int] | np.ndarray) -> Candidate:
         """Read an index of the full shape as a choice."""
@@ -74,19 +91,20 @@ class Candidates:
             place = (0 if n == 1 else i for i, n in zip(index, array.shape, strict=True))
             return float(array[tuple(place)])
 
-        head_s, link_s, tail_s = at(self.head_s), at(self.link_s), at(self.tail_s)
         loss = at(self.accuracy_loss)
-        duration_s = time_s(self.problem.objective, head_s, link_s, tail_s)
+        energy_j = math.nan if self.energy_j is None else at(self.energy_j)
         return Row(
             self.candidate(index),
             CandidateCost(
-                head_s,
-                link_s,
-                tail_s,
+                at(self.head_s),
+                at(self.link_s),
+                at(self.occupancy_s),
+                at(self.tail_s),
                 loss,
                 at(self.payload_bytes),
-                joint_objective(duration_s, loss, self.problem.lambda_1),
-                None if self.energy_j is None else at(self.energy_j),
+                joint_objective(at(self.time_s), loss, self.problem.lambda_1),
+                None if math.isnan(energy_j) else energy_j,
+                self.problem.window,
             ),
         )
 
@@ -132,8 +150,14 @@ def evaluate(problem: Problem) -> Candidates:
         1, 2, 0
     ).reshape(n, 1, 1, 1, 1, k, v)
     payload = t.payload_bytes.reshape(n, 1, 1, 1, 1, k, 1)
-    link_s = np.concatenate([transfer_s(payload, link) for link in links], axis=-1)
-    link_s[-1] = 0.0
+    link_s, busy_s = (
+        np.concatenate(parts, axis=-1)
+        for parts in (
+            [round_trip_s(payload, each, t.answer_bytes, problem.late_share) for each in links],
+            [occupancy_s(payload, each) for each in links],
+        )
+    )
+    link_s[-1] = busy_s[-1] = 0.0
 
     share = t.load_fraction.reshape(n, 1, 1, 1, 1, 1, 1)
     loss = total_loss(
@@ -141,7 +165,9 @@ def evaluate(problem: Problem) -> Candidates:
         t.structure_loss.reshape(1, s, 1, m, p, 1, 1),
         t.structure_loss.reshape(1, 1, s, m, p, 1, 1),
     ) + t.codec_loss.transpose(0, 3, 2, 1).reshape(n, 1, 1, m, p, k, 1)
-    duration_s = time_s(problem.objective, head_s, link_s, tail_s)
+    latency_s = head_s + link_s + tail_s
+    own_pace_s = pace_s(head_s, busy_s, tail_s, latency_s, problem.window)
+    duration_s = time_s(problem.objective, latency_s, own_pace_s)
     # What is not known (NaN) makes the sum unknown, whatever its weight.
     objective = np.broadcast_to(joint_objective(duration_s, loss, problem.lambda_1), shape).copy()
 
@@ -172,13 +198,17 @@ def evaluate(problem: Problem) -> Candidates:
 
     energy = None
     if t.robot_power_w is not None:
-        radio_w = np.array([link.transmit_w or 0.0 for link in links])
-        energy = t.robot_power_w * head_s + radio_w * link_s
-    found = bounds(problem, head_s, link_s, tail_s, loss, payload, energy)
+        radio_w = [np.nan if link.transmit_w is None else link.transmit_w for link in links]
+        # A radio sends while a payload keeps it, not while the payload travels.
+        radio_j = np.array(radio_w) * busy_s
+        radio_j[-1] = 0.0
+        energy = t.robot_power_w * head_s + radio_j
+    found = bounds(problem, latency_s, own_pace_s, loss, payload, energy)
     offered = ~np.isnan(objective)
     objective[~offered] = np.inf
     for bound in found:
         objective[np.broadcast_to(bound.excess > 0, shape)] = np.inf
     return Candidates(
-        problem, head_s, link_s, tail_s, loss, payload, energy, offered, objective, found
+        *(problem, head_s, link_s, busy_s, tail_s, loss, payload, energy),
+        *(offered, objective, found),
     )

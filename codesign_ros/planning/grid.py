@@ -98,9 +98,9 @@ class Solution:
 def grid(problem: Problem) -> Solution:
     """Try every candidate (Algorithm 3, with all other choices beside cut and structures).
 
-    Candidates of equal objective go by fewer bytes on the link, then the smaller cut, the simpler
-    head and tail structure, folding before pruning, the higher precision, the codec's and the
-    server's name.
+    Candidates of equal objective go by the time of a frame, then fewer bytes on the link, then less
+    energy of the robot, then the smaller cut, the simpler head and tail structure, folding before
+    pruning, the higher precision, the codec's and the server's name.
 
     Raises:
         CodesignError: no candidate has a known cost, or none keeps the limits; then the text says
@@ -130,12 +130,16 @@ def _best(evaluation: Candidates, cut: int | None = None) -> Row | None:
     ties = np.argwhere(objective == least)
     if cut is not None:
         ties[:, 0] += cut
-    payload = evaluation.payload_bytes
+    for costs in (evaluation.latency_s, evaluation.payload_bytes, evaluation.energy_j):
+        if costs is not None:
+            of_ties = np.broadcast_to(costs, evaluation.objective.shape)[tuple(ties.T)]
+            # Unknown energy is no cheaper than any.
+            of_ties = np.nan_to_num(of_ties, nan=np.inf)
+            ties = ties[of_ties == of_ties.min()]
 
     def rank(place: np.ndarray) -> tuple[float | str, ...]:
         c = evaluation.candidate(place)
         return (
-            float(payload[place[0], 0, 0, 0, 0, place[5], 0]),
             c.cut,
             _STRUCTURES.index(c.head_structure),
             _STRUCTURES.index(c.tail_structure),

@@ -43,9 +43,8 @@ class Bound:
 
 def bounds(
     problem: Problem,
-    head_s: Costs,
-    link_s: Costs,
-    tail_s: Costs,
+    latency_s: Costs,
+    pace_s: Costs,
     accuracy_loss: Costs,
     payload_bytes: Costs,
     energy_j: Costs | None,
@@ -62,13 +61,13 @@ def bounds(
             found.append(Bound(name, limit, np.asarray(value - limit - slack), scale, unit))
 
     add("the accuracy loss limit", limits.accuracy_loss, accuracy_loss, 100.0, "points")
-    add("the deadline", limits.deadline_s, head_s + link_s + tail_s, 1e3, "ms")
+    add("the deadline", limits.deadline_s, latency_s, 1e3, "ms")
+    own_rate_hz = 1.0 / np.where(np.asarray(pace_s) > 0, pace_s, np.nan)
+    if problem.frame_rate_hz is not None:
+        short_hz = np.nan_to_num(problem.frame_rate_hz * (1.0 - _ROUNDING) - own_rate_hz)
+        found.append(Bound("the frame rate", problem.frame_rate_hz, short_hz, 1.0, "frames/s"))
     if limits.uplink_bytes_per_s is not None:
-        if problem.frame_rate_hz is not None:
-            rate_hz: Costs = problem.frame_rate_hz
-        else:
-            slowest_s = np.maximum(np.maximum(head_s, link_s), tail_s)
-            rate_hz = 1.0 / np.where(slowest_s > 0, slowest_s, np.nan)
+        rate_hz: Costs = own_rate_hz if problem.frame_rate_hz is None else problem.frame_rate_hz
         uplink = np.nan_to_num(payload_bytes * rate_hz)
         add("the uplink limit", limits.uplink_bytes_per_s, uplink, 1e-3, "kB/s")
     if limits.robot_memory_bytes is not None:

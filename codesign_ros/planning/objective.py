@@ -30,11 +30,29 @@ def parse_objective(name: str) -> Objective:
         raise CodesignError(f"unknown objective {name!r}; known are {known}") from None
 
 
-def time_s(objective: Objective, head_s: Number, link_s: Number, tail_s: Number) -> Number:
-    """T of Eq. 11 [s]: T1 + T3 + T2 (Eq. 8), or for throughput the slowest stage's time."""
-    if objective is Objective.LATENCY:
-        return head_s + link_s + tail_s
-    return np.maximum(np.maximum(head_s, link_s), tail_s)
+def time_s(objective: Objective, latency_s: Number, pace_s: Number) -> Number:
+    """T of Eq. 11 [s]: T1 + T3 + T2 (Eq. 8), or for throughput the time between two results."""
+    return latency_s if objective is Objective.LATENCY else pace_s
+
+
+def pace_s(
+    head_s: Number, occupancy_s: Number, tail_s: Number, latency_s: Number, window: int | None
+) -> Number:
+    """Time between two results of a pipeline [s].
+
+    It is the slowest of robot, link and server, where the link's time is its occupancy: what only
+    travels does not keep the next frame waiting. With ``window`` frames in flight at most, a new
+    one starts when an answer arrives, so it is also the round trip over the window.
+
+    Args:
+        head_s: T1 [s].
+        occupancy_s: how long a payload keeps the link [s].
+        tail_s: T2 [s].
+        latency_s: the whole round trip of one frame [s].
+        window: frames in flight; None = no limit.
+    """
+    slowest_s = np.maximum(np.maximum(head_s, occupancy_s), tail_s)
+    return slowest_s if window is None else np.maximum(slowest_s, latency_s / window)
 
 
 def total_loss(load_fraction: Number, head_loss: Number, tail_loss: Number) -> Number:

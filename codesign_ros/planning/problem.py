@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
 from codesign_ros.cost.tables import CostTables
-from codesign_ros.planning.objective import Objective
+from codesign_ros.planning.objective import Objective, pace_s
 from codesign_ros.types import CodesignError, LinkSpec, Merge, Plan, Structure
 
 
@@ -47,36 +47,43 @@ class CandidateCost:
 
     Attributes:
         head_s: T1, frame preparation and encoding included where the model knows them [s].
-        link_s: T3 [s].
+        link_s: T3 of one frame, there and back: payload, delay, answer, delay [s].
+        occupancy_s: how long the payload keeps the uplink, the part of T3 that sets the pace [s].
         tail_s: T2, decoding included where the model knows it [s].
         accuracy_loss: Delta A_total, 0 to 1.
         payload_bytes: what crosses the link for one frame [bytes].
         objective: L of Eq. 11 [s].
-        energy_j: what the robot spends on one frame [J]; None where its power is not known.
+        energy_j: what the robot spends on one frame [J]; None where its power, or its radio's
+            where it sends, is not known.
+        window: frames in flight; None = no limit.
     """
 
     head_s: float
     link_s: float
+    occupancy_s: float
     tail_s: float
     accuracy_loss: float
     payload_bytes: float
     objective: float
     energy_j: float | None = None
+    window: int | None = None
 
     @property
     def latency_s(self) -> float:
-        """T_total = T1 + T3 + T2 (Eq. 8) [s]."""
+        """T_total = T1 + T3 + T2 (Eq. 8), from the frame to its answer [s]."""
         return self.head_s + self.link_s + self.tail_s
 
     @property
-    def slowest_s(self) -> float:
-        """Time of the stage at whose pace a pipeline runs [s]."""
-        return max(self.head_s, self.link_s, self.tail_s)
+    def pace_s(self) -> float:
+        """Time between two results of a pipeline [s]."""
+        return float(
+            pace_s(self.head_s, self.occupancy_s, self.tail_s, self.latency_s, self.window)
+        )
 
     @property
     def throughput_fps(self) -> float:
-        """Frames a second of a pipeline: 1 / its slowest stage [1/s]."""
-        return 1.0 / self.slowest_s if self.slowest_s > 0 else math.inf
+        """Frames a second of a pipeline [1/s]."""
+        return 1.0 / self.pace_s if self.pace_s > 0 else math.inf
 
 
 @dataclass(frozen=True)
@@ -93,7 +100,7 @@ class Limits:
 
     Attributes:
         accuracy_loss: most accuracy that may be lost, 0 to 1.
-        deadline_s: most time of one frame through all stages, T_total of Eq. 8 [s].
+        deadline_s: most time from a frame to its answer, T_total of Eq. 8 [s].
         uplink_bytes_per_s: most that may go over the link [bytes/s], at the problem's frame rate.
         robot_memory_bytes: memory for the head [bytes].
         server_memory_bytes: memory for the tail [bytes].
@@ -146,12 +153,18 @@ class Problem:
         frame_codecs: likewise for the frame at cut 0.
         limits: what a plan must keep.
         halves: which halves may be chosen; None for all that have a known cost.
-        frame_rate_hz: frames a second that the limit on the uplink counts with; None = each plan
-            at its own pace, one frame per slowest stage.
+        frame_rate_hz: frames a second that a plan must keep, and that the limit on the uplink
+            counts with; None = each plan at its own pace.
+        window: frames in flight, which limits the pace to a frame per round trip over the window;
+            None = no limit.
+        late_share: share of the frames that may take longer than latency says, on links whose
+            rate varies: the objective and the deadline then count the time that all other frames
+            keep; None = the mean time.
 
     Raises:
-        CodesignError: ``lambda_1`` or the frame rate makes no sense, a cut does not exist, a
-            server has no link, or a limit stands on something that is not known.
+        CodesignError: ``lambda_1``, the frame rate, the window or ``late_share`` makes no sense, a
+            cut does not exist, a server has no link, or a limit stands on something that is not
+            known.
     """
 
     tables: CostTables
@@ -164,6 +177,8 @@ class Problem:
     limits: Limits = field(default_factory=Limits)
     halves: AllowedHalves | None = None
     frame_rate_hz: float | None = None
+    window: int | None = None
+    late_share: float | None = None
 
     def __post_init__(self) -> None:
         tables = self.tables
@@ -181,6 +196,18 @@ class Problem:
             )
         if self.frame_rate_hz is not None and not 0 < self.frame_rate_hz < math.inf:
             raise CodesignError(f"the frame rate must be above 0, not {self.frame_rate_hz}")
+        if self.window is not None and self.window < 1:
+            raise CodesignError(f"the window must be 1 frame in flight or more, not {self.window}")
+        if self.late_share is not None:
+            if not 0 <= self.late_share < 1:
+                raise CodesignError(
+                    f"late_share is a share of the frames, from 0 to below 1, not {self.late_share}"
+                )
+            if self.links and not any(link.states for link in self.links):
+                raise CodesignError(
+                    "late_share needs a link whose rate varies; give it states with their rates "
+                    "and mean durations (links.yaml), or leave late_share out"
+                )
         needs = {
             "robot_memory_bytes": (tables.head_memory_bytes, "what memory the halves need"),
             "server_memory_bytes": (tables.tail_memory_bytes, "what memory the halves need"),
@@ -189,11 +216,24 @@ class Problem:
         for name, (known, what) in needs.items():
             if getattr(self.limits, name) is not None and known is None:
                 raise CodesignError(f"the limit {name} cannot be kept: {what} is not known here")
+        if self.limits.robot_energy_j is not None:
+            for link in self.links:
+                if link.transmit_w is None:
+                    raise CodesignError(
+                        "the limit robot_energy_j cannot be kept: the power of the radio of link "
+                        f"{link.name or 'to the server'} is not known; give transmit_w in "
+                        "links.yaml or --transmit-w"
+                    )
 
     @property
     def server_available(self) -> bool:
         """Whether a tail can serve. Without one only cut N remains."""
         return bool(self.links)
+
+    @property
+    def unlimited(self) -> Problem:
+        """The same without limits, that of the frame rate included."""
+        return replace(self, limits=Limits(), frame_rate_hz=None)
 
     def allowed_cuts(self) -> tuple[int, ...]:
         """List the cuts to try, in order: 0 and N always, N alone without a server."""

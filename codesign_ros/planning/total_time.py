@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codesign_ros.cost.link import transfer_s
+from codesign_ros.cost.link import round_trip_s
 from codesign_ros.cost.roofline import RooflineMode, attainable_flops, compute_s, intensity
 from codesign_ros.cost.tables import NO_CODEC, CostTables
 from codesign_ros.types import CodesignError, DeviceSpec, LinkSpec, Structure
@@ -36,6 +36,7 @@ class SplitCurves:
         structure: structure of both halves.
         codec: how tensors are encoded.
         frame_codec: how the frame is encoded, at cut 0.
+        answer_bytes: as in ``CostTables``.
     """
 
     cuts: np.ndarray
@@ -46,6 +47,7 @@ class SplitCurves:
     structure: Structure = Structure.S3
     codec: str = NO_CODEC
     frame_codec: str = NO_CODEC
+    answer_bytes: float | None = None
 
 
 def split_curves(
@@ -84,7 +86,8 @@ def split_curves(
         for segments in (tables.segment_flops, tables.segment_bytes)
     )
     return SplitCurves(
-        cuts, cuts / tables.segments, flops, traffic, payload[cuts], structure, codec, frame_codec
+        *(cuts, cuts / tables.segments, flops, traffic, payload[cuts]),
+        *(structure, codec, frame_codec, tables.answer_bytes),
     )
 
 
@@ -101,7 +104,7 @@ class TotalTime:
     ) -> None:
         self.curves, self.link, self.mode = curves, link, mode
         self.robot, self.server = robot, server
-        self._link_s = transfer_s(curves.payload_bytes, link)
+        self._link_s = round_trip_s(curves.payload_bytes, link, curves.answer_bytes)
         self._link_s[-1] = 0.0
         # Where I_1 is greatest: on each piece it is a ratio of linear functions, hence monotone.
         self.most_intense = float(max(curves.depth, key=self.intensity))

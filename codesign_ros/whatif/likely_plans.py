@@ -73,7 +73,7 @@ def likely_engines(bundle: Bundle, what_if: WhatIf) -> dict[EngineKey, Served]:
     served: dict[EngineKey, Served] = {}
     for objective in Objective:
         for rate_bps in sweep_bps():
-            links = tuple(replace(link, bandwidth_bps=rate_bps) for link in problem.links)
+            links = tuple(link.at_rate(rate_bps) for link in problem.links)
             solution = grid(replace(problem, links=links, objective=objective))
             for at, plan in enumerate(near_plans(solution)):
                 for key in engines_of(plan, bundle.last_cut):

@@ -231,8 +231,7 @@ def throughput_by_cut(solution: Solution, structure: Structure | None = None) ->
     """
     evaluation = solution.evaluation
     objective = evaluation.objective
-    slowest = np.maximum(np.maximum(evaluation.head_s, evaluation.link_s), evaluation.tail_s)
-    slowest = np.broadcast_to(slowest, objective.shape)
+    slowest = np.broadcast_to(evaluation.pace_s, objective.shape)
     if structure is not None:
         s = solution.problem.tables.axes.structures.index(structure)
         objective, slowest = objective[:, s, s], slowest[:, s, s]

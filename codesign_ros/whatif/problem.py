@@ -23,6 +23,10 @@ from codesign_ros.profiling.profile import profile_cached
 from codesign_ros.types import CodesignError, DeviceSpec, LinkSpec, Merge, Part, Structure
 from codesign_ros.whatif.device_times import read_device_times
 
+ANSWER_BYTES = 300.0
+"""Size of an answer [bytes]: ``InferenceResult`` serialised takes 136 and 32 for each object found
+(label of 6 letters), or 136 and about 16 for each class; so 5 objects or 10 classes make 300."""
+
 
 @dataclass(frozen=True)
 class WhatIf:
@@ -37,7 +41,7 @@ class WhatIf:
         objective: which time counts in Eq. 11.
         lambda_1: weight of the accuracy loss [s per unit of loss].
         limits: what a plan must keep.
-        frame_rate_hz: frames a second that the limit on the uplink counts with.
+        frame_rate_hz, window, late_share: as in ``Problem``.
         profiles: mode ``measured``: what was measured on other machines, by ``head`` and ``tail``;
             this machine measures what is not there.
         notes: what is to be said beside the notes of the tables, one line each.
@@ -56,6 +60,8 @@ class WhatIf:
     lambda_1: float = 0.0
     limits: Limits = field(default_factory=Limits)
     frame_rate_hz: float | None = None
+    window: int | None = None
+    late_share: float | None = None
     profiles: Mapping[Part, HalfTimes] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -88,6 +94,7 @@ def what_if_problem(bundle: Bundle, what_if: WhatIf) -> Problem:
             bundle.accuracy,
             network=network,
             robot_power_w=what_if.robot.power_w,
+            answer_bytes=ANSWER_BYTES,
         )
         estimates = [("head", heads), *(("tail", each) for each in tails)]
         notes = tuple(
@@ -105,8 +112,15 @@ def what_if_problem(bundle: Bundle, what_if: WhatIf) -> Problem:
             axes,
             bundle.accuracy,
             head.codec_bytes,
+            ANSWER_BYTES,
         )
         notes = ()
+        if what_if.mode == RooflineMode.ROOFLINE.value:
+            notes = (
+                "what codecs, JPEG and preparing the frame take on these devices was not measured "
+                "and is left out, so T1 and T2 are lower bounds ('codesign profile' there and "
+                "--mode measured count them)",
+            )
     tables = replace(tables, notes=(*tables.notes, *notes, *what_if.notes))
     return Problem(
         tables=tables,
@@ -117,6 +131,8 @@ def what_if_problem(bundle: Bundle, what_if: WhatIf) -> Problem:
         frame_codecs=what_if.frame_codecs,
         limits=what_if.limits,
         frame_rate_hz=what_if.frame_rate_hz,
+        window=what_if.window,
+        late_share=what_if.late_share,
     )
 
 

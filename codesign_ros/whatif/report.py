@@ -57,12 +57,13 @@ def plan_json(
 
 
 def row_json(row: Row) -> dict[str, Any]:
-    """One plan; times in ms, ``objective`` is L of Eq. 11 [s]."""
+    """One plan; times in ms, ``wire_ms`` is T3 there and back; ``objective`` is L of Eq. 11 [s]."""
     c, p = row.candidate, row.prediction
     return {
         **asdict(c),
         "head_ms": p.head_s * 1e3,
         "wire_ms": p.link_s * 1e3,
+        "occupancy_ms": p.occupancy_s * 1e3,
         "tail_ms": p.tail_s * 1e3,
         "latency_ms": p.latency_s * 1e3,
         "throughput_fps": p.throughput_fps,

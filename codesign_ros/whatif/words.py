@@ -10,7 +10,7 @@ import numpy as np
 from codesign_ros.console import data_size, link_rate, ms, points
 from codesign_ros.planning.grid import Solution, grid
 from codesign_ros.planning.objective import Objective, time_s
-from codesign_ros.planning.problem import Candidate, CandidateCost, Limits, Problem, Row
+from codesign_ros.planning.problem import Candidate, CandidateCost, Problem, Row
 from codesign_ros.types import CodesignError, DeviceSpec, LinkSpec, Merge
 from codesign_ros.whatif.bounds import bound_lines
 
@@ -88,7 +88,7 @@ def _plan_line(solution: Solution) -> str:
 
 def _bottleneck_line(solution: Solution) -> str:
     p = solution.best.prediction
-    stages = _stages(solution.best)
+    stages = _stages(solution.best, solution.problem)
     slowest = max(stages, key=lambda name: stages[name])
     others = [f"{name} {ms(s)}" for name, s in stages.items() if name != slowest and s > 0]
     beside = f"; {', '.join(others)}" if others else ""
@@ -96,10 +96,12 @@ def _bottleneck_line(solution: Solution) -> str:
     sending = ""
     if slowest == "the link" and link is not None:
         sending = f" ({data_size(p.payload_bytes)} at {link_rate(link.bandwidth_bps)}"
-        sending += f" and {ms(link.delay_s)} delay)" if link.delay_s else ")"
+        travels_s = (link.delay_s + link.back_delay_s) * (p.link_s > p.occupancy_s)
+        is_latency = solution.problem.objective is Objective.LATENCY
+        sending += f" and {ms(travels_s)} delay both ways)" if is_latency and travels_s else ")"
     if solution.problem.objective is Objective.THROUGHPUT:
         return (
-            f"{_capital(slowest)} is the bottleneck and sets the pace: {ms(p.slowest_s)} a frame"
+            f"{_capital(slowest)} is the bottleneck and sets the pace: {ms(p.pace_s)} a frame"
             f"{sending}, {p.throughput_fps:.3g} frames/s{beside}."
         )
     return (
@@ -137,7 +139,7 @@ def _versus(row: Row, best: Row, problem: Problem) -> str:
     """Say what another choice costs more than the best one, and where."""
     more_s = _time_s(row.prediction, problem) - _time_s(best.prediction, problem)
     lost = row.prediction.accuracy_loss - best.prediction.accuracy_loss
-    before, after = _stages(best), _stages(row)
+    before, after = _stages(best, problem), _stages(row, problem)
     if abs(more_s) < _SAME_S:
         time = "would take as long"
     else:
@@ -191,7 +193,7 @@ def _link_lines(solution: Solution) -> list[str]:
 
 
 def _with_link(problem: Problem, factor: float) -> Problem:
-    links = (replace(link, bandwidth_bps=factor * link.bandwidth_bps) for link in problem.links)
+    links = (link.scaled(factor) for link in problem.links)
     return replace(problem, links=tuple(links))
 
 
@@ -227,10 +229,9 @@ def _accuracy_line(solution: Solution) -> str:
 
 def _limit_lines(solution: Solution) -> list[str]:
     problem = solution.problem
-    if problem.limits == Limits():
+    if not solution.evaluation.bounds:
         return []
-    free = replace(problem, limits=Limits())
-    row = grid(free).best
+    row = grid(problem.unlimited).best
     if row.candidate == solution.best.candidate:
         return ["The limits change nothing: without them the plan would be the same."]
     other = choice_words(row.candidate, problem)
@@ -241,9 +242,15 @@ def _limit_lines(solution: Solution) -> list[str]:
     ]
 
 
-def _stages(row: Row) -> dict[str, float]:
+def _stages(row: Row, problem: Problem) -> dict[str, float]:
+    """What each stage adds to the time that counts [s]: what only travels sets no pace."""
     p = row.prediction
-    return {"the robot": p.head_s, "the link": p.link_s, "the server": p.tail_s}
+    if problem.objective is Objective.LATENCY:
+        return {"the robot": p.head_s, "the link": p.link_s, "the server": p.tail_s}
+    stages = {"the robot": p.head_s, "the link": p.occupancy_s, "the server": p.tail_s}
+    if p.window is not None:
+        stages[f"the window of {p.window} in flight"] = p.latency_s / p.window
+    return stages
 
 
 def _link_of(problem: Problem, candidate: Candidate) -> LinkSpec | None:
@@ -253,7 +260,7 @@ def _link_of(problem: Problem, candidate: Candidate) -> LinkSpec | None:
 
 
 def _time_s(prediction: CandidateCost, problem: Problem) -> float:
-    return time_s(problem.objective, prediction.head_s, prediction.link_s, prediction.tail_s)
+    return time_s(problem.objective, prediction.latency_s, prediction.pace_s)
 
 
 def _capital(text: str) -> str:

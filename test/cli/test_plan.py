@@ -10,6 +10,8 @@ from codesign_ros.cost.half_times import HalfTimes
 from codesign_ros.planning.policies import POLICIES
 from codesign_ros.types import BRANCH_STRUCTURES, HalfForm
 from codesign_ros.whatif.device_times import write_device_times
+from codesign_ros.whatif.problem import ANSWER_BYTES
+from support.paths import ROOT
 
 BEST = {
     "cut", "head_structure", "tail_structure", "merge", "precision", "codec", "head_ms", "wire_ms",
@@ -46,7 +48,8 @@ def test_what_a_script_gets(plan, tiny_bundle, mode):
     assert best.keys() >= BEST
     stages = best["head_ms"], best["wire_ms"], best["tail_ms"]
     assert best["latency_ms"] == pytest.approx(sum(stages))
-    assert best["throughput_fps"] == pytest.approx(1e3 / max(stages))
+    slowest_ms = max(best["head_ms"], best["occupancy_ms"], best["tail_ms"])
+    assert best["throughput_fps"] == pytest.approx(1e3 / slowest_ms)
     assert best["objective"] == pytest.approx(
         best["latency_ms"] / 1e3 + content["lambda_1"] * best["accuracy_loss"]
     )
@@ -300,3 +303,63 @@ def test_more_bandwidth_never_makes_it_worse(plan):
         plan("--link", f"{rate}mbps", "--lambda-1", 0)[1]["best"]["latency_ms"] for rate in rates
     ]
     assert np.all(np.diff(latencies) <= 1e-9)
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return ["--bundle", str(ROOT / "bundles" / "mine_yolo.bundle")]
+
+
+def test_delay_does_not_slow_a_pipeline_down(plan, detector):
+    # The audit's case, cut 8 as docs/planner.md had it: 62.6 kB at 100 Mbit/s.
+    for delay_ms in (0, 6.5, 20):
+        _, content, _ = plan(
+            *detector,
+            *("--robot", "nano", "--server", "nx", "--link", "100mbps", "--top", 30),
+            *("--link-delay-ms", delay_ms, "--objective", "throughput"),
+            *("--structure", "S3+Ss", "--precision", "fp16", "--codec", "uint4+zstd"),
+        )
+        cuts = {row["cut"]: row for row in (content["best"], *content["runners_up"])}
+        assert cuts[8]["throughput_fps"] == pytest.approx(199.6, abs=0.1)
+        sending_ms = 8e-5 * cuts[8]["payload_bytes"]
+        answer_ms = 8e-5 * ANSWER_BYTES
+        assert cuts[8]["wire_ms"] == pytest.approx(sending_ms + 2 * delay_ms + answer_ms)
+
+
+def test_a_deadline_counts_the_way_back(plan, detector):
+    papers = *detector, "--robot", "tx2", "--server", "rtx-4090", "--link", "paper"
+    _, content, _ = plan(*papers, "--deadline-ms", 12, "--objective", "throughput")
+    assert content["best"]["latency_ms"] <= 12
+    # Sending the frame is within 12 ms one way, and its answer comes after 17.
+    sending = content["policies"]["wo_roofline"]
+    assert sending["latency_ms"] == pytest.approx(17.1, abs=0.1)
+    assert sending["broken_limits"] == ["the deadline of 12 ms is missed by 5.062 ms"]
+    assert not sending["in_decision_space"]
+
+
+def test_energy_needs_the_power_of_the_radio(plan):
+    status, _, said = plan("--robot-energy-mj", 0, "--server", "nx")
+    assert status == 2
+    assert "the power of the radio of link 10mbps is not known; give transmit_w" in said.err
+    status, _, said = plan("--robot-energy-mj", 0, "--transmit-w", 2, "--server", "nx")
+    assert "the robot's energy limit of 0 mJ is missed by" in said.err
+
+
+def test_a_frame_rate_alone_is_a_limit(plan):
+    _, free, _ = plan("--server", "nx", "--link", "1mbps")
+    fps = free["best"]["throughput_fps"]
+    _, content, _ = plan("--server", "nx", "--link", "1mbps", "--frame-rate-hz", fps)
+    assert content["best"]["throughput_fps"] >= fps * (1 - 1e-9)
+    status, _, said = plan("--server", "nx", "--link", "1mbps", "--frame-rate-hz", 1e9)
+    assert status == 2
+    assert "the frame rate of 1e+09 frames/s is missed by" in said.err
+
+
+def test_late_share_plans_by_the_bad_state(plan):
+    radio = "--server", "nx", "--link", "fading-radio"
+    _, mean, _ = plan(*radio)
+    _, careful, _ = plan(*radio, "--late-share", 0.05)
+    assert careful["best"]["latency_ms"] >= mean["best"]["latency_ms"]
+    status, _, said = plan("--late-share", 0.05)
+    assert status == 2
+    assert "late_share needs a link whose rate varies" in said.err

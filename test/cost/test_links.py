@@ -3,7 +3,7 @@
 import pytest
 
 from codesign_ros.cost.catalogue import find_link, load_links
-from codesign_ros.types import CodesignError, LinkSpec
+from codesign_ros.types import CodesignError, LinkSpec, RadioState
 from support.paths import ROOT
 
 SHIPPED = ROOT / "config" / "links.yaml"
@@ -21,11 +21,18 @@ def write(tmp_path):
 
 def test_the_shipped_links():
     links = load_links(SHIPPED)
-    names = {"100mbps", "paper-uplink", "paper-downlink", "wifi", "leaky-feeder", "5g"}
+    names = {
+        *("100mbps", "paper", "paper-uplink", "paper-downlink", "wifi", "leaky-feeder"),
+        *("5g", "fading-radio"),
+    }
     assert set(links) == names
     assert links["100mbps"] == LinkSpec(100e6, name="100mbps")
     # Table V; the ping goes there and back.
     assert links["paper-uplink"] == LinkSpec(107.4e6, 0.013 / 2, "paper-uplink")
+    paper = links["paper"]
+    assert (paper.bandwidth_bps, paper.back_bps) == (107.4e6, 48.7e6)
+    assert paper.delay_s + paper.back_delay_s == pytest.approx(0.013)
+    assert links["fading-radio"].states == (RadioState(30e6, 10.0), RadioState(2e6, 1.0))
     assert links["paper-downlink"].bandwidth_bps == pytest.approx(48.7e6)
 
 
@@ -63,10 +70,15 @@ def test_a_rate_of_zero_is_refused():
     ("text", "message"),
     [
         ("devices: {a: {}}\n", "names no links"),
-        ("links: {a: 5}\n", "link 'a' in .* lacks bandwidth_bps"),
-        ("links: {a: {delay_s: 1}}\n", "lacks bandwidth_bps"),
+        ("links: {a: 5}\n", "link 'a' in .* needs bandwidth_bps, or states of a rate"),
+        ("links: {a: {delay_s: 1}}\n", "needs bandwidth_bps, or states"),
         ("links: {a: {bandwidth_bps: 0}}\n", "bandwidth_bps must be a positive number, not 0"),
         ("links: {a: {bandwidth_bps: 1e6}}\n", "not '1e6' .in YAML a number has a dot"),
+        ("links: {a: {bandwidth_bps: 1, states: []}}\n", "and not both"),
+        ("links: {a: {states: []}}\n", "states must be a list, each as {bandwidth_bps: 3.0e.7"),
+        ("links: {a: {states: [{bandwidth_bps: 1}]}}\n", "states must be a list"),
+        ("links: {a: {states: [{bandwidth_bps: 1, mean_s: 0}]}}\n", "mean_s must be a positive"),
+        ("links: {a: {bandwidth_bps: 1, downlink_bps: 0}}\n", "downlink_bps must be a positive"),
         ("links: {a: {bandwidth_bps: 1, delay: 1}}\n", "unknown field 'delay'; known are"),
         ("links: {a: {bandwidth_bps: 1, delay_s: -1}}\n", "delay_s must be a number of 0 or more"),
         ("links: {a: {bandwidth_bps: 1, transmit_w: x}}\n", "transmit_w must be a positive"),

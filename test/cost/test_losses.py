@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from codesign_ros.cost.accuracy import AccuracyRow, AccuracyTable
-from codesign_ros.cost.losses import losses, ranges
+from codesign_ros.cost.losses import level, losses, ranges
 from codesign_ros.cost.tables import Axes
 from codesign_ros.types import Merge, Structure
 
@@ -69,3 +71,43 @@ def test_without_measurements_nothing_lossy_is_known(table):
 
 def test_ranges():
     assert ranges([1, 2, 3, 7, 9, 10]) == "1-3, 7, 9-10"
+
+
+def test_what_frames_cannot_resolve_is_equal():
+    # 500 frames resolve 4 / 504 = 0.79 points: 0.05 and 0.79 count as none, 2.0 to 2.7 as 2.0.
+    table = AccuracyTable(
+        "map50",
+        0.9,
+        "500 frames of somewhere",
+        (
+            row(0.8995, precision="int8-tensor"),
+            row(0.8921, structure=FULL, precision="int8-tensor"),
+            row(0.88, PRUNE, precision="int8-tensor"),
+            row(0.873, PRUNE, FULL, precision="int8-tensor"),
+            row(0.85, PRUNE, FULL),
+            row(0.9),
+            row(0.899, structure=FULL),
+        ),
+    )
+    assert table.frames == 500
+    assert table.standard_error(0.02) == pytest.approx((0.02 * 0.98 / 500) ** 0.5)
+    assert table.resolution == pytest.approx(2 * table.standard_error(table.resolution))
+    found = losses(table, 4, AXES)
+    expected = [[[0.0, 0.0], [np.nan, 0.02]], [[0.0, 0.0], [0.05, 0.02]]]
+    np.testing.assert_allclose(found.structure, expected, atol=1e-12)
+    assert any("at most 0.79 points of map50 count as equal" in note for note in found.notes)
+    # Of how many frames it is is not said: nothing is taken for equal.
+    assert AccuracyTable("map50", 0.9, "frames", ()).resolution == 0.0
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.floats(0, 0.5))
+def test_levels_keep_the_order_and_move_nothing_further_than_the_resolution(values, resolution):
+    values = np.array(values)
+    levels = level(values, resolution)
+    assert (levels <= values).all()
+    assert (values - levels <= resolution + 1e-9).all()
+    order = np.argsort(values)
+    assert (np.diff(levels[order]) >= 0).all()
+    steps = np.diff(np.unique(np.append(levels, 0.0)))
+    assert (steps > resolution - 1e-9).all()
+    np.testing.assert_array_equal(level(levels, resolution), levels)

@@ -165,7 +165,7 @@ def test_the_report_names_the_choices_it_missed():
     found = Candidate(2, Structure.S3, Structure.S3, Merge.PRUNE, "fp32", "uint8", "server0")
     best = dataclasses.replace(found, cut=3, codec="raw", merge=Merge.FOLD)
     rows = [
-        Row(candidate, CandidateCost(0.0, 0.0, 0.0, 0.0, 0.0, objective))
+        Row(candidate, CandidateCost(*(0.0,) * 6, objective))
         for candidate, objective in ((found, 0.05), (best, 0.0377))
     ]
     result = GradientResult(rows[0], rows[1], (rows[0], rows[0]))

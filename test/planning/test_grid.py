@@ -14,7 +14,7 @@ from codesign_ros.planning.candidates import evaluate
 from codesign_ros.planning.grid import grid
 from codesign_ros.planning.objective import Objective
 from codesign_ros.planning.problem import Candidate, Limits, Problem
-from codesign_ros.types import CodesignError, LinkSpec, Merge, Structure
+from codesign_ros.types import CodesignError, LinkSpec, Merge, RadioState, Structure
 from support.planning import price, random_tables, ranked
 
 LINK = LinkSpec(8e6, 0.01)
@@ -44,34 +44,44 @@ def by_hand(problem):
         for v, server in servers:
             t1 = t.head_s[cut, h, p] + t.encode_s[cut, k]
             bytes_ = t.payload_bytes[cut, k]
-            t2 = t3 = 0.0
+            t2 = t3 = busy = 0.0
             if cut < last:
                 t2 = t.tail_s[v, cut, g, p] + t.decode_s[v, cut, k]
                 link = problem.links[v]
-                t3 = bytes_ * 8 / link.bandwidth_bps + link.delay_s
+                busy = bytes_ * 8 / link.bandwidth_bps
+                t3 = busy + 2 * link.delay_s + t.answer_bytes * 8 / link.bandwidth_bps
             share = t.load_fraction[cut]
             loss = share * t.structure_loss[h, m, p] + (1 - share) * t.structure_loss[g, m, p]
             loss += t.codec_loss[cut, k, p, m]
             if not any(math.isnan(x) for x in (t1, t2, t3, loss)):
                 key = Candidate(cut, head, tail, merge, precision, codec, server)
-                found[key] = t1, t3, t2, loss, bytes_
+                found[key] = t1, t3, busy, t2, loss, bytes_
     return found
 
 
 def objective_of(problem, parts):
-    t1, t3, t2, loss, _ = parts
-    time = t1 + t3 + t2 if problem.objective is Objective.LATENCY else max(t1, t3, t2)
+    t1, t3, busy, t2, loss, _ = parts
+    time = t1 + t3 + t2
+    if problem.objective is Objective.THROUGHPUT:
+        time = max(t1, busy, t2, *([time / problem.window] if problem.window else []))
     return time + problem.lambda_1 * loss
 
 
-@given(seed=seeds, objective=objectives, lambda_1=st.floats(0, 100), rate=st.floats(1e3, 1e9))
+@given(
+    seed=seeds,
+    objective=objectives,
+    lambda_1=st.floats(0, 100),
+    rate=st.floats(1e3, 1e9),
+    window=st.none() | st.integers(1, 4),
+)
 @settings(max_examples=8, deadline=None)
-def test_grid_is_the_plain_search(seed, objective, lambda_1, rate):
+def test_grid_is_the_plain_search(seed, objective, lambda_1, rate, window):
     tables = random_tables(
         seed, segments=2, servers=2, structures=tuple(Structure)[:3], unknown=0.3
     )
     links = (LinkSpec(rate, 0.02), LinkSpec(2e6, 0.0))
-    problem = Problem(tables, links, objective, lambda_1)
+    tables = dataclasses.replace(tables, answer_bytes=500.0)
+    problem = Problem(tables, links, objective, lambda_1, window=window)
     solution = grid(problem)
     expected = by_hand(problem)
     assert solution.candidates == len(expected)
@@ -81,9 +91,8 @@ def test_grid_is_the_plain_search(seed, objective, lambda_1, rate):
     assert values == sorted(values)
     for row in rows:
         parts, p = expected[row.candidate], row.prediction
-        assert (p.head_s, p.link_s, p.tail_s, p.accuracy_loss, p.payload_bytes) == pytest.approx(
-            parts
-        )
+        costs = p.head_s, p.link_s, p.occupancy_s, p.tail_s, p.accuracy_loss, p.payload_bytes
+        assert costs == pytest.approx(parts)
         assert p.objective == pytest.approx(objective_of(problem, parts))
         assert price(problem, row.candidate) == row
     assert solution.best == rows[0]
@@ -288,7 +297,8 @@ def test_arrays_of_a_wrong_shape_are_refused():
 @settings(max_examples=30, deadline=None)
 def test_limits_are_kept_and_cost(seed, rate, share):
     tables = random_tables(seed)
-    free = grid(Problem(tables, (LinkSpec(rate),), lambda_1=0.1))
+    links = (LinkSpec(rate, transmit_w=2.0),)
+    free = grid(Problem(tables, links, lambda_1=0.1))
     rows = ranked(free)
     some = rows[int(share * (len(rows) - 1))].prediction
     limits = Limits(
@@ -297,13 +307,15 @@ def test_limits_are_kept_and_cost(seed, rate, share):
         uplink_bytes_per_s=some.payload_bytes * 5.0,
         robot_energy_j=some.energy_j,
     )
-    bound = grid(Problem(tables, (LinkSpec(rate),), lambda_1=0.1, limits=limits, frame_rate_hz=5.0))
+    frame_rate_hz = min(5.0, some.throughput_fps)
+    bound = grid(Problem(tables, links, lambda_1=0.1, limits=limits, frame_rate_hz=frame_rate_hz))
     kept = [
         row
         for row in rows
         if row.prediction.accuracy_loss <= limits.accuracy_loss + 1e-9
         and row.prediction.latency_s <= limits.deadline_s + 1e-9
-        and row.prediction.payload_bytes * 5 <= limits.uplink_bytes_per_s + 1e-3
+        and row.prediction.payload_bytes * frame_rate_hz <= limits.uplink_bytes_per_s + 1e-3
+        and row.prediction.throughput_fps >= frame_rate_hz * (1 - 1e-9)
         and row.prediction.energy_j <= limits.robot_energy_j + 1e-9
     ]
     assert ranked(bound) == kept
@@ -314,7 +326,78 @@ def test_energy_is_power_times_time():
     problem = Problem(random_tables(1), (LinkSpec(8e6, 0.01, transmit_w=2.0),))
     for row in ranked(grid(problem))[:20]:
         p = row.prediction
-        assert p.energy_j == pytest.approx(10.0 * p.head_s + 2.0 * p.link_s)
+        assert p.energy_j == pytest.approx(10.0 * p.head_s + 2.0 * 8 * p.payload_bytes / 8e6)
+
+
+def test_energy_of_an_unknown_radio_is_not_zero():
+    rows = ranked(grid(Problem(random_tables(1), (LinkSpec(8e6, name="air"),))))
+    for row in rows:
+        p = row.prediction
+        assert (p.energy_j is None) == bool(row.candidate.server)
+    with pytest.raises(CodesignError, match=r"radio of link air is not known; give transmit_w"):
+        Problem(random_tables(1), (LinkSpec(8e6, name="air"),), limits=Limits(robot_energy_j=0.0))
+
+
+def test_delay_occupies_no_link():
+    for seed in range(20):
+        plans = [
+            grid(Problem(random_tables(seed), (LinkSpec(8e6, delay_s),), Objective.THROUGHPUT))
+            for delay_s in (0.0, 0.0065, 0.02, 1.0)
+        ]
+        assert len({plan.best.prediction.throughput_fps for plan in plans}) == 1
+
+
+def test_frames_in_flight_limit_the_pace():
+    # Each half takes 20 ms and a frame 10 ms on the link: 50 frames/s, but 1 s of delay each way.
+    heads = np.full((3, len(Structure), 2), 0.02)
+    tables = flat(head_s=heads, tail_s=heads[None], payload_bytes=np.full((3, 4), 1e4))
+    for window, fps in ((None, 50), (1, 1 / 2.05), (41, 20), (200, 50)):
+        problem = Problem(*(tables, (LinkSpec(8e6, 1.0),), Objective.THROUGHPUT), window=window)
+        cut = grid(problem).best_at(1)
+        assert cut.prediction.throughput_fps == pytest.approx(fps)
+
+
+def test_a_frame_rate_is_a_limit():
+    tables = random_tables(5)
+    free = ranked(grid(Problem(tables, (LINK,), lambda_1=0.1)))
+    rates = sorted(row.prediction.throughput_fps for row in free)
+    wanted = rates[len(rates) // 2]
+    kept = grid(Problem(tables, (LINK,), lambda_1=0.1, frame_rate_hz=wanted))
+    assert ranked(kept) == [row for row in free if row.prediction.throughput_fps >= wanted]
+    with pytest.raises(CodesignError, match=r"the frame rate of .* frames/s is missed by"):
+        grid(Problem(tables, (LINK,), lambda_1=0.1, frame_rate_hz=rates[-1] * 1.01))
+
+
+def test_late_with_probability_goes_by_the_distribution():
+    # Good 10 s of 11 at 30 Mbit/s, else 2 Mbit/s. All on the robot takes 58 ms; cut 1 sends 57 kB
+    # in 15 ms or 228 ms, with 12 ms of work around it.
+    heads = np.full((3, len(Structure), 2), 0.058)
+    heads[1], tails = 0.006, np.full((3, len(Structure), 2), 0.006)
+    heads[0], tails[0], tails[-1] = 1.0, 1.0, 0.0
+    sizes = np.full((3, 4), 57e3)
+    sizes[-1] = 0.0
+    tables = flat(head_s=heads, tail_s=tails[None], payload_bytes=sizes)
+    states = RadioState(30e6, 10.0), RadioState(2e6, 1.0)
+    radio = LinkSpec.radio(states)
+    by_mean = grid(Problem(tables, (LinkSpec(radio.bandwidth_bps),)))
+    assert by_mean.best.candidate.cut == 1
+    assert price(
+        Problem(tables, (radio,), late_share=0.05), by_mean.best.candidate
+    ).prediction.latency_s == pytest.approx(0.24)
+    careful = grid(Problem(tables, (radio,), late_share=0.05))
+    assert careful.best.candidate.cut == 2
+    assert careful.best.prediction.latency_s == pytest.approx(0.058)
+    # One frame in ten may be late, and the bad state is but one in eleven.
+    assert grid(Problem(tables, (radio,), late_share=0.1)).best.candidate.cut == 1
+    late = Problem(tables, (radio,), late_share=0.05, limits=Limits(deadline_s=0.05))
+    with pytest.raises(CodesignError, match="the deadline of 50 ms is missed by 8 ms"):
+        grid(late)
+    with pytest.raises(CodesignError, match="late_share needs a link whose rate varies"):
+        Problem(tables, (LINK,), late_share=0.05)
+    with pytest.raises(CodesignError, match="from 0 to below 1, not 1"):
+        Problem(tables, (radio,), late_share=1.0)
+    with pytest.raises(CodesignError, match="1 frame in flight or more, not 0"):
+        Problem(tables, (radio,), window=0)
 
 
 def test_memory_of_each_half_is_a_limit():

@@ -5,6 +5,7 @@ import pytest
 from codesign_ros.planning.objective import (
     Objective,
     joint_objective,
+    pace_s,
     parse_objective,
     time_s,
 )
@@ -12,8 +13,17 @@ from codesign_ros.types import CodesignError
 
 
 def test_latency_adds_and_throughput_takes_the_slowest():
-    assert time_s(Objective.LATENCY, 0.1, 0.3, 0.2) == pytest.approx(0.6)
-    assert time_s(Objective.THROUGHPUT, 0.1, 0.3, 0.2) == pytest.approx(0.3)
+    assert time_s(Objective.LATENCY, 0.6, 0.3) == 0.6
+    assert time_s(Objective.THROUGHPUT, 0.6, 0.3) == 0.3
+
+
+def test_the_pace_is_the_slowest_stage_or_the_round_trip_over_the_window():
+    stages = 0.01, 0.03, 0.02
+    # 40 ms of delay beside the stages: 100 ms there and back.
+    assert pace_s(*stages, 0.1, None) == pytest.approx(0.03)
+    assert pace_s(*stages, 0.1, 1) == pytest.approx(0.1)
+    assert pace_s(*stages, 0.1, 2) == pytest.approx(0.05)
+    assert pace_s(*stages, 0.1, 4) == pytest.approx(0.03)
 
 
 def test_joint_objective():

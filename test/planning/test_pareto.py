@@ -27,7 +27,7 @@ def all_points(problem):
     for index in np.argwhere(np.isfinite(evaluation.objective)):
         prediction = evaluation.row(index).prediction
         time_s = (
-            prediction.latency_s if problem.objective is Objective.LATENCY else prediction.slowest_s
+            prediction.latency_s if problem.objective is Objective.LATENCY else prediction.pace_s
         )
         found.append((time_s, prediction.accuracy_loss))
     return sorted(set(found))

@@ -1,5 +1,7 @@
 """Random cost tables for the tests of the planner, and candidates one by one."""
 
+import math
+
 import numpy as np
 
 from codesign_ros.cost.tables import Axes, CostTables
@@ -110,7 +112,9 @@ def ranked(solution):
         c = row.candidate
         return (
             row.prediction.objective,
+            row.prediction.latency_s,
             row.prediction.payload_bytes,
+            math.inf if row.prediction.energy_j is None else row.prediction.energy_j,
             c.cut,
             *map(list(Structure).index, (c.head_structure, c.tail_structure)),
             list(Merge).index(c.merge),

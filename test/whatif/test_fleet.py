@@ -14,7 +14,7 @@ from codesign_ros.resources import resource_path
 from codesign_ros.types import CodesignError, DeviceSpec, LinkSpec, Merge, Structure
 from codesign_ros.whatif.fleet import MOST_ROBOTS, plan_fleet, read_fleet
 from codesign_ros.whatif.fleet_report import fleet_json, fleet_report
-from codesign_ros.whatif.problem import WhatIf, what_if_problem
+from codesign_ros.whatif.problem import ANSWER_BYTES, WhatIf, what_if_problem
 
 CONFIG = resource_path("config")
 SLOW = DeviceSpec("slow", {"fp32": 5e8}, 1e9)
@@ -75,7 +75,8 @@ def choices_of(bundle, fleet, group):
     for index in np.argwhere(np.isfinite(evaluation.objective)):
         row = evaluation.row(index)
         p, rate_bps = row.prediction, group.link.bandwidth_bps * group.link_rate
-        delay_s = group.link.delay_s if p.payload_bytes else 0.0
+        back_s = 8 * ANSWER_BYTES / group.link.bandwidth_bps
+        delay_s = 2 * group.link.delay_s + back_s if p.payload_bytes else 0.0
         weight = 0.1 if group.lambda_1 is None else group.lambda_1
         own_s = group.slowdown * p.head_s + delay_s + weight * p.accuracy_loss
         found.append((own_s, 8 * p.payload_bytes / rate_bps, p.tail_s, row.candidate.server))
@@ -119,7 +120,7 @@ def test_the_total_and_the_bound_against_all_combinations(tiny_bundle, read, rob
     for robot, group in zip(content["robots"], planned.groups, strict=True):
         rate_bps = group.link.bandwidth_bps * group.link_rate
         sends = robot["payload_bytes"] > 0
-        link_s = group.link.delay_s * sends
+        link_s = sends * (2 * group.link.delay_s + 8 * ANSWER_BYTES / group.link.bandwidth_bps)
         if sends:
             link_s += 8 * robot["payload_bytes"] / (rate_bps * robot["link_share"])
         assert robot["wire_ms"] == pytest.approx(1e3 * link_s)

@@ -42,10 +42,10 @@ def test_the_bottleneck():
     # Cut 0 alone: the link's line names bytes, rate and delay.
     frame = tables(head_s=np.full((4, 2, 1), [[np.nan], [np.nan]]))
     frame.head_s[0] = 0.0
-    late = solve(frame, links=(LinkSpec(8e6, delay_s=0.013),))
+    late = solve(frame, links=(LinkSpec(8e6, delay_s=0.013, downlink_delay_s=0.002),))
     assert said(late, "The link is the bottleneck") == (
-        "The link is the bottleneck: 113 ms of 133 ms (100 kB at 8 Mbit/s and 13 ms delay); "
-        "the server 20 ms."
+        "The link is the bottleneck: 115 ms of 135 ms (100 kB at 8 Mbit/s and 15 ms delay "
+        "both ways); the server 20 ms."
     )
 
 

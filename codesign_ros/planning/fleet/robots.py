@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from codesign_ros.cost.link import travel_s
 from codesign_ros.planning.fleet.options import Options
 from codesign_ros.planning.fleet.relaxation import OWN, Sums
 from codesign_ros.types import CodesignError, LinkSpec
@@ -49,10 +50,20 @@ class FleetRobot:
                 f"robot {self.name}: link_rate is a part of the link's rate, at most 1, not "
                 f"{self.link_rate:g}"
             )
+        if self.link.states:
+            raise CodesignError(
+                f"robot {self.name}: a fleet divides a link of one rate; give {self.link.name} a "
+                "bandwidth_bps in place of states"
+            )
         if not 0 <= self.lambda_1 < math.inf:
             raise CodesignError(
                 f"robot {self.name}: lambda_1 must be a number from 0 up, not {self.lambda_1}"
             )
+
+    @property
+    def travel_s(self) -> float:
+        """What one of its frames spends on the link beside the payload's own time [s]."""
+        return travel_s(self.link, self.options.evaluation.problem.tables.answer_bytes)
 
 
 class Robots:
@@ -91,7 +102,7 @@ class Robots:
         link_s_per_byte = np.array([8.0 / (r.link.bandwidth_bps * r.link_rate) for r in robots])
         self._scales[:, 0, OWN] = [robot.slowdown for robot in robots]
         self._scales[:, 1, OWN] = [robot.lambda_1 for robot in robots]
-        self._scales[:, 2, OWN] = [robot.link.delay_s for robot in robots]
+        self._scales[:, 2, OWN] = [robot.travel_s for robot in robots]
         root = self.where.roots.start + np.array([self.links.index(r.link) for r in robots])
         use = root + self.where.shared
         each = np.arange(len(robots))
@@ -179,7 +190,9 @@ class Robots:
     def _slow_choices(self, members: list[int], each: Options) -> np.ndarray | None:
         """Choices with which a robot's head misses its frame rate: (members, K); None for none."""
         slowdown = np.array([self.robots[i].slowdown for i in members])
-        late = np.outer(slowdown * self.rates_hz[members], each.head_s) > 1.0
+        late = (
+            np.outer(slowdown * self.rates_hz[members], each.head_s) > 1.0 + 1e-9
+        )  # room for rounding
         stuck = np.flatnonzero(late.all(axis=1))
         if len(stuck):
             robot = self.robots[members[stuck[0]]]

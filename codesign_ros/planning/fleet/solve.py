@@ -1,7 +1,7 @@
 """Plans for many robots that share links and servers, found together.
 
 Robot i with share b_i of its link and s_i of its server takes a_i + p_i / b_i + t_i / s_i, where
-a_i is what does not depend on the shares (T1, the link's delay and lambda_1 times the loss), p_i
+a_i is what does not depend on the shares (T1, the delay both ways and lambda_1 times the loss), p_i
 the payload's time on the whole link and t_i the tail's time on the whole server. For given choices
 the Karush-Kuhn-Tucker conditions make the best shares b_i ~ sqrt(p_i) and s_i ~ sqrt(t_i) among
 those that share the same one, and the objectives of Eq. 11 add up to
@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from codesign_ros.planning.fleet.fit import pack
 from codesign_ros.planning.fleet.relaxation import Mix, relax
 from codesign_ros.planning.fleet.robots import FleetRobot, Robots
 from codesign_ros.planning.problem import CandidateCost, Row
@@ -111,20 +112,20 @@ def share(robots: Sequence[FleetRobot], tolerance: float = 1e-3) -> FleetPlan:
     best_value = math.inf
     # The mix, then what its parts say without the others.
     starts = [_rounded(fleet, mix), *mix.choices]
+    nearest, nearest_use = starts[0], math.inf
     for start in starts:
         choices = _polished(fleet, start)
+        most_used = float(fleet.uses(choices).max())
+        if most_used < nearest_use:
+            nearest, nearest_use = choices, most_used
         value = float(fleet.value(fleet.sums(choices)))
-        if value < best_value:
+        if most_used <= _FULL and value < best_value:
             best, best_value = choices, value
         if best_value <= (1.0 + tolerance) * lower_bound_s:
             break
-    assert best is not None  # every value is finite
-    if fleet.uses(best).max() > _FULL:
-        full = ", ".join(f"{name} to {100 * use:.4g} %" for name, use in _uses(fleet, best).items())
-        raise CodesignError(
-            "no plan was found that links and servers can carry at these frame rates; the nearest "
-            f"one fills {full}; fewer robots, fewer frames a second, or more of what is full"
-        )
+    if best is None:
+        # Single moves found none that fits; perhaps several robots must change at once.
+        best = _polished(fleet, _packed(fleet, nearest), fitting=True)
     shares = _shares(fleet, best)
     rows = _rows(fleet, best, shares)
     links = len(fleet.links)
@@ -196,8 +197,33 @@ def _rounded(fleet: Robots, mix: Mix) -> np.ndarray:
     return choices
 
 
-def _polished(fleet: Robots, choices: np.ndarray) -> np.ndarray:
-    """Let one robot after the other change its choice, until no change helps the fleet."""
+def _packed(fleet: Robots, nearest: np.ndarray) -> np.ndarray:
+    """Find choices that links and servers can carry.
+
+    Raises:
+        CodesignError: there are none, or none was found; the text has what ``nearest`` would fill.
+    """
+    packing = pack(fleet, _FULL)
+    if packing.choices is not None:
+        return packing.choices
+    full = ", ".join(f"{name} to {100 * use:.4g} %" for name, use in _uses(fleet, nearest).items())
+    how_sure = (
+        "links and servers cannot carry these frame rates, whatever each robot chooses"
+        if packing.exhausted
+        else "no plan was found that links and servers can carry at these frame rates, though not "
+        "all were tried"
+    )
+    raise CodesignError(
+        f"{how_sure}; the nearest one fills {full}; fewer robots, fewer frames a second, or more "
+        "of what is full"
+    )
+
+
+def _polished(fleet: Robots, choices: np.ndarray, fitting: bool = False) -> np.ndarray:
+    """Let one robot after the other change its choice, until no change helps the fleet.
+
+    With ``fitting`` no change is made that links and servers could not carry.
+    """
     choices = choices.copy()
     parts = fleet.parts(choices)
     while True:
@@ -208,6 +234,10 @@ def _polished(fleet: Robots, choices: np.ndarray) -> np.ndarray:
             trials = fleet.parts_of(robot)
             trials += total - parts[robot]
             values = fleet.value(trials)
+            if fitting:
+                over = trials[:, fleet.where.uses].max(axis=1) > _FULL
+                over[choices[robot]] = False
+                values[over] = np.inf
             pick = int(values.argmin())
             now = float(values[choices[robot]])
             if now - values[pick] > 1e-12 * abs(now):
@@ -226,7 +256,7 @@ def _check_capacity(fleet: Robots) -> None:
     links = len(fleet.links)
     for i, link in enumerate(fleet.links):
         need = _least_use(fleet, slice(i, i + 1))
-        if need > 1.0:
+        if need > _FULL:
             need_mbps, rate_mbps = need * link.bandwidth_bps / 1e6, link.bandwidth_bps / 1e6
             raise CodesignError(
                 f"the link {link.name} is short: at these frame rates the robots need at least "
@@ -234,7 +264,7 @@ def _check_capacity(fleet: Robots) -> None:
                 "fewer robots, fewer frames a second or a faster link"
             )
     need, there = _least_use(fleet, slice(links, None)), len(fleet.servers)
-    if need > there:
+    if need > there * _FULL:
         raise CodesignError(
             f"servers are short ({', '.join(fleet.servers)}): at these frame rates the robots need "
             f"at least {need:.4g} of them, {need - there:.4g} more than there are; fewer robots, "
@@ -270,18 +300,24 @@ def _rows(fleet: Robots, choices: np.ndarray, shares: np.ndarray) -> tuple[Row, 
     shared_s = np.divide(work, shares, where=shares > 0, out=np.zeros_like(work))
     links = len(fleet.links)
     on_link_s, tails_s = shared_s[:, :links].sum(axis=1), shared_s[:, links:].sum(axis=1)
+    sending_s = work[:, :links].sum(axis=1)
     rows = []
-    for robot, choice, sent_s, tail_s in zip(
-        fleet.robots, choices, on_link_s.tolist(), tails_s.tolist(), strict=True
+    for robot, choice, sent_s, radio_s, tail_s in zip(
+        *(fleet.robots, choices, on_link_s.tolist(), sending_s.tolist(), tails_s.tolist()),
+        strict=True,
     ):
         each, link = robot.options, robot.link
         payload = float(each.payload_bytes[choice])
         loss = float(each.accuracy_loss[choice])
         head_s = robot.slowdown * float(each.head_s[choice])
-        link_s = sent_s + (link.delay_s if payload > 0 else 0.0)
-        power_w = each.evaluation.problem.tables.robot_power_w
-        energy_j = None if power_w is None else power_w * head_s + (link.transmit_w or 0.0) * link_s
+        link_s = sent_s + (robot.travel_s if payload > 0 else 0.0)
+        power_w, energy_j = each.evaluation.problem.tables.robot_power_w, None
+        if power_w is not None and (payload == 0 or link.transmit_w is not None):
+            # Robots take turns on a link: each sends at the full rate for its share of the time.
+            energy_j = power_w * head_s + (link.transmit_w or 0.0) * radio_s
         objective_s = head_s + link_s + tail_s + robot.lambda_1 * loss
-        cost = CandidateCost(head_s, link_s, tail_s, loss, payload, objective_s, energy_j)
+        cost = CandidateCost(
+            *(head_s, link_s, sent_s, tail_s, loss, payload, objective_s, energy_j)
+        )
         rows.append(Row(each.evaluation.candidate(each.places[choice]), cost))
     return tuple(rows)

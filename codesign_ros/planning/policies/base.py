@@ -22,8 +22,8 @@ from codesign_ros.cost.tables import CostTables
 from codesign_ros.planning.candidates import Candidates
 from codesign_ros.planning.grid import Solution, grid
 from codesign_ros.planning.limits import bounds
-from codesign_ros.planning.objective import Objective, joint_objective, time_s
-from codesign_ros.planning.problem import Limits, Problem, Row
+from codesign_ros.planning.objective import joint_objective, time_s
+from codesign_ros.planning.problem import Problem, Row
 from codesign_ros.types import (
     PRECISIONS,
     CodesignError,
@@ -93,7 +93,7 @@ class Situation:
     @cached_property
     def solution(self) -> Solution:
         """All candidates, as if there were no limits."""
-        return grid(replace(self.problem, limits=Limits()))
+        return grid(self.problem.unlimited)
 
     @property
     def evaluation(self) -> Candidates:
@@ -163,7 +163,8 @@ class Decision:
             changes the network, the robot or the number of tiers.
         cloud_cut: the server runs up to this cut and the cloud the rest; None if it has no part.
         cloud_s: time of the cloud's part [s].
-        cloud_link_s: time between server and cloud [s].
+        cloud_link_s: time between server and cloud, there and back [s].
+        cloud_occupancy_s: how long the payload keeps that link [s].
     """
 
     row: Row
@@ -172,6 +173,7 @@ class Decision:
     cloud_cut: int | None = None
     cloud_s: float = 0.0
     cloud_link_s: float = 0.0
+    cloud_occupancy_s: float = 0.0
 
     @property
     def latency_s(self) -> float:
@@ -179,14 +181,16 @@ class Decision:
         return self.row.prediction.latency_s + self.cloud_link_s + self.cloud_s
 
     @property
-    def slowest_s(self) -> float:
-        """Time of the slowest stage, the cloud's included [s]."""
-        return max(self.row.prediction.slowest_s, self.cloud_link_s, self.cloud_s)
+    def pace_s(self) -> float:
+        """Time between two results of a pipeline of all stages, the cloud's included [s]."""
+        window = self.row.prediction.window
+        round_trip_s = 0.0 if window is None else self.latency_s / window
+        return max(self.row.prediction.pace_s, self.cloud_occupancy_s, self.cloud_s, round_trip_s)
 
     @property
     def throughput_fps(self) -> float:
         """Frames a second of a pipeline of all stages [1/s]."""
-        return 1.0 / self.slowest_s if self.slowest_s > 0 else float("inf")
+        return 1.0 / self.pace_s if self.pace_s > 0 else float("inf")
 
     def broken_limits(self, situation: Situation) -> tuple[str, ...]:
         """Say which of the problem's limits the decision does not keep, and by how much.
@@ -197,8 +201,11 @@ class Decision:
         place = situation.evaluation.index_of(self.row.candidate)
         found = bounds(
             situation.problem,
-            *(here.head_s, here.link_s, here.tail_s + self.cloud_link_s + self.cloud_s),
-            *(here.accuracy_loss, here.payload_bytes, here.energy_j),
+            self.latency_s,
+            self.pace_s,
+            here.accuracy_loss,
+            here.payload_bytes,
+            here.energy_j,
         )
         shape = situation.evaluation.objective.shape
         over = ((bound, float(np.broadcast_to(bound.excess, shape)[place])) for bound in found)
@@ -247,7 +254,7 @@ def fastest_served(rows: Sequence[Row]) -> Row:
     return least(sending, latency_s, "the cost of sending the frame is not known")
 
 
-def reprice(problem: Problem, row: Row, head_s: float, tail_s: float, *later_s: float) -> Row:
+def reprice(problem: Problem, row: Row, head_s: float, tail_s: float) -> Row:
     """Price a choice anew whose halves take other times than in the tables (Eq. 11).
 
     Args:
@@ -255,16 +262,22 @@ def reprice(problem: Problem, row: Row, head_s: float, tail_s: float, *later_s: 
         row: the choice.
         head_s: the head's new time [s].
         tail_s: the tail's [s].
-        later_s: times of stages behind the tail [s].
     """
-    stages = (tail_s, *later_s)
-    behind_s = sum(stages) if problem.objective is Objective.LATENCY else max(stages)
-    prediction = row.prediction
-    duration_s = time_s(problem.objective, head_s, prediction.link_s, behind_s)
-    value = joint_objective(duration_s, prediction.accuracy_loss, problem.lambda_1)
-    return replace(
-        row, prediction=replace(prediction, head_s=head_s, tail_s=tail_s, objective=value)
-    )
+    new = replace(row.prediction, head_s=head_s, tail_s=tail_s)
+    value = _objective(problem, row, new.latency_s, new.pace_s)
+    return replace(row, prediction=replace(new, objective=value))
+
+
+def all_tiers(problem: Problem, decision: Decision) -> Decision:
+    """Give a decision in which a cloud takes part the objective of all tiers (Eq. 11)."""
+    row = decision.row
+    value = _objective(problem, row, decision.latency_s, decision.pace_s)
+    return replace(decision, row=replace(row, prediction=replace(row.prediction, objective=value)))
+
+
+def _objective(problem: Problem, row: Row, latency_s: float, pace_s: float) -> float:
+    duration_s = time_s(problem.objective, latency_s, pace_s)
+    return joint_objective(duration_s, row.prediction.accuracy_loss, problem.lambda_1)
 
 
 def counted(tables: CostTables) -> tuple[np.ndarray, np.ndarray]:

@@ -17,11 +17,11 @@ tensors go raw.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from codesign_ros.cost.link import transfer_s
+from codesign_ros.cost.link import round_trip_s
 from codesign_ros.planning.policies.base import Decision, Situation, latency_s
 from codesign_ros.planning.problem import Problem, Row
 from codesign_ros.types import CodesignError
@@ -136,5 +136,10 @@ def _stop_s(problem: Problem, row: Row, factor: float) -> float:
     if not row.candidate.server:
         return prediction.latency_s
     link = problem.links[problem.tables.axes.servers.index(row.candidate.server)]
-    faded = replace(link, bandwidth_bps=factor * link.bandwidth_bps)
-    return prediction.head_s + transfer_s(prediction.payload_bytes, faded) + prediction.tail_s
+    faded_s = round_trip_s(
+        prediction.payload_bytes,
+        link.scaled(factor),
+        problem.tables.answer_bytes,
+        problem.late_share,
+    )
+    return prediction.head_s + faded_s + prediction.tail_s

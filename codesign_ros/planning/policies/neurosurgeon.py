@@ -62,8 +62,9 @@ class Neurosurgeon:
         robot_w, radio_w = _powers(situation.problem)
 
         def energy_j(row: Row) -> float:
-            head_s, link_s, _ = stages_s(row)
-            return robot_w * head_s + radio_w.get(row.candidate.server, 0.0) * link_s
+            head_s, *_ = stages_s(row)
+            sending_s = row.prediction.occupancy_s
+            return robot_w * head_s + radio_w.get(row.candidate.server, 0.0) * sending_s
 
         return Decision(least(rows, energy_j, "no cut's cost is known"), note)
 

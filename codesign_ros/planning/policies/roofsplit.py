@@ -7,8 +7,9 @@ without the dynamic model structure" and "the base model with the S3 structure".
 
 What is modelled: the halves run in parallel, as a pipeline, so the slowest stage counts. Among the
 cuts that leave both nodes a part, those come first whose halves both reach their device's ridge
-(Eq. 2 and 4), then those of which one does, then the rest; among equals the one whose slowest
-stage, predicted by the roofline min(pi, I * beta), is the fastest.
+(Eq. 2 and 4, with the peak of the precision that runs), then those of which one does, then the
+rest; among equals the one whose slowest stage, predicted by the roofline min(pi, I * beta), is the
+fastest.
 
 Simplified: two nodes instead of several; the cache between the nodes is left out; tensors go raw.
 """
@@ -54,12 +55,12 @@ class RoofSplit:
             ]
 
         def at_ridge(row: Row) -> int:
-            return sum(is_compute_bound(*half) for half in halves(row))
+            return sum(is_compute_bound(*half, number) for half in halves(row))
 
         def slowest_s(row: Row) -> float:
             mode = RooflineMode.ROOFLINE
             stages_s = (compute_s(*half, mode, number) for half in halves(row))
-            return max(row.prediction.link_s, *stages_s)
+            return max(row.prediction.occupancy_s, *stages_s)
 
         first = tables.axes.servers[0]
         inner = [

@@ -11,8 +11,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 
-from codesign_ros.cost.link import transfer_s
-from codesign_ros.planning.policies.base import CloudTier, Decision, Situation, reprice
+from codesign_ros.cost.link import occupancy_s, round_trip_s
+from codesign_ros.planning.policies.base import (
+    CloudTier,
+    Decision,
+    Situation,
+    all_tiers,
+    reprice,
+)
 from codesign_ros.planning.problem import Row
 from codesign_ros.types import CodesignError
 
@@ -59,20 +65,22 @@ def through_tiers(situation: Situation, row: Row, cloud_cut: int) -> Decision | 
         edge_s = part_s + float(
             tables.decode_s[server, choice.cut, axes.codecs.index(choice.codec)]
         )
-    link_s = transfer_s(float(tables.payload_bytes[cloud_cut, codec]), cloud.link)
+    sent_bytes = float(tables.payload_bytes[cloud_cut, codec])
+    link_s = round_trip_s(sent_bytes, cloud.link, tables.answer_bytes)
     cloud_s = float(
         cloud.tail_s[cloud_cut, structure, precision] + tables.decode_s[server, cloud_cut, codec]
     )
     if math.isnan(edge_s + link_s + cloud_s):
         return None
-    priced = reprice(situation.problem, row, prediction.head_s, edge_s, link_s, cloud_s)
-    return Decision(
-        priced,
+    decision = Decision(
+        reprice(situation.problem, row, prediction.head_s, edge_s),
         in_decision_space=False,
         cloud_cut=cloud_cut,
         cloud_s=cloud_s,
         cloud_link_s=link_s,
+        cloud_occupancy_s=occupancy_s(sent_bytes, cloud.link),
     )
+    return all_tiers(situation.problem, decision)
 
 
 def best_through_tiers(

@@ -80,8 +80,10 @@ class RobotProblems:
             if built_only:
                 possible &= built(device, tables, in_force)
             halves.append(possible)
-        rate_bps = link_bps or rate_of(head, settings)
-        link = LinkSpec(min(rate_bps, FAST_BPS), head.link_delay_s)
+        rate_bps = min(link_bps or rate_of(head, settings), FAST_BPS)
+        # The head measures a tiny message both ways, its answer included: half of it is each way's.
+        delay_s = 0.5 * head.link_delay_s
+        link = LinkSpec(rate_bps, delay_s, downlink_delay_s=delay_s)
         self.solved += 1
         solution = grid(
             Problem(

@@ -303,6 +303,8 @@ class PlannerRuntime:
         if self.settings.policy != OURS:
             # A peer's plan is not better by our objective: it changes when something happened.
             gain = math.inf if row != best and not watch.steadiness.is_held(now_s) else 0.0
-        spread = watch.spread(row, best, solution.problem.objective, 0.0)
+        head = self.registry.head_of(entry.plan.robot)
+        rate_error = head.link_bps_error / head.link_bps if head and head.link_bps > 0 else 0.0
+        spread = watch.spread(row, best, solution.problem.objective, rate_error)
         least = self.settings.switch_gain
         return None if watch.steadiness.is_worth_it(gain, least, spread, now_s) else row

@@ -279,8 +279,9 @@ class RobotWatch:
 
 def _shares(cost: CandidateCost, objective: Objective) -> tuple[float, float, float]:
     """By which share of itself the objective grows where a stage takes longer."""
-    stages_s = cost.head_s, cost.link_s, cost.tail_s
-    if objective is Objective.LATENCY:
+    is_latency = objective is Objective.LATENCY
+    stages_s = cost.head_s, cost.link_s if is_latency else cost.occupancy_s, cost.tail_s
+    if is_latency:
         whole_s = sum(stages_s)
         shares = [s / whole_s if whole_s > 0 else 0.0 for s in stages_s]
     else:
