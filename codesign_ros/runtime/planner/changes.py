@@ -118,7 +118,7 @@ def _log_ratio(new_s: float, old_s: float) -> float:
 def _engines_change(before: Device, after: Device) -> str:
     """What a device built, cannot build, or lost; empty if nothing."""
     if after.engines is None:
-        return ""
+        return "" if before.engines is None else "builds engines as it needs them now"
     old, new = before.engines or {}, after.engines
     said = (
         ("built", [form for form, built in new.items() if built and not old.get(form)]),

@@ -11,7 +11,7 @@ import zstandard
 
 from codesign_ros.engines.base import EngineKey
 from codesign_ros.runtime import emulation
-from codesign_ros.runtime.messages import Embedding, EmbeddingKind, Stamp, TailStatus
+from codesign_ros.runtime.messages import Embedding, EmbeddingKind, Stamp, TailAnswer, TailStatus
 from codesign_ros.runtime.stages import TailStage
 from codesign_ros.runtime.tail import batch as tail_batch
 from codesign_ros.runtime.tail import runtime
@@ -72,12 +72,14 @@ def frame():
 
 
 def embeddings_of(bundle, factory, plan, frames):
-    """What a real head makes of the frames under a plan."""
+    """What a real head makes of the frames under a plan; of more than a few it wants answers."""
     head = Head(bundle, factory)
     head.use(plan)
     for number, frame in enumerate(frames):
         head.put(frame, number)
-    wait_until(lambda: len(head.embeddings) == len(frames))
+        wait_until(lambda number=number: len(head.embeddings) == number + 1)
+        sent = head.embeddings[-1]
+        head.runtime.on_answer(TailAnswer(sent.stamp, sent.sequence, sent.epoch, label="tail"))
     head.runtime.close()
     return head.embeddings
 
