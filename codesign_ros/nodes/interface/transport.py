@@ -12,16 +12,12 @@ from pathlib import Path
 PROFILES = "FASTDDS_DEFAULT_PROFILES_FILE"
 OLDER_PROFILES = "FASTRTPS_DEFAULT_PROFILES_FILE"
 WITH_OLDER_NAME = ("humble", "jazzy")
-PUBLICATION_MODE = "RMW_FASTRTPS_PUBLICATION_MODE"
 # Any of them says that the user has decided how Fast DDS is to be used.
-DECIDED = (PROFILES, OLDER_PROFILES, PUBLICATION_MODE, "FASTDDS_BUILTIN_TRANSPORTS")
+DECIDED = (PROFILES, OLDER_PROFILES, "FASTDDS_BUILTIN_TRANSPORTS")
 
 
 def prepare(environment: MutableMapping[str, str], profiles: Path) -> None:
     """Set what Fast DDS reads when the first participant is made.
-
-    Messages are sent by a thread of Fast DDS's: rclpy holds Python's lock while it publishes, and
-    a link that takes 80 ms for a message would stop every thread of the process for so long.
 
     Args:
         environment: of the process; changed.
@@ -31,4 +27,3 @@ def prepare(environment: MutableMapping[str, str], profiles: Path) -> None:
         return
     older = environment.get("ROS_DISTRO") in WITH_OLDER_NAME
     environment[OLDER_PROFILES if older else PROFILES] = str(profiles)
-    environment[PUBLICATION_MODE] = "ASYNCHRONOUS"
