@@ -384,6 +384,9 @@ def served_by_either(needs):
 
 
 def test_a_packing_that_no_single_move_finds():
+    # 0.662 with 0.321, 0.445 with 0.438: the search by prices ended in 1.10 on one server.
+    plan = share_fleet(served_by_either([0.3213, 0.4454, 0.4380, 0.6619]))
+    assert sorted(plan.uses.values())[1:] == pytest.approx([0.4454 + 0.4380, 0.3213 + 0.6619])
     # 0.5 + 0.5 and 0.4 + 0.3 + 0.3 fill both servers exactly; any other division is too much.
     plan = share_fleet(served_by_either([0.4, 0.5, 0.3, 0.5, 0.3]))
     assert plan.uses["server server0"] == plan.uses["server server1"] == pytest.approx(1.0)
