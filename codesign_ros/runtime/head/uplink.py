@@ -18,6 +18,12 @@ from codesign_ros.wire.codecs import encode
 
 _log = logging.getLogger(__name__)
 
+# An embedding follows when the one before it has so much of its way over the link left: the link
+# is not idle in between, nor has its queue to hold more than one.
+_EARLY = 0.25
+# How often an answer that came early is noticed by what waits for room [s].
+_LOOK_S = 0.01
+
 
 class Uplink:
     """Sends embeddings one after the other and measures what the link makes of them.
@@ -46,6 +52,9 @@ class Uplink:
         self._stopping = threading.Event()
         self._meter = LinkMeter()
         self._probes = 0
+        # When what was sent will be across by the measured rate, and when the next may follow.
+        self._across_s = self._free_s = 0.0
+        self._last_frame = -1
         self._thread = threading.Thread(target=self._run, name="uplink", daemon=True)
         self._thread.start()
 
@@ -99,6 +108,8 @@ class Uplink:
             Time on the link; 0 if it is not known when it was sent.
         """
         with self._lock:
+            if kind is EmbeddingKind.FRAME and sequence == self._last_frame:
+                self._across_s = self._free_s = 0.0  # whatever the rate says
             return self._meter.answered((kind, sequence), time.monotonic(), remote_s)
 
     @property
@@ -131,6 +142,13 @@ class Uplink:
         with self._lock:
             return tuple(self._meter.samples)
 
+    def _note_crossing(self, sequence: int, crossing_s: float) -> None:
+        """Note that a frame is on the link from now on, or from when those before it are across."""
+        with self._lock:
+            self._across_s = max(self._across_s, time.monotonic()) + crossing_s
+            self._free_s = self._across_s - _EARLY * crossing_s
+            self._last_frame = sequence
+
     def close(self) -> None:
         """Stop sending; what is still queued stays here."""
         self._stopping.set()
@@ -148,6 +166,11 @@ class Uplink:
         if item is None or self._stopping.is_set():
             return False
         embedding, may_send = item
+        # Until the link has room it waits here and not in the link's queue: what does not fit there
+        # is lost and sent again much later, and nobody could take it back.
+        while (left_s := self._free_s - time.monotonic()) > 0:
+            if self._stopping.wait(min(left_s, _LOOK_S)):
+                return False
         if not may_send():
             return True
         # Noted before it is sent: the answer may come before `send` returns.
@@ -155,8 +178,11 @@ class Uplink:
             key = (embedding.kind, embedding.sequence)
             is_frame = embedding.kind is EmbeddingKind.FRAME
             self._meter.sent(key, embedding.payload_bytes, time.monotonic(), is_frame)
+            rate_bps = self._meter.bandwidth_bps
         if self._stopping.wait(transmission_s(embedding.payload_bytes, self.emulated_bps)):
             return False
+        if is_frame and rate_bps > 0 and not self.emulated_bps:
+            self._note_crossing(embedding.sequence, 8 * embedding.payload_bytes / rate_bps)
         try:
             self._send(embedding)
         except Exception:

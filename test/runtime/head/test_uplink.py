@@ -206,3 +206,29 @@ def test_closing_does_not_wait_for_the_link(make):
     assert asked.wait(10)
     uplink.close()
     assert uplink.sent == []
+
+
+def test_a_frame_follows_when_the_one_before_is_nearly_across(make, clock):
+    uplink = make()
+    uplink._meter.bandwidth_bps = 8000.0  # 1 kB/s by the meter, which has its own tests
+    put(uplink, embedding(1, 1000))
+    asked = []
+    uplink.submit(embedding(2, 1000), lambda: asked.append(clock.now) or True)
+    clock.now += 0.7
+    clock.now += 0.1
+    wait_until(lambda: len(uplink.sent) == 2)
+    assert asked == [pytest.approx(50.8)]  # not before it may go: until then it can be taken back
+    # The third has both before it to wait for: 2 s in all, but for a quarter of the last.
+    uplink.submit(embedding(3, 1000), lambda: asked.append(clock.now) or True)
+    clock.now = 51.8
+    wait_until(lambda: len(uplink.sent) == 3)
+    assert asked[-1] == pytest.approx(51.8)
+
+
+def test_an_answer_that_comes_early_makes_room(make, clock):
+    uplink = make()
+    uplink._meter.bandwidth_bps = 8.0
+    put(uplink, embedding(1, 1000))
+    uplink.submit(embedding(2, 1000), lambda: True)
+    uplink.answered(FRAME, 1, 0.0)
+    wait_until(lambda: len(uplink.sent) == 2)
