@@ -5,7 +5,7 @@ and the server's tail and planner; the bag that comes with the package is looped
 force on the same nodes, one after the other, the camera sending as fast as results come (window 4)
 and then at an equal rate. Wants root and a quiet machine.
 
-    sudo -E scripts/in_ros python benchmarks/testbed --short
+    sudo -E make testbed ARGS=--short
 """
 
 from __future__ import annotations
