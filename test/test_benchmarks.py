@@ -1,0 +1,31 @@
+"""The programs in benchmarks/ can be started: what they import is where they look for it."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parent.parent / "benchmarks"
+PROGRAMS = sorted(
+    path
+    for path in (*FOLDER.glob("*.py"), *FOLDER.glob("*/*.py"))
+    if "argparse" in path.read_text(encoding="utf-8")
+)
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: str(path.relative_to(FOLDER)))
+def test_a_program_tells_its_options(program):
+    needs_ros = "testbed" in program.read_text(encoding="utf-8") or program.stem == "transport"
+    if needs_ros and importlib.util.find_spec("rclpy") is None:
+        pytest.skip("needs ROS 2")
+    done = subprocess.run(
+        [sys.executable, str(program), "--help"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "--help" in done.stdout
