@@ -23,12 +23,12 @@ from codesign_ros.types import CodesignError
 SIDES = ("robot", "server")
 _NETWORK = "10.231.0"
 _RADIO = "radio"
-# What may wait for the link before it is thrown away, as time at the link's rate.
-_QUEUE = "400ms"
+# What may wait for the link before it is thrown away: so long at its rate [s], or so much at least.
+_QUEUE_S = 0.4
 _LEAST_QUEUE_BYTES = 64_000
 # Debian has it outside the PATH of users.
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
-_TOOLS = ("ip", "tc", "mount", "nsenter", "unshare", "taskset")
+_TOOLS = ("ip", "tc", "mount", "nsenter", "unshare")
 _CLONE_NEWNET = 0x40000000  # linux/sched.h
 
 
@@ -76,11 +76,11 @@ class Bed:
         self._name = name
         self._groups: dict[str, CpuGroup] = {}
         self._holders: dict[str, subprocess.Popen[str]] = {}
-        self.core_of = dict(zip(SIDES, sorted(os.sched_getaffinity(0)), strict=False))
+        processors = sorted(os.sched_getaffinity(0))
         self._drop_namespaces()  # of a run that was killed
         try:
-            for side in SIDES:
-                self._groups[side] = CpuGroup(f"{name}_{side}", self.core_of[side], cores[side])
+            for side, core in zip(SIDES, processors, strict=False):
+                self._groups[side] = CpuGroup(f"{name}_{side}", core, cores[side])
             self._connect()
             self.shape(shape)
         except BaseException:
@@ -93,16 +93,11 @@ class Bed:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def address(self, side: str) -> str:
-        """IP address of a side."""
-        return f"{_NETWORK}.{1 + SIDES.index(side)}"
-
     def shape(self, shape: LinkShape) -> None:
         """Give the link another rate and burst, both ways, while it is in use."""
         rate = f"{round(shape.rate_bps)}bit"
         # A queue that holds no burst or not one large frame would drop what a radio keeps.
-        limit = round(shape.rate_bps / 8 * float(_QUEUE[:-2]) / 1e3)
-        limit = max(limit, _LEAST_QUEUE_BYTES, 2 * shape.burst_bytes)
+        limit = max(round(shape.rate_bps / 8 * _QUEUE_S), _LEAST_QUEUE_BYTES, 2 * shape.burst_bytes)
         for side in SIDES:
             self._in(
                 side,
@@ -157,9 +152,9 @@ class Bed:
             *("ip", "link", "add", _RADIO, "netns", robot, "type", "veth"),
             *("peer", "name", _RADIO, "netns", server),
         )
-        for side in SIDES:
+        for number, side in enumerate(SIDES, 1):
             self._in(side, "ip", "link", "set", "lo", "up")
-            self._in(side, "ip", "address", "add", f"{self.address(side)}/24", "dev", _RADIO)
+            self._in(side, "ip", "address", "add", f"{_NETWORK}.{number}/24", "dev", _RADIO)
             self._in(side, "ip", "link", "set", _RADIO, "up")
             # DDS finds its peers by multicast.
             self._in(side, "ip", "route", "add", "224.0.0.0/4", "dev", _RADIO)

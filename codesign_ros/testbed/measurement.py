@@ -51,12 +51,6 @@ class Measurement:
     plans: int
     reasons: tuple[str, ...]
 
-    @property
-    def dropped_share(self) -> float:
-        """Share of all frames that were dropped."""
-        dropped = sum(self.dropped.values())
-        return dropped / max(1, dropped + self.frames)
-
     def to_json(self) -> dict[str, Any]:
         """All of it, for a file."""
         return asdict(self)

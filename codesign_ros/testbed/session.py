@@ -70,8 +70,8 @@ class Session:
     def __init__(
         self, setup: Setup, name: str, cache: Path, tell: Callable[[str], None] = lambda line: None
     ) -> None:
-        self.setup = setup
-        self.directory = Path(tempfile.mkdtemp(prefix=f"codesign_{name}_"))
+        self._setup = setup
+        self._directory = Path(tempfile.mkdtemp(prefix=f"codesign_{name}_"))
         self._tell = tell
         self._cache = cache
         self._planner = dict(setup.planner)
@@ -224,12 +224,12 @@ class Session:
             ROBOT,
             resource_path("config") / "split_inference.yaml",
             self._overrides(),
-            self.directory,
+            self._directory,
             environment,
             self._place,
         )
         self._observer = Observer(ROBOT)
-        self._tell(f"nodes start and measure themselves; logs in {self.directory}")
+        self._tell(f"nodes start and measure themselves; logs in {self._directory}")
         for node in ("planner", "tail", "head", "camera"):
             processes.start(node)
         plans = self._observer.plans
@@ -245,7 +245,7 @@ class Session:
         )
 
     def _overrides(self) -> dict[str, dict[str, Any]]:
-        setup, bundle = self.setup, str(default_bundle())
+        setup, bundle = self._setup, str(default_bundle())
         source = setup.source or str(resource_path("bags") / "mine_demo")
         return {
             "camera": {
