@@ -18,10 +18,10 @@ from codesign_ros.types import Plan
 
 # Faster than this the link is not what limits a plan, and its measurement is mostly noise [bit/s].
 FAST_BPS = 1e9
-# A change of the link is an event if the rate is so many times off, in so many announcements in a
-# row, and changes the time of a payload of this size, which is about what embeddings have, by this
-# much: on a fast link the measured rate is mostly noise.
-_OTHER_RATE = 1.25
+# A change of the link is an event if the rate is so many times off, by so many standard errors, in
+# so many announcements in a row, and changes the time of a payload of this size, which is about what
+# embeddings have, by this much: on a fast link the measured rate is mostly noise.
+_OTHER_RATE, _RATE_ERRORS = 1.25, 1.0
 _OUT_OF_BAND = 2
 _REFERENCE_BYTES = 32_768
 _LEAST_CHANGE_S = 0.005
@@ -31,7 +31,8 @@ _RATE_SPREAD = 0.05
 _LEAST_FRAMES = 5
 # The problem is solved again where a time or the rate is so many times off, no more often than [s].
 _OTHER_TIME = 1.03
-_REVIEW_S = 1.0
+# Soon after a change another is unlikely, and the server has better things to do.
+_REVIEW_S, _HELD_REVIEW_S = 1.0, 5.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +162,7 @@ class RobotWatch:
         return self._running if self._running.frames else None
 
     def spread(self, here: Row, there: Row, objective: Objective, rate_error: float) -> float:
-        """How far off the gain of one plan over another may be, as a share (a standard deviation).
+        """How far off the logarithm of two plans' ratio may be (a standard deviation).
 
         Args:
             here: the plan in force.
@@ -200,7 +201,7 @@ class RobotWatch:
             seen.append((Role.TAIL, running.tail_s, expected.tail_s / factors.tail[plan.cut]))
         for role, measured_s, predicted_s in seen:
             if self._devices[role].report(plan.epoch, plan.cut, measured_s, predicted_s, now_s):
-                self.steadiness.event(now_s)
+                self.steadiness.load()
 
     def changes(self, device: Device, now_s: float) -> list[Change]:
         """What really changed by what the head says; it is worth a line in the log."""
@@ -223,8 +224,8 @@ class RobotWatch:
             now_s: the time on any steady clock [s].
         """
         basis, solved = self._basis, self._solved
-        is_soon = now_s < self._solved_s + _REVIEW_S
-        if basis is None or solved is None or is_soon or self.steadiness.is_held(now_s):
+        every_s = _HELD_REVIEW_S if self.steadiness.is_held(now_s) else _REVIEW_S
+        if basis is None or solved is None or now_s < self._solved_s + every_s:
             return None
         rate_bps = basis.link_bps
         if basis.plan.server_available and device.link_bps > 0:
@@ -256,7 +257,8 @@ class RobotWatch:
             self._out_of_band = 0
             return None
         change_s = abs(8 * _REFERENCE_BYTES / measured_bps - 8 * _REFERENCE_BYTES / planned_bps)
-        inside = abs(math.log(measured_bps / planned_bps)) <= math.log(_OTHER_RATE)
+        doubt = _RATE_ERRORS * device.link_bps_error / measured_bps
+        inside = abs(math.log(measured_bps / planned_bps)) <= max(math.log(_OTHER_RATE), doubt)
         if inside or change_s < _LEAST_CHANGE_S:
             self._out_of_band = 0
             return None
