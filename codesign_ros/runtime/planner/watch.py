@@ -19,8 +19,8 @@ from codesign_ros.types import Plan
 # Faster than this the link is not what limits a plan, and its measurement is mostly noise [bit/s].
 FAST_BPS = 1e9
 # A change of the link is an event if the rate is so many times off, by so many standard errors, in
-# so many announcements in a row, and changes the time of a payload of this size, which is about what
-# embeddings have, by this much: on a fast link the measured rate is mostly noise.
+# so many announcements in a row, and changes the time of a payload of this size, which is about
+# what embeddings have, by this much: on a fast link the measured rate is mostly noise.
 _OTHER_RATE, _RATE_ERRORS = 1.25, 1.0
 _OUT_OF_BAND = 2
 _REFERENCE_BYTES = 32_768
