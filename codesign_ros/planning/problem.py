@@ -56,6 +56,8 @@ class CandidateCost:
         energy_j: what the robot spends on one frame [J]; None where its power, or its radio's
             where it sends, is not known.
         window: frames in flight; None = no limit.
+        loss_error: standard error of ``accuracy_loss`` where what it is made of was measured; None
+            = not known.
     """
 
     head_s: float
@@ -67,6 +69,7 @@ class CandidateCost:
     objective: float
     energy_j: float | None = None
     window: int | None = None
+    loss_error: float | None = None
 
     @property
     def latency_s(self) -> float:
