@@ -9,15 +9,21 @@ from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import NamedTuple
 
+from codesign_ros.cost.accuracy_row import (
+    AccuracyRow,
+    details_from_json,
+    row_from_json,
+    share_from_json,
+)
 from codesign_ros.types import CodesignError, Merge, Structure, one_line
 
 # Another processor may round otherwise; other frames make more of a difference.
 _SAME = 1e-4
 
-STANDARD_ERRORS = 2.0
-"""A difference of accuracy within so many of its standard errors decides nothing (95 %)."""
+STANDARD_ERRORS = 1.0
+"""A difference of accuracy within so many of its standard errors decides nothing."""
 
 # "500 frames of ...", as whoever measures writes it.
 _COUNT = re.compile(r"(\d+) ")
@@ -27,22 +33,22 @@ _LOSSLESS_STAGE = "+zstd"
 _Shape = tuple[Merge, Structure, Structure, str]
 
 
-@dataclass(frozen=True)
-class AccuracyRow:
-    """One measurement: a metric's ``value`` (0 to 1) for a network in these shapes.
+class Loss(NamedTuple):
+    """What a choice loses, as far as measurements tell.
 
-    ``cut`` is None where nothing was cut (and the codec therefore ``raw``). ``details`` are further
-    values of the same measurement, 0 to 1, such as ``map50.helmet`` or ``coco.ap_small``.
+    Attributes:
+        value: the loss, 0 to 1.
+        error: its standard error; None = not known.
+        resolution: a loss within this of another one is equal to it; None = the loss was not
+            measured but stands in for one that was not, so nothing tells what it is equal to.
     """
 
-    merge: Merge
-    head_structure: Structure
-    tail_structure: Structure
-    precision: str
-    codec: str
-    cut: int | None
     value: float
-    details: Mapping[str, float] = field(default_factory=dict)
+    error: float | None
+    resolution: float | None
+
+
+_EXACT = Loss(0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,7 @@ class AccuracyTable:
 
     @property
     def resolution(self) -> float:
-        """The largest difference that is within ``STANDARD_ERRORS`` of its own standard errors.
+        """The largest difference within ``STANDARD_ERRORS`` of its own, where rows have no errors.
 
         d = k sqrt(d (1 - d) / n) solved for d: k^2 / (n + k^2). 0 where n is not known.
         """
@@ -91,7 +97,7 @@ class AccuracyTable:
             return 0.0
         return STANDARD_ERRORS**2 / (self.frames + STANDARD_ERRORS**2)
 
-    def structure_loss(self, structure: Structure, merge: Merge, precision: str) -> float | None:
+    def structure_loss(self, structure: Structure, merge: Merge, precision: str) -> Loss | None:
         """Delta A_n(theta) of Eq. 9: what is lost when the whole network has this structure.
 
         Eq. 9 picks one of four measured losses by a Sign function; here it is looked up. A value
@@ -99,17 +105,15 @@ class AccuracyTable:
         one function, whose loss is 0 without a measurement; ``rank`` never is.
 
         Returns:
-            The loss, 0 to 1, or None where it was not measured.
+            The loss, or None where it was not measured.
         """
         folded = (merge, precision) == (Merge.FOLD, "fp32")
         if folded and structure is not Structure.RANK:
-            return 0.0
-        value = self._uncut.get((merge, structure, structure, precision))
-        if value is None:
-            return None
-        return max(0.0, self.reference - value)
+            return _EXACT
+        row = self._uncut.get((merge, structure, structure, precision))
+        return None if row is None else self._loss(max(0.0, self.reference - row.value), row)
 
-    def codec_loss(self, cut: int, codec: str, precision: str, merge: Merge) -> float | None:
+    def codec_loss(self, cut: int, codec: str, precision: str, merge: Merge) -> Loss | None:
         """What the codec loses at ``cut`` against the same network with nothing on the wire.
 
         ``raw`` loses nothing: the tail gets the very tensors. Nor does zstd on top of a codec.
@@ -121,17 +125,17 @@ class AccuracyTable:
         rounds what crosses, and the merge is a loss of its own (``structure_loss``).
 
         Returns:
-            The loss, 0 to 1, or None where the codec was measured neither here nor on both sides.
+            The loss, or None where the codec was measured neither here nor on both sides.
         """
         codec = codec.removesuffix(_LOSSLESS_STAGE)
         if codec == _RAW:
-            return 0.0
+            return _EXACT
         of_codec = self._codec_losses.get((codec, precision), {})
         loss = _around(of_codec.get(merge, {}), cut)
         if loss is not None:
             return loss
         losses = [_around(by_cut, cut) for by_cut in of_codec.values()]
-        return max((loss for loss in losses if loss is not None), default=None)
+        return max((loss for loss in losses if loss is not None), key=_value, default=None)
 
     def is_codec_measured(self, cut: int, codec: str) -> bool:
         """Whether a codec was measured at this very cut, in whatever form."""
@@ -166,6 +170,8 @@ class AccuracyTable:
         for measured in (content, *content["rows"]):
             if not measured["details"]:
                 del measured["details"]
+            if measured.get("standard_error", 0.0) is None:
+                del measured["standard_error"]
         return json.dumps(content, indent=1) + "\n"
 
     @classmethod
@@ -179,10 +185,10 @@ class AccuracyTable:
             content = json.loads(text)
             return cls(
                 metric=str(content["metric"]),
-                reference=_share(content["reference"]),
+                reference=share_from_json(content["reference"]),
                 data=str(content["data"]),
-                rows=tuple(_row(row) for row in content["rows"]),
-                details=_details(content),
+                rows=tuple(row_from_json(row) for row in content["rows"]),
+                details=details_from_json(content),
             )
         except KeyError as error:
             raise CodesignError(f"the accuracy table lacks the field {error}") from None
@@ -190,21 +196,28 @@ class AccuracyTable:
             reason = one_line(error)
             raise CodesignError(f"the accuracy table cannot be read: {reason}") from None
 
+    def _loss(self, value: float, row: AccuracyRow) -> Loss:
+        """A measured loss with its error, or with the least that it can be where none is known."""
+        if row.standard_error is None:
+            return Loss(value, self.standard_error(value), self.resolution)
+        return Loss(value, row.standard_error, STANDARD_ERRORS * row.standard_error)
+
     # Looked up for every candidate of a search, hence by key.
     @cached_property
-    def _uncut(self) -> dict[_Shape, float]:
-        return {_shape(row): row.value for row in self.rows if (row.codec, row.cut) == (_RAW, None)}
+    def _uncut(self) -> dict[_Shape, AccuracyRow]:
+        return {_shape(row): row for row in self.rows if (row.codec, row.cut) == (_RAW, None)}
 
     @cached_property
-    def _codec_losses(self) -> dict[tuple[str, str], dict[Merge, dict[int, float]]]:
+    def _codec_losses(self) -> dict[tuple[str, str], dict[Merge, dict[int, Loss]]]:
         """Loss by codec (zstd left out) and precision, then by merge, then by measured cut."""
-        losses: dict[tuple[str, str], dict[Merge, dict[int, float]]] = {}
+        losses: dict[tuple[str, str], dict[Merge, dict[int, Loss]]] = {}
         for row in self.rows:
             uncut = self._uncut.get(_shape(row))
             if row.cut is not None and uncut is not None:
                 codec = row.codec.removesuffix(_LOSSLESS_STAGE)
                 by_cut = losses.setdefault((codec, row.precision), {}).setdefault(row.merge, {})
-                by_cut[row.cut] = max(by_cut.get(row.cut, 0.0), uncut - row.value)
+                loss = self._loss(max(0.0, uncut.value - row.value), row)
+                by_cut[row.cut] = max(by_cut.get(row.cut, loss), loss, key=_value)
         return losses
 
 
@@ -230,7 +243,7 @@ def loss_allowed(accuracy: AccuracyTable | None, floor: float) -> float:
     return accuracy.reference - floor
 
 
-def _around(losses: Mapping[int, float], cut: int) -> float | None:
+def _around(losses: Mapping[int, Loss], cut: int) -> Loss | None:
     """Loss at a cut, or the larger one of the nearest cuts on both sides; else None."""
     if cut in losses:
         return losses[cut]
@@ -238,7 +251,11 @@ def _around(losses: Mapping[int, float], cut: int) -> float | None:
     behind = bisect_left(cuts, cut)
     if not 0 < behind < len(cuts):
         return None
-    return max(losses[cuts[behind - 1]], losses[cuts[behind]])
+    return Loss(max(losses[cuts[behind - 1]].value, losses[cuts[behind]].value), None, None)
+
+
+def _value(loss: Loss) -> float:
+    return loss.value
 
 
 def _measured(row: AccuracyRow) -> tuple[object, ...]:
@@ -248,30 +265,3 @@ def _measured(row: AccuracyRow) -> tuple[object, ...]:
 
 def _shape(row: AccuracyRow) -> _Shape:
     return row.merge, row.head_structure, row.tail_structure, row.precision
-
-
-def _row(content: Any) -> AccuracyRow:
-    cut = content["cut"]
-    if cut is not None and (not isinstance(cut, int) or isinstance(cut, bool) or cut < 0):
-        raise ValueError(f"cut must be a number of segments or null, not {cut!r}")
-    return AccuracyRow(
-        merge=Merge(content["merge"]),
-        head_structure=Structure(content["head_structure"]),
-        tail_structure=Structure(content["tail_structure"]),
-        precision=str(content["precision"]),
-        codec=str(content["codec"]),
-        cut=cut,
-        value=_share(content["value"]),
-        details=_details(content),
-    )
-
-
-def _details(content: Any) -> dict[str, float]:
-    return {str(name): _share(value) for name, value in content.get("details", {}).items()}
-
-
-def _share(value: Any) -> float:
-    share = float(value)
-    if not (math.isfinite(share) and 0.0 <= share <= 1.0):
-        raise ValueError(f"{value!r} is not between 0 and 1")
-    return share

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from codesign_ros.cost.accuracy import STANDARD_ERRORS, AccuracyTable
+from codesign_ros.cost.accuracy import AccuracyTable, Loss
 from codesign_ros.cost.tables import Axes
 
 # Codecs that hand on the very values; see ``AccuracyTable.codec_loss``.
@@ -23,11 +24,15 @@ class Losses(NamedTuple):
     Attributes:
         structure: (S, M, P) Delta A_n(theta) of Eq. 9, 0 to 1.
         codec: (N+1, K, P, M) what the codec loses, 0 to 1.
+        structure_error: (S, M, P) standard errors of the first.
+        codec_error: (N+1, K, P, M) those of the second.
         notes: what is not known, and what was taken from neighbouring cuts, one line each.
     """
 
     structure: np.ndarray
     codec: np.ndarray
+    structure_error: np.ndarray
+    codec_error: np.ndarray
     notes: tuple[str, ...]
 
 
@@ -47,7 +52,7 @@ def losses(accuracy: AccuracyTable | None, segments: int, axes: Axes) -> Losses:
     forms = list(itertools.product(axes.structures, axes.merges, axes.precisions))
     lost = [table.structure_loss(*form) for form in forms]
     shape = len(axes.structures), len(axes.merges), len(axes.precisions)
-    structure = np.array(lost, float).reshape(shape)  # None becomes NaN
+    structure = _Arrays.of(lost, shape)
     unknown = [
         f"{s.value} {merge.value} in {precision}"
         for (s, merge, precision), loss in zip(forms, lost, strict=True)
@@ -58,45 +63,67 @@ def losses(accuracy: AccuracyTable | None, segments: int, axes: Axes) -> Losses:
         notes.append(f"not offered, their accuracy was not measured: {few} ({_HOW})")
 
     sent = itertools.product(range(segments + 1), axes.codecs, axes.precisions, axes.merges)
-    codec = np.array([table.codec_loss(*way) for way in sent], float).reshape(
-        (segments + 1, len(axes.codecs), len(axes.precisions), len(axes.merges))
-    )
+    shape_sent = (segments + 1, len(axes.codecs), len(axes.precisions), len(axes.merges))
+    codec = _Arrays.of([table.codec_loss(*way) for way in sent], shape_sent)
     # zstd on top of a codec loses nothing more, so it needs no note of its own.
     bases = [name.removesuffix(_LOSSLESS_STAGE) for name in axes.codecs]
     for base in dict.fromkeys(bases):
         if base != _LOSSLESS:
-            notes += _codec_notes(base, codec[:, bases.index(base)], table)
-    levelled = level(structure, table.resolution), level(codec, table.resolution)
-    if any(
-        not np.array_equal(new, old, equal_nan=True)
-        for new, old in zip(levelled, (structure, codec), strict=True)
+            notes += _codec_notes(base, codec.value[:, bases.index(base)], table)
+    levelled = Losses(
+        level(structure.value, structure.resolution),
+        level(codec.value, codec.resolution),
+        structure.error,
+        codec.error,
+        (),
+    )
+    if not (
+        np.array_equal(levelled.structure, structure.value, equal_nan=True)
+        and np.array_equal(levelled.codec, codec.value, equal_nan=True)
     ):
+        most = max(float(np.nanmax(each.resolution)) for each in (structure, codec))
         notes.append(
-            f"losses that differ by at most {100 * table.resolution:.2g} points of {table.metric} "
-            f"count as equal: {STANDARD_ERRORS:g} standard errors of {table.frames} frames"
+            f"losses that differ by no more than their standard error (at most {100 * most:.2g} "
+            f"points of {table.metric}) count as equal"
         )
-    return Losses(levelled[0], levelled[1], tuple(notes))
+    return levelled._replace(notes=tuple(notes))
 
 
-def level(losses: np.ndarray, resolution: float) -> np.ndarray:
+class _Arrays(NamedTuple):
+    """The fields of losses as arrays; NaN = not known."""
+
+    value: np.ndarray
+    error: np.ndarray
+    resolution: np.ndarray
+
+    @classmethod
+    def of(cls, losses: Sequence[Loss | None], shape: tuple[int, ...]) -> _Arrays:
+        unknown = Loss(np.nan, None, None)
+        fields = np.array([loss or unknown for loss in losses], float)  # None becomes NaN
+        return cls(*(column.reshape(shape) for column in fields.T))
+
+
+def level(losses: np.ndarray, resolution: np.ndarray | float) -> np.ndarray:
     """Make losses equal that measurements cannot tell apart.
 
-    From 0 up, a loss that is above the present level by at most ``resolution`` counts as that
-    level; the first one that is further above is the next level. So the order of losses stays, and
-    what counts as equal differs by ``resolution`` at most.
+    From 0 up, a loss that is above the present level by no more than its own resolution or that of
+    the level counts as that level; the first one that is further above is the next level. So the
+    order of losses that were measured stays, and no loss moves by more than a resolution.
 
     Args:
         losses: losses of whatever shape, 0 to 1; NaN = not known, and stays.
-        resolution: 0 changes nothing.
+        resolution: what tells two of them apart, for each; 0 changes nothing, NaN = the loss was
+            not measured itself, and stays.
     """
     found = losses.copy()
-    if resolution == 0:
-        return found
-    at = 0.0
-    for value in np.unique(losses[np.isfinite(losses)]):
-        if value > at + resolution + _ROUNDING:
-            at = value
-        found[losses == value] = at
+    resolution = np.broadcast_to(resolution, losses.shape)
+    measured = np.isfinite(losses) & np.isfinite(resolution)
+    at = of_level = 0.0
+    values = np.stack([losses[measured], resolution[measured]], axis=1)
+    for value, own in np.unique(values, axis=0):
+        if value > at + max(own, of_level) + _ROUNDING:
+            at, of_level = value, own
+        found[measured & (losses == value) & (resolution == own)] = at
     return found
 
 
@@ -124,7 +151,7 @@ def _codec_notes(codec: str, loss: np.ndarray, table: AccuracyTable) -> list[str
     if between:
         notes.append(
             f"codec {codec} at cut {ranges(between)}: its loss is the larger one of the nearest "
-            "measured cuts"
+            f"measured cuts, whose error there is not known ({_HOW})"
         )
     return notes
 

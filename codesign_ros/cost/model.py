@@ -102,6 +102,8 @@ def analytic_tables(
         load_fraction=np.array([network.load_fraction(cut, _BASE) for cut in range(last + 1)]),
         structure_loss=found.structure,
         codec_loss=found.codec,
+        structure_error=found.structure_error,
+        codec_error=found.codec_error,
         answer_bytes=None if mode is RooflineMode.PAPER else answer_bytes,
         robot_power_w=robot.power_w,
         metric=accuracy.metric if accuracy else "accuracy",
@@ -158,7 +160,7 @@ def measured_tables(
     if sendable_bytes > 0 and _JPEG in axes.codecs:
         jpeg = axes.codecs.index(_JPEG)
         encode[0, jpeg], payload[0, jpeg] = 0.0, sendable_bytes
-        found.codec[0, jpeg] = 0.0
+        found.codec[0, jpeg] = found.codec_error[0, jpeg] = 0.0
     tables = CostTables(
         axes=axes,
         head_s=_measured_s(segments, axes, head, empty=0),
@@ -178,6 +180,8 @@ def measured_tables(
         load_fraction=_measured_fraction(segments, head),
         structure_loss=found.structure,
         codec_loss=found.codec,
+        structure_error=found.structure_error,
+        codec_error=found.codec_error,
         answer_bytes=answer_bytes,
         robot_power_w=robot_power_w,
         metric=accuracy.metric if accuracy else "accuracy",

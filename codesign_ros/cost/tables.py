@@ -72,6 +72,8 @@ class CostTables:
         metric: name of the accuracy that the losses are losses of.
         reference: its value for the unchanged network, 0 to 1; None where it was not measured.
         notes: what was estimated or left out and why, one line each.
+        structure_error: (S, M, P) standard errors of ``structure_loss``; None = not known.
+        codec_error: (N+1, K, P, M) likewise of ``codec_loss``.
     """
 
     axes: Axes
@@ -92,6 +94,8 @@ class CostTables:
     metric: str = "accuracy"
     reference: float | None = None
     notes: tuple[str, ...] = ()
+    structure_error: np.ndarray | None = None
+    codec_error: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         a, n = self.axes, len(self.head_s)
@@ -105,6 +109,8 @@ class CostTables:
             "load_fraction": (n,),
             "structure_loss": (s, m, p),
             "codec_loss": (n, k, p, m),
+            "structure_error": (s, m, p),
+            "codec_error": (n, k, p, m),
             "segment_flops": (n - 1, s),
             "segment_bytes": (n - 1, s),
             "head_memory_bytes": (n, s, p),

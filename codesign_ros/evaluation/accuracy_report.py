@@ -7,13 +7,14 @@ from itertools import groupby
 from rich.table import Column, Table
 
 from codesign_ros.console import right, slim_table
-from codesign_ros.cost.accuracy import AccuracyRow, AccuracyTable
+from codesign_ros.cost.accuracy import AccuracyTable
+from codesign_ros.cost.accuracy_row import AccuracyRow
 from codesign_ros.types import CodesignError
 
 _Way = tuple[int | None, str]
 
 # Columns of values that a table of 110 characters can hold.
-_MOST_COLUMNS = 10
+_MOST_COLUMNS, _MOST_WITH_ERRORS = 10, 7
 
 
 def accuracy_tables(table: AccuracyTable, metric: str | None = None) -> list[Table]:
@@ -35,18 +36,23 @@ def accuracy_tables(table: AccuracyTable, metric: str | None = None) -> list[Tab
     chosen = metric if metric in table.details else None
     reference = table.details[chosen] if chosen else table.reference
     title = f"{chosen or table.metric} on {table.data}, {_share(reference)} unchanged"
+    if chosen is None:
+        title += f"; {_resolves(table)}"
     ways = sorted({(row.cut, row.codec) for row in table.rows}, key=_order)
     values = {
-        (_form(row), (row.cut, row.codec)): row.details.get(chosen) if chosen else row.value
+        (_form(row), (row.cut, row.codec)): _share(row.details.get(chosen))
+        if chosen
+        else _share(row.value) + _error(row.standard_error)
         for row in table.rows
     }
     forms = list(dict.fromkeys(map(_form, table.rows)))
     tables = []
-    for some in _pages(ways):
+    has_errors = chosen is None and any(row.standard_error is not None for row in table.rows)
+    for some in _pages(ways, _MOST_WITH_ERRORS if has_errors else _MOST_COLUMNS):
         page = _table(title, [_heading(way) for way in some])
         for form in forms:
             if any((form, way) in values for way in some):
-                page.add_row(*form, *(_share(values.get((form, way))) for way in some))
+                page.add_row(*form, *(values.get((form, way), "") for way in some))
         tables.append(page)
     if table.details:
         names = [name.replace(".", " ") for name in table.details]
@@ -59,12 +65,24 @@ def accuracy_tables(table: AccuracyTable, metric: str | None = None) -> list[Tab
     return tables
 
 
-def _pages(ways: list[_Way]) -> list[list[_Way]]:
+def _resolves(table: AccuracyTable) -> str:
+    """Say what difference from the unchanged network the frames can tell."""
+    if any(row.standard_error is not None for row in table.rows):
+        return "\N{PLUS-MINUS SIGN} is the standard error of the difference from it, or from uncut"
+    if table.frames is None:
+        return "of how many frames is not known, nor any standard error"
+    return (
+        "no standard errors measured: differences of "
+        f"{100 * table.resolution:.2g} points and less are within theirs"
+    )
+
+
+def _pages(ways: list[_Way], most: int) -> list[list[_Way]]:
     """Part the columns so that each table can be read; a cut stays in one table."""
     pages: list[list[_Way]] = [[]]
     for _, group in groupby(ways, key=lambda way: way[0]):
         of_cut = list(group)
-        if len(pages[-1]) + len(of_cut) > _MOST_COLUMNS:
+        if len(pages[-1]) + len(of_cut) > most:
             pages.append([])
         pages[-1] += of_cut
     return pages
@@ -88,6 +106,10 @@ def _order(way: _Way) -> tuple[int, str]:
 def _heading(way: _Way) -> str:
     cut, codec = way
     return "uncut" if cut is None else f"{codec} at {cut}"
+
+
+def _error(error: float | None) -> str:
+    return "" if error is None else f" \N{PLUS-MINUS SIGN}{100 * error:.1f}"
 
 
 def _share(value: float | None) -> str:

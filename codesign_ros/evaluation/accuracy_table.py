@@ -7,18 +7,19 @@ codec, and only what lies behind the cut runs again.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from codesign_ros.cost.accuracy import AccuracyRow, AccuracyTable
+from codesign_ros.cost.accuracy import AccuracyTable
+from codesign_ros.cost.accuracy_row import AccuracyRow
 from codesign_ros.engines.onnx_model.export import export_onnx
 from codesign_ros.engines.onnx_model.forms import as_onnx
 from codesign_ros.engines.onnx_model.pieces import PieceCutter
 from codesign_ros.engines.ort import OnnxEngine
-from codesign_ros.evaluation.judges import ClassJudge, Judge, Score
+from codesign_ros.evaluation.judges import ClassJudge, Judge
 from codesign_ros.evaluation.resume import Resumable, fingerprint
 from codesign_ros.models.network import Network
 from codesign_ros.pixels.letterbox import normalise
@@ -113,7 +114,8 @@ def measure_forms(
 
     Rows for each form: the whole network uncut; the frame as JPEG at cut 0; each codec at each
     other cut. ``raw`` at a cut has no row: the tail gets the same tensors as in the whole network;
-    nor has a codec that cannot carry what crosses, as fp16 beyond 65504.
+    nor has a codec that cannot carry what crosses, as fp16 beyond 65504. Each row has the standard
+    error of its difference from what it is compared with, frame by frame.
 
     Args:
         network: trained, with all its branches.
@@ -169,16 +171,17 @@ def measure_forms(
             network, images, calibration_frames, judge.metric, data, cuts, codecs, coded_forms
         ),
     )
+    # The unchanged network, its BatchNorms and all its branches as they were trained.
+    unchanged = _Pieces(network, export_onnx(network), "fp32", threads)
+    (original,) = _answers(unchanged, images, judge, [], ran).values()
     for form in forms:
         if form in kept.rows:
             ran(runs[form])
             continue
         pieces = _Pieces(network, as_onnx(network, *form, calibration), form.precision, threads)
-        scores = _scores(pieces, images, judge, ways(form), ran)
-        kept.add(form, [_row(form, sent, score) for sent, score in scores.items()])
-    # The unchanged network, its BatchNorms and all its branches as they were trained.
-    unchanged = _Pieces(network, export_onnx(network), "fp32", threads)
-    (reference,) = _scores(unchanged, images, judge, [], ran).values()
+        answers = _answers(pieces, images, judge, ways(form), ran)
+        kept.add(form, [_row(form, sent, answers, original, judge) for sent in answers])
+    reference = judge.score(original)
     rows = tuple(itertools.chain.from_iterable(kept.rows[form] for form in forms))
     return AccuracyTable(judge.metric, reference.value, data, rows, reference.details)
 
@@ -186,27 +189,35 @@ def measure_forms(
 _Sent = tuple[int, str] | None
 
 
-def _row(form: Form, sent: _Sent, score: Score) -> AccuracyRow:
+def _row(
+    form: Form,
+    sent: _Sent,
+    answers: Mapping[_Sent, list],
+    unchanged: list,
+    judge: Judge,
+) -> AccuracyRow:
+    """Score one way, and say how sure its difference from what it is compared with is."""
     cut, codec = sent or (None, "raw")
     structure, merge, precision = form
-    return AccuracyRow(merge, structure, structure, precision, codec, cut, *score)
+    error = judge.difference_error(answers[sent], unchanged if sent is None else answers[None])
+    score = judge.score(answers[sent])
+    return AccuracyRow(merge, structure, structure, precision, codec, cut, *score, error)
 
 
-def _scores(
+def _answers(
     pieces: _Pieces,
     images: Images,
     judge: Judge,
     ways: list[tuple[int, str]],
     ran: Callable[[int], None],
-) -> dict[_Sent, Score]:
-    """Score of the whole network (key None) and of each way that can send what crosses."""
+) -> dict[_Sent, list]:
+    """Answers of the whole network (key None) and of each way that can send what crosses."""
     answers: dict[_Sent, list] = {sent: [] for sent in (None, *ways)}
     for image in images:
         for sent, output in pieces.outputs(image, ways):
             answers[sent].append(judge.answer(output))
         ran(len(answers))
-    whole = {sent: given for sent, given in answers.items() if len(given) == len(images)}
-    return {sent: judge.score(given) for sent, given in whole.items()}
+    return {sent: given for sent, given in answers.items() if len(given) == len(images)}
 
 
 class _Pieces:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -10,6 +11,9 @@ import numpy as np
 from codesign_ros.evaluation.average_precision import DetectionMetrics, measure
 from codesign_ros.pixels.boxes import decode_detections, to_frame
 from codesign_ros.types import Box, CodesignError, InputSpec, listed
+
+GROUPS = 20
+"""Groups of frames that a jackknife leaves out in turn; each costs two average precisions."""
 
 
 class Score(NamedTuple):
@@ -29,6 +33,13 @@ class Judge(Protocol):
 
     def score(self, answers: Sequence[Any]) -> Score:
         """Say how good the answers for all frames, in their order, are."""
+
+    def difference_error(self, answers: Sequence[Any], others: Sequence[Any]) -> float:
+        """Standard error of the difference between the values of two rows of answers.
+
+        Both are for the same frames, whose difficulty they share: what counts is on how many frames
+        they come off otherwise, and not how many frames are hard.
+        """
 
 
 class ClassJudge:
@@ -50,6 +61,11 @@ class ClassJudge:
     def score(self, answers: Sequence[int]) -> Score:
         """Return the accuracy."""
         return Score(float(np.mean(np.asarray(answers) == self._labels)))
+
+    def difference_error(self, answers: Sequence[int], others: Sequence[int]) -> float:
+        """Return that of a mean of paired differences."""
+        right, other = (np.asarray(each) == self._labels for each in (answers, others))
+        return float(np.std(right.astype(float) - other) / math.sqrt(len(right)))
 
 
 class BoxJudge:
@@ -95,12 +111,36 @@ class BoxJudge:
         assert value is not None  # there are objects
         return Score(value, _details(metrics))
 
-    def _measured(self, answers: Sequence[Sequence[Box]]) -> DetectionMetrics:
+    def difference_error(self, answers: Sequence[Any], others: Sequence[Any]) -> float:
+        """Return it by the delete-a-group jackknife, since an average precision is no mean.
+
+        Every ``GROUPS``-th frame makes a group; from how the difference varies as each group in
+        turn is left out follows how it would vary over other frames (Efron and Tibshirani, "An
+        Introduction to the Bootstrap", 1993).
+        """
+        groups = min(GROUPS, len(answers))
+        if groups < 2 or all(a == b for a, b in zip(answers, others, strict=True)):
+            return 0.0
+        differences = []
+        for left_out in range(groups):
+            kept = [place for place in range(len(answers)) if place % groups != left_out]
+            values = [
+                self._measured([each[place] for place in kept], kept).mean_map50 or 0.0
+                for each in (answers, others)
+            ]
+            differences.append(values[0] - values[1])
+        return float(math.sqrt(groups - 1) * np.std(differences))
+
+    def _measured(
+        self, answers: Sequence[Sequence[Box]], places: Sequence[int] | None = None
+    ) -> DetectionMetrics:
+        """Measure answers for all frames, or for those at ``places``."""
+        chosen = range(len(self._truths)) if places is None else places
         found = [
-            to_frame(boxes, *size, self._input)
-            for boxes, size in zip(answers, self._sizes, strict=True)
+            to_frame(boxes, *self._sizes[place], self._input)
+            for boxes, place in zip(answers, chosen, strict=True)
         ]
-        return measure(self._truths, found, self._classes)
+        return measure([self._truths[place] for place in chosen], found, self._classes)
 
 
 def _details(metrics: DetectionMetrics) -> dict[str, float]:

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from codesign_ros.cost.accuracy import AccuracyRow, AccuracyTable
+from codesign_ros.cost.accuracy import AccuracyTable
+from codesign_ros.cost.accuracy_row import AccuracyRow
 from codesign_ros.models.network import Network, weights_of
 from codesign_ros.types import CodesignError
 
 # Raise it when the same call measures something else.
-_VERSION = 1
+_VERSION = 2
 
 
 def fingerprint(

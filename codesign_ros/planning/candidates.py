@@ -106,8 +106,22 @@ class Candidates:
                 self.problem.window,
                 self.problem.head_gap_s,
                 self.problem.tail_gap_s,
+                self._loss_error(index),
             ),
         )
+
+    def _loss_error(self, index: Sequence[int]) -> float | None:
+        """Standard error of a candidate's accuracy loss; None where a part of it is not known."""
+        tables = self.problem.tables
+        if tables.structure_error is None or tables.codec_error is None:
+            return None
+        cut, head, tail, merge, precision, codec, _ = index
+        of_halves = total_loss(
+            float(tables.load_fraction[cut]),
+            *(float(tables.structure_error[half, merge, precision]) for half in (head, tail)),
+        )
+        error = math.hypot(of_halves, float(tables.codec_error[cut, codec, precision, merge]))
+        return None if math.isnan(error) else error
 
     def index_of(self, candidate: Candidate) -> tuple[int, ...]:
         """Return where a choice stands.

@@ -58,6 +58,8 @@ class CandidateCost:
         window: frames in flight; None = no limit.
         head_gap_s, tail_gap_s: what robot and server have to do between two frames beside T1 and
             T2 [s].
+        loss_error: standard error of ``accuracy_loss`` where what it is made of was measured; None
+            = not known.
     """
 
     head_s: float
@@ -71,6 +73,7 @@ class CandidateCost:
     window: int | None = None
     head_gap_s: float = 0.0
     tail_gap_s: float = 0.0
+    loss_error: float | None = None
 
     @property
     def latency_s(self) -> float:

@@ -68,6 +68,7 @@ def row_json(row: Row) -> dict[str, Any]:
         "latency_ms": p.latency_s * 1e3,
         "throughput_fps": p.throughput_fps,
         "accuracy_loss": p.accuracy_loss,
+        "loss_error": p.loss_error,
         "payload_bytes": p.payload_bytes,
         "energy_j": p.energy_j,
         "objective": p.objective,
@@ -99,7 +100,7 @@ def best_cuts_table(solution: Solution, top: int) -> Table:
         f"Best plan of each cut (predicted, not run); {solution.candidates} candidates in "
         f"{solution.solve_s * 1e3:.1f} ms",
         *("cut", "head", "tail", "precision", "codec"),
-        *right("T1 ms", "T3 ms", "T2 ms", "sum", "1/s", "loss"),
+        *right("T1 ms", "T3 ms", "T2 ms", "sum", "1/s", "loss", "\N{PLUS-MINUS SIGN}"),
     )
     rows = solution.best_of_each_cut()
     last = solution.problem.tables.segments
@@ -113,6 +114,7 @@ def best_cuts_table(solution: Solution, top: int) -> Table:
             *(f"{t * 1e3:.1f}" for t in (p.head_s, p.link_s, p.tail_s, p.latency_s)),
             f"{p.throughput_fps:.1f}",
             f"{p.accuracy_loss:.4f}",
+            "" if p.loss_error is None else f"{p.loss_error:.4f}",
         )
     return table
 
@@ -131,7 +133,7 @@ def policies_table(situation: Situation, decisions: Mapping[str, Decision | str]
         cut = cut_name(c.cut, last)
         table.add_row(
             name,
-            cut if decision.cloud_cut is None else f"{cut}, cloud from {decision.cloud_cut}",
+            cut if decision.cloud_cut is None else f"{c.cut}, cloud from {decision.cloud_cut}",
             structures_name(c),
             c.precision,
             c.codec,

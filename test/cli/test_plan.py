@@ -310,20 +310,21 @@ def detector():
     return ["--bundle", str(ROOT / "bundles" / "mine_yolo.bundle")]
 
 
-def test_delay_does_not_slow_a_pipeline_down(plan, detector):
-    # The audit's case, cut 8 as docs/planner.md had it: 62.6 kB at 100 Mbit/s.
-    for delay_ms in (0, 6.5, 20):
-        _, content, _ = plan(
-            *detector,
-            *("--robot", "nano", "--server", "nx", "--link", "100mbps", "--top", 30),
-            *("--link-delay-ms", delay_ms, "--objective", "throughput"),
-            *("--structure", "S3+Ss", "--precision", "fp16", "--codec", "uint4+zstd"),
-        )
-        cuts = {row["cut"]: row for row in (content["best"], *content["runners_up"])}
-        assert cuts[8]["throughput_fps"] == pytest.approx(199.6, abs=0.1)
-        sending_ms = 8e-5 * cuts[8]["payload_bytes"]
-        answer_ms = 8e-5 * ANSWER_BYTES
-        assert cuts[8]["wire_ms"] == pytest.approx(sending_ms + 2 * delay_ms + answer_ms)
+@pytest.mark.parametrize("delay_ms", [0, 6.5, 20])
+def test_delay_does_not_slow_a_pipeline_down(plan, detector, delay_ms):
+    # The audit's case: 62.6 kB at cut 8 and 100 Mbit/s. What JPEG loses is told from nothing by
+    # 500 frames, what uint4 loses at cut 8 is not; at cut 9 it was not measured.
+    _, content, _ = plan(
+        *detector,
+        *("--robot", "nano", "--server", "nx", "--link", "100mbps"),
+        *("--link-delay-ms", delay_ms, "--objective", "throughput"),
+    )
+    best = content["best"]
+    assert (best["cut"], best["codec"], best["accuracy_loss"]) == (8, "uint4+zstd", 0.0)
+    assert best["throughput_fps"] == pytest.approx(199.6, abs=0.1)
+    sending_ms, answer_ms = (8e-5 * size for size in (best["payload_bytes"], ANSWER_BYTES))
+    assert best["wire_ms"] == pytest.approx(sending_ms + 2 * delay_ms + answer_ms)
+    assert 0 < best["loss_error"] < 0.002
 
 
 def test_a_deadline_counts_the_way_back(plan, detector):

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codesign_ros.cost.accuracy import AccuracyRow, AccuracyTable
+from codesign_ros.cost.accuracy import AccuracyTable
+from codesign_ros.cost.accuracy_row import AccuracyRow
 from codesign_ros.planning.objective import total_loss
 from codesign_ros.types import CodesignError, Merge, Structure
 
@@ -37,12 +38,12 @@ TABLE = AccuracyTable(
 
 
 def test_structure_loss_is_reference_less_value():
-    assert TABLE.structure_loss(S3, PRUNE, "fp32") == pytest.approx(0.80)
-    assert TABLE.structure_loss(S3_S1, PRUNE, "fp32") == pytest.approx(0.10)
+    assert TABLE.structure_loss(S3, PRUNE, "fp32").value == pytest.approx(0.80)
+    assert TABLE.structure_loss(S3_S1, PRUNE, "fp32").value == pytest.approx(0.10)
 
 
 def test_better_than_the_reference_is_no_loss():
-    assert TABLE.structure_loss(S3, FOLD, "fp32") == 0.0
+    assert TABLE.structure_loss(S3, FOLD, "fp32").value == 0.0
 
 
 def test_what_was_not_measured_is_not_assumed():
@@ -50,26 +51,26 @@ def test_what_was_not_measured_is_not_assumed():
     assert TABLE.structure_loss(S3, FOLD, "int8-channel") is None
     assert TABLE.structure_loss(S3, Merge.PRUNE_BN, "fp32") is None
     # Folding in fp32 is exact.
-    assert TABLE.structure_loss(S3_S1, FOLD, "fp32") == 0.0
+    assert TABLE.structure_loss(S3_S1, FOLD, "fp32").value == 0.0
 
 
 def test_codec_loss_is_against_the_same_network_uncut():
     # uint4 at cut 5: 0.96 - 0.94 for the folded network, 0.85 - 0.80 for the pruned one.
-    assert TABLE.codec_loss(5, "uint4", "fp32", FOLD) == pytest.approx(0.02)
-    assert TABLE.codec_loss(5, "uint4", "fp32", PRUNE) == pytest.approx(0.05)
-    assert TABLE.codec_loss(5, "uint8", "fp32", FOLD) == 0.0
+    assert TABLE.codec_loss(5, "uint4", "fp32", FOLD).value == pytest.approx(0.02)
+    assert TABLE.codec_loss(5, "uint4", "fp32", PRUNE).value == pytest.approx(0.05)
+    assert TABLE.codec_loss(5, "uint8", "fp32", FOLD).value == 0.0
     # Its uncut network was not measured, so nothing can be said about the codec.
     assert TABLE.codec_loss(6, "uint8", "fp32", FOLD) is None
 
 
 def test_codec_that_was_not_measured_with_a_merge_loses_what_it_loses_with_another():
-    assert TABLE.codec_loss(5, "uint4", "fp32", Merge.PRUNE_BN) == pytest.approx(0.05)
+    assert TABLE.codec_loss(5, "uint4", "fp32", Merge.PRUNE_BN).value == pytest.approx(0.05)
 
 
 def test_zstd_and_raw_lose_nothing_more():
-    assert TABLE.codec_loss(5, "uint4+zstd", "fp32", FOLD) == pytest.approx(0.02)
+    assert TABLE.codec_loss(5, "uint4+zstd", "fp32", FOLD).value == pytest.approx(0.02)
     for codec, cut in (("raw", 3), ("raw+zstd", 0)):
-        assert TABLE.codec_loss(cut, codec, "int8-tensor", FOLD) == 0.0
+        assert TABLE.codec_loss(cut, codec, "int8-tensor", FOLD).value == 0.0
 
 
 def test_between_measured_cuts_the_larger_loss_of_the_two_counts():
@@ -78,7 +79,9 @@ def test_between_measured_cuts_the_larger_loss_of_the_two_counts():
     table = AccuracyTable("map50", 0.95, "seed 7", (row(FOLD, S3, S3, 0.95), *rows))
     losses = [table.codec_loss(cut, "uint8", "fp32", FOLD) for cut in range(12)]
     assert set(losses[:3] + losses[10:]) == {None}
-    assert losses[3:10] == pytest.approx([0.05, 0.05, 0.05, 0.05, 0.01, 0.25, 0.25])
+    assert [loss.value for loss in losses[3:10]] == pytest.approx(
+        [0.05, 0.05, 0.05, 0.05, 0.01, 0.25, 0.25]
+    )
     assert table.codec_loss(5, "uint8", "int8-tensor", FOLD) is None
     assert table.codec_loss(5, "fp16", "fp32", FOLD) is None
 
@@ -164,4 +167,24 @@ def test_malformed_tables_are_one_line(change, text):
 @pytest.mark.parametrize("text", ["", "[]", "{}", "{", "[" * 100_000])
 def test_not_a_table(text):
     with pytest.raises(CodesignError, match="accuracy table"):
+        AccuracyTable.from_json(text)
+
+
+def test_errors_are_read_where_they_are_and_bounded_where_not():
+    sure = replace(row(PRUNE, S3, S3, 0.94), standard_error=0.002)
+    same = replace(row(FOLD, S3, S3, 0.95, precision="fp16"), standard_error=0.0)
+    sent = replace(row(PRUNE, S3, S3, 0.93, codec="uint4", cut=3), standard_error=0.004)
+    table = replace(
+        TABLE, data="400 frames", rows=(sure, same, sent, row(PRUNE, S3_S1, S3_S1, 0.9))
+    )
+    assert AccuracyTable.from_json(table.to_json()) == table
+    assert json.loads(table.to_json())["rows"][1]["standard_error"] == 0.0
+    assert "standard_error" not in json.loads(table.to_json())["rows"][3]
+    assert table.structure_loss(S3, PRUNE, "fp32") == pytest.approx((0.01, 0.002, 0.002))
+    assert table.codec_loss(3, "uint4", "fp32", PRUNE) == pytest.approx((0.01, 0.004, 0.004))
+    # Without its own the least that it can be: 0.05 * 0.95 of 400 frames.
+    bound = (0.05 * 0.95 / 400) ** 0.5
+    assert table.structure_loss(S3_S1, PRUNE, "fp32") == pytest.approx((0.05, bound, 1 / 401))
+    text = table.to_json().replace('"standard_error": 0.002', '"standard_error": -1')
+    with pytest.raises(CodesignError, match="-1 is not between 0 and 1"):
         AccuracyTable.from_json(text)

@@ -1,11 +1,14 @@
 """Losses as arrays, and what is said of those that are not known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codesign_ros.cost.accuracy import AccuracyRow, AccuracyTable
+from codesign_ros.cost.accuracy import AccuracyTable
+from codesign_ros.cost.accuracy_row import AccuracyRow
 from codesign_ros.cost.losses import level, losses, ranges
 from codesign_ros.cost.tables import Axes
 from codesign_ros.types import Merge, Structure
@@ -74,16 +77,16 @@ def test_ranges():
 
 
 def test_what_frames_cannot_resolve_is_equal():
-    # 500 frames resolve 4 / 504 = 0.79 points: 0.05 and 0.79 count as none, 2.0 to 2.7 as 2.0.
+    # 500 frames resolve 1 / 501 = 0.2 points: 0.05 and 0.19 count as none, 2.0 to 2.15 as 2.0.
     table = AccuracyTable(
         "map50",
         0.9,
         "500 frames of somewhere",
         (
             row(0.8995, precision="int8-tensor"),
-            row(0.8921, structure=FULL, precision="int8-tensor"),
+            row(0.8981, structure=FULL, precision="int8-tensor"),
             row(0.88, PRUNE, precision="int8-tensor"),
-            row(0.873, PRUNE, FULL, precision="int8-tensor"),
+            row(0.8785, PRUNE, FULL, precision="int8-tensor"),
             row(0.85, PRUNE, FULL),
             row(0.9),
             row(0.899, structure=FULL),
@@ -91,13 +94,35 @@ def test_what_frames_cannot_resolve_is_equal():
     )
     assert table.frames == 500
     assert table.standard_error(0.02) == pytest.approx((0.02 * 0.98 / 500) ** 0.5)
-    assert table.resolution == pytest.approx(2 * table.standard_error(table.resolution))
+    assert table.resolution == pytest.approx(table.standard_error(table.resolution))
     found = losses(table, 4, AXES)
     expected = [[[0.0, 0.0], [np.nan, 0.02]], [[0.0, 0.0], [0.05, 0.02]]]
     np.testing.assert_allclose(found.structure, expected, atol=1e-12)
-    assert any("at most 0.79 points of map50 count as equal" in note for note in found.notes)
+    assert any("at most 0.2 points of map50) count as equal" in note for note in found.notes)
     # Of how many frames it is is not said: nothing is taken for equal.
     assert AccuracyTable("map50", 0.9, "frames", ()).resolution == 0.0
+
+
+def test_what_stands_in_for_a_measurement_is_equal_to_nothing():
+    # 0.1 points at cuts 2 and 5 are within their error, what stands for cuts 3 and 4 is not known.
+    table = replace(
+        TABLE,
+        data="500 frames",
+        rows=(row(0.9), row(0.899, codec="uint4", cut=2), row(0.899, codec="uint4", cut=5)),
+    )
+    found = losses(table, 8, Axes((S3,), (FOLD,), ("fp32",), ("raw", "uint4")))
+    np.testing.assert_allclose(found.codec[2:6, 1, 0, 0], [0, 0.001, 0.001, 0], atol=1e-12)
+    errors = found.codec_error[2:6, 1, 0, 0]
+    np.testing.assert_array_equal(np.isnan(errors), [False, True, True, False])
+    assert any("cut 3-4: its loss is the larger" in note for note in found.notes)
+
+
+def test_a_loss_is_equal_to_another_within_the_errors_that_were_measured():
+    values = np.array([0.01, 0.01, 0.03, 0.05, np.nan, 0.05])
+    resolutions = np.array([0.02, 0.005, 0.01, 0.025, 0.01, np.nan])
+    # From 0 the second is told apart, so the first is as much; 0.03 is, and from there 0.05 is not.
+    expected = [0.01, 0.01, 0.03, 0.03, np.nan, 0.05]
+    np.testing.assert_allclose(level(values, resolutions), expected, atol=1e-12)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.floats(0, 0.5))

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from codesign_ros.cost.accuracy import AccuracyRow, AccuracyTable
+from codesign_ros.cost.accuracy import AccuracyTable
+from codesign_ros.cost.accuracy_row import AccuracyRow
 from codesign_ros.cost.half_times import HalfTimes
 from codesign_ros.cost.model import analytic_tables, measured_tables
 from codesign_ros.cost.profile import NetworkProfile

@@ -247,13 +247,42 @@ def test_a_measurement_goes_on_where_it_was_broken_off(detector, pictures, truth
     assert both.rows[:4] == first.rows
     assert both == measured(detector, pictures, truths, (FOLDED, INT8))
     runs = len(pictures) * 4
-    assert steps[0] == (runs, 2 * runs + len(pictures))
+    # First the unchanged network, then what is done at once.
+    first_done = len(pictures) + runs
+    assert steps[len(pictures)] == (first_done, first_done + runs)
     with pytest.raises(CodesignError, match="of another measurement"):
         measured(detector, pictures[::-1], truths, (FOLDED,), checkpoint=file)
     for text in ("{", "[]", json.dumps({"measurement": "x", "rows": [1]})):
         file.write_text(text)
         with pytest.raises(CodesignError, match="no measurement that can go on; delete it"):
             measured(detector, pictures, truths, (FOLDED,), checkpoint=file)
+
+
+def test_errors_of_differences(detector, pictures, truths, detector_table):
+    judge = ClassJudge([0, 1, 2, 2])
+    # Right on frames 1, 2 and 4 against 1 and 3: differences 0, 1, -1, 1.
+    expected = np.std([0, 1, -1, 1]) / 2
+    assert judge.difference_error([0, 1, 0, 2], [0, 0, 2, 0]) == pytest.approx(expected)
+    assert judge.difference_error([0, 1, 0, 2], [0, 1, 0, 2]) == 0.0
+
+    boxes = BoxJudge(truths, [SIZE] * len(pictures), TINY_INPUT, DETECTOR_CLASSES)
+    sent = Sent(detector, FOLDED, pictures)
+    last = [boxes.answer(sent.output(image, CUT, "raw")) for image in pictures]
+    worse = [[], *last[1:]]
+    assert boxes.difference_error(last, last) == 0.0
+
+    # By hand: each frame left out in turn.
+    def map50(answers, kept):
+        found = [to_frame(answers[i], *SIZE, TINY_INPUT) for i in kept]
+        return measure([truths[i] for i in kept], found, DETECTOR_CLASSES).mean_map50
+
+    each = [[i for i in range(len(last)) if i != out] for out in range(len(last))]
+    differences = np.array([map50(worse, kept) - map50(last, kept) for kept in each])
+    variance = (len(last) - 1) / len(last) * ((differences - differences.mean()) ** 2).sum()
+    assert boxes.difference_error(worse, last) == pytest.approx(variance**0.5)
+    assert all(row.standard_error is not None for row in detector_table.rows)
+    lossless = [row for row in detector_table.rows if row.codec == "fp16"]
+    assert all(row.standard_error <= 0.05 for row in lossless)
 
 
 def test_mistakes_are_one_line(network, detector, pictures, labels, images):

@@ -213,7 +213,7 @@ def test_an_imported_network_is_factorised_too():
 
 def test_rank_that_was_not_measured_has_no_loss_to_offer():
     table = AccuracyTable("accuracy", 0.9, "nothing", ())
-    assert table.structure_loss(Structure.S3, Merge.FOLD, "fp32") == 0.0
+    assert table.structure_loss(Structure.S3, Merge.FOLD, "fp32").value == 0.0
     assert table.structure_loss(Structure.RANK, Merge.FOLD, "fp32") is None
 
 
@@ -249,5 +249,7 @@ def test_its_accuracy_is_measured_like_any_other():
     table = measure_forms(network, frames, ClassJudge(labels), data="tiny", forms=forms)
     right = float(np.mean(own == labels))
     assert [row.value for row in table.rows] == [1.0, right]
-    assert table.structure_loss(Structure.RANK, Merge.FOLD, "fp32") == pytest.approx(1.0 - right)
+    assert table.structure_loss(Structure.RANK, Merge.FOLD, "fp32").value == pytest.approx(
+        1.0 - right
+    )
     assert Structure.RANK not in {form.structure for form in all_forms()}

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 
 from codesign_ros.bundle import Bundle, write_bundle
-from codesign_ros.cost.accuracy import AccuracyRow, AccuracyTable
+from codesign_ros.cost.accuracy import AccuracyTable
+from codesign_ros.cost.accuracy_row import AccuracyRow
 from codesign_ros.types import BRANCH_STRUCTURES, InputSpec, Merge, Structure
 
 CLASSES = ("empty", "helmets", "bare-headed")

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from codesign_ros.cost.accuracy import AccuracyRow
+from codesign_ros.cost.accuracy_row import AccuracyRow
 from codesign_ros.cost.profile import profile_network
 from codesign_ros.planning.objective import Objective
 from codesign_ros.runtime.device import Device, Role
