@@ -300,7 +300,8 @@ class Plan:
     """One answer to the co-design problem; see ``msg/Plan.msg`` for the same fields on the wire.
 
     ``cut`` 0 sends the frame, ``cut`` N keeps all on the robot. ``epoch`` names the plan; 0 means
-    "no plan yet". Times are predictions of the cost model [s].
+    "no plan yet". Times are predictions of the cost model [s]. The ``standby_*`` say how the robot
+    runs the whole network where the server does not answer.
     """
 
     cut: int
@@ -323,6 +324,26 @@ class Plan:
     accuracy_loss: float = 0.0
     payload_bytes: float = 0.0
     link_bps: float = 0.0
+    standby_structure: Structure = Structure.S3
+    standby_merge: Merge = Merge.FOLD
+    standby_precision: str = "fp32"
+
+    def standby(self, last_cut: int) -> Plan:
+        """The plan that the head follows by itself while the server does not answer.
+
+        Args:
+            last_cut: N, the cut that keeps all on the robot.
+        """
+        return replace(
+            self,
+            cut=last_cut,
+            head_structure=self.standby_structure,
+            tail_structure=self.standby_structure,
+            merge=self.standby_merge,
+            precision=self.standby_precision,
+            codec="raw",
+            served_by="",
+        )
 
     @property
     def latency_s(self) -> float:

@@ -31,7 +31,7 @@ def rerun(
         The answer for each frame; an empty one where the frame was dropped.
     """
     runner = Runner(bundle, open_backend(bundle))
-    alone = Plan(cut=bundle.last_cut, model_id=bundle.model_id)
+    first = Plan(cut=bundle.last_cut, model_id=bundle.model_id)
     by_epoch = {plan.epoch: plan for plan in plans}
     for frame, result in zip(source, results, strict=False):
         if result.status is not Status.OK:
@@ -40,6 +40,8 @@ def rerun(
         if frame.encoding not in COMPRESSED:
             encoding, data = as_compressed(frame)
             frame = replace(frame, encoding=encoding, data=data)
-        # What the tail did not answer was finished as before the first plan: all on the robot.
-        finished_alone = result.finished_by == "fallback" or result.epoch not in by_epoch
-        yield runner.run(frame, alone if finished_alone else by_epoch[result.epoch])
+        plan = by_epoch.get(result.epoch, first)
+        # What the tail did not answer was finished by the robot.
+        if result.finished_by == "fallback":
+            plan = plan.standby(bundle.last_cut)
+        yield runner.run(frame, plan)

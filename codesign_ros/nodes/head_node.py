@@ -166,6 +166,8 @@ class HeadNode(DeviceNode):
         }
         if self._detections is None:
             values["detections"] = MISSING
+        if alone := runtime.alone:
+            return DiagnosticStatus.WARN, f"the robot computes alone: {alone}", values
         return DiagnosticStatus.OK, self.state_label, values
 
     def on_parameters(self, values: Mapping[str, Any]) -> None:
@@ -220,8 +222,12 @@ class HeadNode(DeviceNode):
             self.runtime.on_answer(tail_answer_from_msg(msg))
 
     def _probe(self) -> None:
-        if self.runtime is not None:
-            self.runtime.probe()
+        runtime = self.runtime
+        if runtime is None:
+            return
+        if self._embeddings.get_subscription_count() == 0:
+            runtime.deserted()
+        runtime.probe()
 
 
 def main() -> int:

@@ -32,7 +32,7 @@ from codesign_ros.wire.tensor import EncodedTensor
 _PLAN_FIELDS = (
     "epoch", "robot", "model_id", "cut", "precision", "codec", "served_by", "server_available",
     "reason", "objective", "lambda_1", "head_s", "link_s", "tail_s", "accuracy_loss",
-    "payload_bytes", "link_bps",
+    "payload_bytes", "link_bps", "standby_precision",
 )  # fmt: skip
 _TAIL_ANSWER_FIELDS = (
     "sequence", "epoch", "reason", "served_by", "label", "score", "queue_s", "decode_s", "tail_s",
@@ -199,6 +199,8 @@ def plan_to_msg(plan: Plan) -> PlanMsg:
         head_structure=plan.head_structure.value,
         tail_structure=plan.tail_structure.value,
         merge=plan.merge.value,
+        standby_structure=plan.standby_structure.value,
+        standby_merge=plan.standby_merge.value,
         latency_s=plan.latency_s,
         **copied(plan, _PLAN_FIELDS),
     )
@@ -215,6 +217,8 @@ def plan_from_msg(msg: PlanMsg) -> Plan:
             head_structure=Structure(msg.head_structure),
             tail_structure=Structure(msg.tail_structure),
             merge=Merge(msg.merge),
+            standby_structure=Structure(msg.standby_structure),
+            standby_merge=Merge(msg.standby_merge),
             **copied(msg, _PLAN_FIELDS),
         )
     except ValueError as error:

@@ -19,6 +19,7 @@ from codesign_ros.runtime.device import StageMedians
 from codesign_ros.runtime.emulation import stretched
 from codesign_ros.runtime.engines.pool import EnginePool
 from codesign_ros.runtime.epochs import EpochTable
+from codesign_ros.runtime.head.judgement import Judgement
 from codesign_ros.runtime.head.ledger import Frame, FrameLedger, Outbox, Phase
 from codesign_ros.runtime.head.stage_medians import RunningTimes
 from codesign_ros.runtime.head.uplink import Uplink
@@ -51,8 +52,13 @@ _MAX_SENDING = 1
 # keeps for the link (nodes/interface/qos.py); one more would push out the oldest, half sent.
 _MAX_AWAY = 4
 
-# Weight of the newest frame in the running mean of frame sizes.
+# Weight of the newest frame in the running means of frame sizes and of how long answers take.
 _MEAN_WEIGHT = 0.1
+
+# An answer is overdue when it takes so many times as long as usual, and so much more [s]. A server
+# that says nothing at all for so long is gone [s].
+_USUAL_TIMES, _MORE_S = 3.0, 0.5
+_SILENCE_S = 2.0
 
 _CLOSED = "the head is not active any more"
 
@@ -63,8 +69,9 @@ class HeadSettings:
 
     Attributes:
         queue_depth: frames that may wait for the head; when one more comes, the oldest is dropped.
-        deadline_s: how long an embedding may wait for the link, and then how long the answer may
-            take, each on top of twice the time that the link needs for it by its measured rate [s].
+        deadline_s: how long an answer may take at most, from when its embedding is ready, on top of
+            twice the time that the link needs for it by its measured rate [s]. The usual time of
+            answers sets a shorter one.
         slowdown: emulated: the device is so many times slower than this machine; 0 or 1 = off.
         selection: which boxes of a detector are answers.
     """
@@ -73,6 +80,18 @@ class HeadSettings:
     deadline_s: float = 1.0
     slowdown: float = 0.0
     selection: Selection = field(default_factory=Selection)
+
+
+@dataclass(frozen=True)
+class _Stages:
+    """What runs under a plan: its head, and the whole network where the server does not answer."""
+
+    following: LeasedStage[HeadStage]
+    standby: LeasedStage[HeadStage]
+
+    def release(self) -> None:
+        self.following.release()
+        self.standby.release()
 
 
 class HeadRuntime:
@@ -113,13 +132,16 @@ class HeadRuntime:
         self._send_result = send_result
         self._clock_ns = clock_ns
         self._pool = pool
-        alone = Plan(cut=bundle.last_cut, model_id=bundle.model_id, reason="no plan yet")
-        # Never dropped: with it every frame can be finished on the robot.
-        self._whole = self._stage(alone)
-        self._epochs: EpochTable[LeasedStage[HeadStage]] = EpochTable(
-            alone, self._whole.again(), lambda leased: leased.release()
+        nothing = Plan(cut=bundle.last_cut, model_id=bundle.model_id, reason="no plan yet")
+        self._epochs: EpochTable[_Stages] = EpochTable(
+            nothing, self._stages(nothing), lambda stages: stages.release()
         )
         self._ledger = FrameLedger()
+        self._judgement = Judgement()
+        # How long answers usually take from when their embedding is sent [s]; 0 = not known.
+        self._usual_s = 0.0
+        # The last reason for which the log says that the robot is alone.
+        self._said = ""
         self._times = RunningTimes()
         self._work = threading.Condition()
         # When the last frame was computed; None = there was none to go on with [s].
@@ -146,14 +168,22 @@ class HeadRuntime:
                 head was closed meanwhile.
         """
         check_plan(plan, self._bundle)
-        leased = self._stage(plan)
+        stages = self._stages(plan)
         try:
             with self._work:
                 if not self._running:
                     raise CodesignError(_CLOSED)
-                self._epochs.prepare(plan, leased)
+                self._epochs.prepare(plan, stages)
         except CodesignError:
-            leased.release()
+            stages.release()
+            raise
+
+    def _stages(self, plan: Plan) -> _Stages:
+        following = self._stage(plan)
+        try:
+            return _Stages(following, self._stage(plan.standby(self._bundle.last_cut)))
+        except CodesignError:
+            following.release()
             raise
 
     def _stage(self, plan: Plan) -> LeasedStage[HeadStage]:
@@ -174,6 +204,12 @@ class HeadRuntime:
                 self.counts["stranded"] += len(self._ledger.strand_all())
             self._epochs.drop_before(self._ledger.oldest_epoch(epoch))
             self._work.notify_all()
+
+    @property
+    def alone(self) -> str:
+        """Why the robot does not rely on the server that its plan has; empty while it does."""
+        with self._work:
+            return self._judgement.reason if self._epochs.plan.server_available else ""
 
     @property
     def running(self) -> StageMedians:
@@ -208,10 +244,16 @@ class HeadRuntime:
 
     def on_answer(self, answer: TailAnswer) -> None:
         """Take what the tail says about a frame or a probe."""
+        now_s = time.monotonic()
         is_probe = answer.status is TailStatus.PROBE
         kind = EmbeddingKind.PROBE if is_probe else EmbeddingKind.FRAME
         remote_s = answer.queue_s + answer.decode_s + answer.tail_s
         link = self.uplink.answered(kind, answer.sequence, remote_s)
+        with self._work:
+            relied = self._judgement.relies
+            self._judgement.answered(now_s)
+            if self._judgement.relies and not relied:
+                _log.info("the server answers again: frames go there as the plan says")
         if is_probe:
             if self.uplink.learning:
                 self.probe()
@@ -236,18 +278,45 @@ class HeadRuntime:
             )
             if link.total_s > 0:  # else it is not known when it was sent
                 alone = replace(result, link_s=link.total_s - link.waited_s)
-                self._times.add(alone, frame.head_gap_s, time.monotonic())
+                self._times.add(alone, frame.head_gap_s, now_s)
+                usual_s = self._usual_s or now_s - frame.sent_s
+                self._usual_s = usual_s + _MEAN_WEIGHT * (now_s - frame.sent_s - usual_s)
             self._settle(frame, result)
         self._outbox.flush()
 
     def probe(self) -> None:
-        """Send a probe of the link if a server is there to answer it."""
+        """Send the probes of the link that are due if a server is there to answer them.
+
+        The head asks twice a second, and judges then too whether the server is still there.
+        """
+        now_s = time.monotonic()
         with self._work:
             plan = self._epochs.plan
             if not plan.server_available:
                 return
             template = self._embedding(Stamp(0), 0, plan, ())
-        self.uplink.probe(template)
+            self._judgement.check(now_s, _SILENCE_S + 2 * self._on_link_s(self._sent_bytes()))
+            self._leave_if_told()
+        if self.uplink.probe(template):
+            with self._work:
+                self._judgement.asked(now_s)
+
+    def deserted(self) -> None:
+        """Note that the middleware knows of nobody who takes embeddings."""
+        with self._work:
+            if self._epochs.plan.server_available:
+                self._judgement.deserted(time.monotonic())
+                self._leave_if_told()
+
+    def _leave_if_told(self) -> None:
+        """Finish on the robot what the server has, if the robot does not rely on it any more."""
+        away = self._ledger.strand_all() if not self._judgement.relies else []
+        if away or self._said != self._judgement.reason:
+            self._said = self._judgement.reason
+            if self._said:
+                _log.warning("the robot computes alone: %s", self._said)
+            self.counts["stranded"] += len(away)
+            self._work.notify_all()
 
     @property
     def in_flight(self) -> int:
@@ -268,7 +337,6 @@ class HeadRuntime:
             for frame in self._ledger.unanswered():
                 self._settle(frame, _dropped(frame, _CLOSED))
             self._epochs.close()
-        self._whole.release()
         self._outbox.flush()
 
     # The compute thread
@@ -288,14 +356,18 @@ class HeadRuntime:
             if not self._running:
                 return False
             assert frame is not None
-            stranded = frame.phase is Phase.STRANDED
+            plan = self._epochs.plan
+            is_split = plan.cut < self._bundle.last_cut
+            is_late = frame.phase is Phase.STRANDED
+            falls_back = is_late or (is_split and not self._judgement.relies)
+            if not is_late:
+                frame.epoch = plan.epoch
+            stages = self._epochs.find(frame.epoch) or self._epochs.stage
             # Its own lease: the epoch may be dropped while this frame is computed.
-            leased = (self._whole if stranded else self._epochs.stage).again()
-            if not stranded:
-                frame.epoch = leased.stage.plan.epoch
+            leased = (stages.standby if falls_back else stages.following).again()
             frame.phase = Phase.COMPUTING
         try:
-            self._run(frame, leased.stage, stranded)
+            self._run(frame, leased.stage, falls_back)
         except CodesignError as error:
             self._finish(frame, _dropped(frame, str(error)))
         except Exception as error:
@@ -307,7 +379,12 @@ class HeadRuntime:
 
     def _next_frame(self) -> Frame | None:
         """What to compute next: stranded frames first, they are the oldest."""
-        self.counts["overdue"] += len(self._ledger.strand_overdue(time.monotonic()))
+        now_s = time.monotonic()
+        if overdue := self._ledger.strand_overdue(now_s):
+            self.counts["overdue"] += len(overdue)
+            for _ in overdue:
+                self._judgement.overdue(now_s)
+            self._leave_if_told()
         if stranded := self._ledger.in_phase(Phase.STRANDED):
             return stranded[0]
         sending = len(self._ledger.in_phase(Phase.SENDING))
@@ -320,7 +397,7 @@ class HeadRuntime:
         wait_s = self._ledger.next_deadline_s() - time.monotonic()
         return None if wait_s == float("inf") else max(0.0, wait_s)
 
-    def _run(self, frame: Frame, stage: HeadStage, stranded: bool) -> None:
+    def _run(self, frame: Frame, stage: HeadStage, falls_back: bool) -> None:
         start = time.perf_counter()
         frame.head_gap_s = None if self._computed_s is None else start - self._computed_s
 
@@ -339,9 +416,9 @@ class HeadRuntime:
         self._computed_s = time.perf_counter()
         head_s = self._computed_s - start - encode_s
         if output.answer is not None:
-            finished_by = "fallback" if stranded else "robot"
+            finished_by = "fallback" if falls_back else "robot"
             result = self._result(frame, output.answer, finished_by, head_s)
-            if not stranded:
+            if not falls_back:
                 with self._work:
                     self._times.add(result, frame.head_gap_s, time.monotonic())
             self._finish(frame, result)
@@ -350,12 +427,14 @@ class HeadRuntime:
             embedding = self._embedding(frame.stamp, frame.sequence, stage.plan, output.encoded)
             payload_bytes = embedding.payload_bytes
             frame.image, frame.head_s, frame.encode_s = image, head_s, encode_s
-            if not self._epochs.plan.server_available:  # lost while this frame was computed
+            # Lost while this frame was computed.
+            if not (self._epochs.plan.server_available and self._judgement.relies):
                 frame.phase = Phase.STRANDED
                 self.counts["stranded"] += 1
                 return
             frame.phase = Phase.SENDING
-            frame.deadline_s = self._deadline_s(payload_bytes)
+            limit_s = self.settings.deadline_s + 2 * self._on_link_s(payload_bytes)
+            frame.deadline_s = time.monotonic() + limit_s
         self.uplink.submit(embedding, lambda: self._may_send(frame, payload_bytes))
 
     def _note_size(self, sendable_bytes: int) -> None:
@@ -369,8 +448,12 @@ class HeadRuntime:
             if frame.phase is not Phase.SENDING:
                 return False
             frame.phase = Phase.REMOTE
-            frame.sent_bytes = payload_bytes
-            frame.deadline_s = self._deadline_s(payload_bytes)
+            frame.sent_bytes, frame.sent_s = payload_bytes, time.monotonic()
+            if self._usual_s > 0:
+                usual_s = _USUAL_TIMES * self._usual_s + _MORE_S
+                limit_s = usual_s + 2 * self._on_link_s(payload_bytes)
+                frame.deadline_s = min(frame.deadline_s, frame.sent_s + limit_s)
+            self._judgement.asked(frame.sent_s)
             self._work.notify_all()
             return True
 
@@ -384,10 +467,14 @@ class HeadRuntime:
                 frame.sent_bytes = 0
                 self._work.notify_all()
 
-    def _deadline_s(self, payload_bytes: int) -> float:
+    def _on_link_s(self, payload_bytes: int) -> float:
+        """How long the link needs for so much by its measured rate [s]; 0 = not known."""
         rate_bps = self.uplink.bandwidth_bps
-        on_link_s = 8 * payload_bytes / rate_bps if rate_bps else 0.0
-        return time.monotonic() + self.settings.deadline_s + 2 * on_link_s
+        return 8 * payload_bytes / rate_bps if rate_bps else 0.0
+
+    def _sent_bytes(self) -> int:
+        """What is on the link or at the tail [bytes]."""
+        return sum(frame.sent_bytes for frame in self._ledger.in_phase(Phase.REMOTE))
 
     # Answers
 

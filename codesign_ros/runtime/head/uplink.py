@@ -68,11 +68,14 @@ class Uplink:
         """
         self._queue.put((embedding, may_send))
 
-    def probe(self, template: Embedding) -> None:
+    def probe(self, template: Embedding) -> bool:
         """Queue the probes that the link's estimate needs now; see ``Prober``.
 
         Args:
             template: gives epoch and model of the probe.
+
+        Returns:
+            Whether there are any.
         """
         now_s = time.monotonic()
         with self._lock:
@@ -95,6 +98,7 @@ class Uplink:
                 ),
                 lambda: True,
             )
+        return bool(probes)
 
     def answered(self, kind: EmbeddingKind, sequence: int, remote_s: float) -> LinkTime:
         """Note that an answer arrived.

@@ -218,6 +218,13 @@ class PlannerRuntime:
         self._last_epoch += 1
         plan = self.problems.labelled(solution.plan, robot)
         plan = replace(plan, epoch=self._last_epoch, reason=reason)
+        if (alone := solution.device_only) is not None:
+            plan = replace(
+                plan,
+                standby_structure=alone.candidate.head_structure,
+                standby_merge=alone.candidate.merge,
+                standby_precision=alone.candidate.precision,
+            )
         entry.prepared = Basis(plan, solution.best.prediction, rate_bps, factors)
         entry.chosen, entry.started_s = optional and entry.plan is not None, now_s
         return plan

@@ -330,7 +330,10 @@ def test_a_tail_that_never_answers_costs_a_deadline(make, tiny_bundle, expected)
         head.put(frame, number)
     head.wait_for(len(FRAMES))
     check_promise(head, len(FRAMES))
-    assert head.runtime.counts["fallback"] == head.runtime.counts["overdue"] == len(FRAMES)
+    # The first ones wait for it; then the robot does not rely on it any more.
+    assert head.runtime.counts["fallback"] == len(FRAMES)
+    assert 2 <= head.runtime.counts["overdue"] < len(FRAMES)
+    assert head.runtime.alone == "2 answers in a row did not come in time"
     # From the frame, not from what the codec made of it.
     np.testing.assert_allclose([r.class_scores for r in head.results], scores, atol=1e-6)
     head.runtime.on_answer(answer_to(head.embeddings[0]))

@@ -1,0 +1,95 @@
+"""Whether the robot relies on the server, judged by what comes back and by nothing else.
+
+Planner and tail may be gone together, and nobody is left then to tell the head. So it leaves the
+server by itself, and returns by itself when answers come back. The plan in force stays what it is;
+it is only not followed meanwhile.
+"""
+
+from __future__ import annotations
+
+import math
+
+# Answers in a row that do not come in time: one alone may be a frame that went lost.
+_OVERDUE = 2
+# While the robot is on its own, answers must have come for so long before it relies on the server
+# again [s]; a return that did not last makes it so many times longer, up to a limit [s].
+_PATIENCE_S, _MORE_PATIENCE, _MOST_PATIENCE_S = 0.5, 4.0, 30.0
+# A return that lasted so long is forgotten as one that did not [s].
+_LASTING_S = 300.0
+
+
+class Judgement:
+    """Follows what is sent to the server and what is answered.
+
+    A link that comes and goes every few seconds is not worth returning to: after each return that
+    did not last, answers must have come for four times as long.
+
+    Times are of any one steady clock [s]. Not thread safe.
+    """
+
+    def __init__(self) -> None:
+        self._reason = ""
+        self._overdue = 0
+        # Since when something is unanswered while nothing at all is answered [s].
+        self._waiting_since_s = math.inf
+        self._back_since_s = math.inf
+        self._returned_s = -math.inf
+        self._patience_s = _PATIENCE_S
+
+    @property
+    def relies(self) -> bool:
+        """Whether frames go to the server as the plan says."""
+        return not self._reason
+
+    @property
+    def reason(self) -> str:
+        """Why the robot is on its own, one line; empty while it relies on the server."""
+        return self._reason
+
+    def asked(self, now_s: float) -> None:
+        """Note that something was sent to which an answer must come."""
+        self._waiting_since_s = min(self._waiting_since_s, now_s)
+
+    def answered(self, now_s: float) -> None:
+        """Note an answer of any kind; the robot may rely on the server again by it."""
+        self._overdue = 0
+        self._waiting_since_s = math.inf
+        if self.relies:
+            return
+        self._back_since_s = min(self._back_since_s, now_s)
+        if now_s - self._back_since_s >= self._patience_s:
+            self._reason = ""
+            self._returned_s = now_s
+
+    def overdue(self, now_s: float) -> None:
+        """Note that an answer did not come in time."""
+        self._back_since_s = math.inf
+        self._overdue += 1
+        if self._overdue >= _OVERDUE:
+            self._leave(f"{self._overdue} answers in a row did not come in time", now_s)
+
+    def check(self, now_s: float, limit_s: float) -> None:
+        """Look whether the server has been silent for too long.
+
+        Args:
+            now_s: the time [s].
+            limit_s: how long the oldest answer may be missing while no other comes [s].
+        """
+        silent_s = now_s - self._waiting_since_s
+        if silent_s > limit_s:
+            self._back_since_s = math.inf
+            self._leave(f"no answer of any kind for {silent_s:.1f} s", now_s)
+
+    def deserted(self, now_s: float) -> None:
+        """Note that the middleware knows of nobody who would take what is sent."""
+        self._back_since_s = math.inf
+        self._leave("nobody listens to the embeddings", now_s)
+
+    def _leave(self, reason: str, now_s: float) -> None:
+        if not self.relies:
+            return
+        self._reason = reason
+        if now_s - self._returned_s < _LASTING_S:
+            self._patience_s = min(_MOST_PATIENCE_S, _MORE_PATIENCE * self._patience_s)
+        else:
+            self._patience_s = _PATIENCE_S

@@ -1,0 +1,94 @@
+"""When the robot leaves the server and when it returns, over outages of all lengths."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from codesign_ros.runtime.head.judgement import Judgement
+
+PROBE_S, ROUND_TRIP_S, LIMIT_S = 0.5, 0.01, 1.0
+
+
+def follow(is_up, duration_s, judgement=None):
+    """Probe a server twice a second; the times at which the robot left and returned."""
+    judgement = judgement or Judgement()
+    left_s, back_s, now_s = [], [], 0.0
+    while now_s < duration_s:
+        relied = judgement.relies
+        judgement.check(now_s, LIMIT_S)
+        judgement.asked(now_s)
+        if is_up(now_s):
+            judgement.answered(now_s + ROUND_TRIP_S)
+        if relied and not judgement.relies:
+            left_s.append(now_s)
+        elif judgement.relies and not relied:
+            back_s.append(now_s)
+        now_s += PROBE_S
+    return left_s, back_s
+
+
+def test_a_server_that_answers_is_relied_on():
+    assert follow(lambda now_s: True, 100.0) == ([], [])
+
+
+@pytest.mark.parametrize("outage_s", [5.0, 60.0])
+def test_an_outage_is_left_within_two_seconds_and_returned_from_within_two(outage_s):
+    left_s, back_s = follow(lambda now_s: not 100.0 <= now_s < 100.0 + outage_s, 300.0)
+    assert len(left_s) == len(back_s) == 1
+    assert 100.0 < left_s[0] <= 102.0
+    assert 100.0 + outage_s < back_s[0] <= 100.0 + outage_s + 2.0
+
+
+def test_two_answers_in_a_row_too_late_are_enough_and_one_is_not():
+    judgement = Judgement()
+    judgement.overdue(1.0)
+    assert judgement.relies
+    judgement.answered(1.1)
+    judgement.overdue(2.0)
+    assert judgement.relies
+    judgement.overdue(2.0)
+    assert judgement.reason == "2 answers in a row did not come in time"
+
+
+def test_nobody_listens():
+    judgement = Judgement()
+    judgement.deserted(1.0)
+    assert judgement.reason == "nobody listens to the embeddings"
+
+
+def test_one_answer_is_no_return():
+    judgement = Judgement()
+    judgement.deserted(1.0)
+    judgement.answered(2.0)
+    assert not judgement.relies
+    judgement.answered(2.6)
+    assert judgement.relies
+
+
+def test_silence_between_answers_begins_anew():
+    judgement = Judgement()
+    judgement.deserted(1.0)
+    judgement.answered(2.0)
+    judgement.asked(2.1)
+    judgement.check(3.5, LIMIT_S)
+    judgement.answered(3.6)
+    assert not judgement.relies
+
+
+@given(period_s=st.floats(1.0, 5.0), phase_s=st.floats(0.0, 5.0))
+def test_a_link_that_comes_and_goes_is_not_returned_to_for_ever(period_s, phase_s):
+    def is_up(now_s):
+        return int((now_s + phase_s) / period_s) % 2 == 0
+
+    left_s, _ = follow(is_up, 300.0)
+    assert len(left_s) <= 8
+
+
+def test_after_quiet_minutes_a_return_is_as_quick_as_at_first():
+    def is_up(now_s):
+        return not any(start <= now_s < start + 4.0 for start in (10.0, 16.0, 400.0))
+
+    left_s, back_s = follow(is_up, 500.0)
+    assert len(left_s) == len(back_s) == 3
+    assert back_s[1] >= 22.0
+    assert back_s[2] <= 406.0
