@@ -18,17 +18,21 @@ class RunningTimes:
         self._frames = 0
         self._times: deque[tuple[float, float, float]] = deque(maxlen=WINDOW_FRAMES)
 
-    def add(self, result: Result) -> None:
+    def add(self, result: Result, waited_s: float = 0.0) -> None:
         """Take a frame that was answered as its plan says.
 
         One of an older epoch counts nothing, nor does one of which the tail says what is no time.
 
         Waiting at the tail or for the link is not part of any stage: it comes from too many frames
         in flight, or from the load of others.
+
+        Args:
+            result: the frame's answer.
+            waited_s: the part of its ``link_s`` that was waiting for the link [s].
         """
         times = (
             result.head_s + result.encode_s,
-            result.link_s,
+            result.link_s - waited_s,
             result.decode_s + result.tail_s,
         )
         if result.epoch < self._epoch or not all(0 <= time_s < math.inf for time_s in times):
