@@ -8,13 +8,14 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.pixels.boxes import Selection, to_frame
 from codesign_ros.pixels.letterbox import letterbox
-from codesign_ros.runtime.answers import Answer, answer_of
+from codesign_ros.runtime.answers import Answer
 from codesign_ros.runtime.device import StageMedians
 from codesign_ros.runtime.emulation import stretched
 from codesign_ros.runtime.engines.pool import EnginePool
@@ -126,6 +127,8 @@ class HeadRuntime:
         self._computed_s: float | None = None
         self._outbox = Outbox(self._hand_on)
         self._running = True
+        # When the compute thread looks by itself what there is to do; earlier it must be woken.
+        self._looks_at_s = 0.0
         self.uplink = Uplink(send_embedding, self._not_sent, emulated_bps)
         self._thread = threading.Thread(target=self._compute, name="head-compute", daemon=True)
         self._thread.start()
@@ -173,7 +176,7 @@ class HeadRuntime:
             if not plan.server_available:
                 self.counts["stranded"] += len(self._ledger.strand_all())
             self._epochs.drop_before(self._ledger.oldest_epoch(epoch))
-            self._work.notify_all()
+            self._wake()
 
     @property
     def running(self) -> StageMedians:
@@ -203,7 +206,10 @@ class HeadRuntime:
             waiting = self._ledger.in_phase(Phase.WAITING)
             for late in waiting[: max(0, len(waiting) - self.settings.queue_depth)]:
                 self._settle(late, _dropped(late, "the robot is busy: newer frames are waiting"))
-            self._work.notify_all()
+            leased = self._start(frame) if self._can_forward(frame) else None
+            self._wake()
+        if leased is not None:
+            self._work_on(frame, leased)
         self._outbox.flush()
 
     def on_answer(self, answer: TailAnswer) -> None:
@@ -224,10 +230,12 @@ class HeadRuntime:
             if answer.status is not TailStatus.OK:
                 self.counts["refused"] += 1
                 frame.phase = Phase.STRANDED
-                self._work.notify_all()
+                self._wake()
                 return
-            result = replace(
-                self._result(frame, answer_of(answer), "server"),
+            result = self._result(
+                frame,
+                answer,
+                finished_by="server",
                 served_by=answer.served_by,
                 link_s=link.total_s,
                 queue_s=answer.queue_s,
@@ -235,8 +243,8 @@ class HeadRuntime:
                 tail_s=answer.tail_s,
             )
             if link.total_s > 0:  # else it is not known when it was sent
-                alone = replace(result, link_s=link.total_s - link.waited_s)
-                self._times.add(alone, frame.head_gap_s, time.monotonic())
+                now_s = time.monotonic()
+                self._times.add(result, frame.head_gap_s, now_s, link.waited_s)
             self._settle(frame, result)
         self._outbox.flush()
 
@@ -283,17 +291,33 @@ class HeadRuntime:
         """Wait for a frame and compute it; False when the head is closed."""
         with self._work:
             while self._running and (frame := self._next_frame()) is None:
+                self._looks_at_s = self._ledger.next_deadline_s()
                 self._work.wait(self._patience_s())
+                self.counts["overdue"] += len(self._ledger.strand_overdue(time.monotonic()))
                 self._computed_s = None
             if not self._running:
                 return False
             assert frame is not None
             stranded = frame.phase is Phase.STRANDED
-            # Its own lease: the epoch may be dropped while this frame is computed.
-            leased = (self._whole if stranded else self._epochs.stage).again()
-            if not stranded:
-                frame.epoch = leased.stage.plan.epoch
-            frame.phase = Phase.COMPUTING
+            leased = self._start(frame)
+        if self._computed_s is not None:
+            frame.head_gap_s = time.perf_counter() - self._computed_s
+        self._work_on(frame, leased, stranded)
+        return True
+
+    def _start(self, frame: Frame) -> LeasedStage[HeadStage]:
+        """Begin with a frame; returns what runs it. ``_work`` is held."""
+        stranded = frame.phase is Phase.STRANDED
+        # Its own lease: the epoch may be dropped while this frame is computed.
+        leased = (self._whole if stranded else self._epochs.stage).again()
+        if not stranded:
+            frame.epoch = leased.stage.plan.epoch
+        frame.phase = Phase.COMPUTING
+        return leased
+
+    def _work_on(
+        self, frame: Frame, leased: LeasedStage[HeadStage], stranded: bool = False
+    ) -> None:
         try:
             self._run(frame, leased.stage, stranded)
         except CodesignError as error:
@@ -303,18 +327,29 @@ class HeadRuntime:
             self._finish(frame, _dropped(frame, unexpected(error)))
         finally:
             leased.release()
-        return True
 
     def _next_frame(self) -> Frame | None:
-        """What to compute next: stranded frames first, they are the oldest."""
-        self.counts["overdue"] += len(self._ledger.strand_overdue(time.monotonic()))
-        if stranded := self._ledger.in_phase(Phase.STRANDED):
-            return stranded[0]
-        sending = len(self._ledger.in_phase(Phase.SENDING))
-        away = sending + len(self._ledger.in_phase(Phase.REMOTE))
-        if sending >= _MAX_SENDING or away >= _MAX_AWAY:
-            return None
-        return next(iter(self._ledger.in_phase(Phase.WAITING)), None)
+        return self._ledger.next_to_compute(_MAX_SENDING, _MAX_AWAY)
+
+    def _can_forward(self, frame: Frame) -> bool:
+        """Whether a new frame goes to the uplink as it is, at once and in order.
+
+        Nothing is computed then, and waking the compute thread would cost more than the work.
+        """
+        return (
+            self._running
+            and frame.jpeg is not None
+            and self._epochs.stage.stage.sends_jpeg
+            and self.settings.slowdown <= 1
+            and self._next_frame() is frame
+            and not self._ledger.in_phase(Phase.COMPUTING)
+        )
+
+    def _wake(self) -> None:
+        """Wake the compute thread if there is something for it to do; ``_work`` is held."""
+        due = self._ledger.next_deadline_s() < self._looks_at_s
+        if due or not self._running or self._next_frame() is not None:
+            self._work.notify_all()
 
     def _patience_s(self) -> float | None:
         wait_s = self._ledger.next_deadline_s() - time.monotonic()
@@ -322,7 +357,6 @@ class HeadRuntime:
 
     def _run(self, frame: Frame, stage: HeadStage, stranded: bool) -> None:
         start = time.perf_counter()
-        frame.head_gap_s = None if self._computed_s is None else start - self._computed_s
 
         def work() -> tuple[np.ndarray | None, HeadOutput]:
             image = frame.image
@@ -340,22 +374,28 @@ class HeadRuntime:
         head_s = self._computed_s - start - encode_s
         if output.answer is not None:
             finished_by = "fallback" if stranded else "robot"
-            result = self._result(frame, output.answer, finished_by, head_s)
+            result = self._result(
+                frame, output.answer, finished_by=finished_by, head_s=frame.head_s + head_s
+            )
             if not stranded:
                 with self._work:
                     self._times.add(result, frame.head_gap_s, time.monotonic())
             self._finish(frame, result)
             return
         with self._work:
+            if frame.phase is not Phase.COMPUTING:  # closed meanwhile
+                return
             embedding = self._embedding(frame.stamp, frame.sequence, stage.plan, output.encoded)
             payload_bytes = embedding.payload_bytes
             frame.image, frame.head_s, frame.encode_s = image, head_s, encode_s
             if not self._epochs.plan.server_available:  # lost while this frame was computed
                 frame.phase = Phase.STRANDED
                 self.counts["stranded"] += 1
+                self._wake()
                 return
             frame.phase = Phase.SENDING
             frame.deadline_s = self._deadline_s(payload_bytes)
+            self._wake()
         self.uplink.submit(embedding, lambda: self._may_send(frame, payload_bytes))
 
     def _note_size(self, sendable_bytes: int) -> None:
@@ -371,7 +411,7 @@ class HeadRuntime:
             frame.phase = Phase.REMOTE
             frame.sent_bytes = payload_bytes
             frame.deadline_s = self._deadline_s(payload_bytes)
-            self._work.notify_all()
+            self._wake()
             return True
 
     def _not_sent(self, embedding: Embedding) -> None:
@@ -382,7 +422,7 @@ class HeadRuntime:
             if is_frame and frame is not None and frame.phase is Phase.REMOTE:
                 frame.phase = Phase.STRANDED
                 frame.sent_bytes = 0
-                self._work.notify_all()
+                self._wake()
 
     def _deadline_s(self, payload_bytes: int) -> float:
         rate_bps = self.uplink.bandwidth_bps
@@ -392,21 +432,31 @@ class HeadRuntime:
     # Answers
 
     def _result(
-        self, frame: Frame, answer: Answer, finished_by: str, more_head_s: float = 0.0
+        self, frame: Frame, answer: Answer, *, head_s: float | None = None, **said: Any
     ) -> Result:
-        """What users get: whoever computed it, its boxes are in the network's input until here."""
+        """What users get: whoever computed it, its boxes are in the network's input until here.
+
+        Args:
+            frame: what it is about.
+            answer: what the network says of it.
+            head_s: where more was computed than is noted in the frame [s].
+            said: more fields of the result.
+        """
         height, width = frame.size or (self._bundle.input.height, self._bundle.input.width)
         boxes = answer.detections[: self.settings.selection.max_detections]
-        boxes = tuple(to_frame(boxes, height, width, self._bundle.input))
         return Result(
             stamp=frame.stamp,
             sequence=frame.sequence,
             epoch=frame.epoch,
-            finished_by=finished_by,
-            **vars(replace(answer, detections=boxes)),
+            label=answer.label,
+            score=answer.score,
+            class_names=answer.class_names,
+            class_scores=answer.class_scores,
+            detections=tuple(to_frame(boxes, height, width, self._bundle.input)),
             payload_bytes=frame.sent_bytes,
-            head_s=frame.head_s + more_head_s,
+            head_s=frame.head_s if head_s is None else head_s,
             encode_s=frame.encode_s,
+            **said,
         )
 
     def _embedding(self, stamp: Stamp, sequence: int, plan: Plan, encoded: tuple) -> Embedding:
@@ -429,7 +479,7 @@ class HeadRuntime:
     def _settle(self, frame: Frame, result: Result) -> None:
         """Enter a frame's answer; ``_work`` is held, and the outbox is flushed once it is not."""
         self._outbox.put(self._ledger.finish(frame, result))
-        self._work.notify_all()  # there is room for one more on the link
+        self._wake()  # there is room for one more on the link
         self._epochs.drop_before(self._ledger.oldest_epoch(self._epochs.plan.epoch))
 
     def _hand_on(self, frame: Frame) -> None:
