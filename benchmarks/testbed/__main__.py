@@ -2,8 +2,9 @@
 
 Two network namespaces, joined by a link that ``tc tbf`` shapes, have the robot's camera and head,
 and the server's tail and planner; the bag that comes with the package is looped. Every policy is in
-force on the same nodes, one after the other, the camera sending as fast as results come (window 4)
-and then at an equal rate. Wants root and a quiet machine.
+force on the same nodes, in turn and several times, the camera sending as fast as results come
+(window 4); then ours is left alone and its plans are counted; then all run at an equal rate. Wants
+root and a quiet machine.
 
     sudo -E make testbed ARGS=--short
 """
@@ -19,7 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from matrix import BY_PART, PEERS, Matrix, measure_cell
+from matrix import BY_PART, OURS, PEERS, Matrix, measure_cell
 from report import draw, print_tables
 
 from codesign_ros.console import result_console
@@ -68,8 +69,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--precision", nargs="+", default=None)
     parser.add_argument("--objective", nargs="+", default=None)
     parser.add_argument("--policy", nargs="+", default=None, help="as the planner's parameter")
-    parser.add_argument("--seconds", type=float, default=None, help="to watch each policy")
-    parser.add_argument("--ours-seconds", type=float, default=None, help="to watch ours")
+    parser.add_argument("--rounds", type=int, default=5, help="each policy's turns")
+    parser.add_argument("--seconds", type=float, default=None, help="to watch a policy in a round")
+    parser.add_argument("--steady", type=float, default=None, help="seconds of ours left alone")
     parser.add_argument("--out", type=Path, default=Path("log/testbed"))
     return parser
 
@@ -77,10 +79,9 @@ def _parser() -> argparse.ArgumentParser:
 def _matrix(given: argparse.Namespace) -> Matrix:
     short = given.short
     cuts = _SHORT_CUTS if short else _CUTS
-    policies = given.policy or [*PEERS, *(f"cut:{cut}" for cut in cuts), "ours"]
+    policies = given.policy or [*PEERS, *(f"cut:{cut}" for cut in cuts), OURS]
     if not short and not given.policy:
         policies += list(BY_PART)
-    seconds = given.seconds or (8.0 if short else 20.0)
     return Matrix(
         rates_bps=[1e6 * rate for rate in given.mbps or ([2, 16] if short else [1, 2, 5, 16, 100])],
         burst_bytes=given.burst,
@@ -88,8 +89,9 @@ def _matrix(given: argparse.Namespace) -> Matrix:
         precisions=given.precision or ["fp32", "int8-channel"],
         objectives=given.objective or (["throughput"] if short else ["throughput", "latency"]),
         policies=policies,
-        seconds=seconds,
-        ours_seconds=given.ours_seconds or 3 * seconds,
+        rounds=given.rounds,
+        seconds=given.seconds or (4.0 if short else 6.0),
+        steady_s=(30.0 if short else 600.0) if given.steady is None else given.steady,
         equal_rate=not short,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,14 +35,21 @@ def at_full_speed(cell: Cell) -> dict[str, Mapping[str, Any]]:
 
 
 def ratio_to_best(cell: Cell, fixed: bool) -> float | None:
-    """Frames a second of ours over the best fixed cut's, or the best peer's; None without one."""
-    rates = {policy: m["frames_s"] for policy, m in at_full_speed(cell).items()}
+    """Frames a second of ours over the best fixed cut's, or the best peer's; None without one.
+
+    The median of the rounds' ratios: what the machine does to a round it does to both.
+    """
+    measured = at_full_speed(cell)
     others = [
-        rate
-        for policy, rate in rates.items()
-        if not policy.startswith(OURS) and policy.startswith("cut:") == fixed
+        m
+        for policy, m in measured.items()
+        if not policy.startswith(OURS) and policy.startswith("cut:") == fixed and m["frames_s"] > 0
     ]
-    return rates[OURS] / max(others) if OURS in rates and others and max(others) > 0 else None
+    if OURS not in measured or not others:
+        return None
+    best = max(others, key=lambda m: m["frames_s"])
+    pairs = zip(measured[OURS]["rounds_s"], best["rounds_s"], strict=False)
+    return statistics.median(ours / other for ours, other in pairs)
 
 
 def print_tables(cells: Sequence[Cell], console: Console) -> None:
@@ -50,8 +58,8 @@ def print_tables(cells: Sequence[Cell], console: Console) -> None:
     ``camera`` is its rate, ``kB`` the payload, ``robot`` and ``server`` processor time of a frame.
     """
     for cell in cells:
-        numbers = ("camera", "1/s", "drop %", "p50", "p95", "p99 ms", "kB", "robot", "server ms",
-                   "plans")  # fmt: skip
+        numbers = ("camera", "1/s", "rounds", "drop %", "p50", "p95", "p99 ms", "kB", "robot",
+                   "server ms", "plans")  # fmt: skip
         table = slim_table(title(cell), "policy", "plan", *right(*numbers))
         for m in cell["measurements"]:
             dropped = sum(m["dropped"].values())
@@ -60,6 +68,7 @@ def print_tables(cells: Sequence[Cell], console: Console) -> None:
                 m["plan"],
                 f"{m['rate_hz']:.1f}" if m["rate_hz"] else "window",
                 f"{m['frames_s']:.2f}",
+                f"{min(m['rounds_s']):.1f}-{max(m['rounds_s']):.1f}",
                 f"{100 * dropped / max(1, dropped + m['frames']):.1f}",
                 *(f"{m['response_ms'][p]:.0f}" for p in ("p50", "p95", "p99")),
                 f"{m['payload_bytes'] / 1e3:.1f}",

@@ -58,9 +58,8 @@ class Candidates:
     @cached_property
     def pace_s(self) -> np.ndarray:
         """Time between two results of a pipeline [s]."""
-        return pace_s(
-            self.head_s, self.occupancy_s, self.tail_s, self.latency_s, self.problem.window
-        )
+        stages_s = self.head_s, self.occupancy_s, self.tail_s
+        return _pace_s(self.problem, *stages_s, self.latency_s)
 
     @property
     def time_s(self) -> np.ndarray:
@@ -105,6 +104,8 @@ class Candidates:
                 joint_objective(at(self.time_s), loss, self.problem.lambda_1),
                 None if math.isnan(energy_j) else energy_j,
                 self.problem.window,
+                self.problem.head_gap_s,
+                self.problem.tail_gap_s,
                 self._loss_error(index),
             ),
         )
@@ -180,7 +181,7 @@ def evaluate(problem: Problem) -> Candidates:
         t.structure_loss.reshape(1, 1, s, m, p, 1, 1),
     ) + t.codec_loss.transpose(0, 3, 2, 1).reshape(n, 1, 1, m, p, k, 1)
     latency_s = head_s + link_s + tail_s
-    own_pace_s = pace_s(head_s, busy_s, tail_s, latency_s, problem.window)
+    own_pace_s = _pace_s(problem, head_s, busy_s, tail_s, latency_s)
     duration_s = time_s(problem.objective, latency_s, own_pace_s)
     # What is not known (NaN) makes the sum unknown, whatever its weight.
     objective = np.broadcast_to(joint_objective(duration_s, loss, problem.lambda_1), shape).copy()
@@ -226,3 +227,15 @@ def evaluate(problem: Problem) -> Candidates:
         *(problem, head_s, link_s, busy_s, tail_s, loss, payload, energy),
         *(offered, objective, found),
     )
+
+
+def _pace_s(
+    problem: Problem,
+    head_s: np.ndarray,
+    occupancy_s: np.ndarray,
+    tail_s: np.ndarray,
+    latency_s: np.ndarray,
+) -> np.ndarray:
+    """Time between two results under a problem's conditions [s]; see ``pace_s``."""
+    window, gaps_s = problem.window, (problem.head_gap_s, problem.tail_gap_s)
+    return pace_s(head_s, occupancy_s, tail_s, latency_s, window, *gaps_s)

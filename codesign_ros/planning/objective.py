@@ -36,7 +36,13 @@ def time_s(objective: Objective, latency_s: Number, pace_s: Number) -> Number:
 
 
 def pace_s(
-    head_s: Number, occupancy_s: Number, tail_s: Number, latency_s: Number, window: int | None
+    head_s: Number,
+    occupancy_s: Number,
+    tail_s: Number,
+    latency_s: Number,
+    window: int | None,
+    head_gap_s: float = 0.0,
+    tail_gap_s: float = 0.0,
 ) -> Number:
     """Time between two results of a pipeline [s].
 
@@ -50,8 +56,11 @@ def pace_s(
         tail_s: T2 [s].
         latency_s: the whole round trip of one frame [s].
         window: frames in flight; None = no limit.
+        head_gap_s: what the robot has to do between two frames beside T1 [s].
+        tail_gap_s: likewise the server beside T2, where it has any part in the frame [s].
     """
-    slowest_s = np.maximum(np.maximum(head_s, occupancy_s), tail_s)
+    server_s = tail_s + tail_gap_s * np.greater(tail_s, 0.0)
+    slowest_s = np.maximum(np.maximum(head_s + head_gap_s, occupancy_s), server_s)
     return slowest_s if window is None else np.maximum(slowest_s, latency_s / window)
 
 

@@ -56,6 +56,8 @@ class CandidateCost:
         energy_j: what the robot spends on one frame [J]; None where its power, or its radio's
             where it sends, is not known.
         window: frames in flight; None = no limit.
+        head_gap_s, tail_gap_s: what robot and server have to do between two frames beside T1 and
+            T2 [s].
         loss_error: standard error of ``accuracy_loss`` where what it is made of was measured; None
             = not known.
     """
@@ -69,6 +71,8 @@ class CandidateCost:
     objective: float
     energy_j: float | None = None
     window: int | None = None
+    head_gap_s: float = 0.0
+    tail_gap_s: float = 0.0
     loss_error: float | None = None
 
     @property
@@ -80,7 +84,15 @@ class CandidateCost:
     def pace_s(self) -> float:
         """Time between two results of a pipeline [s]."""
         return float(
-            pace_s(self.head_s, self.occupancy_s, self.tail_s, self.latency_s, self.window)
+            pace_s(
+                self.head_s,
+                self.occupancy_s,
+                self.tail_s,
+                self.latency_s,
+                self.window,
+                self.head_gap_s,
+                self.tail_gap_s,
+            )
         )
 
     @property
@@ -163,6 +175,9 @@ class Problem:
         late_share: share of the frames that may take longer than latency says, on links whose
             rate varies: the objective and the deadline then count the time that all other frames
             keep; None = the mean time.
+        head_gap_s: what the robot has to do between two frames beside T1, as passing on what comes
+            from the camera; it counts for the pace alone [s].
+        tail_gap_s: likewise the server beside T2 [s].
 
     Raises:
         CodesignError: ``lambda_1``, the frame rate, the window or ``late_share`` makes no sense, a
@@ -182,6 +197,8 @@ class Problem:
     frame_rate_hz: float | None = None
     window: int | None = None
     late_share: float | None = None
+    head_gap_s: float = 0.0
+    tail_gap_s: float = 0.0
 
     def __post_init__(self) -> None:
         tables = self.tables

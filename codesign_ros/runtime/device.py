@@ -35,6 +35,9 @@ class StageMedians:
         head_s: head and encoding [s].
         link_s: the link, both ways, without waiting for it [s].
         tail_s: decoding and tail, without waiting there [s].
+        head_gap_s: what passed on the robot between two frames in a row beside ``head_s`` [s]; 0 =
+            frames did not come that close.
+        tail_gap_s: likewise at the tail beside ``tail_s`` [s].
     """
 
     epoch: int = 0
@@ -42,6 +45,8 @@ class StageMedians:
     head_s: float = 0.0
     link_s: float = 0.0
     tail_s: float = 0.0
+    head_gap_s: float = 0.0
+    tail_gap_s: float = 0.0
 
     @property
     def latency_s(self) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,8 @@ class Measurement:
         rate_hz: the camera's rate [Hz]; None = as fast as results came.
         duration_s: how long it was watched [s].
         frames: frames that were answered.
-        frames_s: answered frames a second [1/s].
+        frames_s: answered frames a second [1/s]; of several rounds the median.
+        rounds_s: the same of each round [1/s].
         dropped: frames without an answer of the network, by reason.
         response_ms: ``p50``, ``p95``, ``p99`` of the time from stamp to result [ms].
         stages_ms: medians of head with encoding, link, and decoding with tail [ms].
@@ -40,6 +41,7 @@ class Measurement:
     duration_s: float
     frames: int
     frames_s: float
+    rounds_s: tuple[float, ...]
     dropped: Mapping[str, int]
     response_ms: Mapping[str, float]
     stages_ms: tuple[float, float, float]
@@ -91,6 +93,7 @@ def measurement(
         duration_s=duration_s,
         frames=len(good),
         frames_s=len(good) / duration_s,
+        rounds_s=(len(good) / duration_s,),
         dropped=dict(dropped),
         response_ms={f"p{p}": float(np.percentile(responses_ms, p)) for p in (50, 95, 99)},
         stages_ms=(
@@ -105,6 +108,37 @@ def measurement(
         plan=plan_text(plan),
         plans=len(plans) - 1,
         reasons=tuple(f"{plan_text(each)}: {each.reason}" for each in plans[1:]),
+    )
+
+
+def merged(rounds: Sequence[Measurement]) -> Measurement:
+    """Several rounds of one policy at one rate as one: counts add up, of the others the median.
+
+    Rounds of all policies in turn tell a policy from the machine, which is fast now and slow then.
+    """
+    dropped: Counter[str] = Counter()
+    for each in rounds:
+        dropped.update(each.dropped)
+
+    def medians(of: Sequence[Mapping[str, float]]) -> dict[str, float]:
+        return {key: float(np.median([each[key] for each in of])) for key in of[0]}
+
+    stages = np.median([each.stages_ms for each in rounds], axis=0)
+    rates = tuple(each.frames_s for each in rounds)
+    return replace(
+        rounds[-1],
+        duration_s=sum(each.duration_s for each in rounds),
+        frames=sum(each.frames for each in rounds),
+        frames_s=float(np.median(rates)),
+        rounds_s=rates,
+        dropped=dict(dropped),
+        response_ms=medians([each.response_ms for each in rounds]),
+        stages_ms=(float(stages[0]), float(stages[1]), float(stages[2])),
+        payload_bytes=float(np.median([each.payload_bytes for each in rounds])),
+        link_bytes=medians([each.link_bytes for each in rounds]),
+        cpu_ms=medians([each.cpu_ms for each in rounds]),
+        plans=sum(each.plans for each in rounds),
+        reasons=tuple(reason for each in rounds for reason in each.reasons),
     )
 
 

@@ -24,6 +24,10 @@ def test_the_pace_is_the_slowest_stage_or_the_round_trip_over_the_window():
     assert pace_s(*stages, 0.1, 1) == pytest.approx(0.1)
     assert pace_s(*stages, 0.1, 2) == pytest.approx(0.05)
     assert pace_s(*stages, 0.1, 4) == pytest.approx(0.03)
+    # Beside its own stage a device has other things to do between two frames.
+    assert pace_s(*stages, 0.1, None, head_gap_s=0.5) == pytest.approx(stages[0] + 0.5)
+    assert pace_s(*stages, 0.1, None, tail_gap_s=0.5) == pytest.approx(stages[2] + 0.5)
+    assert pace_s(0.02, 0.0, 0.0, 0.02, None, tail_gap_s=0.5) == pytest.approx(0.02)
 
 
 def test_joint_objective():

@@ -3,7 +3,7 @@
 import math
 
 from codesign_ros.runtime.messages import Result, Stamp, Status
-from codesign_ros.testbed.measurement import measurement
+from codesign_ros.testbed.measurement import measurement, merged
 from codesign_ros.types import Plan
 
 
@@ -38,3 +38,19 @@ def test_nothing_was_reached():
     assert found.frames_s == 0.0
     assert found.plans == 0
     assert math.isnan(found.response_ms["p95"])
+
+
+def test_rounds_as_one():
+    def round_of(frames, duration_s, cpu_s):
+        results = [(0.0, result(n, 0.1)) for n in range(frames)]
+        results.append((0.0, result(99, 9.0, status=Status.DROPPED, reason="busy")))
+        return measurement(
+            "ours", None, duration_s, results, PLANS, {"robot": cpu_s}, {"robot": 1000}
+        )
+
+    found = merged([round_of(10, 5.0, 1.0), round_of(40, 5.0, 0.4), round_of(15, 5.0, 0.3)])
+    assert (found.frames, found.duration_s, found.dropped) == (65, 15.0, {"busy": 3})
+    assert (found.frames_s, found.rounds_s) == (3.0, (2.0, 8.0, 3.0))
+    assert math.isclose(found.cpu_ms["robot"], 20.0)  # of 100, 10 and 20
+    assert found.plans == 3
+    assert len(found.reasons) == 3

@@ -26,7 +26,9 @@ _HEARTBEAT_FIELDS = (
     "node", "epoch", "throttled", "link_bps", "link_bps_error", "link_delay_s", "frame_bytes",
 )  # fmt: skip
 # Those of StageMedians; the message's have running_ before them.
-_RUNNING_FIELDS = ("epoch", "frames", "head_s", "link_s", "tail_s")
+_RUNNING_FIELDS = (
+    "epoch", "frames", "head_s", "link_s", "tail_s", "head_gap_s", "tail_gap_s",
+)  # fmt: skip
 
 
 def heartbeat_to_msg(beat: Heartbeat, stamp: Time) -> HeartbeatMsg:
@@ -52,7 +54,7 @@ def heartbeat_from_msg(msg: HeartbeatMsg) -> Heartbeat:
     running = StageMedians(**{name: getattr(msg, f"running_{name}") for name in _RUNNING_FIELDS})
     for number in (
         msg.link_bps, msg.link_bps_error, msg.link_delay_s, msg.frame_bytes,
-        running.head_s, running.link_s, running.tail_s,
+        running.head_s, running.link_s, running.tail_s, running.head_gap_s, running.tail_gap_s,
     ):  # fmt: skip
         if not 0 <= number < math.inf:
             raise CodesignError(f"heartbeat of {msg.node!r}: {number} is no time, rate or size")

@@ -30,7 +30,8 @@ class Frame:
 
     ``size`` is its (height, width) as the camera took it [px], known once its pixels were loaded;
     before that, a JPEG that is sent as it is has the size of the network's input. ``sent_bytes`` is
-    what of it has been put on the link [bytes].
+    what of it has been put on the link [bytes]. ``head_gap_s`` passed between the frame that was
+    computed before and this one, where this one was there already [s].
     """
 
     sequence: int
@@ -43,6 +44,7 @@ class Frame:
     image: np.ndarray | None = None
     head_s: float = 0.0
     encode_s: float = 0.0
+    head_gap_s: float | None = None
     sent_bytes: int = 0
     deadline_s: float = float("inf")
     result: Result | None = None

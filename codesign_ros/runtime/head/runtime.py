@@ -122,6 +122,8 @@ class HeadRuntime:
         self._ledger = FrameLedger()
         self._times = RunningTimes()
         self._work = threading.Condition()
+        # When the last frame was computed; None = there was none to go on with [s].
+        self._computed_s: float | None = None
         self._outbox = Outbox(self._hand_on)
         self._running = True
         self.uplink = Uplink(send_embedding, self._not_sent, emulated_bps)
@@ -233,7 +235,8 @@ class HeadRuntime:
                 tail_s=answer.tail_s,
             )
             if link.total_s > 0:  # else it is not known when it was sent
-                self._times.add(replace(result, link_s=link.total_s - link.waited_s))
+                alone = replace(result, link_s=link.total_s - link.waited_s)
+                self._times.add(alone, frame.head_gap_s, time.monotonic())
             self._settle(frame, result)
         self._outbox.flush()
 
@@ -281,6 +284,7 @@ class HeadRuntime:
         with self._work:
             while self._running and (frame := self._next_frame()) is None:
                 self._work.wait(self._patience_s())
+                self._computed_s = None
             if not self._running:
                 return False
             assert frame is not None
@@ -318,6 +322,7 @@ class HeadRuntime:
 
     def _run(self, frame: Frame, stage: HeadStage, stranded: bool) -> None:
         start = time.perf_counter()
+        frame.head_gap_s = None if self._computed_s is None else start - self._computed_s
 
         def work() -> tuple[np.ndarray | None, HeadOutput]:
             image = frame.image
@@ -331,13 +336,14 @@ class HeadRuntime:
 
         image, output = stretched(work, self.settings.slowdown)
         encode_s = output.encode_s * max(1.0, self.settings.slowdown)
-        head_s = time.perf_counter() - start - encode_s
+        self._computed_s = time.perf_counter()
+        head_s = self._computed_s - start - encode_s
         if output.answer is not None:
             finished_by = "fallback" if stranded else "robot"
             result = self._result(frame, output.answer, finished_by, head_s)
             if not stranded:
                 with self._work:
-                    self._times.add(result)
+                    self._times.add(result, frame.head_gap_s, time.monotonic())
             self._finish(frame, result)
             return
         with self._work:

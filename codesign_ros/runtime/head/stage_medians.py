@@ -9,6 +9,12 @@ from statistics import median
 from codesign_ros.runtime.device import WINDOW_FRAMES, StageMedians
 from codesign_ros.runtime.messages import Result
 
+# A frame that waited so long for the tail was next as soon as the one before was done [s]. What is
+# shorter is the way from thread to thread.
+_WAITED_S = 0.003
+# Gaps of which the middle one counts, of the last frames.
+_LEAST_GAPS = 3
+
 
 class RunningTimes:
     """Medians over the last frames of the newest epoch. Not thread safe: the runtime has a lock."""
@@ -17,14 +23,23 @@ class RunningTimes:
         self._epoch = 0
         self._frames = 0
         self._times: deque[tuple[float, float, float]] = deque(maxlen=WINDOW_FRAMES)
+        # Between frames in a row, on the robot and at the tail; None = not in a row [s].
+        self._gaps: deque[tuple[float | None, float | None]] = deque(maxlen=WINDOW_FRAMES)
+        self._answered_s = 0.0
 
-    def add(self, result: Result) -> None:
+    def add(self, result: Result, head_gap_s: float | None, now_s: float) -> None:
         """Take a frame that was answered as its plan says.
 
         One of an older epoch counts nothing, nor does one of which the tail says what is no time.
 
         Waiting at the tail or for the link is not part of any stage: it comes from too many frames
         in flight, or from the load of others.
+
+        Args:
+            result: the frame's answer.
+            head_gap_s: what passed on the robot between the frame before and this one; None where
+                this one was not there yet [s].
+            now_s: when the answer came, on any steady clock [s].
         """
         times = (
             result.head_s + result.encode_s,
@@ -36,8 +51,14 @@ class RunningTimes:
         if result.epoch > self._epoch:
             self._epoch, self._frames = result.epoch, 0
             self._times.clear()
+            self._gaps.clear()
         self._frames += 1
         self._times.append(times)
+        tail_gap_s = None
+        if result.queue_s > _WAITED_S and self._gaps:
+            tail_gap_s = max(0.0, now_s - self._answered_s - times[2])
+        self._gaps.append((head_gap_s, tail_gap_s))
+        self._answered_s = now_s
 
     @property
     def running(self) -> StageMedians:
@@ -45,4 +66,13 @@ class RunningTimes:
         if not self._times:
             return StageMedians()
         head_s, link_s, tail_s = map(median, zip(*self._times, strict=True))
-        return StageMedians(self._epoch, self._frames, head_s, link_s, tail_s)
+        head_gap_s, tail_gap_s = map(_middle, zip(*self._gaps, strict=True))
+        return StageMedians(
+            self._epoch, self._frames, head_s, link_s, tail_s, head_gap_s, tail_gap_s
+        )
+
+
+def _middle(gaps_s: tuple[float | None, ...]) -> float:
+    """The median of the gaps that there are; 0 where there are too few."""
+    known_s = [gap_s for gap_s in gaps_s if gap_s is not None]
+    return median(known_s) if len(known_s) >= _LEAST_GAPS else 0.0

@@ -7,7 +7,9 @@ the middle one of the others': what is off at most cuts is the device's load, no
 
 A level does not drift: reports differ from it by noise, until a load comes or goes. Reports that go
 on being off to one side are told from noise by a cumulative sum (CUSUM, Page 1954). Then the levels
-of all cuts move by as much, since a load is a load for all that the device runs.
+of all cuts move by as much, since a load is a load for all that the device runs. One that came or
+went a moment ago may do the opposite as soon: where the first frames of another cut differ from
+what is expected, that is then taken for the load, and not for that cut's own error.
 """
 
 from __future__ import annotations
@@ -28,10 +30,12 @@ from codesign_ros.cost.tables import CostTables
 LEAST_FACTOR, GREATEST_FACTOR = 0.25, 20.0
 # What is believed before anything was measured, as standard deviations of logarithms: a device may
 # be half or twice as fast as it was, a profiled half is off by some percent.
-LOAD_SPREAD, OWN_SPREAD = 0.5, 0.06
+LOAD_SPREAD, OWN_SPREAD = 0.5, 0.1
 # The levels of a device of which nothing is measured any more go half of the way back to 0 in this
 # time [s]: a server that was left because it was busy is tried again some day.
 HALF_LIFE_S = 600.0
+# A cut that was reported within so long is being measured [s].
+_MEASURED_S = 5.0
 # A stage shorter than this is as long as the scheduler likes [s].
 LEAST_STAGE_S = 0.002
 # Reports of a new plan of which the middle one is the first that counts.
@@ -46,17 +50,23 @@ _NOISE_WEIGHT = 0.1
 _SLACK, _ALARM, _MOST = 1.0, 8.0, 5.0
 # The most that one report counts in a mean, in standard deviations.
 _CLIP = 2.0
+# The chance that a load's last change is undone falls to a third in this time [s]; of its square a
+# change of plans must reckon with so much. Without alarms a load changes by so much [log^2/s].
+_UNDONE_S, _UNDONE_SHARE = 60.0, 0.25
+_DRIFT = 0.005**2
 
 
 @dataclass
 class _Level:
     """Mean logarithm of a cut's reports, how many it stands on, and what time made of it since.
 
-    ``faded``: variance that came with time in which nothing was measured.
+    ``faded``: variance that came with time in which nothing was measured. ``as_of_s``: when its
+    last report came.
     """
 
     mean: float
     reports: int
+    as_of_s: float
     faded: float = 0.0
 
 
@@ -72,8 +82,11 @@ class Correction:
         self._levels: dict[int, _Level] = {}
         self._noise2 = _NOISE**2
         self._seen: deque[float] = deque(maxlen=_FIRST)
+        self._is_new = True
         self._plan: tuple[int, int] | None = None
         self._above = self._below = 0.0
+        # Squares of what the load changed by lately [log^2].
+        self._undone = 0.0
         self._as_of_s = -math.inf
 
     def report(
@@ -92,7 +105,7 @@ class Correction:
             Whether this shows that something is not as it was believed to be, noise aside: a load
             came or went, or a cut's profile is wrong.
         """
-        self._as_of_s = max(self._as_of_s, now_s)
+        self.fade(now_s)
         if predicted_s <= 0 or measured_s <= 0 or max(measured_s, predicted_s) < LEAST_STAGE_S:
             return False
         if self._plan != (epoch, cut):
@@ -101,14 +114,20 @@ class Correction:
         self._seen.append(_bounded(math.log(measured_s / predicted_s)))
         if len(self._seen) < _FIRST:
             return False
-        if cut not in self._levels:
+        if self._is_new:
+            self._is_new = False
             return self._first(cut)
         self._note_noise()
-        off = self._seen[-1] - self._levels[cut].mean
+        level = self._levels[cut]
+        off = self._seen[-1] - level.mean
+        level.as_of_s = self._as_of_s
         if self._is_alarm(off):
-            self._shift(median(self._seen) - self._levels[cut].mean)
+            by = median(self._seen) - level.mean
+            self._undone += by**2
+            self._shift(by)
+            level.reports = 1
             return True
-        self._learn(self._levels[cut], off)
+        self._learn(level, off)
         return False
 
     def retimed(self, cuts: Collection[int]) -> None:
@@ -135,10 +154,39 @@ class Correction:
     def spread(self, weights: np.ndarray) -> float:
         """How far a weighted sum of the logarithms of factors may be off (a standard deviation).
 
+        That is by what was measured, and by what the load may be again as soon as it changed.
+
         Args:
             weights: of each cut's factor, (cuts,). With weights 1 and -1 of two cuts that never
                 ran, what is not known of the load counts nothing.
         """
+        undone = _UNDONE_SHARE * self._undone * weights.sum() ** 2
+        return math.sqrt(self._variance(weights) + undone)
+
+    def fade(self, now_s: float) -> None:
+        """Let time pass, on any steady clock [s]: what is not measured goes back to the prior."""
+        if self._as_of_s > -math.inf and now_s > self._as_of_s:
+            passed_s = now_s - self._as_of_s
+            self._undone *= math.exp(-passed_s / _UNDONE_S)
+            left = 0.5 ** (passed_s / HALF_LIFE_S)
+            for level in self._levels.values():
+                if now_s - level.as_of_s < _MEASURED_S:
+                    continue
+                level.mean *= left
+                level.faded = left**2 * level.faded + (1 - left**2) * LOAD_SPREAD**2
+        self._as_of_s = max(self._as_of_s, now_s)
+
+    def _start_over(self) -> None:
+        self._seen.clear()
+        self._is_new = True
+        self._above = self._below = 0.0
+
+    def _common(self) -> float:
+        """Level of a cut that never ran."""
+        return median(level.mean for level in self._levels.values()) if self._levels else 0.0
+
+    def _variance(self, weights: np.ndarray) -> float:
+        """Variance of a weighted sum of the logarithms of factors by what was measured."""
         ran = np.zeros(self._cuts, bool)
         variance = 0.0
         for cut, level in self._levels.items():
@@ -146,24 +194,11 @@ class Correction:
             variance += weights[cut] ** 2 * (self._noise2 / level.reports + level.faded)
         rest = weights[~ran]
         common = rest.sum() ** 2 * self._common_variance()
-        return math.sqrt(variance + common + float(rest @ rest) * OWN_SPREAD**2)
+        return variance + common + float(rest @ rest) * OWN_SPREAD**2
 
-    def fade(self, now_s: float) -> None:
-        """Let time pass, on any steady clock [s]: what is not measured goes back to the prior."""
-        if self._as_of_s > -math.inf and now_s > self._as_of_s:
-            left = 0.5 ** ((now_s - self._as_of_s) / HALF_LIFE_S)
-            for level in self._levels.values():
-                level.mean *= left
-                level.faded = left**2 * level.faded + (1 - left**2) * LOAD_SPREAD**2
-        self._as_of_s = max(self._as_of_s, now_s)
-
-    def _start_over(self) -> None:
-        self._seen.clear()
-        self._above = self._below = 0.0
-
-    def _common(self) -> float:
-        """Level of a cut that never ran."""
-        return median(level.mean for level in self._levels.values()) if self._levels else 0.0
+    def _newest_s(self) -> float:
+        """When the last report came of any cut [s]."""
+        return max((level.as_of_s for level in self._levels.values()), default=self._as_of_s)
 
     def _common_variance(self) -> float:
         if not self._levels:
@@ -180,14 +215,26 @@ class Correction:
         self._noise2 = max(self._noise2, _LEAST_NOISE**2)
 
     def _first(self, cut: int) -> bool:
-        """Learn from the first reports of a cut that never ran; whether they are a surprise."""
+        """Learn from the first reports of a plan; whether they are a surprise.
+
+        What they are off by is shared between the load, which moves all levels, and the cut.
+        """
         weights = np.zeros(self._cuts)
         weights[cut] = 1.0
-        expected = math.hypot(self.spread(weights), math.sqrt(self._noise2))
-        level = median(self._seen)
-        is_surprise = abs(level - self._common()) > 2 * expected
-        self._levels[cut] = _Level(level, 1)
-        return is_surprise
+        own2 = self._variance(weights)
+        known = self._levels.get(cut)
+        # Since the levels were measured that say what is expected.
+        measured_s = known.as_of_s if known else self._newest_s()
+        load2 = self._undone + _DRIFT * (self._as_of_s - measured_s)
+        off = median(self._seen) - (known.mean if known else self._common())
+        if self._levels:
+            self._shift(off * load2 / (load2 + own2))
+        if known is None or known.faded > self._noise2:
+            self._levels[cut] = _Level(median(self._seen), 1, self._as_of_s)
+        else:
+            known.as_of_s = self._as_of_s
+            self._learn(known, median(self._seen) - known.mean)
+        return abs(off) > 2 * math.sqrt(own2 + load2 + self._noise2)
 
     def _is_alarm(self, off: float) -> bool:
         """Whether reports have been off to one side for too long to be noise."""
@@ -201,7 +248,6 @@ class Correction:
         self._above = self._below = 0.0
         for level in self._levels.values():
             level.mean = _bounded(level.mean + by)
-            level.reports = 1
 
     def _learn(self, level: _Level, off: float) -> None:
         """Take a report into the mean; one that is beyond noise by far counts as little more."""

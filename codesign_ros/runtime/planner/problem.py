@@ -95,6 +95,8 @@ class RobotProblems:
                 frame_codecs=settings.frame_codecs,
                 limits=settings.limits(self._bundle.accuracy),
                 halves=AllowedHalves(halves[0], np.array(halves[1:])),
+                head_gap_s=factors.head_gap_s,
+                tail_gap_s=factors.tail_gap_s,
             )
         )
         robot_spec, server_spec = self._costs.spec(head), self._costs.spec(tail) if tail else None

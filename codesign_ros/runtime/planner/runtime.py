@@ -299,7 +299,8 @@ class PlannerRuntime:
         if not math.isfinite(now):
             return None  # its cost is not known any more, or over a limit
         row, best = evaluation.row(index), solution.best
-        gain = 1.0 - best.prediction.objective / now if now > 0 else 0.0
+        better = best.prediction.objective
+        gain = math.log(now / better) if now > 0 and better > 0 else 0.0
         if self.settings.policy != OURS:
             # A peer's plan is not better by our objective: it changes when something happened.
             gain = math.inf if row != best and not watch.steadiness.is_held(now_s) else 0.0

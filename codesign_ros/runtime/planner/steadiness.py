@@ -6,8 +6,9 @@ import math
 
 # A gain must be above so many standard deviations of what the two estimates may be off by.
 CONFIDENCE = 1.0
-# After a plan that was chosen on estimates alone, so long nothing but an event brings another [s].
-HOLD_S = 300.0
+# After a plan that was chosen, and not forced, another must be better by so much more [log], less
+# and less of it as time goes on [s]: a second change soon is one that the first should have been.
+HOLD_GAIN, HOLD_S = 0.35, 300.0
 # A plan that has been in force for so long may give way to one that is better by estimates alone,
 # whatever they may be off by: what was misjudged once would never be found again else [s].
 SAMPLE_S = 600.0
@@ -23,30 +24,34 @@ _COST_WEIGHT = 0.3
 class Steadiness:
     """Decides for one robot whether a better plan is worth the change.
 
-    An event is what really changed: the link's rate, a load, a profile that proved wrong. It may
-    always bring another plan. Without one, the same estimates only become more precise, and a
-    second change within ``HOLD_S`` would be one that the first should have been.
+    An event is what surely changed: the link's rate, a device's state. It may always bring another
+    plan. A load that comes or goes is not as sure, and may be gone as soon. Where only estimates
+    are other ones than before, a gain must be the greater the shorter ago the last change was.
 
     Rarely, when nothing happened for long, a plan is tried that seems better without being known:
     forced sampling, as Autodidactic Neurosurgeon (Zhang et al. 2021) does, and as seldom as a user
     does not mind.
 
-    A gain lasts until the next event, which comes about as often as events came so far; a change of
-    plans takes the devices time that frames then lack.
+    A gain lasts until the next event or load, which come about as often as they came so far; a
+    change of plans takes the devices time that frames then lack.
     """
 
     def __init__(self, now_s: float = 0.0) -> None:
         self.cost_s = _COST_S
         self._start_s = now_s
-        self._events = 0
-        self._held_until_s = -math.inf
+        self._news = 0
+        self._chosen_s = -math.inf
         self._switched_s = now_s
         self._event_s = -math.inf
 
     def event(self, now_s: float) -> None:
-        """Note that something really changed, at a time on any steady clock [s]."""
-        self._events += 1
+        """Note that something surely changed, at a time on any steady clock [s]."""
+        self._news += 1
         self._event_s = now_s
+
+    def load(self) -> None:
+        """Note that a device seems to take another time than before."""
+        self._news += 1
 
     def switched(self, now_s: float, took_s: float, *, chosen: bool) -> None:
         """Note that a plan was put in force.
@@ -59,29 +64,36 @@ class Steadiness:
         self.cost_s += _COST_WEIGHT * (took_s - self.cost_s)
         self._switched_s = now_s
         if chosen and not self._is_fresh(now_s):
-            self._held_until_s = now_s + HOLD_S
+            self._chosen_s = now_s
 
     def is_held(self, now_s: float) -> bool:
-        """Whether no plan is to be looked for now."""
-        return now_s < self._held_until_s and not self._is_fresh(now_s)
+        """Whether another plan must be better by more than what the estimates may be off by."""
+        return self._more_gain(now_s) > 0.0
 
     def is_worth_it(self, gain: float, least_gain: float, spread: float, now_s: float) -> bool:
         """Decide.
 
         Args:
-            gain: share of the objective by which the other plan is better.
-            least_gain: share below which no plan is changed.
+            gain: logarithm of the ratio of the two plans' objectives.
+            least_gain: share of the objective below which no plan is changed.
             spread: standard deviation of ``gain``.
             now_s: the time on any steady clock [s].
         """
         doubt = CONFIDENCE * spread if now_s - self._switched_s < SAMPLE_S else 0.0
-        if self.is_held(now_s) or gain < max(least_gain, doubt):
+        share = -math.expm1(-gain)
+        if share < least_gain or gain < doubt + self._more_gain(now_s):
             return False
-        return gain * self.lasts_s(now_s) > self.cost_s
+        return share * self.lasts_s(now_s) > self.cost_s
 
     def lasts_s(self, now_s: float) -> float:
         """How long things are likely to stay as they are [s]."""
-        return (now_s - self._start_s + _USUAL_S) / (self._events + 1)
+        return (now_s - self._start_s + _USUAL_S) / (self._news + 1)
+
+    def _more_gain(self, now_s: float) -> float:
+        """What a gain must be beyond doubt because the last change was so lately [log]."""
+        if self._is_fresh(now_s):
+            return 0.0
+        return HOLD_GAIN * max(0.0, 1.0 - (now_s - self._chosen_s) / HOLD_S)
 
     def _is_fresh(self, now_s: float) -> bool:
         return now_s - self._event_s < _FRESH_S

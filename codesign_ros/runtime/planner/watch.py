@@ -18,10 +18,10 @@ from codesign_ros.types import Plan
 
 # Faster than this the link is not what limits a plan, and its measurement is mostly noise [bit/s].
 FAST_BPS = 1e9
-# A change of the link is an event if the rate is so many times off, in so many announcements in a
-# row, and changes the time of a payload of this size, which is about what embeddings have, by this
-# much: on a fast link the measured rate is mostly noise.
-_OTHER_RATE = 1.25
+# A change of the link is an event if the rate is so many times off, by so many standard errors, in
+# so many announcements in a row, and changes the time of a payload of this size, which is about
+# what embeddings have, by this much: on a fast link the measured rate is mostly noise.
+_OTHER_RATE, _RATE_ERRORS = 1.25, 1.0
 _OUT_OF_BAND = 2
 _REFERENCE_BYTES = 32_768
 _LEAST_CHANGE_S = 0.005
@@ -29,17 +29,27 @@ _LEAST_CHANGE_S = 0.005
 _RATE_SPREAD = 0.05
 # Frames before which a plan's times count nothing: the first ones warm up engines and caches.
 _LEAST_FRAMES = 5
+# Weight of a new report in what is known of the gaps between frames.
+_GAP_WEIGHT = 0.2
 # The problem is solved again where a time or the rate is so many times off, no more often than [s].
-_OTHER_TIME = 1.03
-_REVIEW_S = 1.0
+_OTHER_TIME, _OTHER_GAP_S = 1.03, 0.001
+# Soon after a change another is unlikely, and the server has better things to do.
+_REVIEW_S, _HELD_REVIEW_S = 1.0, 5.0
 
 
 @dataclass(frozen=True, eq=False)
 class Factors:
-    """By what the model's times are multiplied, (N+1,), for each cut."""
+    """What the model's times lack, by what was measured.
+
+    Attributes:
+        head, tail: by what they are multiplied, (N+1,), for each cut.
+        head_gap_s, tail_gap_s: what passes between two frames beside them [s].
+    """
 
     head: np.ndarray
     tail: np.ndarray
+    head_gap_s: float = 0.0
+    tail_gap_s: float = 0.0
 
     @classmethod
     def none(cls, cuts: int) -> Factors:
@@ -83,6 +93,8 @@ class RobotWatch:
         self._solved_s = -math.inf
         self._running = StageMedians()
         self._devices = {role: Correction(cuts) for role in Role}
+        # What passes between two frames in a row beside the stage [s]; not known at first.
+        self._gaps_s: dict[Role, float] = {}
         # What was known of devices before they became throttled.
         self._before: dict[Role, Correction] = {}
         # A device is not throttled any more, and frames before which medians are of before.
@@ -96,6 +108,7 @@ class RobotWatch:
         """
         for role in roles:
             self._devices[role] = Correction(self._cuts)
+            self._gaps_s.pop(role, None)
             if role in self._before:
                 self._before[role] = Correction(self._cuts)
         self.steadiness.event(now_s)
@@ -128,7 +141,8 @@ class RobotWatch:
     def factors(self) -> Factors:
         """What the model's times should be multiplied by, as far as is known now."""
         head, tail = (self._devices[role].factors() for role in (Role.HEAD, Role.TAIL))
-        return Factors(head, tail)
+        gaps_s = (self._gaps_s.get(role, 0.0) for role in (Role.HEAD, Role.TAIL))
+        return Factors(head, tail, *gaps_s)
 
     # Plans
 
@@ -161,7 +175,7 @@ class RobotWatch:
         return self._running if self._running.frames else None
 
     def spread(self, here: Row, there: Row, objective: Objective, rate_error: float) -> float:
-        """How far off the gain of one plan over another may be, as a share (a standard deviation).
+        """How far off the logarithm of two plans' ratio may be (a standard deviation).
 
         Args:
             here: the plan in force.
@@ -194,13 +208,17 @@ class RobotWatch:
         if running.frames < max(_LEAST_FRAMES, self._fresh_frames, self._running.frames + 1):
             return
         self._running = running
+        for role, gap_s in ((Role.HEAD, running.head_gap_s), (Role.TAIL, running.tail_gap_s)):
+            if gap_s > 0:
+                known_s = self._gaps_s.get(role, gap_s)
+                self._gaps_s[role] = known_s + _GAP_WEIGHT * (gap_s - known_s)
         plan, expected, factors = basis.plan, basis.prediction, basis.factors
         seen = [(Role.HEAD, running.head_s, expected.head_s / factors.head[plan.cut])]
         if plan.served_by:
             seen.append((Role.TAIL, running.tail_s, expected.tail_s / factors.tail[plan.cut]))
         for role, measured_s, predicted_s in seen:
             if self._devices[role].report(plan.epoch, plan.cut, measured_s, predicted_s, now_s):
-                self.steadiness.event(now_s)
+                self.steadiness.load()
 
     def changes(self, device: Device, now_s: float) -> list[Change]:
         """What really changed by what the head says; it is worth a line in the log."""
@@ -223,8 +241,8 @@ class RobotWatch:
             now_s: the time on any steady clock [s].
         """
         basis, solved = self._basis, self._solved
-        is_soon = now_s < self._solved_s + _REVIEW_S
-        if basis is None or solved is None or is_soon or self.steadiness.is_held(now_s):
+        every_s = _HELD_REVIEW_S if self.steadiness.is_held(now_s) else _REVIEW_S
+        if basis is None or solved is None or now_s < self._solved_s + every_s:
             return None
         rate_bps = basis.link_bps
         if basis.plan.server_available and device.link_bps > 0:
@@ -246,6 +264,12 @@ class RobotWatch:
             worst = int(np.argmax(np.abs(np.log(new / old))))
             if abs(math.log(new[worst] / old[worst])) > math.log(_OTHER_TIME):
                 said.append(f"{name} time {old[worst]:.2f} -> {new[worst]:.2f} of the model's")
+        for name, new_s, old_s in (
+            ("robot", factors.head_gap_s, then.factors.head_gap_s),
+            ("server", factors.tail_gap_s, then.factors.tail_gap_s),
+        ):
+            if abs(new_s - old_s) > _OTHER_GAP_S:
+                said.append(f"{name} needs {1e3 * new_s:.1f} ms between frames")
         return ", ".join(said) or "what is measured is as it was before"
 
     def _link_change(self, device: Device) -> str | None:
@@ -256,7 +280,8 @@ class RobotWatch:
             self._out_of_band = 0
             return None
         change_s = abs(8 * _REFERENCE_BYTES / measured_bps - 8 * _REFERENCE_BYTES / planned_bps)
-        inside = abs(math.log(measured_bps / planned_bps)) <= math.log(_OTHER_RATE)
+        doubt = _RATE_ERRORS * device.link_bps_error / measured_bps
+        inside = abs(math.log(measured_bps / planned_bps)) <= max(math.log(_OTHER_RATE), doubt)
         if inside or change_s < _LEAST_CHANGE_S:
             self._out_of_band = 0
             return None
@@ -278,14 +303,18 @@ class RobotWatch:
 
 
 def _shares(cost: CandidateCost, objective: Objective) -> tuple[float, float, float]:
-    """By which share of itself the objective grows where a stage takes longer."""
+    """By which share of itself the objective grows where a stage takes longer.
+
+    A gap between frames counts as part of its stage: both take longer under a load.
+    """
     is_latency = objective is Objective.LATENCY
     stages_s = cost.head_s, cost.link_s if is_latency else cost.occupancy_s, cost.tail_s
     if is_latency:
         whole_s = sum(stages_s)
         shares = [s / whole_s if whole_s > 0 else 0.0 for s in stages_s]
     else:
-        slowest = int(np.argmax(stages_s))
+        gaps_s = cost.head_gap_s, 0.0, cost.tail_gap_s
+        slowest = int(np.argmax(np.add(stages_s, gaps_s)))
         shares = [float(number == slowest) for number in range(len(stages_s))]
     return shares[0], shares[1], shares[2]
 
@@ -294,4 +323,7 @@ def _differ(before: tuple[Factors, float], now: tuple[Factors, float]) -> bool:
     """Whether a time or the rate is another one, more than by what never matters."""
     (old, old_bps), (new, new_bps) = before, now
     ratios = np.concatenate((new.head / old.head, new.tail / old.tail, [new_bps / old_bps]))
-    return bool(np.max(np.abs(np.log(ratios))) > math.log(_OTHER_TIME))
+    gaps_s = abs(new.head_gap_s - old.head_gap_s), abs(new.tail_gap_s - old.tail_gap_s)
+    return (
+        bool(np.max(np.abs(np.log(ratios))) > math.log(_OTHER_TIME)) or max(gaps_s) > _OTHER_GAP_S
+    )

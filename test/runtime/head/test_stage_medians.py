@@ -19,7 +19,7 @@ def test_nothing_is_known_at_first():
 
 def test_each_stage_with_its_codec_and_without_the_queue():
     times = RunningTimes()
-    times.add(frame(3, 0.1, 0.2, 0.3, encode_s=0.01, decode_s=0.02, queue_s=9.0))
+    times.add(frame(3, 0.1, 0.2, 0.3, encode_s=0.01, decode_s=0.02, queue_s=9.0), None, 0.0)
     running = times.running
     assert (running.epoch, running.frames) == (3, 1)
     assert (running.head_s, running.link_s, running.tail_s) == pytest.approx((0.11, 0.2, 0.32))
@@ -29,23 +29,51 @@ def test_each_stage_with_its_codec_and_without_the_queue():
 def test_medians_of_the_last_nine_frames():
     times = RunningTimes()
     for head_s in (9.0, 9.0, 9.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0):
-        times.add(frame(1, head_s))
+        times.add(frame(1, head_s), None, 0.0)
     assert times.running.head_s == 5.0  # of 9, 1 to 8
     assert times.running.frames == 11
 
 
 def test_a_new_epoch_begins_anew_and_an_old_one_counts_nothing():
     times = RunningTimes()
-    times.add(frame(1, 1.0))
-    times.add(frame(2, 5.0))
-    times.add(frame(1, 1.0))
+    times.add(frame(1, 1.0), None, 0.0)
+    times.add(frame(2, 5.0), None, 0.0)
+    times.add(frame(1, 1.0), None, 0.0)
     assert times.running == StageMedians(2, 1, 5.0)
 
 
 @pytest.mark.parametrize("lie", [math.nan, math.inf, -math.inf, -1.0])
 def test_what_is_no_time_counts_nothing(lie):
     times = RunningTimes()
-    times.add(frame(1, 1.0, 2.0, 3.0))
-    times.add(frame(1, 1.0, 2.0, lie))
-    times.add(frame(7, 1.0, 2.0, lie))
+    times.add(frame(1, 1.0, 2.0, 3.0), None, 0.0)
+    times.add(frame(1, 1.0, 2.0, lie), None, 0.0)
+    times.add(frame(7, 1.0, 2.0, lie), None, 0.0)
     assert times.running == StageMedians(1, 1, 1.0, 2.0, 3.0)
+
+
+def test_gaps_between_frames_in_a_row():
+    times = RunningTimes()
+    now_s = 100.0
+    # The tail finishes one each 50 ms, of which 30 are the stage: all but the first waited for it.
+    for number in range(9):
+        queue_s = 0.04 if number else 0.0
+        head_gap_s = 0.01 if number % 2 else None
+        times.add(frame(1, 0.1, 0.1, 0.03, queue_s=queue_s), head_gap_s, now_s)
+        now_s += 0.05
+    assert times.running.head_gap_s == pytest.approx(0.01)
+    assert times.running.tail_gap_s == pytest.approx(0.02)
+
+
+def test_frames_that_come_one_by_one_show_no_gap():
+    times = RunningTimes()
+    for number in range(9):
+        times.add(frame(1, 0.1, 0.1, 0.03, queue_s=0.001), None, 0.5 * number)
+    assert (times.running.head_gap_s, times.running.tail_gap_s) == (0.0, 0.0)
+
+
+def test_gaps_of_another_epoch_are_forgotten():
+    times = RunningTimes()
+    for number in range(9):
+        times.add(frame(1, queue_s=0.04), 0.01, 0.5 * number)
+    times.add(frame(2, queue_s=0.04), 0.01, 5.0)
+    assert (times.running.head_gap_s, times.running.tail_gap_s) == (0.0, 0.0)

@@ -186,3 +186,31 @@ def test_corrected_tables_by_hand():
         ).prediction
         assert (row.head_s, row.tail_s) == pytest.approx((head_s, tail_s))
     assert made.payload_bytes is plain.payload_bytes
+
+
+@pytest.mark.parametrize("ran_before", [False, True])
+def test_a_load_that_ends_with_a_change_of_plans_leaves_no_cut_looking_bad(ran_before):
+    """Else the cut that was left for a passing load would stay left."""
+    correction = Correction(CUTS)
+    if ran_before:
+        report(correction, [1.0] * 20, epoch=1, cut=2, now_s=0.0)
+    report(correction, [1.0] * 20, epoch=2, cut=1, now_s=20.0)
+    assert report(correction, [1.8] * 5, epoch=2, cut=1, now_s=25.0)
+    assert correction.factors()[1] == pytest.approx(1.8, rel=0.05)
+    report(correction, [1.0] * 5, epoch=3, cut=2, now_s=30.0)
+    assert correction.factors()[1] == pytest.approx(1.0, rel=0.1)
+    assert correction.factors()[2] == pytest.approx(1.0, rel=0.1)
+
+
+def test_a_load_that_changed_lately_makes_a_change_of_plans_less_sure():
+    correction = Correction(CUTS)
+    report(correction, [1.0] * 20, now_s=0.0)
+    one = np.eye(CUTS)[1]
+    quiet = correction.spread(one)
+    report(correction, [2.0] * 20, now_s=10.0)
+    assert correction.spread(one) > max(0.3, 3 * quiet)
+    # Of two cuts both have the load, whatever it is.
+    assert correction.spread(one - np.eye(CUTS)[2]) < 0.25
+    for second in range(11, 311):
+        report(correction, [2.0], now_s=float(second))
+    assert correction.spread(one) < 0.15

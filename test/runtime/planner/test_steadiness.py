@@ -2,7 +2,7 @@
 
 import pytest
 
-from codesign_ros.runtime.planner.steadiness import HOLD_S, SAMPLE_S, Steadiness
+from codesign_ros.runtime.planner.steadiness import HOLD_GAIN, HOLD_S, SAMPLE_S, Steadiness
 
 LEAST = 0.05
 
@@ -33,24 +33,33 @@ def test_a_change_that_takes_longer_than_its_gain_lasts_is_not_worth_it():
     assert not worth(steadiness, 0.2, now_s=4600.0)
 
 
-def test_estimates_alone_change_a_plan_once():
+def test_soon_after_a_change_the_next_must_be_much_better():
     steadiness = Steadiness()
-    assert worth(steadiness, 0.5, now_s=10.0)
+    assert worth(steadiness, 0.2, now_s=10.0)
     steadiness.switched(10.0, 0.3, chosen=True)
     assert steadiness.is_held(11.0)
-    assert not worth(steadiness, 0.5, now_s=10.0 + HOLD_S - 1)
-    assert worth(steadiness, 0.5, now_s=10.0 + HOLD_S + 1)
+    assert not worth(steadiness, 0.2, now_s=11.0)
+    assert worth(steadiness, HOLD_GAIN + 0.05, now_s=11.0)
+    assert not worth(steadiness, HOLD_GAIN + 0.05, spread=0.1, now_s=11.0)
+    # The longer ago, the less: halfway to the end, half as much.
+    halfway_s = 10.0 + HOLD_S / 2
+    assert not worth(steadiness, 0.9 * HOLD_GAIN / 2, now_s=halfway_s)
+    assert worth(steadiness, 1.1 * HOLD_GAIN / 2, now_s=halfway_s)
+    assert not steadiness.is_held(10.0 + HOLD_S + 1)
+    assert worth(steadiness, 0.06, now_s=10.0 + HOLD_S + 1)
 
 
-def test_what_happens_may_always_change_it():
+def test_what_happens_may_always_change_it_and_a_load_may_not():
     steadiness = Steadiness()
     steadiness.switched(10.0, 0.3, chosen=True)
+    steadiness.load()
+    assert not worth(steadiness, 0.2, now_s=21.0)
     steadiness.event(20.0)
-    assert worth(steadiness, 0.5, now_s=21.0)
+    assert worth(steadiness, 0.2, now_s=21.0)
     steadiness.switched(21.0, 0.3, chosen=True)
     # Not held by the change that the event brought: its times may still show another.
-    assert worth(steadiness, 0.5, now_s=25.0)
-    assert not worth(steadiness, 0.5, now_s=60.0)
+    assert worth(steadiness, 0.2, now_s=25.0)
+    assert not worth(steadiness, 0.2, now_s=60.0)
 
 
 def test_a_plan_that_was_not_a_choice_holds_nothing():

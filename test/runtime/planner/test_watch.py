@@ -8,6 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from codesign_ros.planning.objective import Objective
+from codesign_ros.planning.problem import Candidate
 from codesign_ros.runtime.device import Device, Role, StageMedians
 from codesign_ros.runtime.planner.correction import HALF_LIFE_S
 from codesign_ros.runtime.planner.registry import Registry
@@ -46,6 +48,7 @@ class World:
             node="/robot/tail", role=Role.TAIL, profile=profile(bundle, 0.04, "tail"), **common
         )
         self.load = self.tail_load = 1.0
+        self.head_gap_s = 0.0
         self.own = {}
         self.plans: list[Plan] = []
         self.reasons: list[str] = []
@@ -93,6 +96,7 @@ class World:
                 head_s * self.load * self.own.get(self.plan.cut, 1.0) * noise(),
                 link_s,
                 tail_s * self.tail_load * noise(),
+                self.head_gap_s,
             )
             beat = replace(beat_of(self.head), running=running)
             self.planner.heartbeat(beat, self.now_s)
@@ -410,3 +414,25 @@ def test_news_of_all_kinds_at_once_are_no_option(world):
     assert due == (ROBOT, "head time; lambda_1 set", False)
     world.planner.request(ROBOT, "head time", world.now_s, optional=True)
     assert world.planner.due(world.now_s + 2)[0].optional
+
+
+def test_what_a_robot_does_between_frames_counts_for_the_pace(tiny_bundle):
+    worlds = {}
+    for objective in Objective:
+        world = worlds[objective] = World(tiny_bundle, objective=objective)
+        world.announce()
+        first = world.plan
+        assert first.served_by
+        world.head_gap_s = 0.03
+        world.beat(20)
+        evaluation = world.planner.solve(ROBOT, world.planner.settings).evaluation
+        row = evaluation.row(evaluation.index_of(Candidate.of(first)))
+        assert row.prediction.head_s == pytest.approx(first.head_s)
+        assert row.prediction.pace_s == pytest.approx(
+            max(first.head_s + 0.03, row.prediction.occupancy_s, first.tail_s)
+        )
+    assert len(worlds[Objective.LATENCY].plans) == 1
+    # The head has less to do now.
+    paced = worlds[Objective.THROUGHPUT]
+    assert paced.plan.head_s < paced.plans[0].head_s
+    assert "robot needs 30.0 ms between frames" in paced.reasons[-1]
