@@ -153,6 +153,7 @@ class DeviceSpec:
         memory_bytes: memory that a network may take [bytes].
         power_w: what it draws under load [W]; None = not known.
         source: where the figures come from.
+        computes_on: ``cpu`` or ``gpu``, whose peaks these are; empty = not known.
     """
 
     name: str
@@ -163,6 +164,7 @@ class DeviceSpec:
     memory_bytes: float = math.inf
     power_w: float | None = None
     source: str = ""
+    computes_on: str = ""
 
     def has(self, precision: str) -> bool:
         """Tell whether a compute peak is known for this precision."""

@@ -136,6 +136,7 @@ def _run(options: argparse.Namespace) -> int:
     from codesign_ros.whatif.report import (
         best_cuts_table,
         decide_all,
+        gains_line,
         plan_json,
         policies_table,
         policy_notes,
@@ -166,7 +167,7 @@ def _run(options: argparse.Namespace) -> int:
     console = result_console()
     console.print(best_cuts_table(solution, 10 if options.top is None else options.top))
     console.print(policies_table(situation, decisions))
-    for line in policy_notes(situation, decisions):
+    for line in (gains_line(situation, decisions), *policy_notes(situation, decisions)):
         console.print(line, highlight=False)
     content = plan_json(solution, situation, decisions)
     if options.solvers:

@@ -26,7 +26,11 @@ Default = TypeVar("Default", float, None)
 _RATE = re.compile(r"(\d+(?:\.\d+)?)(k|m|g)bps", re.IGNORECASE)
 _UNITS_BPS = {"k": 1e3, "m": 1e6, "g": 1e9}
 _REQUIRED = ("peak_flops", "memory_bandwidth")
-_OPTIONAL = ("aliases", "utilisation", "paper_peak_flops", "memory_bytes", "power_w", "source")
+_OPTIONAL = (
+    "aliases", "utilisation", "paper_peak_flops", "memory_bytes", "power_w", "source",
+    "computes_on",
+)  # fmt: skip
+_COMPUTES_ON = ("", "cpu", "gpu")
 _LINK_FIELDS = (
     "bandwidth_bps", "states", "delay_s", "downlink_bps", "downlink_delay_s", "burst_bytes",
     "transmit_w", "source",
@@ -72,6 +76,9 @@ def _device(entry: Entry) -> DeviceSpec:
     utilisation = entry.number("utilisation", 1.0)
     if utilisation > 1:
         raise CodesignError(f"{entry.where}: utilisation is a share, at most 1")
+    computes_on = entry.text("computes_on")
+    if computes_on not in _COMPUTES_ON:
+        raise CodesignError(f"{entry.where}: computes_on is cpu or gpu, not {computes_on!r}")
     return DeviceSpec(
         entry.name,
         {f: entry.positive(f"peak_flops of {f}", peak) for f, peak in peaks.items()},
@@ -81,6 +88,7 @@ def _device(entry: Entry) -> DeviceSpec:
         entry.number("memory_bytes", math.inf),
         entry.number("power_w", None),
         entry.text("source"),
+        computes_on,
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 
 from codesign_ros.data.frames import FrameSource, SourceFrame
@@ -85,6 +86,8 @@ class CameraNode(CodesignNode):
         super().__init__("camera", PARAMS)
         self._source: FrameSource | None = None
         self._pacer: Pacer | None = None
+        self._pacing = ""
+        self._results: Subscription | None = None
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         self._published = 0
@@ -108,7 +111,7 @@ class CameraNode(CodesignNode):
             qos.image(reliable=recording, depth=self.params["window"] if recording else 1),
         )
         self._truths = self.advertise(GroundTruth, "ground_truth", qos.result())
-        self._results = self.listen(InferenceResult, "result", self._on_result, qos.result())
+        self._results = None
         self._source = source
 
     def cleanup(self) -> None:
@@ -117,7 +120,12 @@ class CameraNode(CodesignNode):
 
     def activate(self) -> None:
         """Start to play, from the beginning."""
+        assert self._source is not None
         self._published, self._finished = 0, False
+        self._pacing = "live" if self._source.live else self.params["pacing"]
+        # Only then: results cost whoever listens to them as much as frames do.
+        if self._pacing == "window" and self._results is None:
+            self._results = self.listen(InferenceResult, "result", self._on_result, qos.result())
         self._stopping.clear()
         self._thread = threading.Thread(target=self._play, name="camera", daemon=True)
         self._thread.start()
@@ -145,9 +153,8 @@ class CameraNode(CodesignNode):
 
     def _play(self) -> None:
         assert self._source is not None
-        pacing = "live" if self._source.live else self.params["pacing"]
         self._pacer = make_pacer(
-            pacing,
+            self._pacing,
             rate_hz=self.params["rate_hz"],
             window=self.params["window"],
             timeout_s=self.params["window_timeout_s"],
@@ -155,7 +162,7 @@ class CameraNode(CodesignNode):
         )
         try:
             if not self._source.live:
-                self._wait_for_listeners(results=pacing == "window")
+                self._wait_for_listeners()
             for frame in self._frames(self._source):
                 self._pacer.wait(frame.stamp_ns)
                 if self._stopping.is_set():
@@ -179,11 +186,12 @@ class CameraNode(CodesignNode):
             if not self.params["loop"] or self._stopping.is_set():
                 return
 
-    def _wait_for_listeners(self, *, results: bool) -> None:
+    def _wait_for_listeners(self) -> None:
         """A recording starts when somebody listens, or its first frames would be lost."""
+        results = self._results if self._pacing == "window" else None
         while not self._stopping.wait(0.05):
             heard = self._images.get_subscription_count() > 0
-            answers = not results or self.count_publishers(self._results.topic_name) > 0
+            answers = results is None or self.count_publishers(results.topic_name) > 0
             if heard and answers:
                 self._stopping.wait(_SETTLE_S)
                 return
@@ -191,7 +199,7 @@ class CameraNode(CodesignNode):
     def _publish(self, frame: SourceFrame) -> None:
         now_ns = self.get_clock().now().nanoseconds
         stamp = Stamp(now_ns, self.params["frame_id"])
-        if frame.truth is not None:
+        if frame.truth is not None and self._truths.get_subscription_count() > 0:
             self._truths.publish(ground_truth_to_msg(frame.truth, stamp))
         assert self._pacer is not None
         self._pacer.sent(now_ns)

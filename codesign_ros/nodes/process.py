@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import rclpy
 from rclpy.lifecycle import TransitionCallbackReturn
@@ -48,6 +50,7 @@ def run_together(make_nodes: Callable[[], Sequence[CodesignNode]]) -> int:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 1
     interrupted = threading.Event()
+    named: set[int] = set()
     broken: list[Exception] = []
 
     def on_end(error: Exception | None) -> None:
@@ -69,7 +72,7 @@ def run_together(make_nodes: Callable[[], Sequence[CodesignNode]]) -> int:
         node.chores.start()
     _start(nodes)
     while not all(node.done.is_set() for node in nodes) and not interrupted.wait(_POLL_S):
-        pass
+        _name_threads(named)
     for node in nodes if broken else ():
         node.fail(unexpected(broken[0]))
     failed = all(node.done.is_set() and node.failure for node in nodes)
@@ -82,6 +85,16 @@ def run_together(make_nodes: Callable[[], Sequence[CodesignNode]]) -> int:
         node.destroy_node()
     rclpy.shutdown()
     return 1 if failed else 0
+
+
+def _name_threads(named: set[int]) -> None:
+    """Tell Linux the names of new threads, as Python does from 3.14 on; `top -H` shows them."""
+    for thread in threading.enumerate():
+        number = thread.native_id
+        if number is not None and number not in named and thread is not threading.main_thread():
+            named.add(number)
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                Path(f"/proc/self/task/{number}/comm").write_text(thread.name[:15])
 
 
 def _start(nodes: Sequence[CodesignNode]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -114,15 +114,11 @@ def to_frame(
         spec: the network's input.
     """
     letterbox = Letterbox.of(frame_height, frame_width, spec)
-    mapped = (_clipped(letterbox.to_frame(box), frame_height, frame_width) for box in boxes)
-    return [box for box in mapped if box.x_max > box.x_min and box.y_max > box.y_min]
-
-
-def _clipped(box: Box, height: int, width: int) -> Box:
-    return replace(
-        box,
-        x_min=min(max(box.x_min, 0.0), float(width)),
-        y_min=min(max(box.y_min, 0.0), float(height)),
-        x_max=min(max(box.x_max, 0.0), float(width)),
-        y_max=min(max(box.y_max, 0.0), float(height)),
-    )
+    height, width = float(frame_height), float(frame_width)
+    clipped = []
+    for box in map(letterbox.to_frame, boxes):
+        x_min, x_max = min(max(box.x_min, 0.0), width), min(max(box.x_max, 0.0), width)
+        y_min, y_max = min(max(box.y_min, 0.0), height), min(max(box.y_max, 0.0), height)
+        if x_max > x_min and y_max > y_min:
+            clipped.append(Box(box.label, x_min, y_min, x_max, y_max, box.score))
+    return clipped

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -47,22 +47,24 @@ class Letterbox:
 
     def to_input(self, box: Box) -> Box:
         """Map a box from frame pixels to input pixels."""
-        return replace(
-            box,
-            x_min=box.x_min * self.scale_x + self.left,
-            y_min=box.y_min * self.scale_y + self.top,
-            x_max=box.x_max * self.scale_x + self.left,
-            y_max=box.y_max * self.scale_y + self.top,
+        return Box(
+            box.label,
+            box.x_min * self.scale_x + self.left,
+            box.y_min * self.scale_y + self.top,
+            box.x_max * self.scale_x + self.left,
+            box.y_max * self.scale_y + self.top,
+            box.score,
         )
 
     def to_frame(self, box: Box) -> Box:
         """Map a box from input pixels back to frame pixels."""
-        return replace(
-            box,
-            x_min=(box.x_min - self.left) / self.scale_x,
-            y_min=(box.y_min - self.top) / self.scale_y,
-            x_max=(box.x_max - self.left) / self.scale_x,
-            y_max=(box.y_max - self.top) / self.scale_y,
+        return Box(
+            box.label,
+            (box.x_min - self.left) / self.scale_x,
+            (box.y_min - self.top) / self.scale_y,
+            (box.x_max - self.left) / self.scale_x,
+            (box.y_max - self.top) / self.scale_y,
+            box.score,
         )
 
 

@@ -61,7 +61,7 @@ class Solution:
 
     def best_at(self, cut: int) -> Row | None:
         """Find the best candidate of a cut; None if there is none."""
-        return _best(self.evaluation, cut)
+        return best_of(self.evaluation, cut)
 
     def best_of_each_cut(self) -> list[Row]:
         """List the best candidate of every cut that has one, best first."""
@@ -108,7 +108,7 @@ def grid(problem: Problem) -> Solution:
     """
     started_s = time.perf_counter()
     evaluation = evaluate(problem)
-    best = _best(evaluation)
+    best = best_of(evaluation)
     if best is None:
         if not evaluation.offered.any():
             left_out = "".join(f"; {note}" for note in problem.tables.notes)
@@ -120,8 +120,8 @@ def grid(problem: Problem) -> Solution:
     return Solution(evaluation, best, time.perf_counter() - started_s)
 
 
-def _best(evaluation: Candidates, cut: int | None = None) -> Row | None:
-    """The best candidate, of one cut or of all; ties as in ``grid``."""
+def best_of(evaluation: Candidates, cut: int | None = None) -> Row | None:
+    """Find the best candidate, of one cut or of all; ties as in ``grid``. None if there is none."""
     part = slice(None) if cut is None else slice(cut, cut + 1)
     objective = evaluation.objective[part]
     least = objective.min()

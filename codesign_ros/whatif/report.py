@@ -8,9 +8,10 @@ from typing import Any
 
 from rich.table import Column, Table
 
-from codesign_ros.console import right, slim_table
+from codesign_ros.console import ms, right, slim_table
 from codesign_ros.planning.grid import Solution
-from codesign_ros.planning.policies import POLICIES, Decision, Situation
+from codesign_ros.planning.objective import time_s
+from codesign_ros.planning.policies import PARTS_OF_OURS, POLICIES, Decision, Situation
 from codesign_ros.planning.problem import Candidate, Row
 from codesign_ros.types import CodesignError, Merge, Structure
 
@@ -146,6 +147,23 @@ def policies_table(situation: Situation, decisions: Mapping[str, Decision | str]
         if isinstance(why, str):
             table.add_row(name, "n/a", *[""] * 7)
     return table
+
+
+def gains_line(situation: Situation, decisions: Mapping[str, Decision | str]) -> str:
+    """Say what each part of ours gains over the one before it, by the time that counts."""
+    said: list[str] = []
+    before_s = 0.0
+    for policy in (*PARTS_OF_OURS, POLICIES["ours"]):
+        decision = decisions[policy.name]
+        if isinstance(decision, str):
+            return f"what each part of ours gains is not known: {policy.name}: {decision}"
+        takes_s = time_s(situation.problem.objective, decision.latency_s, decision.pace_s)
+        part = "precision" if policy.name == "ours" else policy.name.rpartition("_")[2]
+        said.append(
+            f"{part} {before_s / takes_s:.2f} x" if said else f"{part} alone {ms(takes_s)} a frame"
+        )
+        before_s = takes_s
+    return f"ours by part: {', '.join(said)}"
 
 
 def policy_notes(situation: Situation, decisions: Mapping[str, Decision | str]) -> list[str]:

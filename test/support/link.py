@@ -32,7 +32,7 @@ class SimulatedLink:
         overhead_bytes: what each message takes on the wire beside its payload [bytes].
         delay_s: there and back [s].
         jitter_s: mean of what each message takes more, exponentially distributed [s].
-        stalls_s: once a second (Poisson) a process stands still for so long [s].
+        stalls_s: once a second (Poisson) a process stands still for up to so long [s].
     """
 
     rate_bps: float
@@ -56,7 +56,7 @@ class SimulatedLink:
         self._in_flight = 0
         self._due_s = 0.0
         self._at(self.now_s, "timer")
-        self._stall_s = self.now_s
+        self._stall_s = self._stalled_until_s = self.now_s
 
     def run(self, duration_s: float, frames: Frames | None = None) -> LinkMeter:
         """Let time pass."""
@@ -119,6 +119,9 @@ class SimulatedLink:
         self._tokens = max(0.0, tokens - wire)
         arrival_s = self._free_s + self.delay_s + self._rng.exponential(self.jitter_s)
         # Whatever comes while a process stands still is dealt with when it goes on.
-        if self._rng.random() < min(1.0, arrival_s - self._stall_s):
-            self._stall_s = arrival_s + self._rng.uniform(0, self.stalls_s)
-        self._at(max(arrival_s, self._stall_s), "answer", key, is_frame)
+        while arrival_s >= self._stalled_until_s:
+            self._stall_s = self._stalled_until_s + self._rng.exponential(1.0)
+            self._stalled_until_s = self._stall_s + self._rng.uniform(0, self.stalls_s)
+        if arrival_s >= self._stall_s:
+            arrival_s = self._stalled_until_s
+        self._at(arrival_s, "answer", key, is_frame)

@@ -43,7 +43,6 @@ _RESULT_FIELDS = (
 )  # fmt: skip
 _EMBEDDING_FIELDS = ("sequence", "epoch", "oldest_epoch", "model_id", "cut")
 _TENSOR_FIELDS = ("name", "dtype", "codec")
-_BOX_FIELDS = ("label", "score", "x_min", "y_min", "x_max", "y_max")
 
 
 def copied(source: Any, names: tuple[str, ...]) -> dict[str, Any]:
@@ -186,11 +185,23 @@ def ground_truth_from_msg(msg: GroundTruthMsg) -> GroundTruth:
 
 
 def _boxes_to_msg(boxes: tuple[Box, ...]) -> list[DetectionMsg]:
-    return [DetectionMsg(**copied(box, _BOX_FIELDS)) for box in boxes]
+    return [
+        DetectionMsg(
+            label=box.label,
+            score=box.score,
+            x_min=box.x_min,
+            y_min=box.y_min,
+            x_max=box.x_max,
+            y_max=box.y_max,
+        )
+        for box in boxes
+    ]
 
 
 def _boxes_from_msg(msgs: list[DetectionMsg]) -> tuple[Box, ...]:
-    return tuple(Box(**copied(msg, _BOX_FIELDS)) for msg in msgs)
+    return tuple(
+        Box(msg.label, msg.x_min, msg.y_min, msg.x_max, msg.y_max, msg.score) for msg in msgs
+    )
 
 
 def plan_to_msg(plan: Plan) -> PlanMsg:

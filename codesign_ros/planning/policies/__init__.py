@@ -1,4 +1,4 @@
-"""Policies of ours, of the peers and of the ablations: one file each, all under one cost model.
+"""Policies of ours and its parts, of the peers and of the ablations, all under one cost model.
 
 Every file names its paper and what was simplified. A policy whose inputs are not there raises
 ``CodesignError`` with the reason.
@@ -8,6 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from codesign_ros.planning.policies.ablations import (
+    WithoutCodec,
+    WithoutDynamicStructure,
+    WithoutMultiObjective,
+    WithoutPrecision,
+    WithoutRoofline,
+)
 from codesign_ros.planning.policies.adia import Adia
 from codesign_ros.planning.policies.base import CloudTier, Decision, Policy, Situation
 from codesign_ros.planning.policies.cloud import Cloud
@@ -21,14 +28,19 @@ from codesign_ros.planning.policies.scinet import SciNet
 from codesign_ros.planning.policies.secda import Secda
 from codesign_ros.planning.policies.server_only import ServerOnly
 from codesign_ros.planning.policies.sidd import Sidd
-from codesign_ros.planning.policies.without_dynamic_structure import WithoutDynamicStructure
-from codesign_ros.planning.policies.without_multi_objective import WithoutMultiObjective
-from codesign_ros.planning.policies.without_roofline import WithoutRoofline
 
-__all__ = ["POLICIES", "CloudTier", "Decision", "Policy", "Situation"]
+__all__ = ["PARTS_OF_OURS", "POLICIES", "CloudTier", "Decision", "Policy", "Situation"]
+
+PARTS_OF_OURS = (
+    Ours(structure=False, codec=False, precision=False),
+    Ours(codec=False, precision=False),
+    Ours(precision=False),
+)
+"""Ours with one more thing to choose each, the first the cut alone; ours itself comes last."""
 
 _ALL: tuple[Policy, ...] = (
     Ours(),
+    *PARTS_OF_OURS,
     DeviceOnly(),
     ServerOnly("raw"),
     ServerOnly("jpeg"),
@@ -46,7 +58,9 @@ _ALL: tuple[Policy, ...] = (
     WithoutRoofline(),
     WithoutDynamicStructure(),
     WithoutMultiObjective(),
+    WithoutCodec(),
+    WithoutPrecision(),
 )
 
 POLICIES: Mapping[str, Policy] = {policy.name: policy for policy in _ALL}
-"""All policies by name: ours, baselines, peers, variants with a cloud, ablations."""
+"""All policies by name: ours and its parts, baselines, peers, with a cloud, ablations."""

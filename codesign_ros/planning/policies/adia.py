@@ -6,15 +6,19 @@ models predict the time of each layer on each tier, and a search finds the two c
 latency; a part may be empty.
 
 Simplified: the cost tables take the place of the learned models, and all pairs of cuts are tried,
-which finds what any search of theirs can. The structure is S3 and tensors go raw.
+which finds what any search of theirs can. The structure is S3; what goes on from the server goes
+raw.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from codesign_ros.planning.policies.base import Decision, Situation
-from codesign_ros.planning.policies.tiers import best_through_tiers
+from codesign_ros.planning.policies.fair import kindest
+from codesign_ros.planning.policies.tiers import best_through_tiers, need_cloud
+from codesign_ros.planning.problem import Row
 
 
 @dataclass(frozen=True)
@@ -29,14 +33,16 @@ class Adia:
         Raises:
             CodesignError: there is no server or no cloud, or no pair's cost is known.
         """
+        need_cloud(situation)
         last = situation.problem.tables.segments
-        pairs = (
-            (row, cloud_cut)
-            for row in situation.plain
-            if row.candidate.codec == "raw"
-            for cloud_cut in range(row.candidate.cut, last + 1)
-        )
-        best = best_through_tiers(situation, pairs, lambda decision: decision.latency_s)
+
+        def rule(rows: Sequence[Row]) -> Decision:
+            pairs = (
+                (row, cloud_cut) for row in rows for cloud_cut in range(row.candidate.cut, last + 1)
+            )
+            return best_through_tiers(situation, pairs, lambda decision: decision.latency_s)
+
+        best = kindest(situation, rule)
         first = best.row.candidate.cut
         second = last if best.cloud_cut is None else best.cloud_cut
         parts = f"{first} segments on the robot, {second - first} server, {last - second} cloud"

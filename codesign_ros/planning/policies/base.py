@@ -4,8 +4,7 @@ A policy chooses by the criterion of its own paper, and its choice is then price
 tables as ours. So under one cost model, without limits, a choice that ours could make too is never
 better than ours.
 
-The peers fold the network (S3) and compute in fp32 where that is offered, else in the first of
-``PRECISIONS`` that is; where they know no compression, they send raw tensors.
+The peers fold the network (S3); precision and codecs are chosen for them (``fair``).
 """
 
 from __future__ import annotations
@@ -72,7 +71,8 @@ class Situation:
     """What a policy decides upon.
 
     Attributes:
-        problem: costs, links, objective. Its limits bind ours alone: the peers know none.
+        problem: costs, links, objective. Its limits bind ours, its parts and its ablations: the
+            peers know none.
         robot: the robot's device; None if unknown.
         server: the device of the first server; None if unknown.
         cloud: the third tier; None if there is none.
@@ -101,45 +101,32 @@ class Situation:
         return self.solution.evaluation
 
     @cached_property
-    def plain(self) -> tuple[Row, ...]:
-        """The folded network at every cut, with every codec and on every server, cuts in order.
+    def own(self) -> Solution:
+        """All candidates under the limits.
 
         Raises:
-            CodesignError: the folded network is not among the choices.
+            CodesignError: none has a known cost or keeps the limits.
         """
-        return tuple(self.rows_of(Structure.S3))
+        return grid(self.problem)
 
-    def rows_of(self, structure: Structure) -> list[Row]:
-        """List what is offered with both halves in one structure and folded; else as ``plain``.
+    @property
+    def first_precision(self) -> int:
+        """Index of fp32 where that is offered, else of the first of ``PRECISIONS`` that is."""
+        precisions = self.problem.tables.axes.precisions
+        return precisions.index(min(precisions, key=PRECISIONS.index))
 
-        Raises:
-            CodesignError: this form is not among the choices.
-        """
-        s, m, p = self.form(structure)
-        offered = self.evaluation.offered[:, s, s, m, p]
-        return [
-            self.evaluation.row((cut, s, s, m, p, codec, server))
-            for cut, codec, server in np.argwhere(offered).tolist()
-        ]
-
-    def form(self, structure: Structure = Structure.S3) -> tuple[int, int, int]:
-        """Return the indices of the structure, of folding and of the peers' precision.
+    def form(self) -> tuple[int, int]:
+        """Return the indices of structure S3 and of folding.
 
         Raises:
-            CodesignError: the structure or folding is not among the choices.
+            CodesignError: one is not among the choices.
         """
         axes = self.problem.tables.axes
-        if structure not in axes.structures or Merge.FOLD not in axes.merges:
+        if Structure.S3 not in axes.structures or Merge.FOLD not in axes.merges:
             raise CodesignError(
-                f"it runs the folded network in structure {structure.value}, which is not among "
-                "the choices"
+                "it runs the folded network in structure S3, which is not among the choices"
             )
-        first = min(axes.precisions, key=PRECISIONS.index)
-        return (
-            axes.structures.index(structure),
-            axes.merges.index(Merge.FOLD),
-            axes.precisions.index(first),
-        )
+        return axes.structures.index(Structure.S3), axes.merges.index(Merge.FOLD)
 
     def need_server(self) -> None:
         """Refuse to go on without a server.

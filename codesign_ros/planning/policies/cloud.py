@@ -1,16 +1,18 @@
 """Cloud: the robot's frame goes on from the edge server to the cloud, which runs the whole network.
 
 The "total cloud computing approach" of the co-design paper's Table VII, "where the model is fully
-deployed on cloud servers". The frame goes in the codec that makes it fastest; the network is
-folded.
+deployed on cloud servers". The network is folded.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from codesign_ros.planning.policies.base import Decision, Situation
-from codesign_ros.planning.policies.tiers import best_through_tiers
+from codesign_ros.planning.policies.fair import kindest
+from codesign_ros.planning.policies.tiers import best_through_tiers, need_cloud
+from codesign_ros.planning.problem import Row
 
 
 @dataclass(frozen=True)
@@ -25,5 +27,10 @@ class Cloud:
         Raises:
             CodesignError: there is no server or no cloud, or the way's cost is not known.
         """
-        frames = ((row, 0) for row in situation.plain if row.candidate.cut == 0)
-        return best_through_tiers(situation, frames, lambda decision: decision.latency_s)
+        need_cloud(situation)
+
+        def rule(rows: Sequence[Row]) -> Decision:
+            frames = ((row, 0) for row in rows if row.candidate.cut == 0)
+            return best_through_tiers(situation, frames, lambda decision: decision.latency_s)
+
+        return kindest(situation, rule)

@@ -10,10 +10,13 @@ and the rest has one structure. Both tiers have a part.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from codesign_ros.planning.policies.base import Decision, Situation
-from codesign_ros.planning.policies.tiers import best_through_tiers
+from codesign_ros.planning.policies.fair import kindest
+from codesign_ros.planning.policies.tiers import best_through_tiers, need_cloud
+from codesign_ros.planning.problem import Row
 
 
 @dataclass(frozen=True)
@@ -28,14 +31,19 @@ class CloudEdge:
         Raises:
             CodesignError: there is no server or no cloud, or no cut's cost is known.
         """
+        need_cloud(situation)
         last = situation.problem.tables.segments
-        cuts = (
-            (row, cloud_cut)
-            for row in situation.plain
-            if row.candidate.cut == 0
-            for cloud_cut in range(1, last)
-        )
-        best = best_through_tiers(
-            situation, cuts, lambda decision: decision.row.prediction.objective
-        )
+
+        def rule(rows: Sequence[Row]) -> Decision:
+            cuts = (
+                (row, cloud_cut)
+                for row in rows
+                if row.candidate.cut == 0
+                for cloud_cut in range(1, last)
+            )
+            return best_through_tiers(
+                situation, cuts, lambda decision: decision.row.prediction.objective
+            )
+
+        best = kindest(situation, rule)
         return replace(best, note=f"the server runs segments 1 to {best.cloud_cut} of {last}")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from codesign_ros.planning.policies.base import Decision, Situation, latency_s, least
+from codesign_ros.planning.policies.fair import kindest
+from codesign_ros.planning.problem import Row
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,11 @@ class DeviceOnly:
             CodesignError: the whole network's time on the robot is not known.
         """
         last = situation.problem.tables.segments
-        rows = (row for row in situation.plain if row.candidate.cut == last)
-        return Decision(
-            least(rows, latency_s, "the folded network's time on the robot is not known")
-        )
+
+        def rule(rows: Sequence[Row]) -> Decision:
+            own = (row for row in rows if row.candidate.cut == last)
+            return Decision(
+                least(own, latency_s, "the folded network's time on the robot is not known")
+            )
+
+        return kindest(situation, rule)

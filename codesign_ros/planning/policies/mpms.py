@@ -9,22 +9,24 @@ tells exactly and a one-stage look-ahead approximates.
 
 Simplified: the cost is time alone, where the paper weighs time and energy. The whole network is
 placed on the robot, so the horizon is N and all-on-the-robot its last stop. Rates at different
-layers are independent draws from one discrete distribution around the problem's rate, by default
-that rate for sure, and the rate seen at each layer is the problem's. The structure is S3 and
-tensors go raw.
+layers are independent draws from one discrete distribution: of the link's states where it has any,
+else of Rayleigh fading around its rate. The rate seen at each layer is the problem's. The structure
+is S3; precision and codecs are fixed before the first layer.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from codesign_ros.cost.link import round_trip_s
 from codesign_ros.planning.policies.base import Decision, Situation, latency_s
+from codesign_ros.planning.policies.fair import kindest
 from codesign_ros.planning.problem import Problem, Row
-from codesign_ros.types import CodesignError
+from codesign_ros.types import CodesignError, LinkSpec
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,29 @@ class LinkRates:
     factors: tuple[float, ...] = (1.0,)
     probabilities: tuple[float, ...] = (1.0,)
 
+    @classmethod
+    def of_link(cls, link: LinkSpec) -> LinkRates:
+        """Return the distribution of a link's states, or Rayleigh fading where it has none."""
+        if not link.states:
+            return RAYLEIGH
+        total_s = sum(state.mean_s for state in link.states)
+        return cls(
+            tuple(state.bandwidth_bps / link.bandwidth_bps for state in link.states),
+            tuple(state.mean_s / total_s for state in link.states),
+        )
+
+    @classmethod
+    def rayleigh(cls, snr: float, levels: int) -> LinkRates:
+        """Make equally probable levels of Shannon's rate whose power gain is exponential.
+
+        Args:
+            snr: mean ratio of signal to noise, as a plain number.
+            levels: how many; each is the median of its share of the distribution.
+        """
+        gains = -np.log1p(-(np.arange(levels) + 0.5) / levels)
+        rates = np.log2(1.0 + snr * gains)
+        return cls(tuple((rates / rates.mean()).tolist()), (1.0 / levels,) * levels)
+
     def __post_init__(self) -> None:
         if (
             len(self.factors) != len(self.probabilities)
@@ -54,16 +79,21 @@ class LinkRates:
             )
 
 
+RAYLEIGH = LinkRates.rayleigh(snr=10.0, levels=5)
+"""Fading of a link of which no states are given: an assumption, 10 dB on average."""
+
+
 @dataclass(frozen=True)
 class Mpms:
     """The peer that decides while the frame is on its way through the network.
 
     Attributes:
-        rates: what the link's rate may be at layers to come.
+        rates: what the link's rate may be at layers to come; None = as ``LinkRates.of_link`` has it
+            for the first server's link.
         look_ahead: look one stage ahead instead of to the end.
     """
 
-    rates: LinkRates = field(default_factory=LinkRates)
+    rates: LinkRates | None = None
     look_ahead: bool = False
 
     @property
@@ -78,25 +108,24 @@ class Mpms:
             CodesignError: there is no server, or no cut's cost is known.
         """
         situation.need_server()
-        problem = situation.problem
+        rates = self.rates or LinkRates.of_link(situation.problem.links[0])
+        return kindest(situation, lambda rows: self._stopped(situation.problem, rates, rows))
+
+    def _stopped(self, problem: Problem, rates: LinkRates, rows: Sequence[Row]) -> Decision:
         stops: dict[int, list[Row]] = {}
-        for row in situation.plain:
-            if row.candidate.codec == "raw":
-                stops.setdefault(row.candidate.cut, []).append(row)
+        for row in rows:
+            stops.setdefault(row.candidate.cut, []).append(row)
         if not stops:
             raise CodesignError("no cut's cost is known")
         stop_s = np.array(
             [
-                [
-                    min(_stop_s(problem, row, factor) for row in rows)
-                    for factor in self.rates.factors
-                ]
-                for rows in stops.values()
+                [min(_stop_s(problem, row, factor) for row in some) for factor in rates.factors]
+                for some in stops.values()
             ]
         )
         rule = one_stage_look_ahead if self.look_ahead else backward_induction
-        go_on_s = rule(stop_s, np.array(self.rates.probabilities))
-        now = [min(rows, key=latency_s) for rows in stops.values()]
+        go_on_s = rule(stop_s, np.array(rates.probabilities))
+        now = [min(some, key=latency_s) for some in stops.values()]
         # The last stop is always taken: nothing can be expected behind it.
         row = next(r for r, expected in zip(now, go_on_s, strict=True) if latency_s(r) <= expected)
         return Decision(

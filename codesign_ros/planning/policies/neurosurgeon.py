@@ -7,7 +7,7 @@ sums of predictions and the link's rate give latency and energy at every cut, an
 Simplified: one linear regression for all segments of a device, over operations and memory traffic,
 instead of one for each type of layer over its shape; the server's load is not modelled (the tables
 hold its times as they are). Where operations were not counted, segments are taken as profiled. The
-structure is S3 throughout and tensors go raw: Neurosurgeon knows neither.
+structure is S3 throughout: Neurosurgeon knows none.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from enum import Enum
 import numpy as np
 
 from codesign_ros.planning.policies.base import Decision, Situation, least
+from codesign_ros.planning.policies.fair import kindest
 from codesign_ros.planning.problem import Problem, Row
 from codesign_ros.types import CodesignError
 
@@ -53,26 +54,42 @@ class Neurosurgeon:
                 and the robot's power or that of its radio is not known.
         """
         situation.need_server()
-        stages_s, note = _predictor(situation)
-        rows = [row for row in situation.plain if row.candidate.codec == "raw"]
-        if self.criterion is Criterion.LATENCY:
-            return Decision(
-                least(rows, lambda row: sum(stages_s(row)), "no cut's cost is known"), note
-            )
-        robot_w, radio_w = _powers(situation.problem)
+        predictors = [
+            _predictor(situation, precision)
+            for precision in range(len(situation.problem.tables.axes.precisions))
+        ]
+        criterion: Callable[[Row], float]
 
-        def energy_j(row: Row) -> float:
-            head_s, *_ = stages_s(row)
-            sending_s = row.prediction.occupancy_s
-            return robot_w * head_s + radio_w.get(row.candidate.server, 0.0) * sending_s
+        def stages_s(row: Row) -> tuple[float, float, float]:
+            precisions = situation.problem.tables.axes.precisions
+            return predictors[precisions.index(row.candidate.precision)][0](row)
 
-        return Decision(least(rows, energy_j, "no cut's cost is known"), note)
+        def latency_s(row: Row) -> float:
+            return sum(stages_s(row))
+
+        criterion = latency_s
+        if self.criterion is Criterion.ENERGY:
+            robot_w, radio_w = _powers(situation.problem)
+
+            def energy_j(row: Row) -> float:
+                head_s, *_ = stages_s(row)
+                sending_s = row.prediction.occupancy_s
+                return robot_w * head_s + radio_w.get(row.candidate.server, 0.0) * sending_s
+
+            criterion = energy_j
+        note = predictors[0][1]
+        return kindest(
+            situation,
+            lambda rows: Decision(least(rows, criterion, "no cut's cost is known"), note),
+        )
 
 
-def _predictor(situation: Situation) -> tuple[Callable[[Row], tuple[float, float, float]], str]:
+def _predictor(
+    situation: Situation, precision: int
+) -> tuple[Callable[[Row], tuple[float, float, float]], str]:
     """Return what tells T1, T3, T2 of a row [s] with the halves predicted by layer, and how."""
     tables = situation.problem.tables
-    structure, _, precision = situation.form()
+    structure, _ = situation.form()
     head_s = tables.head_s[:, structure, precision]
     tails_s = tables.tail_s[:, :, structure, precision]
     heads, tails = head_s, tails_s

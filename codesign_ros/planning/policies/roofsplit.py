@@ -11,15 +11,18 @@ cuts that leave both nodes a part, those come first whose halves both reach thei
 rest; among equals the one whose slowest stage, predicted by the roofline min(pi, I * beta), is the
 fastest.
 
-Simplified: two nodes instead of several; the cache between the nodes is left out; tensors go raw.
+Simplified: two nodes instead of several; the cache between the nodes is left out. Each precision
+has its own ridge, and the cut is decided anew for each.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from codesign_ros.cost.roofline import RooflineMode, compute_s, is_compute_bound
 from codesign_ros.planning.policies.base import Decision, Situation, counted, least
+from codesign_ros.planning.policies.fair import kindest
 from codesign_ros.planning.problem import Row
 from codesign_ros.types import CodesignError, DeviceSpec
 
@@ -42,10 +45,9 @@ class RoofSplit:
         if robot is None or server is None:
             raise CodesignError("it needs the rooflines of the robot's and the server's device")
         tables = situation.problem.tables
-        structure, _, precision = situation.form()
+        structure, _ = situation.form()
         all_flops, all_traffic = counted(tables)
         flops, traffic = all_flops[:, structure], all_traffic[:, structure]
-        number = tables.axes.precisions[precision]
 
         def halves(row: Row) -> list[tuple[float, float, DeviceSpec]]:
             cut = row.candidate.cut
@@ -55,22 +57,25 @@ class RoofSplit:
             ]
 
         def at_ridge(row: Row) -> int:
-            return sum(is_compute_bound(*half, number) for half in halves(row))
+            return sum(is_compute_bound(*half, row.candidate.precision) for half in halves(row))
 
         def slowest_s(row: Row) -> float:
             mode = RooflineMode.ROOFLINE
-            stages_s = (compute_s(*half, mode, number) for half in halves(row))
+            stages_s = (compute_s(*half, mode, row.candidate.precision) for half in halves(row))
             return max(row.prediction.occupancy_s, *stages_s)
 
         first = tables.axes.servers[0]
-        inner = [
-            row
-            for row in situation.plain
-            if 0 < row.candidate.cut < tables.segments
-            and row.candidate.codec == "raw"
-            and row.candidate.server == first
-        ]
-        most = max(map(at_ridge, inner), default=0)
-        fitting = (row for row in inner if at_ridge(row) == most)
-        row = least(fitting, slowest_s, "no cut inside the network is known")
-        return Decision(row, f"{most} of 2 halves reach their device's ridge")
+
+        def rule(rows: Sequence[Row]) -> Decision:
+            inner = [
+                row
+                for row in rows
+                if 0 < row.candidate.cut < tables.segments and row.candidate.server == first
+            ]
+            most = max(map(at_ridge, inner), default=0)
+            fitting = (row for row in inner if at_ridge(row) == most)
+            row = least(fitting, slowest_s, "no cut inside the network is known")
+            precision = row.candidate.precision
+            return Decision(row, f"{most} of 2 halves reach their device's ridge in {precision}")
+
+        return kindest(situation, rule)

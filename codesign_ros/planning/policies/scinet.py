@@ -7,8 +7,8 @@ decide as an oracle does that goes by the twin. It does not partition networks, 
 partition runs "entirely on the edge server" in the co-design paper's comparison.
 
 Simplified: one robot's network is the only job, so placement is all that is left to decide: which
-server takes it. The cost tables are the twin, and the oracle itself decides. The frame goes in the
-codec that makes it fastest. With one server there is nothing to place.
+server takes it. The cost tables are the twin, and the oracle itself decides. With one server there
+is nothing to place.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from codesign_ros.planning.policies.base import Decision, Situation, fastest_served
+from codesign_ros.planning.policies.fair import kindest
 
 
 @dataclass(frozen=True)
@@ -33,4 +34,4 @@ class SciNet:
         situation.need_server()
         servers = len(situation.problem.tables.axes.servers)
         note = f"best of {servers} servers" if servers > 1 else "one server: nothing to place"
-        return Decision(fastest_served(situation.plain), note)
+        return kindest(situation, lambda rows: Decision(fastest_served(rows), note))

@@ -7,9 +7,10 @@ ran four networks up to 3.5 times as fast on average as that board's processor a
 less energy.
 
 Simplified: the accelerator is a profile, two factors on what the robot needs for the whole network,
-and it loses no accuracy. The factors are against the PYNQ-Z1's processor: for a robot that
-has a GPU they are too kind. The co-design paper, which runs all that does not partition on the edge
-server, would put it there; here it is where SECDA is meant to be.
+and it loses no accuracy. The factors are against a processor alone, so a robot that computes on a
+GPU has no SECDA: how much an FPGA would do beside its GPU nobody measured. The co-design paper,
+which runs all that does not partition on the edge server, would put it there; here it is where
+SECDA is meant to be.
 """
 
 from __future__ import annotations
@@ -61,8 +62,16 @@ class Secda:
         """Keep all on the accelerated robot.
 
         Raises:
-            CodesignError: the whole network's time on the robot is not known.
+            CodesignError: the robot computes on a GPU or it is not known on what, or the whole
+                network's time on it is not known.
         """
+        robot = situation.robot
+        if robot is None or robot.computes_on != "cpu":
+            on = "what is not known" if robot is None or not robot.computes_on else "a GPU"
+            raise CodesignError(
+                f"its factor is an FPGA's over a processor alone, and the robot computes on {on} "
+                "(computes_on in devices.yaml)"
+            )
         row = DeviceOnly().decide(situation).row
         faster = reprice(
             situation.problem, row, row.prediction.head_s / self.accelerator.speedup, 0.0

@@ -6,9 +6,12 @@ split computing has to beat (Matsubara et al., "SC2 Benchmark", 2023).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from codesign_ros.planning.policies.base import Decision, Situation, latency_s, least
+from codesign_ros.planning.policies.fair import kindest
+from codesign_ros.planning.problem import Row
 
 
 @dataclass(frozen=True)
@@ -33,11 +36,12 @@ class ServerOnly:
             CodesignError: there is no server, or the cost of sending so is not known.
         """
         situation.need_server()
-        rows = (
-            row
-            for row in situation.plain
-            if row.candidate.cut == 0 and row.candidate.codec == self.codec
-        )
-        return Decision(
-            least(rows, latency_s, f"the cost of sending the frame as {self.codec} is not known")
-        )
+        unknown = f"the cost of sending the frame as {self.codec} is not known"
+
+        def rule(rows: Sequence[Row]) -> Decision:
+            sending = (
+                row for row in rows if row.candidate.cut == 0 and row.candidate.codec == self.codec
+            )
+            return Decision(least(sending, latency_s, unknown))
+
+        return kindest(situation, rule)

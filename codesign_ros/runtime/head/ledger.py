@@ -82,6 +82,27 @@ class FrameLedger:
         """Frames in one phase, oldest first."""
         return [frame for frame in self._frames.values() if frame.phase is phase]
 
+    def next_to_compute(self, max_sending: int, max_away: int) -> Frame | None:
+        """What to compute next: stranded frames first, they are the oldest.
+
+        Args:
+            max_sending: so many frames that wait for the link keep new ones from starting.
+            max_away: so many frames that wait for the link or the tail do so too.
+        """
+        sending = away = 0
+        waiting = None
+        for frame in self._frames.values():
+            if frame.phase is Phase.STRANDED:
+                return frame
+            if frame.phase is Phase.WAITING:
+                waiting = waiting or frame
+            elif frame.phase is Phase.SENDING:
+                sending += 1
+                away += 1
+            elif frame.phase is Phase.REMOTE:
+                away += 1
+        return None if sending >= max_sending or away >= max_away else waiting
+
     def unanswered(self) -> list[Frame]:
         """All frames that have no answer yet, oldest first."""
         return [frame for frame in self._frames.values() if frame.phase is not Phase.DONE]

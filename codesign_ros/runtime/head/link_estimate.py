@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 LEAST_BPS, MOST_BPS = 2e4, 1e9
@@ -11,24 +13,28 @@ OVERHEAD_BYTES = 500
 """What a message takes on the wire beside its payload: names, shapes, headers [bytes]."""
 
 # Ratio of neighbouring rates and of neighbouring bursts among the hypotheses.
-_RATE_STEP, _BURST_STEP = 1.06, 1.5
+_RATE_STEP, _BURST_STEP = 1.08, 1.5
 _BURSTS_BYTES = 1000 * _BURST_STEP ** np.arange(13)  # up to 130 kB
 # No link keeps to the model better than this share of the time that a transfer occupies it, nor a
 # bucket to the nearest hypothesis of its size; what is shorter is the processes' doing [s].
 _BUSY_NOISE, _BURST_NOISE, _LEAST_NOISE_S = 0.05, 0.2, 1.5e-3
-# Hypotheses that fit worse than the best by less than this (natural logarithm) fit as well: what is
-# off in the same way every time would else become a certainty by repetition.
-_NO_EVIDENCE = 1.0
+# Hypotheses whose likelihood is at least this share of the best one's fit as well: what is off in
+# the same way every time would else become a certainty by repetition.
+_NO_EVIDENCE = math.exp(-0.5)
 # Share of the way that a hypothesis follows an arrival later than it foretold: most lateness is
 # that of a busy core and not of the link.
 _FOLLOW = 0.1
-# A late arrival counts little against a hypothesis as long as it may be a process that stood still
-# (natural logarithm), and more the later it is than that lasts [s].
-_STALL_LATE, _STALL_S = 2.0, 0.05
-# A rate is possible while it is at least so likely, as share of the likeliest.
-_POSSIBLE = 0.01
+# A late arrival leaves a hypothesis this likelihood as long as it may be a process that stood
+# still, and less the later it is than that lasts [s].
+_STALL_LATE, _STALL_S = math.exp(-2.0), 0.05
+# A rate is not possible where the true one lies on the same side of it with all but this.
+_IMPOSSIBLE = 0.03
 # Expected changes of the link: abrupt ones [1/s], and steps to a neighbouring rate [1/s].
-_JUMPS_S, _STEPS_S = 0.003, 0.1
+_JUMPS_S, _STEPS_S = 0.003, 0.06
+# They are taken into account so often, for that takes time [s].
+_CHANGE_S = 0.1
+# Share of the abrupt changes that change the burst too: it is how the link is made.
+_NEW_BURST = 0.002
 
 
 class LinkEstimator:
@@ -50,14 +56,17 @@ class LinkEstimator:
     """
 
     def __init__(self) -> None:
-        count = round(np.log(MOST_BPS / LEAST_BPS) / np.log(_RATE_STEP)) + 1
-        self._rates_bps = np.geomspace(LEAST_BPS, MOST_BPS, count)
-        self._bytes_s = self._rates_bps[:, None] / 8
+        count = round(math.log(MOST_BPS / LEAST_BPS) / math.log(_RATE_STEP)) + 1
+        self._log_rates = np.linspace(math.log(LEAST_BPS), math.log(MOST_BPS), count)
+        self._bytes_s = np.exp(self._log_rates)[:, None] / 8
+        self._s_per_byte = 1 / self._bytes_s
         shape = count, len(_BURSTS_BYTES)
         self._weights = np.full(shape, 1 / (shape[0] * shape[1]))
         self._free_s = np.full(shape, -np.inf)
         self._tokens = np.broadcast_to(_BURSTS_BYTES, shape).copy()
         self._now_s = -np.inf
+        # Probability of all rates below the middle of each; None = to be worked out when asked for.
+        self._below: np.ndarray | None = None
 
     def add(
         self,
@@ -85,46 +94,53 @@ class LinkEstimator:
                 f"no transfer: {payload_bytes} bytes from {started_s} to {arrived_s} s, "
                 f"delay {delay_s} s, jitter {jitter_s} s"
             )
-        begin_s = np.maximum(started_s, self._free_s)
-        refilled = self._tokens + self._bytes_s * (begin_s - self._free_s)
-        tokens = np.minimum(_BURSTS_BYTES, refilled)
         wire_bytes = payload_bytes + OVERHEAD_BYTES
-        busy_s = np.maximum(0.0, wire_bytes - tokens) / self._bytes_s
-        self._free_s = begin_s + busy_s
-        self._tokens = np.maximum(0.0, tokens - wire_bytes)
+        begin_s = np.maximum(started_s, self._free_s)
+        tokens = np.minimum(_BURSTS_BYTES, self._tokens + self._bytes_s * (begin_s - self._free_s))
+        excess = wire_bytes - tokens
+        self._tokens = np.maximum(0.0, -excess)
+        busy_s = np.maximum(0.0, excess) * self._s_per_byte
+        begin_s += busy_s
+        self._free_s = begin_s
         if arrived_s is None:
             return
         self._let_change(arrived_s)
-        late_s = arrived_s - delay_s - self._free_s
-        burst_s = np.where(busy_s > 0, tokens / self._bytes_s, 0.0)
-        noise_s = np.hypot(np.maximum(jitter_s, _LEAST_NOISE_S), _BUSY_NOISE * busy_s)
-        noise_s = np.hypot(noise_s, _BURST_NOISE * burst_s)
+        late_s = (arrived_s - delay_s) - self._free_s
+        is_late = late_s > 0
+        late_s2 = late_s * late_s
+        tokens *= self._s_per_byte
+        tokens *= busy_s > 0
+        variance = (_BUSY_NOISE * busy_s) ** 2
+        variance += (_BURST_NOISE * tokens) ** 2
+        variance += max(jitter_s, _LEAST_NOISE_S) ** 2
         # Student's t with two degrees of freedom, but for a factor that is the same for all.
-        misfit = 1.5 * np.log1p((late_s / noise_s) ** 2 / 2)
-        most = _STALL_LATE + 2.5 * np.log1p((late_s / _STALL_S) ** 2 / 2)
-        misfit = np.where(late_s > 0, np.minimum(misfit, most), 2 * misfit)
-        misfit += np.log(noise_s)
-        misfit = np.maximum(misfit - misfit.min(), _NO_EVIDENCE)
-        self._weights *= np.exp(_NO_EVIDENCE - misfit)
+        fit = 1 / (1 + late_s2 / (2 * variance))
+        fit *= np.sqrt(fit)
+        stalled = 1 / (1 + late_s2 / (2 * _STALL_S**2))
+        stalled *= stalled * np.sqrt(stalled)
+        likelihood = np.where(is_late, np.maximum(fit, _STALL_LATE * stalled), fit * fit)
+        likelihood /= np.sqrt(variance)
+        np.minimum(likelihood, _NO_EVIDENCE * likelihood.max(), out=likelihood)
+        self._weights *= likelihood
         self._weights /= self._weights.sum()
-        self._free_s += np.where(late_s > 0, _FOLLOW * late_s, late_s)
+        self._below = None
+        self._free_s += np.where(is_late, _FOLLOW, 1.0) * late_s
 
     def quantile_bps(self, share: float) -> float:
         """The rate below which the true one lies with this probability [bit/s]."""
-        below = np.cumsum(self._weights.sum(axis=1))
-        centre = np.concatenate(([0.0], below[:-1])) / 2 + below / 2
-        return float(np.exp(np.interp(share, centre, np.log(self._rates_bps))))
+        if self._below is None:
+            weights = self._weights.sum(axis=1)
+            self._below = np.cumsum(weights) - weights / 2
+        return math.exp(np.interp(share, self._below, self._log_rates))
 
     def is_possible(self, rate_bps: float) -> bool:
-        """Whether a rate has not been ruled out: it is not much less likely than the likeliest."""
-        weights = self._weights.sum(axis=1)
-        near = np.abs(np.log(self._rates_bps / rate_bps)) < 1.5 * np.log(_RATE_STEP)
-        return bool(weights[near].max(initial=0.0) >= _POSSIBLE * weights.max())
+        """Whether a rate has not been ruled out: it is among the likeliest 94 %."""
+        return self.quantile_bps(_IMPOSSIBLE) <= rate_bps <= self.quantile_bps(1 - _IMPOSSIBLE)
 
     @property
     def spread(self) -> float:
         """Half of the range in which the rate lies with 80 %, as share of the rate."""
-        return float(np.log(self.quantile_bps(0.9) / self.quantile_bps(0.1)) / 2)
+        return math.log(self.quantile_bps(0.9) / self.quantile_bps(0.1)) / 2
 
     @property
     def burst_bytes(self) -> float:
@@ -134,8 +150,10 @@ class LinkEstimator:
 
     def _let_change(self, now_s: float) -> None:
         """Spread the weights by what may have changed since the last transfer."""
-        passed_s = min(1.0, max(0.0, now_s - self._now_s))
-        self._now_s = max(now_s, self._now_s)
+        passed_s = min(1.0, now_s - self._now_s)
+        if passed_s < _CHANGE_S:
+            return
+        self._now_s = now_s
         weights = self._weights
         step = _STEPS_S * passed_s / 2
         moved = (1 - 2 * step) * weights
@@ -144,6 +162,8 @@ class LinkEstimator:
         moved[0] += step * weights[0]
         moved[-1] += step * weights[-1]
         jump = _JUMPS_S * passed_s
-        # The burst is how the link is made; more often only the rate is another.
-        anywhere = (weights.sum(axis=0) + 1 / weights.shape[1]) / (2 * weights.shape[0])
-        self._weights = (1 - jump) * moved + jump * anywhere
+        anywhere = (1 - _NEW_BURST) * weights.sum(axis=0) + _NEW_BURST / weights.shape[1]
+        moved *= 1 - jump
+        moved += jump / weights.shape[0] * anywhere
+        self._weights = moved
+        self._below = None

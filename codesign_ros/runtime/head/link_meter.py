@@ -13,8 +13,8 @@ from codesign_ros.runtime.head.transfers import Transfer, TransferBook
 
 # Up to so many bytes a transfer shows the delay, and nothing of the rate.
 _TINY_BYTES = 256
-# Tiny transfers on a free link that are remembered, and how many tenths of them set the jitter.
-_DELAYS, _JITTER_TENTHS = 20, 8
+# Tiny transfers on a free link that are remembered, and the share of them that sets the jitter.
+_DELAYS, _JITTER_SHARE = 20, 0.8
 # Large transfers in a row after which the rate must have been known before it is announced at
 # first, and later: one disturbance would be taken for the link.
 _FIRST_SURE, _SURE = 3, 2
@@ -25,6 +25,8 @@ _KNOWN_SPREAD = 0.25
 _SIGMAS = 1.2816
 # A large probe without an answer after so long is lost; it holds the next one up no longer [s].
 _PROBE_PATIENCE_S = 3.0
+# Frames flow as long as the newest is not older [s].
+_FLOWING_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -54,10 +56,11 @@ class LinkMeter:
         self._delays_s: deque[float] = deque(maxlen=_DELAYS)
         self._estimator = LinkEstimator()
         self._prober = Prober()
-        self._sure = 0
+        self._least_s = self._jitter_s = 0.0
+        self._sure = self._refuted = 0
         self._until_s = float("-inf")
         self._queued = False
-        self._frame_bytes = 0
+        self._frame_bytes, self._frame_s = 0, float("-inf")
         self._probe: tuple[Hashable, float] | None = None
 
     @property
@@ -74,7 +77,7 @@ class LinkMeter:
         """Note that an embedding goes to the link."""
         self._book.sent(key, payload_bytes, now_s, is_frame)
         if is_frame:
-            self._frame_bytes = payload_bytes
+            self._frame_bytes, self._frame_s = payload_bytes, now_s
 
     def answered(self, key: Hashable, now_s: float, remote_s: float) -> LinkTime:
         """Note the answer to one.
@@ -94,7 +97,7 @@ class LinkMeter:
         if self._probe is not None and self._probe[0] == key:
             self._probe = None
         # The news of those before took the delay to come here; the link was free before that.
-        free_s = self._until_s - min(self._delays_s, default=0.0)
+        free_s = self._until_s - self._least_s
         waited_s = max(0.0, min(free_s, transfer.arrived_s) - transfer.started_s)
         self._until_s = max(self._until_s, transfer.arrived_s)
         self._queued |= transfer.is_frame and waited_s > 0
@@ -112,9 +115,8 @@ class LinkMeter:
         waiting = self._probe is not None and now_s - self._probe[1] < _PROBE_PATIENCE_S
         if self._delays_s and not waiting and not self._queued:
             sure = self._sure >= _SURE
-            sizes.append(
-                self._prober.large_bytes(self._estimator, known, sure, self._frame_bytes, now_s)
-            )
+            frame_bytes = self._frame_bytes if now_s - self._frame_s < _FLOWING_S else 0
+            sizes.append(self._prober.large_bytes(self._estimator, known, sure, frame_bytes, now_s))
         self._queued = False
         return [size for size in sizes if size]
 
@@ -129,10 +131,12 @@ class LinkMeter:
         tiny = transfer.payload_bytes <= _TINY_BYTES
         if tiny and transfer.alone and transfer.arrived_s is not None:
             self._delays_s.append(transfer.duration_s)
+            self._least_s = min(self._delays_s)
+            ordered_s = sorted(self._delays_s)
+            likely_s = ordered_s[int(_JITTER_SHARE * (len(ordered_s) - 1))]
+            self._jitter_s = 2 * (likely_s - self._least_s)
         if self._delays_s:
-            least_s = min(self._delays_s)
-            likely_s = statistics.quantiles([*self._delays_s, least_s], n=10)[_JITTER_TENTHS - 1]
-            jitter_s = 2 * max(0.0, likely_s - least_s)
+            least_s, jitter_s = self._least_s, self._jitter_s
         else:
             # Frames fill the link from the start. It matters little then: what shows the rate is
             # the time between their arrivals.
@@ -145,21 +149,24 @@ class LinkMeter:
             transfer.payload_bytes, transfer.started_s, arrived_s, least_s, jitter_s
         )
         if not tiny:
-            self._sure = self._sure + 1 if self._estimator.spread <= _KNOWN_SPREAD else 0
-        self._announce()
+            self._judge()
 
-    def _announce(self) -> None:
-        """Work out rate and error.
+    def _judge(self) -> None:
+        """Work out rate and error after a transfer that may show the rate.
 
         Before the rate has shown, nothing is said of it: all that is known is a bound. When it is
         lost later, embeddings so small that they do not show it, the last one is held while it is
         possible, and its error says how little is known. What is not possible any more - the link
         has become much faster - is moved to the nearest rate that is.
         """
-        spread = self._estimator.spread
+        estimator = self._estimator
+        spread = estimator.spread
+        self._sure = self._sure + 1 if spread <= _KNOWN_SPREAD else 0
+        possible = not self.bandwidth_bps or estimator.is_possible(self.bandwidth_bps)
+        self._refuted = 0 if possible else self._refuted + 1
         if self._sure >= (_SURE if self.bandwidth_bps else _FIRST_SURE):
-            self.bandwidth_bps = self._estimator.quantile_bps(0.5)
-        elif self.bandwidth_bps and not self._estimator.is_possible(self.bandwidth_bps):
-            low_bps, high_bps = map(self._estimator.quantile_bps, (0.1, 0.9))
+            self.bandwidth_bps = estimator.quantile_bps(0.5)
+        elif self._refuted >= _SURE:
+            low_bps, high_bps = map(estimator.quantile_bps, (0.1, 0.9))
             self.bandwidth_bps = min(max(self.bandwidth_bps, low_bps), high_bps)
         self.error_bps = spread / _SIGMAS * self.bandwidth_bps

@@ -8,13 +8,14 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.pixels.boxes import Selection, to_frame
 from codesign_ros.pixels.letterbox import letterbox
-from codesign_ros.runtime.answers import Answer, answer_of
+from codesign_ros.runtime.answers import Answer
 from codesign_ros.runtime.device import StageMedians
 from codesign_ros.runtime.emulation import stretched
 from codesign_ros.runtime.engines.pool import EnginePool
@@ -148,6 +149,8 @@ class HeadRuntime:
         self._computed_s: float | None = None
         self._outbox = Outbox(self._hand_on)
         self._running = True
+        # When the compute thread looks by itself what there is to do; earlier it must be woken.
+        self._looks_at_s = 0.0
         self.uplink = Uplink(send_embedding, self._not_sent, emulated_bps)
         self._thread = threading.Thread(target=self._compute, name="head-compute", daemon=True)
         self._thread.start()
@@ -203,7 +206,7 @@ class HeadRuntime:
             if not plan.server_available:
                 self.counts["stranded"] += len(self._ledger.strand_all())
             self._epochs.drop_before(self._ledger.oldest_epoch(epoch))
-            self._work.notify_all()
+            self._wake()
 
     @property
     def alone(self) -> str:
@@ -239,7 +242,10 @@ class HeadRuntime:
             waiting = self._ledger.in_phase(Phase.WAITING)
             for late in waiting[: max(0, len(waiting) - self.settings.queue_depth)]:
                 self._settle(late, _dropped(late, "the robot is busy: newer frames are waiting"))
-            self._work.notify_all()
+            leased = self._start(frame) if self._can_forward(frame) else None
+            self._wake()
+        if leased is not None:
+            self._work_on(frame, leased)
         self._outbox.flush()
 
     def on_answer(self, answer: TailAnswer) -> None:
@@ -250,10 +256,8 @@ class HeadRuntime:
         remote_s = answer.queue_s + answer.decode_s + answer.tail_s
         link = self.uplink.answered(kind, answer.sequence, remote_s)
         with self._work:
-            relied = self._judgement.relies
             self._judgement.answered(now_s)
-            if self._judgement.relies and not relied:
-                _log.info("the server answers again: frames go there as the plan says")
+            self._follow_judgement()
         if is_probe:
             if self.uplink.learning:
                 self.probe()
@@ -266,10 +270,12 @@ class HeadRuntime:
             if answer.status is not TailStatus.OK:
                 self.counts["refused"] += 1
                 frame.phase = Phase.STRANDED
-                self._work.notify_all()
+                self._wake()
                 return
-            result = replace(
-                self._result(frame, answer_of(answer), "server"),
+            result = self._result(
+                frame,
+                answer,
+                finished_by="server",
                 served_by=answer.served_by,
                 link_s=link.total_s,
                 queue_s=answer.queue_s,
@@ -277,10 +283,10 @@ class HeadRuntime:
                 tail_s=answer.tail_s,
             )
             if link.total_s > 0:  # else it is not known when it was sent
-                alone = replace(result, link_s=link.total_s - link.waited_s)
-                self._times.add(alone, frame.head_gap_s, now_s)
-                usual_s = self._usual_s or now_s - frame.sent_s
-                self._usual_s = usual_s + _MEAN_WEIGHT * (now_s - frame.sent_s - usual_s)
+                self._times.add(result, frame.head_gap_s, now_s, link.waited_s)
+                took_s = now_s - frame.sent_s
+                usual_s = self._usual_s or took_s
+                self._usual_s = usual_s + _MEAN_WEIGHT * (took_s - usual_s)
             self._settle(frame, result)
         self._outbox.flush()
 
@@ -295,8 +301,9 @@ class HeadRuntime:
             if not plan.server_available:
                 return
             template = self._embedding(Stamp(0), 0, plan, ())
-            self._judgement.check(now_s, _SILENCE_S + 2 * self._on_link_s(self._sent_bytes()))
-            self._leave_if_told()
+            sent_bytes = sum(each.sent_bytes for each in self._ledger.in_phase(Phase.REMOTE))
+            self._judgement.check(now_s, _SILENCE_S + 2 * self._on_link_s(sent_bytes))
+            self._follow_judgement()
         if self.uplink.probe(template):
             with self._work:
                 self._judgement.asked(now_s)
@@ -306,17 +313,20 @@ class HeadRuntime:
         with self._work:
             if self._epochs.plan.server_available:
                 self._judgement.deserted(time.monotonic())
-                self._leave_if_told()
+                self._follow_judgement()
 
-    def _leave_if_told(self) -> None:
-        """Finish on the robot what the server has, if the robot does not rely on it any more."""
-        away = self._ledger.strand_all() if not self._judgement.relies else []
-        if away or self._said != self._judgement.reason:
-            self._said = self._judgement.reason
-            if self._said:
-                _log.warning("the robot computes alone: %s", self._said)
-            self.counts["stranded"] += len(away)
-            self._work.notify_all()
+    def _follow_judgement(self) -> None:
+        """Do as is judged by now; ``_work`` is held."""
+        reason = self._judgement.reason
+        if reason == self._said:
+            return
+        self._said = reason
+        if not reason:
+            _log.info("the server answers again: frames go there as the plan says")
+            return
+        _log.warning("the robot computes alone: %s", reason)
+        self.counts["stranded"] += len(self._ledger.strand_all())
+        self._wake()
 
     @property
     def in_flight(self) -> int:
@@ -350,22 +360,48 @@ class HeadRuntime:
     def _compute_next(self) -> bool:
         """Wait for a frame and compute it; False when the head is closed."""
         with self._work:
+            self._strand_overdue()
             while self._running and (frame := self._next_frame()) is None:
+                self._looks_at_s = self._ledger.next_deadline_s()
                 self._work.wait(self._patience_s())
+                self._strand_overdue()
                 self._computed_s = None
             if not self._running:
                 return False
             assert frame is not None
-            plan = self._epochs.plan
-            is_split = plan.cut < self._bundle.last_cut
-            is_late = frame.phase is Phase.STRANDED
-            falls_back = is_late or (is_split and not self._judgement.relies)
-            if not is_late:
-                frame.epoch = plan.epoch
-            stages = self._epochs.find(frame.epoch) or self._epochs.stage
-            # Its own lease: the epoch may be dropped while this frame is computed.
-            leased = (stages.standby if falls_back else stages.following).again()
-            frame.phase = Phase.COMPUTING
+            falls_back = frame.phase is Phase.STRANDED or self._is_alone
+            leased = self._start(frame, falls_back)
+        if self._computed_s is not None:
+            frame.head_gap_s = time.perf_counter() - self._computed_s
+        self._work_on(frame, leased, falls_back)
+        return True
+
+    def _strand_overdue(self) -> None:
+        """Take back what the server has had for too long; ``_work`` is held."""
+        now_s = time.monotonic()
+        overdue = self._ledger.strand_overdue(now_s)
+        self.counts["overdue"] += len(overdue)
+        for _ in overdue:
+            self._judgement.overdue(now_s)
+        self._follow_judgement()
+
+    @property
+    def _is_alone(self) -> bool:
+        """Whether the plan is split and not followed, for the server is not relied on."""
+        return self._epochs.plan.cut < self._bundle.last_cut and not self._judgement.relies
+
+    def _start(self, frame: Frame, falls_back: bool = False) -> LeasedStage[HeadStage]:
+        """Begin with a frame; returns what runs it. ``_work`` is held."""
+        if frame.phase is not Phase.STRANDED:
+            frame.epoch = self._epochs.plan.epoch
+        frame.phase = Phase.COMPUTING
+        stages = self._epochs.find(frame.epoch) or self._epochs.stage
+        # Its own lease: the epoch may be dropped while this frame is computed.
+        return (stages.standby if falls_back else stages.following).again()
+
+    def _work_on(
+        self, frame: Frame, leased: LeasedStage[HeadStage], falls_back: bool = False
+    ) -> None:
         try:
             self._run(frame, leased.stage, falls_back)
         except CodesignError as error:
@@ -375,23 +411,30 @@ class HeadRuntime:
             self._finish(frame, _dropped(frame, unexpected(error)))
         finally:
             leased.release()
-        return True
 
     def _next_frame(self) -> Frame | None:
-        """What to compute next: stranded frames first, they are the oldest."""
-        now_s = time.monotonic()
-        if overdue := self._ledger.strand_overdue(now_s):
-            self.counts["overdue"] += len(overdue)
-            for _ in overdue:
-                self._judgement.overdue(now_s)
-            self._leave_if_told()
-        if stranded := self._ledger.in_phase(Phase.STRANDED):
-            return stranded[0]
-        sending = len(self._ledger.in_phase(Phase.SENDING))
-        away = sending + len(self._ledger.in_phase(Phase.REMOTE))
-        if sending >= _MAX_SENDING or away >= _MAX_AWAY:
-            return None
-        return next(iter(self._ledger.in_phase(Phase.WAITING)), None)
+        return self._ledger.next_to_compute(_MAX_SENDING, _MAX_AWAY)
+
+    def _can_forward(self, frame: Frame) -> bool:
+        """Whether a new frame goes to the uplink as it is, at once and in order.
+
+        Nothing is computed then, and waking the compute thread would cost more than the work.
+        """
+        return (
+            self._running
+            and frame.jpeg is not None
+            and self._epochs.stage.following.stage.sends_jpeg
+            and not self._is_alone
+            and self.settings.slowdown <= 1
+            and self._next_frame() is frame
+            and not self._ledger.in_phase(Phase.COMPUTING)
+        )
+
+    def _wake(self) -> None:
+        """Wake the compute thread if there is something for it to do; ``_work`` is held."""
+        due = self._ledger.next_deadline_s() < self._looks_at_s
+        if due or not self._running or self._next_frame() is not None:
+            self._work.notify_all()
 
     def _patience_s(self) -> float | None:
         wait_s = self._ledger.next_deadline_s() - time.monotonic()
@@ -399,7 +442,6 @@ class HeadRuntime:
 
     def _run(self, frame: Frame, stage: HeadStage, falls_back: bool) -> None:
         start = time.perf_counter()
-        frame.head_gap_s = None if self._computed_s is None else start - self._computed_s
 
         def work() -> tuple[np.ndarray | None, HeadOutput]:
             image = frame.image
@@ -417,13 +459,17 @@ class HeadRuntime:
         head_s = self._computed_s - start - encode_s
         if output.answer is not None:
             finished_by = "fallback" if falls_back else "robot"
-            result = self._result(frame, output.answer, finished_by, head_s)
+            result = self._result(
+                frame, output.answer, finished_by=finished_by, head_s=frame.head_s + head_s
+            )
             if not falls_back:
                 with self._work:
                     self._times.add(result, frame.head_gap_s, time.monotonic())
             self._finish(frame, result)
             return
         with self._work:
+            if frame.phase is not Phase.COMPUTING:  # closed meanwhile
+                return
             embedding = self._embedding(frame.stamp, frame.sequence, stage.plan, output.encoded)
             payload_bytes = embedding.payload_bytes
             frame.image, frame.head_s, frame.encode_s = image, head_s, encode_s
@@ -431,10 +477,12 @@ class HeadRuntime:
             if not (self._epochs.plan.server_available and self._judgement.relies):
                 frame.phase = Phase.STRANDED
                 self.counts["stranded"] += 1
+                self._wake()
                 return
             frame.phase = Phase.SENDING
             limit_s = self.settings.deadline_s + 2 * self._on_link_s(payload_bytes)
             frame.deadline_s = time.monotonic() + limit_s
+            self._wake()
         self.uplink.submit(embedding, lambda: self._may_send(frame, payload_bytes))
 
     def _note_size(self, sendable_bytes: int) -> None:
@@ -454,7 +502,7 @@ class HeadRuntime:
                 limit_s = usual_s + 2 * self._on_link_s(payload_bytes)
                 frame.deadline_s = min(frame.deadline_s, frame.sent_s + limit_s)
             self._judgement.asked(frame.sent_s)
-            self._work.notify_all()
+            self._wake()
             return True
 
     def _not_sent(self, embedding: Embedding) -> None:
@@ -465,35 +513,41 @@ class HeadRuntime:
             if is_frame and frame is not None and frame.phase is Phase.REMOTE:
                 frame.phase = Phase.STRANDED
                 frame.sent_bytes = 0
-                self._work.notify_all()
+                self._wake()
 
     def _on_link_s(self, payload_bytes: int) -> float:
         """How long the link needs for so much by its measured rate [s]; 0 = not known."""
         rate_bps = self.uplink.bandwidth_bps
         return 8 * payload_bytes / rate_bps if rate_bps else 0.0
 
-    def _sent_bytes(self) -> int:
-        """What is on the link or at the tail [bytes]."""
-        return sum(frame.sent_bytes for frame in self._ledger.in_phase(Phase.REMOTE))
-
     # Answers
 
     def _result(
-        self, frame: Frame, answer: Answer, finished_by: str, more_head_s: float = 0.0
+        self, frame: Frame, answer: Answer, *, head_s: float | None = None, **said: Any
     ) -> Result:
-        """What users get: whoever computed it, its boxes are in the network's input until here."""
+        """What users get: whoever computed it, its boxes are in the network's input until here.
+
+        Args:
+            frame: what it is about.
+            answer: what the network says of it.
+            head_s: where more was computed than is noted in the frame [s].
+            said: more fields of the result.
+        """
         height, width = frame.size or (self._bundle.input.height, self._bundle.input.width)
         boxes = answer.detections[: self.settings.selection.max_detections]
-        boxes = tuple(to_frame(boxes, height, width, self._bundle.input))
         return Result(
             stamp=frame.stamp,
             sequence=frame.sequence,
             epoch=frame.epoch,
-            finished_by=finished_by,
-            **vars(replace(answer, detections=boxes)),
+            label=answer.label,
+            score=answer.score,
+            class_names=answer.class_names,
+            class_scores=answer.class_scores,
+            detections=tuple(to_frame(boxes, height, width, self._bundle.input)),
             payload_bytes=frame.sent_bytes,
-            head_s=frame.head_s + more_head_s,
+            head_s=frame.head_s if head_s is None else head_s,
             encode_s=frame.encode_s,
+            **said,
         )
 
     def _embedding(self, stamp: Stamp, sequence: int, plan: Plan, encoded: tuple) -> Embedding:
@@ -516,7 +570,7 @@ class HeadRuntime:
     def _settle(self, frame: Frame, result: Result) -> None:
         """Enter a frame's answer; ``_work`` is held, and the outbox is flushed once it is not."""
         self._outbox.put(self._ledger.finish(frame, result))
-        self._work.notify_all()  # there is room for one more on the link
+        self._wake()  # there is room for one more on the link
         self._epochs.drop_before(self._ledger.oldest_epoch(self._epochs.plan.epoch))
 
     def _hand_on(self, frame: Frame) -> None:

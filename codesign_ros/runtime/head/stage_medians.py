@@ -27,7 +27,9 @@ class RunningTimes:
         self._gaps: deque[tuple[float | None, float | None]] = deque(maxlen=WINDOW_FRAMES)
         self._answered_s = 0.0
 
-    def add(self, result: Result, head_gap_s: float | None, now_s: float) -> None:
+    def add(
+        self, result: Result, head_gap_s: float | None, now_s: float, waited_s: float = 0.0
+    ) -> None:
         """Take a frame that was answered as its plan says.
 
         One of an older epoch counts nothing, nor does one of which the tail says what is no time.
@@ -40,10 +42,11 @@ class RunningTimes:
             head_gap_s: what passed on the robot between the frame before and this one; None where
                 this one was not there yet [s].
             now_s: when the answer came, on any steady clock [s].
+            waited_s: the part of its ``link_s`` that was waiting for the link [s].
         """
         times = (
             result.head_s + result.encode_s,
-            result.link_s,
+            result.link_s - waited_s,
             result.decode_s + result.tail_s,
         )
         if result.epoch < self._epoch or not all(0 <= time_s < math.inf for time_s in times):

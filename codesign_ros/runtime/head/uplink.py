@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from queue import Queue
 
@@ -21,6 +22,8 @@ _log = logging.getLogger(__name__)
 # An embedding follows when the one before it has so much of its way over the link left: the link
 # is not idle in between, nor has its queue to hold more than one.
 _EARLY = 0.25
+# Frames on the link that are remembered at most.
+_CROSSINGS = 64
 # How often an answer that came early is noticed by what waits for room [s].
 _LOOK_S = 0.01
 
@@ -54,7 +57,8 @@ class Uplink:
         self._probes = 0
         # When what was sent will be across by the measured rate, and when the next may follow.
         self._across_s = self._free_s = 0.0
-        self._last_frame = -1
+        # Frames on the link, oldest first: number and time on the link by the measured rate [s].
+        self._crossings: deque[tuple[int, float]] = deque(maxlen=_CROSSINGS)
         self._thread = threading.Thread(target=self._run, name="uplink", daemon=True)
         self._thread.start()
 
@@ -112,8 +116,8 @@ class Uplink:
             Time on the link; 0 if it is not known when it was sent.
         """
         with self._lock:
-            if kind is EmbeddingKind.FRAME and sequence == self._last_frame:
-                self._across_s = self._free_s = 0.0  # whatever the rate says
+            if kind is EmbeddingKind.FRAME:
+                self._note_across(sequence)
             return self._meter.answered((kind, sequence), time.monotonic(), remote_s)
 
     @property
@@ -149,9 +153,20 @@ class Uplink:
     def _note_crossing(self, sequence: int, crossing_s: float) -> None:
         """Note that a frame is on the link from now on, or from when those before it are across."""
         with self._lock:
+            self._crossings.append((sequence, crossing_s))
             self._across_s = max(self._across_s, time.monotonic()) + crossing_s
             self._free_s = self._across_s - _EARLY * crossing_s
-            self._last_frame = sequence
+
+    def _note_across(self, sequence: int) -> None:
+        """Note that a frame and those before it are across, whatever the rate says."""
+        if not any(number == sequence for number, _ in self._crossings):
+            return
+        while self._crossings.popleft()[0] != sequence:
+            pass
+        left_s = sum(crossing_s for _, crossing_s in self._crossings)
+        last_s = self._crossings[-1][1] if self._crossings else 0.0
+        self._across_s = min(self._across_s, time.monotonic() + left_s)
+        self._free_s = self._across_s - _EARLY * last_s
 
     def close(self) -> None:
         """Stop sending; what is still queued stays here."""

@@ -108,3 +108,34 @@ def test_a_rate_that_small_frames_do_not_show_is_held(burst_bytes):
     later = [rate for t, rate, _ in link.announced if t >= now_s]
     assert later == pytest.approx([1e6] * len(later), rel=0.2)
     assert probe_share(link, now_s) <= 0.05
+
+
+@pytest.mark.parametrize(
+    ("slow_bps", "fast_bps", "burst_bytes", "within_s"),
+    [
+        (8e5, 1.6e7, 1600, 15.0),
+        (1e6, 1e7, 1600, 4.0),
+        (2e6, 1e8, 1600, 4.0),
+        (5e6, 5e7, 16_000, 6.0),
+        (8e5, 1.6e7, 16_000, 20.0),
+        (2e6, 1e8, 16_000, 15.0),
+        (5e6, 5e7, 64_000, 15.0),
+    ],
+)
+def test_an_idle_link_that_becomes_fast_or_slow_again_is_noticed(
+    slow_bps, fast_bps, burst_bytes, within_s
+):
+    """As soon as probes can show it that are larger than the burst, and below 5 % of the link."""
+    link = SimulatedLink(fast_bps, burst_bytes)
+    frames = Frames(40_000, 1000, 2)
+    link.run(10.0, frames)
+    link.rate_bps = slow_bps
+    link.run(10.0, frames)
+    assert link.run(20.0).bandwidth_bps == pytest.approx(slow_bps, rel=0.2)
+    assert probe_share(link, link.now_s - 20) <= 0.05
+    link.rate_bps = fast_bps
+    assert link.run(within_s).bandwidth_bps == pytest.approx(fast_bps, rel=0.2)
+    assert link.run(20.0).bandwidth_bps == pytest.approx(fast_bps, rel=0.2)
+    link.rate_bps = slow_bps
+    # What probes took of the fast link is more than they may of the slow one: they pause first.
+    assert link.run(60.0).bandwidth_bps == pytest.approx(slow_bps, rel=0.4)

@@ -119,9 +119,12 @@ def test_rate_delay_and_error_are_measured(make, clock):
 
 
 @pytest.mark.parametrize("in_flight", [1, 2, 3, 6])
-def test_the_rate_is_the_link_s_however_many_embeddings_are_in_flight(make, clock, in_flight):
-    """A link that is the bottleneck: each answer lets the next embedding go."""
+def test_the_rate_is_the_link_s_however_many_embeddings_are_in_flight(
+    make, clock, in_flight, monkeypatch
+):
+    """A link that is the bottleneck: each answer lets the next embedding go, room or not."""
     uplink = make()
+    monkeypatch.setattr(uplink, "_note_crossing", lambda sequence, crossing_s: None)
     rate_bps, delay_s, size, tail_s = 8e6, 0.02, 50_000, 0.001
     for number in range(100, 103):
         put(uplink, embedding(number, 64, PROBE))
@@ -232,3 +235,16 @@ def test_an_answer_that_comes_early_makes_room(make, clock):
     uplink.submit(embedding(2, 1000), lambda: True)
     uplink.answered(FRAME, 1, 0.0)
     wait_until(lambda: len(uplink.sent) == 2)
+
+
+def test_an_answer_says_how_much_is_still_on_the_link_whatever_the_rate(make, clock):
+    uplink = make()
+    uplink._meter.bandwidth_bps = 8000.0
+    put(uplink, embedding(1, 1000))
+    clock.now += 0.75
+    put(uplink, embedding(2, 100))  # by the rate 1.1 s until both are across
+    clock.now += 0.05
+    uplink.answered(FRAME, 1, 0.0)  # 0.1 s for the second
+    uplink.submit(embedding(3, 1000), lambda: True)
+    clock.now += 0.08
+    wait_until(lambda: len(uplink.sent) == 3)

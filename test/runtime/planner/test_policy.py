@@ -50,7 +50,12 @@ def test_peers_choose_by_their_own_rule(planner, tiny_bundle):
     assert under(planner, "device_only").plan.cut == tiny_bundle.last_cut
     jpeg = under(planner, "server_only_jpeg").plan
     assert (jpeg.cut, jpeg.codec) == (0, "jpeg")
-    assert under(planner, "neurosurgeon").plan.codec == "raw"
+    assert under(planner, "neurosurgeon").plan.codec in {*CODECS, *FRAME_CODECS, "raw"}
+    cut = under(planner, "ours_cut").plan
+    assert (cut.codec, cut.head_structure.value, cut.tail_structure.value) == ("raw", "S3", "S3")
+    parts = ("ours_cut", "ours_cut_structure", "ours_cut_structure_codec", "ours")
+    values = [under(planner, name).best.prediction.objective for name in parts]
+    assert values == sorted(values, reverse=True)
 
 
 def test_without_a_server_everybody_stays_on_the_robot(planner, tiny_bundle):
@@ -64,7 +69,7 @@ def test_without_a_server_everybody_stays_on_the_robot(planner, tiny_bundle):
     ("policy", "says"),
     [
         ("roofsplit", "policy roofsplit cannot choose: it needs the rooflines"),
-        ("secda", "policy secda changes what head and tail are"),
+        ("secda", "policy secda cannot choose: its factor"),
         ("cut:99", "cut 99 does not exist"),
     ],
 )
