@@ -48,15 +48,17 @@ class Prober:
     """Decides what probes are sent.
 
     At first nothing is known of the link. Probes start at 2 kB, each follows the answer to the one
-    before, and they double as long as the slowest link that is still likely (5 %) would be done
+    before, and they double as long as the slowest link that is still likely (10 %) would be done
     with one in half a second. So a bucket is emptied, of any size up to 130 kB, and the rate behind
     it shows; that takes what the bucket holds and some more, and no more than 8 MB. From then on
     all probes together, and what they cost beside their payload, stay below 5 % of the link in any
     10 s: tiny ones, and large ones only where the embeddings themselves do not show the rate.
 
-    What that share allows bounds how soon an idle link's change shows: a probe must be larger than
-    the burst, so one of 16 kB at 0.8 Mbit/s follows every 5 s. Where a whole window's share does
-    not empty the bucket (64 kB below 1.6 Mbit/s), a rise does not show until frames cross the link.
+    That share bounds how soon an idle link's change shows, for a probe must be larger than the
+    burst: at 0.8 Mbit/s every 1.5 s for a burst of 1.6 kB, every 10 s for 16 kB. Where a whole
+    window's share does not empty the bucket (64 kB below 1.6 Mbit/s), a rise does not show until
+    frames cross the link. After a fall, the probes of the faster link have used the share up, and
+    the next follow some 10 s later.
 
     Not thread safe.
     """
