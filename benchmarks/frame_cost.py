@@ -65,7 +65,8 @@ def measure(args: argparse.Namespace, directory: Path) -> int:
     )
     observer = Observer(ROBOT)
     try:
-        for node in ("tail", "head", "camera"):
+        processes = ("tail", "robot") if args.together else ("tail", "head", "camera")
+        for node in processes:
             nodes.start(node)
         plan = Plan(
             epoch=1,
@@ -98,7 +99,7 @@ def measure(args: argparse.Namespace, directory: Path) -> int:
             lambda: observer.results[-1][1].finished_by == "server", "the plan", _PATIENCE_S
         )
         time.sleep(2.0)
-        pids = {node: nodes.pid(node) for node in ("camera", "head", "tail")}
+        pids = {node: nodes.pid(node) for node in reversed(processes)}
         count, before = len(observer.results), {n: cpu_s(pid) for n, pid in pids.items()}
         time.sleep(args.seconds)
         after = {node: cpu_s(pid) for node, pid in pids.items()}
@@ -132,6 +133,9 @@ def main() -> int:
     parser.add_argument("--cut", type=int, default=0)
     parser.add_argument("--codec", default="jpeg")
     parser.add_argument("--precision", default="fp32")
+    parser.add_argument(
+        "--together", action="store_true", help="camera and head in one process (robot_node)"
+    )
     parser.add_argument("--rate-hz", type=float, default=20.0)
     parser.add_argument("--seconds", type=float, default=15.0)
     parser.add_argument("--bundle", type=Path, default=default_bundle())

@@ -36,6 +36,12 @@ def generate_launch_description() -> LaunchDescription:
                 description="namespace of camera, head and tail; pairs a head with its tail",
             ),
             DeclareLaunchArgument(
+                "together",
+                default_value="false",
+                choices=["false", "true"],
+                description="true: camera and head in one process, which costs less CPU a frame",
+            ),
+            DeclareLaunchArgument(
                 "robots",
                 default_value="",
                 description="namespaces of several robots, e.g. miner1,miner2: instead of the tail "
@@ -77,10 +83,15 @@ def start_nodes(context: LaunchContext) -> list[Node]:
     """Make the nodes of the role, once the arguments are known."""
     given = {
         name: LaunchConfiguration(name).perform(context)
-        for name in ("role", "robot", "robots", "bundle", "bag", "params", "lambda_1", "objective")
-    }
+        for name in (
+            "role", "robot", "together", "robots", "bundle", "bag", "params", "lambda_1",
+            "objective",
+        )
+    }  # fmt: skip
     names = NODES.get(given["role"]) or [name for role in NODES.values() for name in role]
-    return [
+    together = [name for name in names if given["together"] == "true" and name in NODES["robot"]]
+    names = [name for name in names if name not in together]
+    return [robot(given)] * bool(together) + [
         edge_server(given)
         if name == "tail" and given["robots"]
         else Node(
@@ -93,6 +104,17 @@ def start_nodes(context: LaunchContext) -> list[Node]:
         )
         for name in names
     ]
+
+
+def robot(given: dict[str, str]) -> Node:
+    """Make camera and head as one process; parameters without a node's name reach both."""
+    return Node(
+        package="codesign_ros",
+        executable="robot_node",
+        namespace=given["robot"],
+        parameters=[given["params"], overrides("camera", given), overrides("head", given)],
+        output="screen",
+    )
 
 
 def edge_server(given: dict[str, str]) -> Node:

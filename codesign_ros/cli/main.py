@@ -24,6 +24,7 @@ from codesign_ros.cli import (
     profile,
     reproduce,
     split_train,
+    trace,
     train,
 )
 from codesign_ros.types import CodesignError
@@ -42,6 +43,7 @@ _COMMANDS = (
     profile,
     reproduce,
     split_train,
+    trace,
     train,
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -84,6 +84,8 @@ class CameraNode(CodesignNode):
 
     def __init__(self) -> None:
         super().__init__("camera", PARAMS)
+        # Whoever in this process takes frames directly; see ``hand_to``.
+        self._hand_on: Callable[[SourceFrame, Stamp], None] | None = None
         self._source: FrameSource | None = None
         self._pacer: Pacer | None = None
         self._pacing = ""
@@ -92,6 +94,23 @@ class CameraNode(CodesignNode):
         self._stopping = threading.Event()
         self._published = 0
         self._finished = False
+
+    def hand_to(self, topic: str, take: Callable[[SourceFrame, Stamp], None]) -> bool:
+        """Give frames straight to a node of this process, which then need not subscribe to them.
+
+        They are published too while somebody else subscribes.
+
+        Args:
+            topic: fully qualified topic from which the node wants its images.
+            take: called with each frame as its source holds it, on the camera's thread.
+
+        Returns:
+            False where this camera does not send on that topic.
+        """
+        if topic != self.resolve_topic_name(IMAGE_TOPICS[self.params["image_transport"]]):
+            return False
+        self._hand_on = take
+        return True
 
     def configure(self) -> None:
         """Open the source."""
@@ -113,6 +132,7 @@ class CameraNode(CodesignNode):
         self._truths = self.advertise(GroundTruth, "ground_truth", qos.result())
         self._results = None
         self._source = source
+        self._decide_pacing()
 
     def cleanup(self) -> None:
         """Close the source."""
@@ -120,12 +140,8 @@ class CameraNode(CodesignNode):
 
     def activate(self) -> None:
         """Start to play, from the beginning."""
-        assert self._source is not None
         self._published, self._finished = 0, False
-        self._pacing = "live" if self._source.live else self.params["pacing"]
-        # Only then: results cost whoever listens to them as much as frames do.
-        if self._pacing == "window" and self._results is None:
-            self._results = self.listen(InferenceResult, "result", self._on_result, qos.result())
+        self._decide_pacing()  # it may have been set since
         self._stopping.clear()
         self._thread = threading.Thread(target=self._play, name="camera", daemon=True)
         self._thread.start()
@@ -135,6 +151,13 @@ class CameraNode(CodesignNode):
         self._stopping.set()
         if self._thread is not None:
             self._thread.join()
+
+    def _decide_pacing(self) -> None:
+        """Decide what paces the frames; only where results do are they listened to: they cost."""
+        assert self._source is not None
+        self._pacing = "live" if self._source.live else self.params["pacing"]
+        if self._pacing == "window" and self._results is None:
+            self._results = self.listen(InferenceResult, "result", self._on_result, qos.result())
 
     def diagnostics(self) -> tuple[bytes, str, Mapping[str, Any]]:
         """Frames published, and whether the source is at its end."""
@@ -190,7 +213,7 @@ class CameraNode(CodesignNode):
         """A recording starts when somebody listens, or its first frames would be lost."""
         results = self._results if self._pacing == "window" else None
         while not self._stopping.wait(0.05):
-            heard = self._images.get_subscription_count() > 0
+            heard = self._hand_on is not None or self._images.get_subscription_count() > 0
             answers = results is None or self.count_publishers(results.topic_name) > 0
             if heard and answers:
                 self._stopping.wait(_SETTLE_S)
@@ -203,7 +226,10 @@ class CameraNode(CodesignNode):
             self._truths.publish(ground_truth_to_msg(frame.truth, stamp))
         assert self._pacer is not None
         self._pacer.sent(now_ns)
-        self._images.publish(self._message(frame, stamp))
+        if self._hand_on is not None:
+            self._hand_on(frame, stamp)
+        if self._hand_on is None or self._images.get_subscription_count() > 0:
+            self._images.publish(self._message(frame, stamp))
         self._published += 1
 
     def _message(self, frame: SourceFrame, stamp: Stamp) -> CompressedImage | Image:

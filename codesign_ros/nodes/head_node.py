@@ -11,7 +11,9 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
+from codesign_ros.data.frames import SourceFrame
 from codesign_ros.msg import Embedding, InferenceResult, TailAnswer
+from codesign_ros.nodes.camera_node import IMAGE_TOPICS, CameraNode
 from codesign_ros.nodes.device_node import DeviceNode
 from codesign_ros.nodes.interface import qos
 from codesign_ros.nodes.interface.messages import (
@@ -28,7 +30,7 @@ from codesign_ros.pixels.boxes import DISPLAY_THRESHOLD
 from codesign_ros.pixels.decode import compressed_encoding, to_rgb
 from codesign_ros.runtime.device import Heartbeat, Role
 from codesign_ros.runtime.head.runtime import HeadRuntime, HeadSettings
-from codesign_ros.runtime.messages import Result, Status
+from codesign_ros.runtime.messages import Result, Stamp, Status
 
 PROBE_PERIOD_S = 0.5
 # A frame whose stamp is this far from the clock was not stamped by it.
@@ -76,13 +78,17 @@ PARAMS = (
 
 
 class HeadNode(DeviceNode):
-    """Runs the first part of the network on the robot; see ``HeadRuntime``."""
+    """Runs the first part of the network on the robot; see ``HeadRuntime``.
+
+    Args:
+        camera: in this process; where it sends on the head's topic, frames come without DDS.
+    """
 
     role = Role.HEAD
     part = "head"
     runtime: HeadRuntime | None
 
-    def __init__(self) -> None:
+    def __init__(self, camera: CameraNode | None = None) -> None:
         super().__init__("head", PARAMS)
         self._embeddings = self.advertise(Embedding, "embedding", qos.embedding())
         self._results = self.advertise(InferenceResult, "result", qos.result())
@@ -94,12 +100,15 @@ class HeadNode(DeviceNode):
             self.params["image_reliability"] == "reliable", self.params["queue_depth"]
         )
         compressed = self.params["image_transport"] == "compressed"
-        self.listen(
-            CompressedImage if compressed else Image,
-            "image_raw/compressed" if compressed else "image_raw",
-            self._on_compressed if compressed else self._on_image,
-            images,
-        )
+        topic = IMAGE_TOPICS[self.params["image_transport"]]
+        direct = self._guarded(self._on_frame, "ignored a frame of the camera")
+        if camera is None or not camera.hand_to(self.resolve_topic_name(topic), direct):
+            self.listen(
+                CompressedImage if compressed else Image,
+                topic,
+                self._on_compressed if compressed else self._on_image,
+                images,
+            )
         self.listen(TailAnswer, "result/remote", self._on_answer, qos.result())
         self.every(PROBE_PERIOD_S, self._probe)
 
@@ -188,6 +197,11 @@ class HeadNode(DeviceNode):
                 msg.data, msg.encoding, height=msg.height, width=msg.width, step=msg.step
             ),
         )
+
+    def _on_frame(self, frame: SourceFrame, stamp: Stamp) -> None:
+        if self.runtime is not None:
+            jpeg = frame.data if frame.encoding == "jpeg" else None
+            self.runtime.on_frame(stamp, frame.rgb, jpeg)
 
     def _take(
         self, header: Header, load: Callable[[], np.ndarray], jpeg: bytes | None = None

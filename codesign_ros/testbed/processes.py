@@ -24,6 +24,8 @@ NODES = {
     "head": "{robot}/head",
     "camera": "{robot}/camera",
 }
+# Nodes that one program runs together.
+TOGETHER = {"robot": ("head", "camera")}
 
 
 class NodeProcesses:
@@ -59,10 +61,11 @@ class NodeProcesses:
 
     def name(self, node: str) -> str:
         """Fully qualified name of a node."""
+        node = TOGETHER.get(node, (node,))[0]
         return NODES[node].format(robot=self._robot)
 
     def start(self, node: str) -> None:
-        """Start one of ``NODES``; its output goes to a log file."""
+        """Start one of ``NODES`` or of ``TOGETHER``; its output goes to a log file."""
         namespace = self.name(node).rpartition("/")[0]
         command = [str(executable(f"{node}_node")), "--ros-args"]
         command += ["--params-file", str(self._params), "--params-file", str(self._overrides)]

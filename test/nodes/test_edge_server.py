@@ -12,13 +12,13 @@ from codesign_ros.engines.base import EngineKey
 from codesign_ros.engines.factory import open_backend
 from codesign_ros.msg import Embedding as EmbeddingMsg
 from codesign_ros.msg import TailAnswer
-from codesign_ros.nodes.edge_server import namespaces
 from codesign_ros.nodes.interface.messages import (
     embedding_to_msg,
     plan_to_msg,
     tail_answer_from_msg,
 )
 from codesign_ros.nodes.observer import Observer
+from codesign_ros.nodes.together.edge_server import namespaces
 from codesign_ros.pixels.letterbox import letterbox
 from codesign_ros.resources import resource_path
 from codesign_ros.runtime.messages import Embedding, Stamp, TailStatus

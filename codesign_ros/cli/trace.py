@@ -1,0 +1,34 @@
+"""``codesign trace``: where the time of a running robot's frames goes."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from codesign_ros.cli.common import command
+from codesign_ros.console import show
+from codesign_ros.types import CodesignError
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = command(
+        commands, "trace", _run, "show where a running robot's frames spend their time"
+    )
+    parser.add_argument("--robot", default="robot", help="namespace of the robot (default: robot)")
+    parser.add_argument("--seconds", type=float, default=10.0, help="how long to listen [s]")
+    parser.add_argument("--out", help="trace to write, for ui.perfetto.dev or chrome://tracing")
+
+
+def _run(options: argparse.Namespace) -> int:
+    try:
+        from codesign_ros.demo.trace import record, stage_table, trace_events
+    except ImportError as error:
+        raise CodesignError(
+            f"the trace needs ROS 2 and this package's messages ({error}); source the workspace"
+        ) from None
+
+    results = record("/" + options.robot.strip("/"), options.seconds)
+    trace = {"traceEvents": trace_events(results), "displayTimeUnit": "ms"}
+    show([stage_table(results)], [], options.out, trace)
+    return 0

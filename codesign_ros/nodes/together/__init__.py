@@ -1,0 +1,1 @@
+"""Programs that run several nodes in one process."""
