@@ -105,6 +105,15 @@ class Bed:
                 *("burst", str(shape.burst_bytes), "limit", str(limit)),
             )
 
+    def cut(self) -> None:
+        """Let nothing through, both ways, until ``shape`` mends it."""
+        for side in SIDES:
+            self._in(
+                side,
+                *("tc", "qdisc", "replace", "dev", _RADIO, "root", "tbf", "rate", "8bit"),
+                *("burst", "1600", "limit", "1600"),
+            )
+
     def command(self, side: str, argv: Sequence[str]) -> list[str]:
         """What runs a program and its arguments on a side, within its share of a core."""
         # The group first: inside, the way to it may be another.

@@ -109,6 +109,14 @@ class NodeProcesses:
         for node in self.ended():
             raise CodesignError(self.explain(node))
 
+    def send(self, node: str, number: signal.Signals) -> None:
+        """Send a signal to a node; one that ends it is waited for, and it may be started again."""
+        process = self._processes[node]
+        process.send_signal(number)
+        if number in (signal.SIGKILL, signal.SIGINT, signal.SIGTERM):
+            process.wait(STOP_TIMEOUT_S)
+            del self._processes[node]
+
     def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
         """Interrupt all nodes, wait, and kill what is left."""
         for process in self._processes.values():

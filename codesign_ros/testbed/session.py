@@ -107,6 +107,12 @@ class Session:
         return self._observer
 
     @property
+    def processes(self) -> NodeProcesses:
+        """The nodes, to be hurt."""
+        assert self._processes is not None
+        return self._processes
+
+    @property
     def plan(self) -> Plan:
         """The plan in force."""
         return self.observer.plans[-1][1]
@@ -201,6 +207,16 @@ class Session:
         self._wait(
             lambda: len(self.observer.results) >= seen + frames, f"{frames} frames", timeout_s
         )
+
+    def wait_for_server(self, frames: int, timeout_s: float = FRAME_TIMEOUT_S) -> None:
+        """Wait until so many more frames in a row were answered by the server."""
+        seen = len(self.observer.results)
+
+        def served() -> bool:
+            newest = [result for _, result in self.observer.results[seen:]][-frames:]
+            return len(newest) == frames and all(r.finished_by == "server" for r in newest)
+
+        self._wait(served, f"{frames} frames in a row by the server", timeout_s)
 
     def wait_for_epoch(self, epoch: int, frames: int) -> None:
         """Wait until so many frames were answered under a plan at least as new."""
