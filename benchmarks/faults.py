@@ -12,6 +12,7 @@ and a quiet machine.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import signal
@@ -33,7 +34,6 @@ from codesign_ros.types import CodesignError
 _NOTICED_S, _MOST_TIMES = 1.0, 1.5
 # Frames must go to the server again so soon after it is back [s]; it is given up after so long.
 _RETURN_S, _GIVE_UP_S = 2.0, 40.0
-# What a new process needs until it could serve is not the robot's doing [s].
 _STEADY_FRAMES = 8
 _OWN_S = 6.0
 
@@ -46,14 +46,15 @@ class Fault:
         name: what, in a few words.
         begin, end: do it, and undo it.
         duration_s: how long it lasts [s].
-        restarts: a process is started anew at its end, which takes it a while.
+        is_slow: the server is not there at once when it ends, as a process starts anew, or the
+            robot has learned not to trust it.
     """
 
     name: str
     begin: Callable[[], None]
     end: Callable[[], None]
     duration_s: float
-    restarts: bool = False
+    is_slow: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Outcome:
         plans: plans that were made from its beginning on.
         returns: how often frames began to go to the server again.
         frames, lost, doubled, unordered, dropped: frames seen, and those that went wrong.
-        is_restart: the time of a process's start is in ``return_s``.
+        is_slow: as the fault's.
     """
 
     fault: str
@@ -84,7 +85,7 @@ class Outcome:
     doubled: int
     unordered: int
     dropped: int
-    is_restart: bool
+    is_slow: bool
 
     @property
     def faults(self) -> list[str]:
@@ -94,7 +95,7 @@ class Outcome:
             wrong.append(f"answers took {self.worst_s / self.own_s:.1f} x the robot's own time")
         if self.return_s is None:
             wrong.append("the server was not used again")
-        elif self.return_s > _RETURN_S and not self.is_restart:
+        elif self.return_s > _RETURN_S and not self.is_slow:
             wrong.append(f"back after {self.return_s:.1f} s")
         if self.lost or self.doubled or self.unordered:
             wrong.append("frames lost, doubled or out of order")
@@ -133,7 +134,7 @@ def faults(session: Session, link: LinkShape, short: bool) -> Iterator[Fault]:
     yield Fault("server stopped", send(signal.SIGINT, "tail"), start("tail"), 5.0, True)
     both = "tail", "planner"
     yield Fault("server and planner killed", send(signal.SIGKILL, *both), start(*both), 5.0, True)
-    yield Fault("link 2 s off, 2 s on", blink, mend, 2.0)
+    yield Fault("link 2 s off, 2 s on", blink, mend, 2.0, True)
 
 
 def measure(session: Session, fault: Fault, own_s: float) -> Outcome:
@@ -189,13 +190,13 @@ def outcome(
         worst_s=worst_s,
         return_s=return_s,
         plans=plans,
-        returns=sum(now and not before for before, now in zip(served, served[1:], strict=False)),
+        returns=sum(now and not before for before, now in itertools.pairwise(served)),
         frames=len(numbers),
         lost=max(numbers) - min(numbers) + 1 - len(set(numbers)),
         doubled=len(numbers) - len(set(numbers)),
-        unordered=sum(b < a for a, b in zip(numbers, numbers[1:], strict=False)),
+        unordered=sum(b < a for a, b in itertools.pairwise(numbers)),
         dropped=sum(result.status is Status.DROPPED for _, result in results),
-        is_restart=fault.restarts,
+        is_slow=fault.is_slow,
     )
 
 

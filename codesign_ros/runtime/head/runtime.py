@@ -20,6 +20,7 @@ from codesign_ros.runtime.device import StageMedians
 from codesign_ros.runtime.emulation import stretched
 from codesign_ros.runtime.engines.pool import EnginePool
 from codesign_ros.runtime.epochs import EpochTable
+from codesign_ros.runtime.head.answer_times import AnswerTimes
 from codesign_ros.runtime.head.judgement import Judgement
 from codesign_ros.runtime.head.ledger import Frame, FrameLedger, Outbox, Phase
 from codesign_ros.runtime.head.stage_medians import RunningTimes
@@ -53,12 +54,10 @@ _MAX_SENDING = 1
 # keeps for the link (nodes/interface/qos.py); one more would push out the oldest, half sent.
 _MAX_AWAY = 4
 
-# Weight of the newest frame in the running means of frame sizes and of how long answers take.
+# Weight of the newest frame in the running mean of frame sizes.
 _MEAN_WEIGHT = 0.1
 
-# An answer is overdue when it takes so many times as long as usual, and so much more [s]. A server
-# that says nothing at all for so long is gone [s].
-_USUAL_TIMES, _MORE_S = 3.0, 0.5
+# A server that says nothing at all for so long is gone [s].
 _SILENCE_S = 2.0
 
 _CLOSED = "the head is not active any more"
@@ -139,8 +138,7 @@ class HeadRuntime:
         )
         self._ledger = FrameLedger()
         self._judgement = Judgement()
-        # How long answers usually take from when their embedding is sent [s]; 0 = not known.
-        self._usual_s = 0.0
+        self._answer_times = AnswerTimes()
         # The last reason for which the log says that the robot is alone.
         self._said = ""
         self._times = RunningTimes()
@@ -266,6 +264,7 @@ class HeadRuntime:
             frame = self._ledger.find(answer.sequence)
             if frame is None or frame.phase is not Phase.REMOTE or frame.epoch != answer.epoch:
                 self.counts["late"] += 1
+                self._answer_times.late()
                 return
             if answer.status is not TailStatus.OK:
                 self.counts["refused"] += 1
@@ -284,9 +283,7 @@ class HeadRuntime:
             )
             if link.total_s > 0:  # else it is not known when it was sent
                 self._times.add(result, frame.head_gap_s, now_s, link.waited_s)
-                took_s = now_s - frame.sent_s
-                usual_s = self._usual_s or took_s
-                self._usual_s = usual_s + _MEAN_WEIGHT * (took_s - usual_s)
+                self._answer_times.add(now_s - frame.sent_s)
             self._settle(frame, result)
         self._outbox.flush()
 
@@ -497,9 +494,7 @@ class HeadRuntime:
                 return False
             frame.phase = Phase.REMOTE
             frame.sent_bytes, frame.sent_s = payload_bytes, time.monotonic()
-            if self._usual_s > 0:
-                usual_s = _USUAL_TIMES * self._usual_s + _MORE_S
-                limit_s = usual_s + 2 * self._on_link_s(payload_bytes)
+            if (limit_s := self._answer_times.limit_s) is not None:
                 frame.deadline_s = min(frame.deadline_s, frame.sent_s + limit_s)
             self._judgement.asked(frame.sent_s)
             self._wake()
