@@ -52,6 +52,10 @@ class LinkEstimator:
     weights stay spread out. The weights are those of a hidden Markov model with rare jumps: many
     transfers make the estimate quiet, a few that do not fit make it move.
 
+    What got no answer took an unknown part of the link: the middleware may have replaced it by a
+    newer one before it left. What waited behind it is held until the middleware gives it up, and
+    says only that the link is free then.
+
     Not thread safe.
     """
 
@@ -66,6 +70,7 @@ class LinkEstimator:
         self._rest_s = np.zeros(shape, np.float32)
         self._tokens = np.broadcast_to(_BURSTS_BYTES, shape).copy()
         self._started_s, self._now_s = 0.0, -math.inf
+        self._blocked_s = -math.inf
         # Probability of all rates below the middle of each; None = to be worked out when asked for.
         self._below: np.ndarray | None = None
 
@@ -108,9 +113,15 @@ class LinkEstimator:
         np.maximum(rest_s, 0, out=rest_s)
         rest_s += busy_s
         if arrived_s is None:
+            self._blocked_s = math.inf
             return
         self._let_change(arrived_s)
         late_s = (arrived_s - delay_s - started_s) - rest_s
+        if started_s <= self._blocked_s:
+            self._blocked_s = min(self._blocked_s, arrived_s)
+            rest_s += late_s
+            np.maximum(rest_s, 0, out=rest_s)
+            return
         is_late = late_s > 0
         passed_s *= busy_s > 0
         passed_s *= _BURST_NOISE

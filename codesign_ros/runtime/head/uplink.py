@@ -22,6 +22,9 @@ _log = logging.getLogger(__name__)
 # An embedding follows when the one before it has so much of its way over the link left: the link
 # is not idle in between, nor has its queue to hold more than one.
 _EARLY = 0.25
+# As long as the rate is not known, a frame has so long for its answer before the next one follows
+# [s]: several at once on a thin link are replaced in the middleware's queue, and never answered.
+_UNKNOWN_CROSSING_S = 1.0
 # Frames on the link that are remembered at most.
 _CROSSINGS = 64
 # How often an answer that came early is noticed by what waits for room [s].
@@ -75,6 +78,9 @@ class Uplink:
     def probe(self, template: Embedding) -> bool:
         """Queue the probes that the link's estimate needs now; see ``Prober``.
 
+        None while a frame is on the link: they would show little behind it, and several of them
+        at once replace it in the middleware's queue.
+
         Args:
             template: gives epoch and model of the probe.
 
@@ -83,6 +89,8 @@ class Uplink:
         """
         now_s = time.monotonic()
         with self._lock:
+            if now_s < self._free_s:
+                return
             probes = []
             for size in self._meter.probes(now_s):
                 self._probes += 1
@@ -200,11 +208,15 @@ class Uplink:
             rate_bps = self._meter.bandwidth_bps
         if self._stopping.wait(transmission_s(embedding.payload_bytes, self.emulated_bps)):
             return False
-        if is_frame and rate_bps > 0 and not self.emulated_bps:
-            self._note_crossing(embedding.sequence, 8 * embedding.payload_bytes / rate_bps)
+        if is_frame and not self.emulated_bps:
+            on_link_s = 8 * embedding.payload_bytes / rate_bps if rate_bps else _UNKNOWN_CROSSING_S
+            self._note_crossing(embedding.sequence, on_link_s)
         try:
             self._send(embedding)
         except Exception:
             _log.exception("embedding %d could not be sent", embedding.sequence)
+            if is_frame:
+                with self._lock:
+                    self._note_across(embedding.sequence)
             self._send_failed(embedding)
         return True

@@ -38,14 +38,18 @@ def test_a_tiny_transfer_behind_a_large_one_is_no_fast_link():
     assert estimator.spread < 0.2
 
 
-def test_what_was_never_answered_still_took_its_time():
+@pytest.mark.parametrize("took_share", [0.0, 0.5, 1.0])
+def test_what_was_never_answered_took_an_unknown_part_of_the_link(took_share):
+    """It may have been replaced before it left, or have crossed: the others show the rate."""
     estimator = LinkEstimator()
     now_s = 0.0
-    for number in range(20):
-        took_s = 8 * (50_000 + OVERHEAD_BYTES) / 4e6
-        arrived_s = None if number % 2 else now_s + took_s
-        estimator.add(50_000, 0.0, arrived_s, 0.0, 0.0)
-        now_s += took_s
+    for number in range(30):
+        lost, start_s = number % 3 == 0, now_s
+        now_s += 8 * (50_000 + OVERHEAD_BYTES) / 4e6 * (took_share if lost else 1.0)
+        estimator.add(50_000, start_s, None if lost else now_s, 0.0, 0.0)
+        if lost:  # two that are held behind it
+            estimator.add(64, start_s, now_s, 0.0, 0.0)
+            estimator.add(30_000, start_s, now_s, 0.0, 0.0)
     assert estimator.quantile_bps(0.5) == pytest.approx(4e6, rel=0.1)
 
 

@@ -30,9 +30,13 @@ def clock(monkeypatch):
 
 
 @pytest.fixture
-def make():
-    """Make uplinks whose embeddings go to ``.sent``; failed ones to ``.failed``."""
+def make(monkeypatch):
+    """Make uplinks whose embeddings go to ``.sent``; failed ones to ``.failed``.
+
+    None waits for room before the rate is known.
+    """
     made = []
+    monkeypatch.setattr(module, "_UNKNOWN_CROSSING_S", 0.0)
 
     def make_one(send=None, emulated_bps=0.0):
         sent, failed = [], []
@@ -248,3 +252,20 @@ def test_an_answer_says_how_much_is_still_on_the_link_whatever_the_rate(make, cl
     uplink.submit(embedding(3, 1000), lambda: True)
     clock.now += 0.08
     wait_until(lambda: len(uplink.sent) == 3)
+
+
+def test_before_the_rate_is_known_a_frame_follows_the_answer_to_the_one_before(
+    make, clock, monkeypatch
+):
+    uplink = make()
+    monkeypatch.setattr(module, "_UNKNOWN_CROSSING_S", 1.0)
+    put(uplink, embedding(1, 1000))
+    asked = []
+    uplink.submit(embedding(2, 1000), lambda: asked.append(clock.now) or True)
+    clock.now += 0.5
+    uplink.answered(FRAME, 1, 0.0)
+    wait_until(lambda: len(uplink.sent) == 2)
+    uplink.submit(embedding(3, 1000), lambda: asked.append(clock.now) or True)
+    clock.now += 0.8  # there may be no answer
+    wait_until(lambda: len(uplink.sent) == 3)
+    assert asked == pytest.approx([50.5, 51.3])
