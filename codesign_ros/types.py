@@ -217,6 +217,7 @@ class LinkSpec:
         burst_bytes: what the link lets pass at once before its rate holds (a token bucket's depth)
             [bytes]. No plan counts it: frames that flow leave the bucket empty. Whoever measures
             the rate must look past it.
+        bandwidth_error_bps: how far off ``bandwidth_bps`` may be, a standard deviation [bit/s].
         states: of a rate that varies; ``bandwidth_bps`` is then their mean over time, as
             :meth:`radio` works it out.
 
@@ -232,6 +233,7 @@ class LinkSpec:
     downlink_delay_s: float | None = None
     burst_bytes: float = 0.0
     states: tuple[RadioState, ...] = ()
+    bandwidth_error_bps: float = 0.0
 
     def __post_init__(self) -> None:
         # Written so that NaN fails too.
@@ -252,6 +254,11 @@ class LinkSpec:
         if not 0 <= self.burst_bytes < math.inf:
             raise CodesignError(
                 f"the link's burst must be 0 bytes or more, not {self.burst_bytes:g}"
+            )
+        if not 0 <= self.bandwidth_error_bps < math.inf:
+            raise CodesignError(
+                f"the error of the link's rate must be 0 bit/s or more, not "
+                f"{self.bandwidth_error_bps:g}"
             )
         for state in self.states:
             if not 0 < state.mean_s < math.inf:
@@ -290,6 +297,7 @@ class LinkSpec:
             bandwidth_bps=factor * self.bandwidth_bps,
             downlink_bps=self.back_bps,
             states=states,
+            bandwidth_error_bps=factor * self.bandwidth_error_bps,
         )
 
     def at_rate(self, bandwidth_bps: float) -> LinkSpec:

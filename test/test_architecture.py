@@ -81,8 +81,16 @@ LEAN = {
     "cost.roofline": ("types",),
     "cost.half_times": ("types",),
     "cost.link": ("types",),
+    "cost.lateness": ("types", "cost.link"),
     "cost.tables": ("types",),
-    "planning": ("types", "cost.link", "cost.roofline", "cost.tables", "planning"),
+    "planning": (
+        "types",
+        "cost.lateness",
+        "cost.link",
+        "cost.roofline",
+        "cost.tables",
+        "planning",
+    ),
 }
 
 

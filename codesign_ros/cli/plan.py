@@ -77,7 +77,10 @@ def add(commands: Any) -> None:
     parser.add_argument("--links", help="another links.yaml")
     parser.add_argument("--cloud", help="device behind the edge server (default: rtx-4090)")
     parser.add_argument("--cloud-link", help="link from server to cloud (default: 100mbps)")
-    parser.add_argument("--robot-profile", help="mode measured: file of 'codesign profile --out'")
+    parser.add_argument(
+        "--robot-profile",
+        help="mode measured: file of 'codesign profile --out'; roofline: scale its codecs' times",
+    )
     parser.add_argument("--server-profile", help="likewise; this machine is timed without")
     parser.add_argument(
         "--fit",
@@ -232,10 +235,14 @@ def _what_if(options: argparse.Namespace, bundle: Bundle) -> Any:
     if len({device.name for device in servers}) < len(servers):
         raise CodesignError("a server is named twice; name each device once")
     profiles: dict[Part, HalfTimes] = {}
+    profiled_on: dict[Part, DeviceSpec] = {}
     files: dict[Part, str | None] = {"head": options.robot_profile, "tail": options.server_profile}
     for part, file in files.items():
         if file is not None:
-            profiles[part] = read_device_times(Path(file), bundle)[1][part]
+            name, times = read_device_times(Path(file), bundle)
+            profiles[part] = times[part]
+            if options.mode == "roofline":
+                profiled_on[part] = find_device(devices, name)
     uplinks = [find_link(links, name) for name in options.link or ["10mbps"]]
     if options.link_delay_ms is not None:
         delay_s = options.link_delay_ms * 1e-3
@@ -249,7 +256,10 @@ def _what_if(options: argparse.Namespace, bundle: Bundle) -> Any:
             f"{len(uplinks)} links for {len(servers)} servers; name one for all or each one's"
         )
     what_if = _conditions(
-        options, bundle, robot, tuple(servers), tuple(uplinks), notes=notes, profiles=profiles
+        *(options, bundle, robot, tuple(servers), tuple(uplinks)),
+        notes=notes,
+        profiles=profiles,
+        profiled_on=profiled_on,
     )
     cloud, cloud_link = options.cloud or "rtx-4090", options.cloud_link or "100mbps"
     return what_if, find_device(devices, cloud), find_link(links, cloud_link)

@@ -74,11 +74,11 @@ def payload_rate_bps(link: LinkSpec, late_share: float | None = None) -> float:
         return total_s / sum(state.mean_s / state.bandwidth_bps for state in states)
     slower_s, kept_bps = 0.0, states[0].bandwidth_bps
     for state in states:
-        if slower_s > late_share * total_s * (1.0 + _ROUNDING):
+        if slower_s > late_share * total_s * (1.0 + ROUNDING):
             break
         kept_bps = state.bandwidth_bps
         slower_s += state.mean_s
     return kept_bps
 
 
-_ROUNDING = 1e-12
+ROUNDING = 1e-12

@@ -72,6 +72,8 @@ class CostTables:
         metric: name of the accuracy that the losses are losses of.
         reference: its value for the unchanged network, 0 to 1; None where it was not measured.
         notes: what was estimated or left out and why, one line each.
+        coding: where the times of codecs, JPEG and preparation come from, if they were not measured
+            on these devices, in a few words.
         structure_error: (S, M, P) standard errors of ``structure_loss``; None = not known.
         codec_error: (N+1, K, P, M) likewise of ``codec_loss``.
     """
@@ -96,6 +98,7 @@ class CostTables:
     notes: tuple[str, ...] = ()
     structure_error: np.ndarray | None = None
     codec_error: np.ndarray | None = None
+    coding: str = ""
 
     def __post_init__(self) -> None:
         a, n = self.axes, len(self.head_s)

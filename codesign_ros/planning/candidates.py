@@ -9,6 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
+from codesign_ros.cost.lateness import margin_s as margin
 from codesign_ros.cost.link import occupancy_s, round_trip_s
 from codesign_ros.cost.tables import NO_CODEC
 from codesign_ros.planning.limits import Bound, bounds
@@ -29,6 +30,8 @@ class Candidates:
         problem: what was evaluated.
         head_s, link_s, tail_s: T1, T3, T2 [s]; NaN where not known.
         occupancy_s: how long the payload keeps the uplink [s].
+        margin_s: what all frames but the problem's ``late_share`` may take beside [s]; zeros
+            without one.
         accuracy_loss: Delta A_total of Eq. 10 and the codec's loss.
         payload_bytes: what crosses [bytes].
         energy_j: what the robot spends on a frame [J]; None where its power is not known, NaN
@@ -43,6 +46,7 @@ class Candidates:
     link_s: np.ndarray
     occupancy_s: np.ndarray
     tail_s: np.ndarray
+    margin_s: np.ndarray
     accuracy_loss: np.ndarray
     payload_bytes: np.ndarray
     energy_j: np.ndarray | None
@@ -53,7 +57,7 @@ class Candidates:
     @cached_property
     def latency_s(self) -> np.ndarray:
         """T_total of Eq. 8, from a frame to its answer [s]."""
-        return self.head_s + self.link_s + self.tail_s
+        return self.head_s + self.link_s + self.tail_s + self.margin_s
 
     @cached_property
     def pace_s(self) -> np.ndarray:
@@ -107,6 +111,7 @@ class Candidates:
                 self.problem.head_gap_s,
                 self.problem.tail_gap_s,
                 self._loss_error(index),
+                at(self.margin_s),
             ),
         )
 
@@ -180,7 +185,19 @@ def evaluate(problem: Problem) -> Candidates:
         t.structure_loss.reshape(1, s, 1, m, p, 1, 1),
         t.structure_loss.reshape(1, 1, s, m, p, 1, 1),
     ) + t.codec_loss.transpose(0, 3, 2, 1).reshape(n, 1, 1, m, p, k, 1)
-    latency_s = head_s + link_s + tail_s
+    margin_s = np.zeros((1,) * 7)
+    if problem.late_share is not None:
+        late = problem.spreads, problem.late_share
+        margin_s = np.concatenate(
+            [
+                margin(head_s, tail_s[..., [server]], payload, link, *late)
+                for server, link in enumerate(links)
+            ],
+            axis=-1,
+        )
+        # Where all stays on the robot no link can be late.
+        margin_s[-1] = margin(head_s[-1], 0.0 * head_s[-1], 0.0 * head_s[-1], links[0], *late)
+    latency_s = head_s + link_s + tail_s + margin_s
     own_pace_s = _pace_s(problem, head_s, busy_s, tail_s, latency_s)
     duration_s = time_s(problem.objective, latency_s, own_pace_s)
     # What is not known (NaN) makes the sum unknown, whatever its weight.
@@ -224,7 +241,7 @@ def evaluate(problem: Problem) -> Candidates:
     for bound in found:
         objective[np.broadcast_to(bound.excess > 0, shape)] = np.inf
     return Candidates(
-        *(problem, head_s, link_s, busy_s, tail_s, loss, payload, energy),
+        *(problem, head_s, link_s, busy_s, tail_s, margin_s, loss, payload, energy),
         *(offered, objective, found),
     )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
+from codesign_ros.cost.lateness import STEADY, Spreads, varies
 from codesign_ros.cost.tables import CostTables
 from codesign_ros.planning.objective import Objective, pace_s
 from codesign_ros.types import CodesignError, LinkSpec, Merge, Plan, Structure
@@ -58,6 +59,8 @@ class CandidateCost:
         window: frames in flight; None = no limit.
         head_gap_s, tail_gap_s: what robot and server have to do between two frames beside T1 and
             T2 [s].
+        margin_s: what all frames but the problem's ``late_share`` may take beside T1, T2 and T3
+            [s].
         loss_error: standard error of ``accuracy_loss`` where what it is made of was measured; None
             = not known.
     """
@@ -74,11 +77,12 @@ class CandidateCost:
     head_gap_s: float = 0.0
     tail_gap_s: float = 0.0
     loss_error: float | None = None
+    margin_s: float = 0.0
 
     @property
     def latency_s(self) -> float:
         """T_total = T1 + T3 + T2 (Eq. 8), from the frame to its answer [s]."""
-        return self.head_s + self.link_s + self.tail_s
+        return self.head_s + self.link_s + self.tail_s + self.margin_s
 
     @property
     def pace_s(self) -> float:
@@ -172,9 +176,10 @@ class Problem:
             counts with; None = each plan at its own pace.
         window: frames in flight, which limits the pace to a frame per round trip over the window;
             None = no limit.
-        late_share: share of the frames that may take longer than latency says, on links whose
-            rate varies: the objective and the deadline then count the time that all other frames
-            keep; None = the mean time.
+        late_share: share of the frames that may take longer than latency says, where the link's
+            rate or the devices' times vary: the objective and the deadline then count the time
+            that all other frames keep; None = the mean time.
+        spreads: how far T1 and T2 vary; it counts with ``late_share`` alone.
         head_gap_s: what the robot has to do between two frames beside T1, as passing on what comes
             from the camera; it counts for the pace alone [s].
         tail_gap_s: likewise the server beside T2 [s].
@@ -199,6 +204,7 @@ class Problem:
     late_share: float | None = None
     head_gap_s: float = 0.0
     tail_gap_s: float = 0.0
+    spreads: Spreads = STEADY
 
     def __post_init__(self) -> None:
         tables = self.tables
@@ -223,7 +229,8 @@ class Problem:
                 raise CodesignError(
                     f"late_share is a share of the frames, from 0 to below 1, not {self.late_share}"
                 )
-            if self.links and not any(link.states for link in self.links):
+            steady = self.spreads == STEADY and not any(map(varies, self.links))
+            if self.links and steady:
                 raise CodesignError(
                     "late_share needs a link whose rate varies; give it states with their rates "
                     "and mean durations (links.yaml), or leave late_share out"

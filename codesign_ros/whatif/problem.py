@@ -21,6 +21,7 @@ from codesign_ros.planning.objective import Objective
 from codesign_ros.planning.problem import Limits, Problem
 from codesign_ros.profiling.profile import profile_cached
 from codesign_ros.types import CodesignError, DeviceSpec, LinkSpec, Merge, Part, Structure
+from codesign_ros.whatif.coding import Profiled, with_coding
 from codesign_ros.whatif.device_times import read_device_times
 
 ANSWER_BYTES = 300.0
@@ -44,6 +45,8 @@ class WhatIf:
         frame_rate_hz, window, late_share: as in ``Problem``.
         profiles: mode ``measured``: what was measured on other machines, by ``head`` and ``tail``;
             this machine measures what is not there.
+        profiled_on: the devices on which they were measured, likewise; mode ``roofline`` scales
+            what codecs and preparation took there.
         notes: what is to be said beside the notes of the tables, one line each.
     """
 
@@ -63,6 +66,7 @@ class WhatIf:
     window: int | None = None
     late_share: float | None = None
     profiles: Mapping[Part, HalfTimes] = field(default_factory=dict)
+    profiled_on: Mapping[Part, DeviceSpec] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -116,11 +120,11 @@ def what_if_problem(bundle: Bundle, what_if: WhatIf) -> Problem:
         )
         notes = ()
         if what_if.mode == RooflineMode.ROOFLINE.value:
-            notes = (
-                "what codecs, JPEG and preparing the frame take on these devices was not measured "
-                "and is left out, so T1 and T2 are lower bounds ('codesign profile' there and "
-                "--mode measured count them)",
-            )
+            profiled = {
+                part: Profiled(device, what_if.profiles[part])
+                for part, device in what_if.profiled_on.items()
+            }
+            tables = with_coding(tables, network, what_if.robot, what_if.servers, profiled)
     tables = replace(tables, notes=(*tables.notes, *notes, *what_if.notes))
     return Problem(
         tables=tables,

@@ -47,6 +47,7 @@ def plan_json(
         "lambda_1": problem.lambda_1,
         "metric": problem.tables.metric,
         "reference": problem.tables.reference,
+        "coding": problem.tables.coding,
         "notes": list(problem.tables.notes),
         "policies": {
             name: {"unavailable": decision}
@@ -97,9 +98,11 @@ def decision_json(decision: Decision, situation: Situation) -> dict[str, Any]:
 
 def best_cuts_table(solution: Solution, top: int) -> Table:
     """The best plan of the ``top`` best cuts, and always those of device-only and server-only."""
+    coding = solution.problem.tables.coding
     table = slim_table(
         f"Best plan of each cut (predicted, not run); {solution.candidates} candidates in "
-        f"{solution.solve_s * 1e3:.1f} ms",
+        f"{solution.solve_s * 1e3:.1f} ms"
+        + (f"\ncodecs, JPEG and preparation: {coding}" if coding else ""),
         *("cut", "head", "tail", "precision", "codec"),
         *right("T1 ms", "T3 ms", "T2 ms", "sum", "1/s", "loss", "\N{PLUS-MINUS SIGN}"),
     )

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from codesign_ros.cost.catalogue import find_link, load_links
 from codesign_ros.cost.model import MODES
 from codesign_ros.nodes.interface.params import Param
 from codesign_ros.planning.objective import Objective, parse_objective
-from codesign_ros.runtime.planner.settings import PlannerSettings
+from codesign_ros.resources import resource_path
+from codesign_ros.runtime.planner.settings import SHARED, PlannerSettings
 from codesign_ros.types import PRECISIONS, Merge, Structure
 from codesign_ros.wire.codecs import FRAME_CODECS, TENSOR_CODECS
 
@@ -74,11 +76,46 @@ SOLVE_PARAMS = (
         high=1.0,
     ),
     Param(
-        "latency_limit_s",
-        _DEFAULT.latency_limit_s,
+        "deadline_s",
+        _DEFAULT.deadline_s,
         "most time that a plan may take for one frame [s]; 0 = any",
         low=0.0,
         high=3600.0,
+    ),
+    Param(
+        "late_share",
+        _DEFAULT.late_share,
+        "share of the frames that may take longer than latency says and miss the deadline, by how "
+        "far link and devices vary as measured and by the states of link; 0 = the mean time counts",
+        low=0.0,
+        high=0.5,
+    ),
+    Param(
+        "frame_rate_hz",
+        _DEFAULT.frame_rate_hz,
+        "frames a second that a plan must keep [1/s]; 0 = any",
+        low=0.0,
+        high=1000.0,
+    ),
+    Param(
+        "window",
+        _DEFAULT.window,
+        "frames in flight, which limit the pace to so many a round trip; 0 = no limit",
+        low=0,
+        high=1000,
+    ),
+    Param(
+        "link",
+        "",
+        "a link of config/links.yaml whose states and burst the robots' links have; its rate is "
+        "the measured one all the same; empty = none",
+    ),
+    Param(
+        "shared",
+        _DEFAULT.shared,
+        "what several robots share: plans then reckon with each robot's share of it, by the fleet "
+        "solver",
+        choices=SHARED,
     ),
     Param(
         "uplink_limit_bytes_per_s",
@@ -142,8 +179,16 @@ PARAMS = (
 
 
 def settings_from(values: Mapping[str, Any]) -> PlannerSettings:
-    """Make settings of the values of ``SOLVE_PARAMS``."""
+    """Make settings of the values of ``SOLVE_PARAMS``.
+
+    Raises:
+        CodesignError: a value makes no sense, or there is no such link.
+    """
+    link = None
+    if values["link"]:
+        link = find_link(load_links(resource_path("config") / "links.yaml"), values["link"])
     converted = {
+        "link": link,
         "objective": parse_objective(values["objective"]),
         "structures": tuple(map(Structure, values["structures"])),
         "merges": tuple(map(Merge, values["merges"])),

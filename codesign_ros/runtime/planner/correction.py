@@ -163,6 +163,11 @@ class Correction:
         undone = _UNDONE_SHARE * self._undone * weights.sum() ** 2
         return math.sqrt(self._variance(weights) + undone)
 
+    @property
+    def noise(self) -> float:
+        """How far one report is off its level (a standard deviation of the logarithm)."""
+        return math.sqrt(self._noise2)
+
     def fade(self, now_s: float) -> None:
         """Let time pass, on any steady clock [s]: what is not measured goes back to the prior."""
         if self._as_of_s > -math.inf and now_s > self._as_of_s:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+import numpy as np
+
 from codesign_ros.bundle import Bundle
 from codesign_ros.cost.profile import NetworkProfile
 from codesign_ros.planning.grid import Solution
@@ -18,7 +20,7 @@ from codesign_ros.runtime.planner.engine_wishes import Build, BuildRequests, bui
 from codesign_ros.runtime.planner.policy import OURS
 from codesign_ros.runtime.planner.problem import RobotProblems, rate_of
 from codesign_ros.runtime.planner.registry import Registry
-from codesign_ros.runtime.planner.settings import PlannerSettings
+from codesign_ros.runtime.planner.settings import SHARED, PlannerSettings
 from codesign_ros.runtime.planner.watch import Basis, Factors, RobotWatch
 from codesign_ros.types import CodesignError, DeviceSpec, Plan
 
@@ -240,7 +242,12 @@ class PlannerRuntime:
             return best, 0.0
         try:
             built = self.problems.solve(
-                robot, self.settings, factors, in_force=entry.watch.plan, built_only=True
+                robot,
+                self.settings,
+                factors,
+                in_force=entry.watch.plan,
+                built_only=True,
+                others=self._others(robot, self.settings),
             )
         except CodesignError as error:
             entry.wanted = lacking
@@ -283,16 +290,29 @@ class PlannerRuntime:
         self, robot: str, settings: PlannerSettings, link_bps: float | None = None
     ) -> Solution:
         """Solve Eq. 11 for a robot as things stand, built or not; see ``RobotProblems``."""
-        return self.problems.solve(robot, settings, self._factors(robot, settings), link_bps)
+        factors, others = self._factors(robot, settings), self._others(robot, settings)
+        return self.problems.solve(robot, settings, factors, link_bps, others=others)
 
     def _robot(self, name: str) -> _Robot:
         return self._robots.setdefault(name, _Robot(RobotWatch(self._cuts)))
 
     def _factors(self, robot: str, settings: PlannerSettings) -> Factors:
         """By what predicted times are multiplied; they were learned in the mode in force."""
-        if settings.corrects and settings.mode == self.settings.mode:
-            return self.watch(robot).factors()
-        return Factors.none(self._cuts)
+        if not (settings.corrects and settings.mode == self.settings.mode):
+            return Factors.none(self._cuts)
+        factors = self.watch(robot).factors()
+        if settings.shared != SHARED[0]:
+            # What the others do to the server is in the share already.
+            factors = replace(factors, tail=np.ones(self._cuts))
+        return factors
+
+    def _others(self, robot: str, settings: PlannerSettings) -> dict[str, Factors]:
+        """Factors of the other robots that have an active head, where robots share something."""
+        if settings.shared == SHARED[0]:
+            return {}
+        heads = (device for device in self.registry.devices if device.role is Role.HEAD)
+        names = {device.robot for device in heads if device.state == "active"} - {robot}
+        return {name: self._factors(name, settings) for name in sorted(names)}
 
     def _good_enough(self, solution: Solution, entry: _Robot, now_s: float) -> Row | None:
         """What the plan in force costs by now, if the best is not worth the change."""

@@ -11,7 +11,10 @@ from codesign_ros.cost.tables import Axes
 from codesign_ros.planning.objective import Objective
 from codesign_ros.planning.problem import Limits
 from codesign_ros.runtime.planner.policy import OURS, check_policy
-from codesign_ros.types import BRANCH_STRUCTURES, CodesignError, Merge, Structure
+from codesign_ros.types import BRANCH_STRUCTURES, CodesignError, LinkSpec, Merge, Structure
+
+SHARED = ("nothing", "server", "server and link")
+"""What several robots share: each has a server and a link of its own, one server, or both."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,14 @@ class PlannerSettings:
         frame_codecs: codecs for the frame at cut 0.
         precisions: numeric precisions; both halves have the same.
         accuracy_floor: least accuracy, in the metric that the bundle was measured by; 0 = any.
-        latency_limit_s: most time of one frame through all stages [s]; 0 = any.
+        deadline_s: most time of one frame through all stages [s]; 0 = any.
+        late_share: share of the frames that may take longer than latency says, see ``Problem``; 0 =
+            the mean time counts.
+        frame_rate_hz: frames a second that a plan must keep; 0 = any.
+        window: frames in flight, which limits the pace; 0 = no limit.
+        link: what is known of the link beside its measured rate and delay, above all its states,
+            whose mean is then the measured rate; None = nothing.
+        shared: what robots share, one of ``SHARED``; their shares are then those of the fleet.
         uplink_limit_bytes_per_s: most bytes a second over the link, with frames at the pace of the
             slowest stage [bytes/s]; 0 = any.
         link_bps: rate to assume until the head has measured the link [bit/s].
@@ -53,7 +63,12 @@ class PlannerSettings:
     frame_codecs: tuple[str, ...] = ("jpeg", "raw")
     precisions: tuple[str, ...] = ("fp32",)
     accuracy_floor: float = 0.0
-    latency_limit_s: float = 0.0
+    deadline_s: float = 0.0
+    late_share: float = 0.0
+    frame_rate_hz: float = 0.0
+    window: int = 0
+    link: LinkSpec | None = None
+    shared: str = SHARED[0]
     uplink_limit_bytes_per_s: float = 0.0
     link_bps: float = 10e6
     correct: bool = True
@@ -64,6 +79,8 @@ class PlannerSettings:
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise CodesignError(f"unknown mode {self.mode!r}; known are {', '.join(MODES)}")
+        if self.shared not in SHARED:
+            raise CodesignError(f"unknown value of shared {self.shared!r}; known are {SHARED}")
         check_policy(self.policy)
 
     @property
@@ -80,7 +97,7 @@ class PlannerSettings:
         floor = self.accuracy_floor
         return Limits(
             accuracy_loss=loss_allowed(accuracy, floor) if floor > 0 else None,
-            deadline_s=self.latency_limit_s or None,
+            deadline_s=self.deadline_s or None,
             uplink_bytes_per_s=self.uplink_limit_bytes_per_s or None,
         )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from codesign_ros.cost.lateness import STEADY, Spreads
 from codesign_ros.planning.objective import Objective
 from codesign_ros.planning.problem import CandidateCost, Row
 from codesign_ros.runtime.device import WINDOW_FRAMES, Device, Role, StageMedians
@@ -44,12 +45,14 @@ class Factors:
     Attributes:
         head, tail: by what they are multiplied, (N+1,), for each cut.
         head_gap_s, tail_gap_s: what passes between two frames beside them [s].
+        spreads: how far a frame's times vary.
     """
 
     head: np.ndarray
     tail: np.ndarray
     head_gap_s: float = 0.0
     tail_gap_s: float = 0.0
+    spreads: Spreads = STEADY
 
     @classmethod
     def none(cls, cuts: int) -> Factors:
@@ -141,8 +144,11 @@ class RobotWatch:
     def factors(self) -> Factors:
         """What the model's times should be multiplied by, as far as is known now."""
         head, tail = (self._devices[role].factors() for role in (Role.HEAD, Role.TAIL))
-        gaps_s = (self._gaps_s.get(role, 0.0) for role in (Role.HEAD, Role.TAIL))
-        return Factors(head, tail, *gaps_s)
+        head_gap_s, tail_gap_s = (self._gaps_s.get(role, 0.0) for role in (Role.HEAD, Role.TAIL))
+        noise = (self._devices[role].noise for role in (Role.HEAD, Role.TAIL))
+        # Reports are medians of some frames, which vary more (normal: sqrt(2 n / pi) as much).
+        spreads = Spreads(*(math.sqrt(2 * WINDOW_FRAMES / math.pi) * each for each in noise))
+        return Factors(head, tail, head_gap_s, tail_gap_s, spreads)
 
     # Plans
 

@@ -200,7 +200,7 @@ def test_the_plan_in_force_is_built_whatever_a_device_says(world):
 def test_without_anything_built_that_serves_the_old_plan_stays(tiny_bundle):
     world = World(tiny_bundle, lambda_1=0.0)
     free = world.planner.solve(ROBOT, world.planner.settings).plan
-    world.planner.settings = replace(world.planner.settings, latency_limit_s=1.01 * free.latency_s)
+    world.planner.settings = replace(world.planner.settings, deadline_s=1.01 * free.latency_s)
     with pytest.raises(CodesignError, match=r"being built; of what is built, .* the deadline"):
         world.lead()
     orders = world.planner.take_builds(ROBOT, world.now_s)

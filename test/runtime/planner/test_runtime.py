@@ -172,7 +172,7 @@ def test_limits_are_kept_or_named(planner, head, tail):
     latency_s = free.best.prediction.latency_s
     settings = replace(planner.settings, lambda_1=0.0)
     with pytest.raises(CodesignError, match=f"the deadline of {latency_s * 500:.4g} ms is missed"):
-        planner.solve(ROBOT, replace(settings, latency_limit_s=latency_s / 2))
+        planner.solve(ROBOT, replace(settings, deadline_s=latency_s / 2))
     with pytest.raises(CodesignError, match="above what the unchanged network reaches"):
         planner.solve(ROBOT, replace(settings, accuracy_floor=0.95))
     kept = planner.solve(ROBOT, replace(settings, accuracy_floor=0.9))

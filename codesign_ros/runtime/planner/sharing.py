@@ -1,0 +1,99 @@
+"""Robots that share a server or a link: what part of it a robot's plan may reckon with.
+
+The fleet's solver chooses for all robots together and divides what they share; one robot's problem
+then has the server and the link at its share of them. Deadlines and the like, which a fleet does
+not know, are kept by the robot's own problem.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from codesign_ros.planning.fleet.options import options
+from codesign_ros.planning.fleet.robots import FleetRobot
+from codesign_ros.planning.fleet.solve import share
+from codesign_ros.planning.grid import Solution, grid
+from codesign_ros.planning.problem import Candidate, Problem
+from codesign_ros.types import LinkSpec
+
+
+@dataclass(frozen=True)
+class Share:
+    """What the fleet's plan has for one robot.
+
+    Attributes:
+        candidate: its choice.
+        link: its share of its link, above 0 to 1.
+        server: its share of the server, likewise.
+    """
+
+    candidate: Candidate
+    link: float
+    server: float
+
+
+def share_of(place: int, problems: Sequence[Problem], link: LinkSpec | None) -> Share:
+    """Plan for all robots and return what one of them gets.
+
+    Among equal robots the order decides who does what, so it must be the same for all of them.
+
+    A robot that keeps all to itself gets the share that one more user would, in equal parts.
+
+    Args:
+        place: of the robot among the problems.
+        problems: of the robots, each with one server, which is the same for all.
+        link: the link that all share; None = each has its own.
+
+    Raises:
+        CodesignError: a robot has nothing to choose from, or the frame rates cannot be kept.
+    """
+    plan = share([_fleet_robot(i, problem, link) for i, problem in enumerate(problems)])
+    return Share(
+        plan.rows[place].candidate,
+        _own(plan.link_shares, place) if link is not None else 1.0,
+        _own(plan.server_shares, place),
+    )
+
+
+def solve_at(problem: Problem, part: Share) -> Solution:
+    """Solve a robot's problem at its share, and keep to the fleet's choice where limits allow.
+
+    Raises:
+        CodesignError: no candidate keeps the limits.
+    """
+    tables = problem.tables
+    solution = grid(
+        replace(
+            problem,
+            tables=replace(
+                tables, tail_s=tables.tail_s / part.server, decode_s=tables.decode_s / part.server
+            ),
+            links=tuple(link.scaled(part.link) for link in problem.links),
+        )
+    )
+    index = solution.evaluation.index_of(part.candidate)
+    if not np.isfinite(solution.evaluation.objective[index]):
+        return solution
+    return replace(solution, best=solution.evaluation.row(index))
+
+
+def _fleet_robot(number: int, problem: Problem, link: LinkSpec | None) -> FleetRobot:
+    limits = replace(problem.limits, deadline_s=None, uplink_bytes_per_s=None, robot_energy_j=None)
+    (own,) = problem.links
+    whole = replace(own, name=f"of robot {number + 1}") if link is None else link
+    return FleetRobot(
+        f"robot {number + 1}",
+        options(replace(problem, limits=limits, late_share=None)),
+        whole.at_rate(whole.bandwidth_bps),
+        lambda_1=problem.lambda_1,
+        frame_rate_hz=problem.frame_rate_hz,
+    )
+
+
+def _own(shares: np.ndarray, place: int) -> float:
+    """One robot's share, or what it would be if it came to those that have one."""
+    users = int(np.count_nonzero(shares))
+    return float(shares[place]) if shares[place] > 0 else 1.0 / (users + 1)
