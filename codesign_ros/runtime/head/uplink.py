@@ -78,7 +78,7 @@ class Uplink:
     def probe(self, template: Embedding) -> bool:
         """Queue the probes that the link's estimate needs now; see ``Prober``.
 
-        None while a frame is on the link: they would show little behind it, and several of them
+        There are none while a frame is on the link: they would show little behind it, and several of them
         at once replace it in the middleware's queue.
 
         Args:
@@ -90,7 +90,7 @@ class Uplink:
         now_s = time.monotonic()
         with self._lock:
             if now_s < self._free_s:
-                return
+                return False
             probes = []
             for size in self._meter.probes(now_s):
                 self._probes += 1
