@@ -78,8 +78,8 @@ class Uplink:
     def probe(self, template: Embedding) -> bool:
         """Queue the probes that the link's estimate needs now; see ``Prober``.
 
-        There are none while a frame is on the link: they would show little behind it, and several of them
-        at once replace it in the middleware's queue.
+        There are none while a frame is on the link: they would show little behind it, and several
+        of them at once replace it in the middleware's queue.
 
         Args:
             template: gives epoch and model of the probe.
