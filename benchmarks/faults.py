@@ -34,7 +34,7 @@ from codesign_ros.types import CodesignError
 _NOTICED_S, _MOST_TIMES = 1.0, 1.5
 # Frames must go to the server again so soon after it is back [s]; it is given up after so long.
 _RETURN_S, _GIVE_UP_S = 2.0, 40.0
-_STEADY_FRAMES = 8
+_STEADY_FRAMES = 40
 _OWN_S = 6.0
 
 

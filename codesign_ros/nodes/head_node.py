@@ -32,7 +32,8 @@ from codesign_ros.runtime.device import Heartbeat, Role
 from codesign_ros.runtime.head.runtime import HeadRuntime, HeadSettings
 from codesign_ros.runtime.messages import Result, Stamp, Status
 
-PROBE_PERIOD_S = 0.5
+# How often the head is asked for probes; it sends them less often while all is well [s].
+PROBE_PERIOD_S = 0.25
 # A frame whose stamp is this far from the clock was not stamped by it.
 _STRANGE_AGE_S = 10.0
 

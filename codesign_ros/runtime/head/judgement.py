@@ -13,9 +13,9 @@ import math
 _OVERDUE = 2
 # While the robot is on its own, answers must have come for so long before it relies on the server
 # again [s]; a return that did not last makes it so many times longer, up to a limit [s].
-_PATIENCE_S, _MORE_PATIENCE, _MOST_PATIENCE_S = 0.5, 4.0, 30.0
+_PATIENCE_S, _MORE_PATIENCE, _MOST_PATIENCE_S = 0.4, 5.0, 30.0
 # A return that lasted so long is forgotten as one that did not [s].
-_LASTING_S = 10.0
+_LASTING_S = 4.0
 
 
 class Judgement:

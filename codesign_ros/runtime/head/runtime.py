@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import Counter
@@ -59,6 +60,8 @@ _MEAN_WEIGHT = 0.1
 
 # A server that says nothing at all for so long is gone [s].
 _SILENCE_S = 2.0
+# While the robot relies on the server, probes are so far apart [s]; alone, it wants to know sooner.
+_PROBES_S = 0.45
 
 _CLOSED = "the head is not active any more"
 
@@ -139,6 +142,7 @@ class HeadRuntime:
         self._ledger = FrameLedger()
         self._judgement = Judgement()
         self._answer_times = AnswerTimes()
+        self._probed_s = -math.inf
         # The last reason for which the log says that the robot is alone.
         self._said = ""
         self._times = RunningTimes()
@@ -258,13 +262,14 @@ class HeadRuntime:
             self._follow_judgement()
         if is_probe:
             if self.uplink.learning:
-                self.probe()
+                self._send_probes()
             return
         with self._work:
             frame = self._ledger.find(answer.sequence)
             if frame is None or frame.phase is not Phase.REMOTE or frame.epoch != answer.epoch:
                 self.counts["late"] += 1
-                self._answer_times.late()
+                if self._judgement.relies:  # else it was an outage, and not given up too early
+                    self._answer_times.late()
                 return
             if answer.status is not TailStatus.OK:
                 self.counts["refused"] += 1
@@ -290,20 +295,28 @@ class HeadRuntime:
     def probe(self) -> None:
         """Send the probes of the link that are due if a server is there to answer them.
 
-        The head asks twice a second, and judges then too whether the server is still there.
+        To be called four times a second. Here the head judges, too, whether the server is still
+        there.
         """
         now_s = time.monotonic()
         with self._work:
             plan = self._epochs.plan
-            if not plan.server_available:
+            is_soon = now_s < self._probed_s + _PROBES_S
+            if not plan.server_available or (is_soon and self._judgement.relies):
                 return
-            template = self._embedding(Stamp(0), 0, plan, ())
+            self._probed_s = now_s
             sent_bytes = sum(each.sent_bytes for each in self._ledger.in_phase(Phase.REMOTE))
             self._judgement.check(now_s, _SILENCE_S + 2 * self._on_link_s(sent_bytes))
             self._follow_judgement()
-        if self.uplink.probe(template):
+        self._send_probes()
+
+    def _send_probes(self) -> None:
+        with self._work:
+            plan = self._epochs.plan
+            template = self._embedding(Stamp(0), 0, plan, ())
+        if plan.server_available and self.uplink.probe(template):
             with self._work:
-                self._judgement.asked(now_s)
+                self._judgement.asked(time.monotonic())
 
     def deserted(self) -> None:
         """Note that the middleware knows of nobody who takes embeddings."""
