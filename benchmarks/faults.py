@@ -34,7 +34,7 @@ from codesign_ros.types import CodesignError
 _NOTICED_S, _MOST_TIMES = 1.0, 1.5
 # Frames must go to the server again so soon after it is back [s]; it is given up after so long.
 _RETURN_S, _GIVE_UP_S = 2.0, 40.0
-_STEADY_FRAMES = 40
+_STEADY_FRAMES = 28
 _OWN_S = 6.0
 
 
@@ -64,7 +64,7 @@ class Outcome:
     Attributes:
         fault: its name.
         duration_s: how long it lasted [s].
-        own_s: what the robot alone takes for a frame [s].
+        own_s: what the robot alone takes to compute a frame [s].
         worst_s: longest time of an answer in the outage, from its first second on [s].
         return_s: from its end to the first answer by the server [s]; None = it did not come.
         plans: plans that were made from its beginning on.
@@ -212,7 +212,7 @@ def run(arguments: argparse.Namespace) -> list[Outcome]:
         session.wait_for_epoch(session.plan.epoch, _STEADY_FRAMES)
         seen = len(session.observer.results)
         session.wait(_OWN_S)
-        own_s = median(result.response_s for _, result in session.observer.results[seen:])
+        own_s = median(result.head_s for _, result in session.observer.results[seen:])
         session.set_policy(arguments.policy)
         for fault in faults(session, link, arguments.short):
             if arguments.only and arguments.only not in fault.name:
@@ -228,7 +228,7 @@ def main() -> int:
     parser.add_argument("--short", action="store_true", help="without the longest")
     parser.add_argument("--only", default="", help="faults whose name has this")
     parser.add_argument("--policy", default="server_only_jpeg", help="whose plan is in force")
-    parser.add_argument("--rate-hz", type=float, default=6.0, help="of the camera")
+    parser.add_argument("--rate-hz", type=float, default=4.0, help="of the camera")
     parser.add_argument("--out", type=Path, default=Path("log/faults"))
     arguments = parser.parse_args()
     if reason := why_not():

@@ -57,7 +57,7 @@ PARAMS = (
         "deadline_s",
         1.0,
         "finish a frame on the robot when its answer takes longer than this, on top of twice its "
-        "time on the link [s]",
+        "time on the link [s]; how long answers usually take sets a shorter time by itself",
         low=0.01,
         high=60.0,
     ),

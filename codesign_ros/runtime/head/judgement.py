@@ -15,7 +15,7 @@ _OVERDUE = 2
 # again [s]; a return that did not last makes it so many times longer, up to a limit [s].
 _PATIENCE_S, _MORE_PATIENCE, _MOST_PATIENCE_S = 0.4, 5.0, 30.0
 # A return that lasted so long is forgotten as one that did not [s].
-_LASTING_S = 4.0
+_LASTING_S = 6.0
 
 
 class Judgement:
