@@ -11,7 +11,6 @@ from rclpy.serialization import deserialize_message, serialize_message
 
 from codesign_ros.cost.half_times import HalfTimes
 from codesign_ros.msg import DeviceProfile, Embedding, Heartbeat, InferenceResult
-from codesign_ros.msg import Plan as PlanMsg
 from codesign_ros.msg import TailAnswer as TailAnswerMsg
 from codesign_ros.nodes.interface import device_messages, messages
 from codesign_ros.runtime.device import Device, Role, StageMedians
@@ -277,9 +276,11 @@ def test_unknown_kind_and_status():
         messages.tail_answer_from_msg(TailAnswerMsg(sequence=4, status=9))
 
 
-@pytest.mark.parametrize("field", ["head_structure", "tail_structure", "merge"])
+@pytest.mark.parametrize(
+    "field", ["head_structure", "tail_structure", "merge", "standby_structure", "standby_merge"]
+)
 def test_unknown_word_in_a_plan(field):
-    msg = PlanMsg(epoch=3, head_structure="S3", tail_structure="S3", merge="fold")
+    msg = messages.plan_to_msg(Plan(cut=1, epoch=3))
     assert messages.plan_from_msg(msg).epoch == 3
     setattr(msg, field, "S7")
     with pytest.raises(CodesignError, match="plan of epoch 3: 'S7'"):

@@ -84,7 +84,8 @@ def endpoints_in_graph(node, name):
 def test_every_topic_of_every_node_can_be_overridden(site, node_bundle, picture_folder):
     bundle = {"bundle": str(node_bundle.path), "profile_s": 0.05}
     robot = site.robot(
-        camera={"source": str(picture_folder), "pacing": "rate"},
+        # So that it listens to results too.
+        camera={"source": str(picture_folder), "pacing": "window"},
         head=bundle,
         tail=bundle,
         planner={"bundle": str(node_bundle.path)},
