@@ -22,7 +22,7 @@ class Judgement:
     """Follows what is sent to the server and what is answered.
 
     A link that comes and goes every few seconds is not worth returning to: after each return that
-    did not last, answers must have come for four times as long.
+    did not last, answers must have come for five times as long, up to a limit.
 
     Times are of any one steady clock [s]. Not thread safe.
     """
