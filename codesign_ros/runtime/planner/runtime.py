@@ -303,7 +303,7 @@ class PlannerRuntime:
         factors = self.watch(robot).factors()
         if settings.shared != SHARED[0]:
             # What the others do to the server is in the share already.
-            factors = replace(factors, tail=np.ones(self._cuts))
+            factors = replace(factors, tail=np.ones(self._cuts), tail_gap_s=0.0)
         return factors
 
     def _others(self, robot: str, settings: PlannerSettings) -> dict[str, Factors]:

@@ -436,3 +436,16 @@ def test_what_a_robot_does_between_frames_counts_for_the_pace(tiny_bundle):
     paced = worlds[Objective.THROUGHPUT]
     assert paced.plan.head_s < paced.plans[0].head_s
     assert "robot needs 30.0 ms between frames" in paced.reasons[-1]
+
+
+@pytest.mark.parametrize(("shared", "gap_s"), [("nothing", 0.02), ("server", 0.0)])
+def test_what_a_shared_server_does_between_frames_counts_once(tiny_bundle, shared, gap_s):
+    """What it does for the other robots is in this one's share of it already."""
+    world = World(tiny_bundle, shared=shared)
+    world.announce()
+    head_s, link_s, tail_s = world.times(world.plan)
+    running = StageMedians(world.plan.epoch, 9, head_s, link_s, tail_s, 0.01, 0.02)
+    world.planner.heartbeat(replace(beat_of(world.head), running=running), world.now_s)
+    problem = world.planner.solve(ROBOT, world.planner.settings).problem
+    assert problem.head_gap_s == pytest.approx(0.01)
+    assert problem.tail_gap_s == pytest.approx(gap_s)
