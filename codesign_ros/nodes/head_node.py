@@ -29,7 +29,8 @@ from codesign_ros.nodes.process import run
 from codesign_ros.pixels.boxes import DISPLAY_THRESHOLD
 from codesign_ros.pixels.decode import compressed_encoding, to_rgb
 from codesign_ros.runtime.device import Heartbeat, Role
-from codesign_ros.runtime.head.runtime import HeadRuntime, HeadSettings
+from codesign_ros.runtime.head.runtime import HeadRuntime
+from codesign_ros.runtime.head.settings import HeadSettings
 from codesign_ros.runtime.messages import Result, Stamp, Status
 
 # How often the head is asked for probes; it sends them less often while all is well [s].

@@ -12,7 +12,8 @@ from codesign_ros.engines.ort import OrtBackend
 from codesign_ros.pixels.letterbox import normalise
 from codesign_ros.runtime.answers import classified
 from codesign_ros.runtime.engines.pool import EnginePool
-from codesign_ros.runtime.head.runtime import HeadRuntime, HeadSettings
+from codesign_ros.runtime.head.runtime import HeadRuntime
+from codesign_ros.runtime.head.settings import HeadSettings
 from codesign_ros.runtime.messages import Stamp
 from codesign_ros.runtime.stages import head_key
 from codesign_ros.runtime.tail.runtime import TailRuntime, TailSettings

@@ -1,0 +1,180 @@
+"""The head's compute thread: runs what a frame's plan says, and hands on what comes of it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from codesign_ros.bundle import Bundle
+from codesign_ros.pixels.letterbox import letterbox
+from codesign_ros.runtime.emulation import stretched
+from codesign_ros.runtime.head.book import FrameBook
+from codesign_ros.runtime.head.ledger import Frame, Phase
+from codesign_ros.runtime.head.plans import HeadPlans
+from codesign_ros.runtime.head.results import result_of
+from codesign_ros.runtime.head.server_watch import ServerWatch
+from codesign_ros.runtime.head.settings import HeadSettings
+from codesign_ros.runtime.head.stage_medians import RunningTimes
+from codesign_ros.runtime.stages import HeadOutput, HeadStage, LeasedStage
+from codesign_ros.types import CodesignError, Plan, unexpected
+
+
+class HeadCompute:
+    """Computes frames one after the other, on a thread of its own.
+
+    What nobody foresaw costs one frame, never the thread: it is logged, counted under ``errors``,
+    and named as the reason for which the frame was dropped.
+
+    Args:
+        bundle: the network.
+        settings: see ``HeadSettings``.
+        book: the frames in flight.
+        plans: what runs them.
+        server: whether the server is there to finish them.
+        times: takes what the stages took.
+        send: takes a frame in phase COMPUTING with what crosses the cut, and the plan that ran.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        settings: HeadSettings,
+        book: FrameBook,
+        plans: HeadPlans,
+        server: ServerWatch,
+        times: RunningTimes,
+        send: Callable[[Frame, Plan, HeadOutput], None],
+    ) -> None:
+        self._bundle = bundle
+        self._settings = settings
+        self._book = book
+        self._plans = plans
+        self._server = server
+        self._times = times
+        self._send = send
+        # When the last frame was computed; None = there was none to go on with [s].
+        self._computed_s: float | None = None
+        self._thread = threading.Thread(target=self._run, name="head-compute", daemon=True)
+        self._thread.start()
+
+    def forward(self, frame: Frame) -> LeasedStage[HeadStage] | None:
+        """Begin with a new frame that goes to the uplink as it is, at once and in order.
+
+        Nothing is computed then, and waking the compute thread would cost more than the work.
+        The book's lock is held; ``work_on`` must follow once it is not.
+
+        Returns:
+            What ``work_on`` wants; None where the frame has to be computed or has to wait.
+        """
+        if not (
+            self._book.is_open
+            and frame.jpeg is not None
+            and self._plans.stages.following.stage.sends_jpeg
+            and not self._is_alone
+            and self._settings.slowdown <= 1
+            and self._book.next_frame() is frame
+            and not self._book.ledger.in_phase(Phase.COMPUTING)
+        ):
+            return None
+        return self._start(frame, falls_back=False)
+
+    def work_on(
+        self, frame: Frame, leased: LeasedStage[HeadStage], falls_back: bool = False
+    ) -> None:
+        """Compute a frame that was begun with; the book's lock is not held."""
+        try:
+            self._work(frame, leased.stage, falls_back)
+        except CodesignError as error:
+            self._drop(frame, str(error))
+        except Exception as error:
+            self._book.error(f"frame {frame.sequence} could not be computed")
+            self._drop(frame, unexpected(error))
+        finally:
+            leased.release()
+
+    def join(self) -> None:
+        """Wait until the thread has seen that the book is closed."""
+        self._thread.join()
+
+    def _run(self) -> None:
+        # Nothing is kept in a variable here: it would hold on to an old frame until the next one
+        # comes.
+        while self._compute_next():
+            pass
+
+    def _compute_next(self) -> bool:
+        """Wait for a frame and compute it; False when the head is closed."""
+        book = self._book
+        with book.lock:
+            self._server.strand_overdue(time.monotonic())
+            while book.is_open and (frame := book.next_frame()) is None:
+                book.wait()
+                self._server.strand_overdue(time.monotonic())
+                self._computed_s = None
+            if not book.is_open:
+                return False
+            assert frame is not None
+            falls_back = frame.phase is Phase.STRANDED or self._is_alone
+            leased = self._start(frame, falls_back)
+        if self._computed_s is not None:
+            frame.head_gap_s = time.perf_counter() - self._computed_s
+        self.work_on(frame, leased, falls_back)
+        return True
+
+    @property
+    def _is_alone(self) -> bool:
+        """Whether the plan is split and not followed, for the server is not relied on."""
+        return self._plans.is_split and not self._server.relies
+
+    def _start(self, frame: Frame, falls_back: bool) -> LeasedStage[HeadStage]:
+        """Begin with a frame; returns what runs it. The book's lock is held."""
+        if frame.phase is not Phase.STRANDED:
+            frame.epoch = self._plans.plan.epoch
+        frame.phase = Phase.COMPUTING
+        stages = self._plans.stages_of(frame.epoch)
+        # Its own lease: the epoch may be dropped while this frame is computed.
+        return (stages.standby if falls_back else stages.following).again()
+
+    def _work(self, frame: Frame, stage: HeadStage, falls_back: bool) -> None:
+        start = time.perf_counter()
+
+        def work() -> tuple[np.ndarray | None, HeadOutput]:
+            image = frame.image
+            if frame.jpeg is not None and stage.sends_jpeg:
+                return image, stage.forward(frame.jpeg)
+            if image is None:
+                pixels = frame.load()
+                image = letterbox(pixels, self._bundle.input)
+                frame.size = pixels.shape[0], pixels.shape[1]
+            return image, stage.run(image)
+
+        slowdown = self._settings.slowdown
+        image, output = stretched(work, slowdown)
+        encode_s = output.encode_s * max(1.0, slowdown)
+        self._computed_s = time.perf_counter()
+        head_s = self._computed_s - start - encode_s
+        if output.answer is None:
+            frame.image, frame.head_s, frame.encode_s = image, head_s, encode_s
+            self._send(frame, stage.plan, output)
+            return
+        result = result_of(
+            frame,
+            output.answer,
+            self._bundle.input,
+            self._settings.selection.max_detections,
+            finished_by="fallback" if falls_back else "robot",
+            head_s=frame.head_s + head_s,
+        )
+        with self._book.lock:
+            if not falls_back:
+                self._times.add(result, frame.head_gap_s, time.monotonic())
+            self._book.settle(frame, result)
+        self._book.flush()
+
+    def _drop(self, frame: Frame, reason: str) -> None:
+        with self._book.lock:
+            self._book.drop(frame, reason)
+        self._book.flush()

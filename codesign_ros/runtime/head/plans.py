@@ -1,0 +1,111 @@
+"""The plans of a head, with what runs each: its half, and the whole network as a stand-by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from codesign_ros.bundle import Bundle
+from codesign_ros.pixels.boxes import Selection
+from codesign_ros.runtime.engines.pool import EnginePool
+from codesign_ros.runtime.epochs import EpochTable
+from codesign_ros.runtime.stages import HeadStage, LeasedStage, check_plan, head_key
+from codesign_ros.types import CodesignError, Plan
+
+
+@dataclass(frozen=True)
+class PlanStages:
+    """What runs under a plan: its head, and the whole network where the server does not answer."""
+
+    following: LeasedStage[HeadStage]
+    standby: LeasedStage[HeadStage]
+
+    def release(self) -> None:
+        """Give both engines back."""
+        self.following.release()
+        self.standby.release()
+
+
+class HeadPlans:
+    """Plans by epoch. Only ``build`` may be called without the lock of the book of frames.
+
+    Args:
+        bundle: the network.
+        pool: leases its engines.
+        selection: asked at every answer which boxes of a detector count.
+    """
+
+    def __init__(self, bundle: Bundle, pool: EnginePool, selection: Callable[[], Selection]):
+        self._bundle = bundle
+        self._pool = pool
+        self._selection = selection
+        nothing = Plan(cut=bundle.last_cut, model_id=bundle.model_id, reason="no plan yet")
+        self._epochs: EpochTable[PlanStages] = EpochTable(
+            nothing, self._stages(nothing), PlanStages.release
+        )
+
+    @property
+    def plan(self) -> Plan:
+        """The plan in force."""
+        return self._epochs.plan
+
+    @property
+    def stages(self) -> PlanStages:
+        """What runs the plan in force."""
+        return self._epochs.stage
+
+    @property
+    def is_split(self) -> bool:
+        """Whether the plan in force sends anything to a server."""
+        return self.plan.cut < self._bundle.last_cut
+
+    def stages_of(self, epoch: int) -> PlanStages:
+        """What runs the plan of an epoch; that of the plan in force if it is not kept any more."""
+        return self._epochs.find(epoch) or self._epochs.stage
+
+    def build(self, plan: Plan) -> PlanStages:
+        """Build and warm what runs a plan; nothing that runs changes.
+
+        Raises:
+            CodesignError: the plan is for another network, or cannot be built.
+        """
+        check_plan(plan, self._bundle)
+        return self._stages(plan)
+
+    def add(self, plan: Plan, stages: PlanStages) -> None:
+        """Keep a built plan ready.
+
+        Raises:
+            CodesignError: its epoch is not newer than the one in force.
+        """
+        self._epochs.prepare(plan, stages)
+
+    def commit(self, epoch: int) -> Plan:
+        """Put a plan that is ready in force.
+
+        Raises:
+            CodesignError: the epoch was not prepared.
+        """
+        return self._epochs.commit(epoch)
+
+    def drop_before(self, epoch: int) -> None:
+        """Forget the plans before an epoch, never the one in force."""
+        self._epochs.drop_before(epoch)
+
+    def close(self) -> None:
+        """Let go of all engines."""
+        self._epochs.close()
+
+    def _stages(self, plan: Plan) -> PlanStages:
+        following = self._stage(plan)
+        try:
+            return PlanStages(following, self._stage(plan.standby(self._bundle.last_cut)))
+        except CodesignError:
+            following.release()
+            raise
+
+    def _stage(self, plan: Plan) -> LeasedStage[HeadStage]:
+        lease = self._pool.lease(head_key(plan)) if plan.cut > 0 else None
+        engine = lease.thing if lease else None
+        stage = HeadStage(self._bundle, plan, engine, self._selection)
+        return LeasedStage(stage, lease)

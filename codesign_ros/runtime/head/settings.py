@@ -1,0 +1,26 @@
+"""What can be set on a head while it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from codesign_ros.pixels.boxes import Selection
+
+
+@dataclass
+class HeadSettings:
+    """What can be set on a head while it runs.
+
+    Attributes:
+        queue_depth: frames that may wait for the head; when one more comes, the oldest is dropped.
+        deadline_s: how long an answer may take at most, from when its embedding is ready, on top of
+            twice the time that the link needs for it by its measured rate [s]. The usual time of
+            answers sets a shorter one.
+        slowdown: emulated: the device is so many times slower than this machine; 0 or 1 = off.
+        selection: which boxes of a detector are answers.
+    """
+
+    queue_depth: int = 3
+    deadline_s: float = 1.0
+    slowdown: float = 0.0
+    selection: Selection = field(default_factory=Selection)
