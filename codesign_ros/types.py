@@ -13,6 +13,9 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+IMAGE = "image"
+"""Name of a network's input, and of the frame on the wire at cut 0."""
+
 
 class CodesignError(Exception):
     """A mistake the user can mend. Its text is one line that names the thing and the way out.

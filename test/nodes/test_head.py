@@ -21,7 +21,7 @@ from codesign_ros.nodes.interface.messages import (
     plan_to_msg,
     tail_answer_to_msg,
 )
-from codesign_ros.pixels.letterbox import letterbox, normalise
+from codesign_ros.pixels.letterbox import letterbox
 from codesign_ros.runtime.answers import classified
 from codesign_ros.runtime.messages import EmbeddingKind, Stamp, Status, TailAnswer, TailStatus
 from codesign_ros.runtime.stages import TailStage, tail_key
@@ -84,7 +84,7 @@ class Camera:
         return result
 
     def expected(self, picture):
-        image = normalise(letterbox(self.pictures[picture], self.bundle.input), self.bundle.input)
+        image = letterbox(self.pictures[picture], self.bundle.input)
         return classified(*self._whole.run({"image": image}).values(), self.bundle.classes)
 
     def check_result(self, result, picture, finished_by):

@@ -10,7 +10,7 @@ from codesign_ros.data.frames import SourceFrame
 from codesign_ros.engines.factory import open_backend
 from codesign_ros.evaluation.replay import Runner, is_same
 from codesign_ros.pixels.boxes import Selection, decode_detections, to_frame
-from codesign_ros.pixels.letterbox import letterbox, normalise
+from codesign_ros.pixels.letterbox import letterbox
 from codesign_ros.runtime.answers import answer_of
 from codesign_ros.runtime.messages import Stamp, Status, TailAnswer
 from codesign_ros.runtime.stages import head_key
@@ -54,7 +54,7 @@ def expected(bundle, factory, frames):
     whole = factory.build(head_key(plan_for(bundle, 0, bundle.last_cut)))
     found = []
     for frame in frames:
-        image = normalise(letterbox(frame, bundle.input), bundle.input)
+        image = letterbox(frame, bundle.input)
         (output,) = whole.run({"image": image}).values()
         boxes = decode_detections(output, bundle.classes)
         found.append(to_frame(boxes, frame.shape[0], frame.shape[1], bundle.input))
@@ -119,7 +119,7 @@ def test_the_tail_s_answers_are_in_the_input_s_pixels(bundle, factory, frames):
 
 def whole_output(bundle, factory, frame):
     engine = factory.build(head_key(plan_for(bundle, 0, bundle.last_cut)))
-    image = normalise(letterbox(frame, bundle.input), bundle.input)
+    image = letterbox(frame, bundle.input)
     return next(iter(engine.run({"image": image}).values()))
 
 
