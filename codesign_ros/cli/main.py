@@ -27,12 +27,14 @@ from codesign_ros.cli import (
     trace,
     train,
 )
+from codesign_ros.cli.running import doctor
 from codesign_ros.types import CodesignError
 
 _COMMANDS = (
     accuracy,
     blocks,
     demo,
+    doctor,
     evaluate,
     explain,
     export,
