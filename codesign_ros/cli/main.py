@@ -27,7 +27,7 @@ from codesign_ros.cli import (
     trace,
     train,
 )
-from codesign_ros.cli.running import doctor
+from codesign_ros.cli.running import doctor, top
 from codesign_ros.types import CodesignError
 
 _COMMANDS = (
@@ -45,6 +45,7 @@ _COMMANDS = (
     profile,
     reproduce,
     split_train,
+    top,
     trace,
     train,
 )
