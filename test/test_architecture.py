@@ -45,12 +45,14 @@ _ARROWS = {
     ),
     "evaluation": "types console wire pixels models cost data planning bundle engines runtime",
     "whatif": "types console hardware cost planning bundle engines runtime profiling",
+    "overview": "types console runtime",
+    "doctor": "types console hardware bundle engines runtime nodes",
     "testbed": "types resources runtime nodes",
     "demo": "types console pixels data bundle engines runtime nodes evaluation testbed",
     "training": "types console pixels mine models cost data bundle evaluation",
     "cli": (
         "types resources console wire pixels mine models cost data planning bundle engines "
-        "paper explain runtime.planner evaluation whatif demo training"
+        "paper explain nodes runtime.planner evaluation whatif overview doctor demo training"
     ),
 }
 ARROWS = {room: tuple(targets.split()) for room, targets in _ARROWS.items()}
