@@ -25,14 +25,15 @@ class DetectorConfig(RunConfig):
     """How a detector is trained.
 
     Attributes:
-        canvas: height and width of a canvas as shares of the input's.
+        canvases: heights and widths of canvases as shares of the input's, taken in turns at random:
+            small ones are many to a step, large ones hold large objects.
         whole_share: share of the steps, at the end, that see whole frames.
         gradient_norm: gradients are scaled down to this norm.
         augmentation: how pictures are changed.
     """
 
     weight_decay: float = 0.03
-    canvas: tuple[float, float] = (0.64, 0.5)
+    canvases: tuple[tuple[float, float], ...] = ((0.64, 0.5), (0.64, 0.5), (1.0, 1.0))
     whole_share: float = 0.25
     gradient_norm: float = 10.0
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -112,7 +113,8 @@ class DetectorTrainer(AveragedRun[DetectorConfig]):
         if step >= (1 - config.whole_share) * config.steps:
             batch = self._sampler.frames(config.batch_frames)
         else:
-            height, width = canvas_size(spec, config.canvas)
+            which = np.random.default_rng((config.seed, step)).integers(len(config.canvases))
+            height, width = canvas_size(spec, config.canvases[which])
             pixels = config.batch_frames * spec.height * spec.width
             batch = self._sampler.canvases(max(1, round(pixels / (height * width))), height, width)
         return batch, self._sampler.state()

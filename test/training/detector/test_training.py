@@ -48,7 +48,7 @@ def make_network():
 
 
 def trainer(steps=8, **kwargs):
-    config = DetectorConfig(steps, batch_frames=2, canvas=(1.0, 0.7), **kwargs)
+    config = DetectorConfig(steps, batch_frames=2, canvases=((1.0, 0.7),), **kwargs)
     return DetectorTrainer(make_network, REG_MAX, Blobs(6), config)
 
 
