@@ -61,6 +61,11 @@ def add(commands: Any) -> None:
         help="go on with an interrupted run, which has its options in its checkpoint",
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where to compute")
+    parser.add_argument(
+        "--bfloat16",
+        action="store_true",
+        help="train a detector in 16 bits: half the time on processors with AMX",
+    )
     parser.add_argument("--threads", type=int, help="processor cores to use")
 
 

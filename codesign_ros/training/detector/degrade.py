@@ -76,9 +76,7 @@ def degrade(image: np.ndarray, rng: np.random.Generator, how: Degradation) -> np
 
 def _noisy(image: np.ndarray, rng: np.random.Generator, levels: float) -> np.ndarray:
     """Add noise, some of it the same in all channels."""
-    grain = np.empty(image.shape, np.int16)
-    cv2.setRNGSeed(int(rng.integers(1 << 31)))
-    cv2.randn(grain, (0, 0, 0), (levels,) * 3)
+    grain = (levels * rng.standard_normal(image.shape, np.float32)).astype(np.int16)
     if rng.random() < 0.5:
         grain = np.repeat(grain[..., :1], 3, axis=2)
     noisy: np.ndarray = cv2.add(image, grain, dtype=cv2.CV_8U)

@@ -22,6 +22,7 @@ class DetectorOptions(TrainingOptions):
         variant: width of the network, see ``models.zoo.yolo``.
         reg_max: likewise.
         input: (height, width) of the network's input [px].
+        bfloat16: compute in 16 bits while training.
     """
 
     what: ClassVar[str] = "the training of a detector"
@@ -32,6 +33,7 @@ class DetectorOptions(TrainingOptions):
     variant: str = "nano"
     reg_max: int = 12
     input: tuple[int, int] = (400, 640)
+    bfloat16: bool = False
 
     @property
     def peak_rate(self) -> float:

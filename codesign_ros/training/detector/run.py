@@ -54,7 +54,11 @@ class DetectorRun(TrainingRun):
     def make_trainer(self, steps: int) -> DetectorTrainer:
         """Make what does the steps."""
         options = self.options
-        config = DetectorConfig(steps, **{**options.config, "learning_rate": options.peak_rate})
+        config = DetectorConfig(
+            steps,
+            **{**options.config, "learning_rate": options.peak_rate},
+            bfloat16=options.bfloat16,
+        )
         return DetectorTrainer(
             self.start_network, options.reg_max, self._data.train, config, options.torch_device
         )

@@ -80,8 +80,9 @@ def test_the_same_seed_gives_the_same_weights_and_an_interrupted_run_too(tmp_pat
         assert torch.equal(tensor, expected[name]), name
 
 
-def test_it_learns():
-    run = trainer(60, learning_rate=4e-3)
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_it_learns(bfloat16):
+    run = trainer(60, learning_rate=4e-3, bfloat16=bfloat16)
     losses = [run.step()["loss"] for _ in range(60)]
     assert np.mean(losses[-10:]) < 0.6 * np.mean(losses[:10])
 
