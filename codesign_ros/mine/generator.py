@@ -24,6 +24,9 @@ from codesign_ros.mine.scene import draw_scene
 from codesign_ros.mine.site import draw_site
 from codesign_ros.types import CodesignError, GroundTruth
 
+MINE_VERSION = 2
+"""Changes whenever the same seed gives other pictures."""
+
 # Shares of the classes, in the order of CLASSES.
 CLASS_SHARES = (0.25, 0.375, 0.375)
 # Share of independent frames above ground; a film stays below.

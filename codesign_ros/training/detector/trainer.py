@@ -118,8 +118,8 @@ class DetectorTrainer(AveragedRun[DetectorConfig]):
         else:
             which = np.random.default_rng((config.seed, step)).integers(len(config.canvases))
             height, width = canvas_size(spec, config.canvases[which])
-            pixels = config.batch_frames * spec.height * spec.width
-            batch = self._sampler.canvases(max(1, round(pixels / (height * width))), height, width)
+            count = _canvases_a_step(spec, config.batch_frames, (height, width))
+            batch = self._sampler.canvases(count, height, width)
         return batch, self._sampler.state()
 
 
@@ -130,3 +130,17 @@ def canvas_size(spec: InputSpec, shares: tuple[float, float]) -> tuple[int, int]
         max(cell, int(np.round(share * side / cell)) * cell)
         for share, side in zip(shares, (spec.height, spec.width), strict=True)
     )  # type: ignore[return-value]
+
+
+def pictures_a_step(spec: InputSpec, config: DetectorConfig) -> float:
+    """Return how many pictures a step sees, on the average over a training."""
+    sizes = [canvas_size(spec, shares) for shares in config.canvases]
+    canvases = np.mean([_canvases_a_step(spec, config.batch_frames, size) for size in sizes])
+    each = 1 + 3 * config.augmentation.mosaic  # a mosaic has four
+    whole = config.whole_share
+    return float((1 - whole) * canvases * each + whole * config.batch_frames)
+
+
+def _canvases_a_step(spec: InputSpec, batch_frames: int, size: tuple[int, int]) -> int:
+    """Return how many canvases of a size have the pixels of so many whole frames."""
+    return max(1, round(batch_frames * spec.height * spec.width / (size[0] * size[1])))
