@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from statistics import fmean, median
+from statistics import median
 
 MOST_MEASUREMENTS = 20
 """A measurement stands at most so often in a run: each twentieth of it."""
 
 _MEASUREMENTS = 10  # of a run of so many steps
 _MEASURED_SHARE = 0.15  # of the time of a run of so many minutes
-_RECENT_STEPS = 30
+_RECENT_S = 60.0  # time that tells how long steps take now
 _RECOUNT_EVERY_S = 5.0
 # Measurements after the last step: one more, and that of the weights that are kept.
 _FINAL_MEASUREMENTS = 2
@@ -49,7 +49,8 @@ class Pace:
         self._budget_s = budget_s
         self._begun = time.monotonic() - spent_s
         self._recounted = time.monotonic()
-        self._step_s: deque[float] = deque(maxlen=_RECENT_STEPS)
+        self._step_s: deque[float] = deque()  # the recent ones
+        self._steps_s = 0.0  # their sum
         self._measure_s = measure_s
         self._final = _FINAL_MEASUREMENTS - 1 + judge_passes
 
@@ -69,13 +70,16 @@ class Pace:
     def stepped(self, done: int, seconds: float) -> None:
         """Take note of a step, the ``done``-th, that took some time, and count anew."""
         self._step_s.append(seconds)
+        self._steps_s += seconds
+        while self._steps_s - self._step_s[0] > _RECENT_S:
+            self._steps_s -= self._step_s.popleft()
         now = time.monotonic()
         if self._budget_s is None or now - self._recounted < _RECOUNT_EVERY_S:
             return
         self._recounted = now
         # The mean and not the median: pauses by other processes count.
         left_s = self._budget_s - self.spent_s - self._reserve_s(done)
-        self.steps = max(done, done + int(left_s / fmean(self._step_s)))
+        self.steps = max(done, done + int(left_s * len(self._step_s) / self._steps_s))
 
     def measured(self, seconds: float) -> None:
         """Take note of a measurement that took some time."""
