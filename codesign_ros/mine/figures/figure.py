@@ -17,14 +17,19 @@ import numpy as np
 PART_NONE, PART_BODY, PART_HEAD, PART_HELMET = 0, 1, 2, 3
 
 
+Paint = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+"""A material for each point (x, y, z) of a unit sphere; 0 = a hole."""
+
+
 @dataclass(frozen=True)
 class Material:
-    """Reflectance (BGR, 0 to 1; above 1 for retro-reflective tape), part, and how much it folds."""
+    """Reflectance (BGR, 0 to 1), part, how much it folds, shines, and throws back a head light."""
 
     colour: tuple[float, float, float]
     part: int = PART_BODY
     folds: float = 0.0
     gloss: float = 0.0
+    glare: float = 0.0
 
 
 class Canvas:
@@ -119,7 +124,7 @@ class Canvas:
         self,
         centre: np.ndarray,
         axes: np.ndarray,
-        paint: int | Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
+        paint: int | Paint,
     ) -> None:
         """An ellipsoid whose half axes are the columns of ``axes`` (3,3) in the view's frame [m].
 
@@ -162,6 +167,7 @@ def shade(
     lights: list[tuple[np.ndarray, np.ndarray]],
     ambient: np.ndarray,
     cloth: np.ndarray,
+    retro: np.ndarray,
 ) -> np.ndarray:
     """Light the figure: (rows, cols, 3) float32 BGR, linear, zero where there is nothing.
 
@@ -170,20 +176,23 @@ def shade(
         materials: What the identities mean; entry 0 is unused.
         lights: (direction (3,), brightness (3,)) as `mine_light.light_at` gives them.
         ambient: Brightness from all around, (3,).
-        cloth: Fold pattern of at least the canvas's size, float32 of unit deviation.
+        cloth: Fold pattern, larger than the canvas, float32 of unit deviation.
+        retro: What a reflective strip throws back to the camera, (3,).
     """
     rows, cols = canvas.ident.shape
     where = np.flatnonzero(canvas.ident)
     ident = canvas.ident.ravel()[where]
     folds = np.array([m.folds for m in materials], np.float32)[ident]
     gloss = np.array([m.gloss for m in materials], np.float32)[ident]
+    glare = np.array([m.glare for m in materials], np.float32)[ident]
     colour = np.array([m.colour for m in materials], np.float32)[ident]
-    pattern = cloth[: rows + 1, : cols + 1]
-    here = pattern[:rows, :cols].ravel()[where]
+    here = cloth[:rows, :cols].ravel()[where]
     nx, ny = canvas.normal_x.ravel()[where], canvas.normal_y.ravel()[where]
     nt = np.sqrt(np.maximum(1 - nx * nx - ny * ny, 0))
-    nx = nx + (pattern[:rows, 1:].ravel()[where] - here) * folds
-    ny = ny + (pattern[1:, :cols].ravel()[where] - here) * folds
+    # The cloth's relief is as steep as its texture is coarse, whatever the scale of the picture.
+    steep = folds * np.float32(0.035 * canvas.px_per_m)
+    nx = nx + (cloth[:rows, 1 : cols + 1].ravel()[where] - here) * steep
+    ny = ny + (cloth[1 : rows + 1, :cols].ravel()[where] - here) * steep
     norm = 1 / np.sqrt(nx * nx + ny * ny + nt * nt + 1e-6)
     normals = np.stack((nx * norm, ny * norm, nt * norm))
     ways = np.array([direction for direction, _ in lights], np.float32)
@@ -199,7 +208,18 @@ def shade(
     open_sky = 0.45 + 0.35 * normals[2] + 0.2 * normals[1]
     weights = np.concatenate((diffuse, open_sky[None]))
     total = weights.T @ np.array([*(b for _, b in lights), ambient], np.float32)
-    grain = 1 + 0.10 * here * (folds > 0)
+    grain = (1 + 0.05 * here * (folds > 0)) * _hollows(canvas).ravel()[where]
     picture = np.zeros((rows * cols, 3), np.float32)
     picture[where] = colour * total * grain[:, None]
+    if glare.any():
+        picture[where] += (glare * np.maximum(normals[2], 0))[:, None] * retro
     return picture.reshape(rows, cols, 3)
+
+
+def _hollows(canvas: Canvas) -> np.ndarray:
+    """How much of the surroundings' light gets between limbs and body, 0.45 to 1, (rows, cols)."""
+    depth = np.where(canvas.ident > 0, canvas.depth, np.float32(-0.4))
+    reach = max(3, round(0.05 * canvas.px_per_m)) | 1
+    around = cv2.blur(depth, (reach, reach))
+    dark: np.ndarray = np.clip(1.0 - 5.0 * np.maximum(around - depth, 0), 0.45, 1.0)
+    return dark

@@ -21,6 +21,12 @@ def turn_x(angle: float) -> np.ndarray:
     return np.array(((1.0, 0.0, 0.0), (0.0, c, -s), (0.0, s, c)))
 
 
+def turn_z(angle: float) -> np.ndarray:
+    """Rotation about the line of sight, (3,3); positive leans to the left in the picture."""
+    c, s = np.cos(angle), np.sin(angle)
+    return np.array(((c, -s, 0.0), (s, c, 0.0), (0.0, 0.0, 1.0)))
+
+
 def _leg(
     hip: np.ndarray, thigh: float, knee: float, lengths: tuple[float, float]
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -32,7 +38,11 @@ def _leg(
 
 @dataclass(frozen=True)
 class Joints:
-    """Where the joints are, (3,) each [m]; pairs are (right, left). ``lean`` of the trunk [rad]."""
+    """Where the joints are, (3,) each [m]; pairs are (right, left).
+
+    ``lean`` of the trunk [rad]. Who lies was built upright: ``lay`` (3,3) and ``shift`` (3,) [m]
+    bring a point of the upright body to where it is, ``lay @ point + shift``.
+    """
 
     hips: tuple[np.ndarray, np.ndarray]
     knees: tuple[np.ndarray, np.ndarray]
@@ -42,6 +52,13 @@ class Joints:
     hands: tuple[np.ndarray, np.ndarray]
     head: np.ndarray
     lean: float
+    lay: np.ndarray
+    shift: np.ndarray
+
+    def outline(self, facing: float) -> np.ndarray:
+        """Head first, then hips, knees, ankles, elbows and hands, turned: (n,3) [m]."""
+        points = (self.head, *self.hips, *self.knees, *self.ankles, *self.elbows, *self.hands)
+        return (np.array(points) @ self.lay.T + self.shift) @ turn_y(facing).T
 
 
 def joints(person: Person) -> Joints:
@@ -63,33 +80,53 @@ def joints(person: Person) -> Joints:
     elif person.pose == "bend":
         thighs, knee_bends, lean = (0.45, 0.3), (0.55, 0.45), 0.85
         arms, bends = (0.5, 0.3), (0.35, 0.5)
+    elif person.pose == "kneel":
+        thighs, knee_bends, lean = (1.4, 0.12), (1.45, 1.65), 0.2
+        arms, bends = (0.55, 0.45), (0.9, 0.8)
+    elif person.pose == "reach":
+        arms, bends = (2.5, 2.3 if person.arm > 0.5 else 0.1), (0.5, 0.4)
+    elif person.pose == "lie":
+        thighs, knee_bends = (0.1 + 0.6 * person.arm, 0.05), (0.15 + 1.1 * person.arm, 0.1)
+        arms, bends = (0.15, 0.3 + person.arm), (0.2, 0.3)
     elif person.arm > 0.8:
         arms, bends = (1.15, 0.0), (0.5, 0.3)  # one arm lifted: pointing, holding on
     elif person.arm > 0.55:
         arms, bends = (0.35, 0.3), (1.5, 1.35)  # both hands before the belly: a tool, a tablet
     hips = (np.array((-0.1, 0.0, 0.0)), np.array((0.1, 0.0, 0.0)))
     legs = [_leg(h, t, k, (0.43, 0.43)) for h, t, k in zip(hips, thighs, knee_bends, strict=True)]
-    lift = -min(float(ankle[1]) for _, ankle in legs) + 0.09
+    # Whatever is lowest, sole or knee, stands on the ground.
+    lift = -min(min(float(ankle[1]) - 0.09, float(knee[1]) - 0.07) for knee, ankle in legs)
     trunk = turn_x(lean)
     base = np.array((0.0, lift, 0.0))
 
     def upper(x: float, y: float, z: float = 0.0) -> np.ndarray:
         return base + trunk @ np.array((x, y, z))
 
-    wide = 0.185 * person.girth
-    shoulders = (upper(-wide, 0.49), upper(wide, 0.49))
+    wide = 0.165 + 0.025 * person.girth
+    shoulders = (upper(-wide, 0.465), upper(wide, 0.465))
     elbows, hands = [], []
     for shoulder, arm, bend, side in zip(shoulders, arms, bends, (-1, 1), strict=True):
-        out = 0.10 * side
-        elbow = shoulder + 0.29 * np.array((out * 0.8, -np.cos(arm), np.sin(arm)))
+        out = person.spread * side
+        elbow = shoulder + 0.29 * _unit((out, -np.cos(arm), np.sin(arm)))
         fore = arm + bend
         inward = -0.35 * side if bend > 1.0 else 0.0
-        hand = elbow + 0.26 * np.array((inward, -np.cos(fore), np.sin(fore)))
+        inward += 0.4 * out * (bend < 1.0)
+        hand = elbow + 0.26 * _unit((inward, -np.cos(fore), np.sin(fore)))
         elbows.append(elbow)
         hands.append(hand)
     # The neck straightens most of the trunk's lean.
-    head = upper(0.0, 0.56) + np.array((0.0, 0.135 * np.cos(0.5 * lean), 0.03 + 0.1 * lean))
+    head = upper(0.0, 0.56) + np.array((0.0, 0.145 * np.cos(0.5 * lean), 0.03 + 0.1 * lean))
     s = size
+    lay, shift = np.eye(3), np.zeros(3)
+    if person.pose == "lie":
+        # On the back, or on the side.
+        turned = turn_y(1.3 if person.phase > np.pi else 0.2)
+        lay = turn_x(-0.5 * np.pi) @ turned
+        deepest = min(
+            float((lay @ joint)[1])
+            for joint in (*hips, *shoulders, *elbows, head, *(leg[0] for leg in legs))
+        )
+        shift = np.array((0.0, 0.13 - s * deepest, 0.9 * s))
     return Joints(
         hips=(s * (hips[0] + base), s * (hips[1] + base)),
         knees=(s * (legs[0][0] + base), s * (legs[1][0] + base)),
@@ -99,4 +136,11 @@ def joints(person: Person) -> Joints:
         hands=(s * hands[0], s * hands[1]),
         head=s * head,
         lean=lean,
+        lay=lay,
+        shift=shift,
     )
+
+
+def _unit(direction: tuple[float, float, float]) -> np.ndarray:
+    vector = np.array(direction)
+    return vector / np.linalg.norm(vector)
