@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
+from typing import TextIO
 
 from codesign_ros.console import result_console, right, slim_table
 from codesign_ros.engines.cache import default_cache_dir
@@ -137,8 +138,8 @@ def faults(session: Session, link: LinkShape, short: bool) -> Iterator[Fault]:
     yield Fault("link 2 s off, 2 s on", blink, mend, 2.0, True)
 
 
-def measure(session: Session, fault: Fault, own_s: float) -> Outcome:
-    """Let one thing go wrong and come right.
+def measure(session: Session, fault: Fault, own_s: float, trace: TextIO | None = None) -> Outcome:
+    """Let one thing go wrong and come right; ``trace`` takes a line for each answer.
 
     Raises:
         CodesignError: frames did not go to the server before.
@@ -162,6 +163,14 @@ def measure(session: Session, fault: Fault, own_s: float) -> Outcome:
             if at_s > ended_s and result.finished_by == "server"
         )
     results = observer.results[first:]
+    if trace:
+        trace.write(f"{fault.name}, {fault.duration_s:g} s; the robot alone takes {own_s:.3f} s\n")
+        for at_s, r in results:
+            trace.write(
+                f"{at_s - begun_s:7.3f} s: frame {r.sequence:4d} after {r.response_s:.3f} s, "
+                f"{r.finished_by or r.reason}, head {r.head_s:.3f} link {r.link_s:.3f}\n"
+            )
+        trace.flush()
     during = [
         result.response_s
         for at_s, result in results
@@ -206,7 +215,11 @@ def run(arguments: argparse.Namespace) -> list[Outcome]:
     setup = Setup(link, precision="int8-channel", objective="latency")
     cache = default_cache_dir() / "testbed"
     found = []
-    with Session(setup, "faults", cache, lambda line: print(line, flush=True)) as session:
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    with (
+        Session(setup, "faults", cache, lambda line: print(line, flush=True)) as session,
+        (arguments.out / "answers.txt").open("w") as trace,
+    ):
         session.play(arguments.rate_hz)
         session.set_policy("device_only")
         session.wait_for_epoch(session.plan.epoch, _STEADY_FRAMES)
@@ -215,9 +228,9 @@ def run(arguments: argparse.Namespace) -> list[Outcome]:
         own_s = median(result.head_s for _, result in session.observer.results[seen:])
         session.set_policy(arguments.policy)
         for fault in faults(session, link, arguments.short):
-            if arguments.only and arguments.only not in fault.name:
+            if not any(words in f"{fault.name} {fault.duration_s:g}" for words in arguments.only):
                 continue
-            found.append(measure(session, fault, own_s))
+            found.append(measure(session, fault, own_s, trace))
             print(f"{fault.name}, {fault.duration_s:g} s: {found[-1].faults or 'as it must'}")
     return found
 
@@ -226,7 +239,9 @@ def main() -> int:
     """Parse the command line, measure and report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--short", action="store_true", help="without the longest")
-    parser.add_argument("--only", default="", help="faults whose name has this")
+    parser.add_argument(
+        "--only", nargs="+", default=[""], help="faults whose name and length have one of these"
+    )
     parser.add_argument("--policy", default="server_only_jpeg", help="whose plan is in force")
     parser.add_argument("--rate-hz", type=float, default=4.0, help="of the camera")
     parser.add_argument("--out", type=Path, default=Path("log/faults"))
@@ -239,7 +254,6 @@ def main() -> int:
     except CodesignError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    arguments.out.mkdir(parents=True, exist_ok=True)
     path = arguments.out / "faults.json"
     path.write_text(json.dumps([asdict(each) for each in found], indent=1))
     numbers = "lasts s", "worst", "back s", "returns", "plans", "frames", "lost", "dropped"

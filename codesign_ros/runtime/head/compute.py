@@ -117,7 +117,7 @@ class HeadCompute:
             if not book.is_open:
                 return False
             assert frame is not None
-            falls_back = frame.phase is Phase.STRANDED or self._is_alone
+            falls_back = frame.phase is not Phase.WAITING or self._is_alone
             leased = self._start(frame, falls_back)
         if self._computed_s is not None:
             frame.head_gap_s = time.perf_counter() - self._computed_s
@@ -126,12 +126,12 @@ class HeadCompute:
 
     @property
     def _is_alone(self) -> bool:
-        """Whether the plan is split and not followed, for the server is not relied on."""
-        return self._plans.is_split and not self._server.relies
+        """Whether the plan is split and not followed, for the server is no help."""
+        return self._plans.is_split and not self._server.helps
 
     def _start(self, frame: Frame, falls_back: bool) -> LeasedStage[HeadStage]:
         """Begin with a frame; returns what runs it. The book's lock is held."""
-        if frame.phase is not Phase.STRANDED:
+        if frame.phase is Phase.WAITING:
             frame.epoch = self._plans.plan.epoch
         frame.phase = Phase.COMPUTING
         stages = self._plans.stages_of(frame.epoch)
@@ -169,6 +169,9 @@ class HeadCompute:
             head_s=frame.head_s + head_s,
         )
         with self._book.lock:
+            self._server.own_time(head_s)
+            if frame.phase is not Phase.COMPUTING:  # the server's answer has come meanwhile
+                return
             if not falls_back:
                 self._times.add(result, frame.head_gap_s, time.monotonic())
             self._book.settle(frame, result)
@@ -176,5 +179,6 @@ class HeadCompute:
 
     def _drop(self, frame: Frame, reason: str) -> None:
         with self._book.lock:
-            self._book.drop(frame, reason)
+            if frame.phase is Phase.COMPUTING:
+                self._book.drop(frame, reason)
         self._book.flush()
