@@ -5,10 +5,10 @@ from __future__ import annotations
 # Weights of the newest answer in the mean and in the mean deviation, and how many deviations an
 # answer may be later than usual (RFC 6298, Eq. 2.3).
 _MEAN_WEIGHT, _DEVIATION_WEIGHT, _DEVIATIONS = 1 / 8, 1 / 4, 4.0
-# And so much later in any case [s], half of the robot's own time within these limits: processes
-# stand still for a moment. It is doubled, up to the robot's own time, by each answer that was given
-# up too early, and goes back slowly.
-_LEAST_S, _MOST_S, _BACK = 0.05, 0.2, 0.98
+# And so much later in any case, for processes stand still for a moment: half of the robot's own
+# time within limits, or a guess [s]. It is doubled, up to the robot's own time, by each answer that
+# was given up too early, and goes back slowly.
+_LEAST_S, _MOST_S, _GUESS_S, _BACK = 0.05, 0.5, 0.2, 0.98
 # Under a new plan the first answers may take so many times what it predicts, for several frames may
 # be on their way at once.
 _AT_FIRST = 4.0
@@ -49,13 +49,13 @@ class AnswerTimes:
             return
         if self._mean_s:
             self.add(limit_s)
-        most_s = max(self._least_slack_s, self.own_s or _MOST_S)
+        most_s = max(self._least_slack_s, self.own_s)
         self._slack_s = min(most_s, 2 * max(self._slack_s, self._least_slack_s))
 
     @property
     def usual_s(self) -> float:
         """How long answers usually take [s]; a guess before the first."""
-        return self._mean_s or self._expected_s or _MOST_S
+        return self._mean_s or self._expected_s or _GUESS_S
 
     @property
     def limit_s(self) -> float | None:
@@ -63,8 +63,8 @@ class AnswerTimes:
         if self._mean_s:
             slack_s = max(self._slack_s, self._least_slack_s)
             return self._mean_s + _DEVIATIONS * self._deviation_s + slack_s
-        return _AT_FIRST * self._expected_s + _MOST_S if self._expected_s > 0 else None
+        return _AT_FIRST * self._expected_s + _GUESS_S if self._expected_s > 0 else None
 
     @property
     def _least_slack_s(self) -> float:
-        return min(_MOST_S, max(_LEAST_S, self.own_s / 2)) if self.own_s else _MOST_S
+        return min(_MOST_S, max(_LEAST_S, self.own_s / 2)) if self.own_s else _GUESS_S

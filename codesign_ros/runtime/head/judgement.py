@@ -110,7 +110,9 @@ class Judgement:
     def return_(self, now_s: float) -> None:
         """Rely on the server again."""
         self._reason = ""
+        self._doubts = False
         self._overdue = 0
+        self._waiting_since_s = math.inf
         self._returned_s = now_s
 
     def _leave(self, reason: str, now_s: float) -> None:

@@ -113,7 +113,7 @@ class HeadRuntime:
         """
         with self._book.lock:
             plan = self._plans.commit(epoch)
-            self._server.follow(plan)
+            self._server.follow(plan, time.monotonic())
             if not plan.server_available:
                 self._book.strand_all()
             self._plans.drop_before(self._book.oldest_epoch)
@@ -260,6 +260,11 @@ class HeadRuntime:
     def on_answer(self, answer: TailAnswer) -> None:
         """Take what the tail says about a frame or a probe."""
         now_s = time.monotonic()
+        if answer.status is TailStatus.LEAVING:
+            with self._book.lock:
+                if self._plans.plan.served_by == answer.served_by:
+                    self._server.left(f"{answer.served_by} is being stopped", now_s)
+            return
         is_probe = answer.status is TailStatus.PROBE
         kind = EmbeddingKind.PROBE if is_probe else EmbeddingKind.FRAME
         remote_s = answer.queue_s + answer.decode_s + answer.tail_s

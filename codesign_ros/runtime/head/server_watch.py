@@ -73,10 +73,16 @@ class ServerWatch:
         """How long answers usually take [s]."""
         return self._answer_times.usual_s
 
-    def follow(self, plan: Plan) -> None:
-        """Note the plan in force: its answers take as long as it says until they show."""
+    def follow(self, plan: Plan, now_s: float) -> None:
+        """Note the plan in force: its answers take as long as it says until they show.
+
+        Its server has just prepared it, and is relied on.
+        """
         self._epoch = plan.epoch
         self._answer_times.begin(plan.link_s + plan.tail_s)
+        if plan.server_available and not self.helps:
+            self._judgement.return_(now_s)
+            self._follow()
 
     def asked(self, now_s: float) -> None:
         """Note that something was sent to which an answer must come."""

@@ -822,3 +822,21 @@ def test_a_frame_is_due_so_long_after_its_stamp_if_that_can_be_right(make, age_s
     due_s = head.runtime._book.due_s(stamp, 1.0)
     since_s = age_s if counts else 0.0
     assert before_s <= due_s + since_s - 1.0 <= time.monotonic()
+
+
+def test_a_server_that_says_goodbye_is_left_at_once(make, tiny_bundle):
+    def leaving(node):
+        return TailAnswer(Stamp(0), 0, 3, served_by=node, status=TailStatus.LEAVING)
+
+    head = make(deadline_s=NEVER_S)
+    head.use(plan_for(tiny_bundle, 3, 0, codec="jpeg", served_by=TAIL))
+    head.runtime.on_answer(leaving("/other/tail"))
+    assert head.runtime.alone == ""
+    head.put(FRAMES[0])
+    wait_until(lambda: len(head.embeddings) == 1)
+    head.runtime.on_answer(leaving(TAIL))
+    assert head.runtime.alone == f"{TAIL} is being stopped"
+    head.put(FRAMES[1])
+    head.wait_for(2)  # neither waits for it
+    check_promise(head, 2)
+    assert len(head.embeddings) == 1

@@ -33,7 +33,7 @@ class Robot:
     def __init__(self):
         self.book = Book()
         self.watch = ServerWatch(self.book)
-        self.watch.follow(Plan(cut=0, epoch=1, model_id="", link_s=0.03, tail_s=0.02))
+        self.watch.follow(Plan(cut=0, epoch=1, model_id="", link_s=0.03, tail_s=0.02), 0.0)
         self.watch.own_time(OWN_S)
 
     def send(self, now_s, size=10_000, deadline_s=1.0):
@@ -132,6 +132,14 @@ def test_a_deadline_before_the_limit_counts(robot):
 
 def test_answers_of_an_older_plan_say_nothing_of_the_new_one(robot):
     frame = robot.send(30.0)
-    robot.watch.follow(Plan(cut=0, epoch=2, model_id="", link_s=0.5, tail_s=0.0))
+    robot.watch.follow(Plan(cut=0, epoch=2, model_id="", link_s=0.5, tail_s=0.0), 30.0)
     robot.answer(frame, 30.05)
     assert robot.watch.usual_s == 0.5
+
+
+def test_a_new_plan_with_a_server_is_followed_at_once(robot):
+    robot.watch.left("it has gone", 30.0)
+    robot.watch.follow(Plan(cut=15, epoch=2, model_id=""), 31.0)
+    assert not robot.watch.helps
+    robot.watch.follow(Plan(cut=0, epoch=3, model_id="", server_available=True), 32.0)
+    assert robot.watch.helps
