@@ -98,10 +98,15 @@ class Judgement:
             self._back_since_s = math.inf
             self._leave(f"no answer of any kind for {silent_s:.1f} s", now_s)
 
-    def leave(self, reason: str, now_s: float) -> None:
-        """Rely on the server no more, for a reason that is certain, one line."""
+    def leave(self, reason: str) -> None:
+        """Rely on the server no more, for a reason that is certain, one line.
+
+        It is no sign of a link that comes and goes.
+        """
         self._back_since_s = math.inf
-        self._leave(reason, now_s)
+        if self.relies:
+            self._reason = reason
+            self._patience_s = _PATIENCE_S
 
     def is_back(self, now_s: float) -> bool:
         """Whether a server that was left has answered for long enough to return to it."""

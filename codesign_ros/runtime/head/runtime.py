@@ -14,6 +14,7 @@ from codesign_ros.runtime.engines.pool import EnginePool
 from codesign_ros.runtime.head.book import FrameBook
 from codesign_ros.runtime.head.compute import HeadCompute
 from codesign_ros.runtime.head.ledger import Frame, Phase
+from codesign_ros.runtime.head.own_tail import OwnTail
 from codesign_ros.runtime.head.plans import HeadPlans
 from codesign_ros.runtime.head.results import result_of
 from codesign_ros.runtime.head.server_watch import ServerWatch
@@ -41,8 +42,8 @@ _CLOSED = "the head is not active any more"
 class HeadRuntime:
     """Runs heads by epoch and keeps the book of frames.
 
-    Two threads work: one computes, one (the uplink) sends. The public methods may be called from
-    any thread.
+    Two threads work: one computes, one (the uplink) sends; a third gets the tail's half ready. The
+    public methods may be called from any thread.
 
     Args:
         bundle: the network.
@@ -76,6 +77,7 @@ class HeadRuntime:
         self._server = ServerWatch(self._book)
         self._times = RunningTimes()
         self.uplink = Uplink(send_embedding, self._not_sent, emulated_bps)
+        self._own_tail = OwnTail(bundle, pool, self._plans, self._book)
         self._compute = HeadCompute(
             bundle, settings, self._book, self._plans, self._server, self._times, self._send
         )
@@ -114,6 +116,7 @@ class HeadRuntime:
         with self._book.lock:
             plan = self._plans.commit(epoch)
             self._server.follow(plan, time.monotonic())
+            self._own_tail.follow(plan)
             if not plan.server_available:
                 self._book.strand_all()
             self._plans.drop_before(self._book.oldest_epoch)
@@ -181,6 +184,7 @@ class HeadRuntime:
             book.wake()
         self._compute.join()
         self.uplink.close()
+        self._own_tail.close()
         with book.lock:
             for frame in book.ledger.unanswered():
                 book.drop(frame, _CLOSED)
@@ -263,7 +267,7 @@ class HeadRuntime:
         if answer.status is TailStatus.LEAVING:
             with self._book.lock:
                 if self._plans.plan.served_by == answer.served_by:
-                    self._server.left(f"{answer.served_by} is being stopped", now_s)
+                    self._server.left(f"{answer.served_by} is being stopped")
             return
         is_probe = answer.status is TailStatus.PROBE
         kind = EmbeddingKind.PROBE if is_probe else EmbeddingKind.FRAME
@@ -346,4 +350,4 @@ class HeadRuntime:
         """Note that the middleware knows of nobody who takes embeddings."""
         with self._book.lock:
             if self._plans.plan.server_available:
-                self._server.left("nobody listens to the embeddings", time.monotonic())
+                self._server.left("nobody listens to the embeddings")

@@ -126,9 +126,9 @@ class ServerWatch:
         known_s = self._answer_times.own_s or own_s
         self._answer_times.own_s = known_s + _OWN_WEIGHT * (own_s - known_s)
 
-    def left(self, reason: str, now_s: float) -> None:
+    def left(self, reason: str) -> None:
         """Note that there is no server to rely on, for a reason that is certain, one line."""
-        self._judgement.leave(reason, now_s)
+        self._judgement.leave(reason)
         self._follow()
 
     def strand_overdue(self, now_s: float) -> None:

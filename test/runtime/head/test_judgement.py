@@ -82,13 +82,13 @@ def test_a_doubt_that_lasts_is_no_doubt_any_more():
 
 def test_nobody_listens():
     judgement = Judgement()
-    judgement.leave("nobody listens", 1.0)
+    judgement.leave("nobody listens")
     assert judgement.reason == "nobody listens"
 
 
 def test_one_answer_is_no_return():
     judgement = Judgement()
-    judgement.leave("nobody listens", 1.0)
+    judgement.leave("nobody listens")
     answer(judgement, 2.0)
     assert not judgement.relies
     answer(judgement, 2.6)
@@ -97,7 +97,7 @@ def test_one_answer_is_no_return():
 
 def test_silence_between_answers_begins_anew():
     judgement = Judgement()
-    judgement.leave("nobody listens", 1.0)
+    judgement.leave("nobody listens")
     answer(judgement, 2.0)
     judgement.asked(2.1)
     judgement.check(3.5, LIMIT_S, 0.0)
@@ -122,3 +122,12 @@ def test_after_a_quiet_while_a_return_is_as_quick_as_at_first():
     assert len(left_s) == len(back_s) == 3
     assert back_s[1] >= 23.0
     assert back_s[2] <= 66.0
+
+
+def test_a_server_that_is_known_to_have_gone_is_returned_to_as_quickly_each_time():
+    judgement = Judgement()
+    for start_s in (1.0, 3.0, 5.0):
+        judgement.leave("nobody listens")
+        answer(judgement, start_s)
+        answer(judgement, start_s + 0.5)
+        assert judgement.relies

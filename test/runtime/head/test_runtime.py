@@ -14,6 +14,7 @@ import pytest
 
 from codesign_ros.pixels.letterbox import normalise
 from codesign_ros.runtime.answers import classified
+from codesign_ros.runtime.head import own_tail
 from codesign_ros.runtime.messages import EmbeddingKind, Stamp, Status, TailAnswer, TailStatus
 from codesign_ros.runtime.stages import head_key
 from codesign_ros.types import CodesignError, Structure
@@ -840,3 +841,89 @@ def test_a_server_that_says_goodbye_is_left_at_once(make, tiny_bundle):
     head.wait_for(2)  # neither waits for it
     check_promise(head, 2)
     assert len(head.embeddings) == 1
+
+
+# The tail's half on the robot
+
+
+@pytest.fixture
+def settled(monkeypatch):
+    """Have plans count as settled at once; the list says what tail and whole network take [s]."""
+    times_s = [1.0, 2.0]
+    monkeypatch.setattr(own_tail, "SETTLED_S", 0.0)
+    monkeypatch.setattr(own_tail, "quickest_s", lambda works: times_s)
+    return times_s
+
+
+def tail_runs(factory, bundle):
+    """The list to which every run of an engine that is a tail adds, once it is warm."""
+    runs = []
+
+    def spoil(key, engine):
+        working = engine.run
+
+        def run(tensors):
+            if any(np.any(array) for array in tensors.values()):
+                runs.append(key)
+            return working(tensors)
+
+        engine.run = run
+
+    factory.spoil = spoil
+    return runs
+
+
+@pytest.mark.parametrize("codec", ["raw", "raw+zstd", "uint8"])
+def test_what_the_head_computed_is_finished_from_its_embedding(
+    make, tiny_bundle, factory, settled, codec
+):
+    runs = tail_runs(factory, tiny_bundle)
+    head = make(deadline_s=NEVER_S)
+    plan = plan_for(tiny_bundle, 3, 5, codec=codec, served_by=TAIL)
+    head.use(plan)
+    wait_until(lambda: head.runtime._plans.stages.own_tail is not None)
+    head.put(FRAMES[2])
+    wait_until(lambda: len(head.embeddings) == 1)
+    head.runtime.deserted()
+    head.put(FRAMES[3])
+    head.wait_for(2)
+    assert {result.finished_by for result in head.results} == {"fallback"}
+    assert [(key.part, key.cut) for key in runs] == [
+        ("head", 5), ("tail", 5), ("head", tiny_bundle.last_cut),
+    ]  # fmt: skip
+    # Exactly what the server would have answered.
+    tail = Tail(tiny_bundle, factory)
+    tail.use(plan)
+    tail.runtime.on_embedding(head.embeddings[0])
+    tail.wait_for(1)
+    tail.runtime.close()
+    assert head.results[0].class_scores == tail.answers[0].class_scores
+
+
+def test_the_tail_s_half_is_not_kept_where_it_is_hardly_quicker(
+    make, tiny_bundle, factory, settled
+):
+    settled[:] = [1.9, 2.0]
+    head = make(deadline_s=NEVER_S)
+    head.use(plan_for(tiny_bundle, 3, 5))
+    wait_until(lambda: any(key.part == "tail" for key in factory.made))
+    wait_until(lambda: not any(key.part == "tail" for key in factory.alive))
+    assert head.runtime._plans.stages.own_tail is None
+
+
+def test_the_tail_s_half_goes_with_its_plan(make, tiny_bundle, factory, settled):
+    head = make(deadline_s=NEVER_S)
+    head.use(plan_for(tiny_bundle, 3, 5))
+    wait_until(lambda: head.runtime._plans.stages.own_tail is not None)
+    head.use(plan_for(tiny_bundle, 4, tiny_bundle.last_cut, server_available=False))
+    wait_until(lambda: not any(key.part == "tail" for key in factory.alive))
+
+
+@pytest.mark.parametrize("cut", [0, 15])
+def test_a_plan_with_no_two_halves_wants_no_tail(make, tiny_bundle, factory, settled, cut):
+    assert tiny_bundle.last_cut == 15
+    head = make(deadline_s=NEVER_S)
+    head.use(plan_for(tiny_bundle, 3, cut))
+    head.use(plan_for(tiny_bundle, 4, 5))
+    wait_until(lambda: head.runtime._plans.stages.own_tail is not None)
+    assert [key.cut for key in factory.made if key.part == "tail"] == [5]

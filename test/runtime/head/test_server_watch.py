@@ -105,7 +105,7 @@ def test_on_a_link_that_became_thin_the_second_late_frame_is_the_last(robot):
 
 
 def test_a_trial_without_an_answer_is_tried_again(robot):
-    robot.watch.left("it has gone", 30.0)
+    robot.watch.left("it has gone")
     for number in range(20):
         robot.probe(31.0 + 0.25 * number)
     robot.watch.tried(7, 36.0)
@@ -114,7 +114,7 @@ def test_a_trial_without_an_answer_is_tried_again(robot):
 
 
 def test_no_trial_before_small_probes_have_come_for_a_while(robot):
-    robot.watch.left("it has gone", 30.0)
+    robot.watch.left("it has gone")
     assert robot.watch.trial_bytes(31.0) == 0
     robot.probe(31.0)
     assert robot.watch.trial_bytes(31.3) == 0
@@ -138,7 +138,7 @@ def test_answers_of_an_older_plan_say_nothing_of_the_new_one(robot):
 
 
 def test_a_new_plan_with_a_server_is_followed_at_once(robot):
-    robot.watch.left("it has gone", 30.0)
+    robot.watch.left("it has gone")
     robot.watch.follow(Plan(cut=15, epoch=2, model_id=""), 31.0)
     assert not robot.watch.helps
     robot.watch.follow(Plan(cut=0, epoch=3, model_id="", server_available=True), 32.0)
