@@ -89,21 +89,32 @@ def report(found: Sequence[Outcome], endured: Sequence[Finding], path: Path) -> 
     """Print the tables."""
     console = result_console()
     if found:
-        numbers = "lasts s", "worst", "back s", "returns", "plans", "frames", "lost", "dropped"
+        numbers = (
+            "lasts s",
+            "worst ms",
+            "worst",
+            "back s",
+            "returns",
+            "plans",
+            "frames",
+            "lost",
+            "dropped",
+        )
         table = slim_table("Faults", "fault", *right(*numbers), "not as it must be")
         for each in found:
             table.add_row(
                 each.fault,
                 f"{each.duration_s:g}",
-                f"{each.worst_s / each.own_s:.2f} x",
+                f"{1e3 * each.worst_s:.0f}",
+                f"{each.worst_times:.2f} x",
                 "never" if each.return_s is None else f"{each.return_s:.1f}",
                 *map(str, (each.returns, each.plans, each.frames, each.lost, each.dropped)),
                 "; ".join(each.faults) or "-",
             )
         console.print(table)
         console.print(
-            "worst: the longest answer after the first second of the outage, in times of what the "
-            f"robot alone takes; {path}"
+            "worst: the longest answer after the first second of the outage; in times of what the "
+            f"robot alone takes, {1e3 * found[0].own_s:.0f} ms, or took for that frame; {path}"
         )
     if endured:
         table = slim_table("Endurance", "what", "seen", "not as it must be")

@@ -54,6 +54,8 @@ class Outcome:
         duration_s: how long it lasted [s].
         own_s: what the robot alone takes to compute a frame [s].
         worst_s: longest time of an answer in the outage, from its first second on [s].
+        worst_times: the same in times of what the robot alone takes; of that frame, where it took
+            longer than usual, for the machine is not always as fast.
         return_s: from its end, or from when the tail is active again, to the first answer by the
             server [s]; None = it did not come.
         plans: plans that were made from its beginning on.
@@ -66,6 +68,7 @@ class Outcome:
     duration_s: float
     own_s: float
     worst_s: float
+    worst_times: float
     return_s: float | None
     plans: int
     returns: int
@@ -81,8 +84,8 @@ class Outcome:
     def faults(self) -> list[str]:
         """What is not as it must be."""
         wrong = []
-        if self.worst_s > _MOST_TIMES * self.own_s:
-            wrong.append(f"answers took {self.worst_s / self.own_s:.1f} x the robot's own time")
+        if self.worst_times > _MOST_TIMES:
+            wrong.append(f"answers took {self.worst_times:.1f} x the robot's own time")
         if self.return_s is None:
             wrong.append("the server was not used again")
         elif self.return_s > _RETURN_S and not self.is_distrusted:
@@ -184,14 +187,14 @@ class Watch:
             if at_s > ended_s and result.finished_by == "server"
         )
         during = [
-            result.response_s
+            result
             for at_s, result in results
             if begun_s + _NOTICED_S < at_s - result.response_s < ended_s
         ]
         return outcome(
             fault,
             self._own_s,
-            max(during, default=0.0),
+            during,
             max(0.0, next(back_s)) if is_back else None,
             [result for _, result in results],
             plans=len(made),
@@ -222,7 +225,7 @@ class Watch:
 def outcome(
     fault: Fault,
     own_s: float,
-    worst_s: float,
+    during: Sequence[Result],
     return_s: float | None,
     results: Sequence[Result],
     *,
@@ -236,7 +239,8 @@ def outcome(
         fault=fault.name,
         duration_s=fault.duration_s,
         own_s=own_s,
-        worst_s=worst_s,
+        worst_s=max((r.response_s for r in during), default=0.0),
+        worst_times=max((r.response_s / max(own_s, r.head_s) for r in during), default=0.0),
         return_s=return_s,
         plans=plans,
         returns=sum(now and not before for before, now in itertools.pairwise(served)),

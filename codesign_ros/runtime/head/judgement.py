@@ -34,6 +34,7 @@ class Judgement:
 
     def __init__(self) -> None:
         self._reason = ""
+        self._is_certain = False
         self._overdue = 0
         self._doubts = False
         self._doubted_s = -math.inf
@@ -57,6 +58,11 @@ class Judgement:
     def reason(self) -> str:
         """Why the robot is on its own, one line; empty while it relies on the server."""
         return self._reason
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether the server was left for a reason that is certain."""
+        return self._is_certain
 
     def asked(self, now_s: float) -> None:
         """Note that something was sent to which an answer must come."""
@@ -105,7 +111,7 @@ class Judgement:
         """
         self._back_since_s = math.inf
         if self.relies:
-            self._reason = reason
+            self._reason, self._is_certain = reason, True
             self._patience_s = _PATIENCE_S
 
     def is_back(self, now_s: float) -> bool:
@@ -114,7 +120,7 @@ class Judgement:
 
     def return_(self, now_s: float) -> None:
         """Rely on the server again."""
-        self._reason = ""
+        self._reason, self._is_certain = "", False
         self._doubts = False
         self._overdue = 0
         self._waiting_since_s = math.inf

@@ -19,10 +19,12 @@ _SILENCE_S = 2.0
 _PROBES_S = 0.45
 # Weight of the newest frame in the mean of what the robot takes for one.
 _OWN_WEIGHT = 1 / 8
-# A trial is not repeated sooner than this [s], nor before so many times what the last one took: on
-# a link that has become thin, trials take a quarter of it at most. One that has no answer after so
-# long has failed [s].
-_TRIALS_S, _TRIAL_PAUSE, _TRIAL_PATIENCE_S = 1.0, 4.0, 3.0
+# A trial is as large as so many frames, within limits [bytes].
+_TRIAL_FRAMES, _MOST_TRIAL_BYTES = 3, 500_000
+# It is not repeated sooner than this [s], nor before so many times what the last one took: on a
+# link that has become thin, trials take a third of it at most. One that has no answer after so long
+# has failed [s].
+_TRIALS_S, _TRIAL_PAUSE, _TRIAL_PATIENCE_S = 1.0, 3.0, 3.0
 
 
 class ServerWatch:
@@ -31,8 +33,9 @@ class ServerWatch:
     That is while an answer is overdue and nothing else comes, and from when the server is judged to
     be gone. What the robot computes then may still be answered by the server first.
 
-    A server that was left must answer small probes for a while, and then one as large as a frame in
-    the time that a frame has: where the link has become thin, only that one shows it.
+    A server that was left must answer small probes for a while, and then one as large as a few
+    frames in hardly more time than one has: where the link has become thin, only that one shows it,
+    for a small one passes in the burst that a link lets through after a pause.
 
     Times are of any one steady clock [s]. The lock of the book of frames is held at all calls.
 
@@ -45,6 +48,8 @@ class ServerWatch:
         self._judgement = Judgement()
         self._answer_times = AnswerTimes()
         self._epoch = 0
+        # What the server does for a frame; as long as it is the same, so is the time of answers.
+        self._work: tuple[object, ...] = ()
         self._probed_s = -math.inf
         # Size of the newest frame on the link [bytes], and the trial that is out: number, when.
         self._frame_bytes = 0
@@ -76,11 +81,14 @@ class ServerWatch:
     def follow(self, plan: Plan, now_s: float) -> None:
         """Note the plan in force: its answers take as long as it says until they show.
 
-        Its server has just prepared it, and is relied on.
+        A server that had gone, as it or the middleware had said, has just prepared it.
         """
         self._epoch = plan.epoch
-        self._answer_times.begin(plan.link_s + plan.tail_s)
-        if plan.server_available and not self.helps:
+        work = plan.cut, plan.codec, plan.tail_structure, plan.precision, plan.served_by
+        if plan.server_available and work != self._work:
+            self._work = work
+            self._answer_times.begin(plan.link_s + plan.tail_s)
+        if plan.server_available and self._judgement.is_certain:
             self._judgement.return_(now_s)
             self._follow()
 
@@ -164,7 +172,9 @@ class ServerWatch:
         if self._trial is not None and now_s > self._trial[1] + _TRIAL_PATIENCE_S:
             self._trial = None
         due = self._trial is None and now_s >= self._next_trial_s
-        return self._frame_bytes if due and self._judgement.is_back(now_s) else 0
+        if not (due and self._judgement.is_back(now_s)):
+            return 0
+        return min(_TRIAL_FRAMES * self._frame_bytes, _MOST_TRIAL_BYTES)
 
     def tried(self, number: int, now_s: float) -> None:
         """Note that a trial of that number is sent."""
@@ -178,7 +188,8 @@ class ServerWatch:
         took_s = now_s - self._trial[1]
         self._trial = None
         limit_s = self._answer_times.limit_s
-        if limit_s is not None and took_s > limit_s:
+        more_s = (_TRIAL_FRAMES - 1) * self.usual_s
+        if limit_s is not None and took_s > limit_s + more_s:
             self._next_trial_s = max(self._next_trial_s, now_s + (_TRIAL_PAUSE - 1) * took_s)
         elif self._judgement.is_back(now_s):
             self._judgement.return_(now_s)

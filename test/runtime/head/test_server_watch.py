@@ -33,7 +33,9 @@ class Robot:
     def __init__(self):
         self.book = Book()
         self.watch = ServerWatch(self.book)
-        self.watch.follow(Plan(cut=0, epoch=1, model_id="", link_s=0.03, tail_s=0.02), 0.0)
+        self.watch.follow(
+            Plan(cut=0, epoch=1, model_id="", link_s=0.03, tail_s=0.02, server_available=True), 0.0
+        )
         self.watch.own_time(OWN_S)
 
     def send(self, now_s, size=10_000, deadline_s=1.0):
@@ -91,16 +93,16 @@ def test_on_a_link_that_became_thin_the_second_late_frame_is_the_last(robot):
     for number in range(8):  # small ones come back at once
         robot.probe(32.0 + 0.25 * number)
     assert not robot.watch.helps
-    assert robot.watch.trial_bytes(34.0) == 10_000
+    assert robot.watch.trial_bytes(34.0) == 30_000
     robot.watch.tried(7, 34.0)
     assert robot.watch.trial_bytes(34.2) == 0
     robot.watch.trial_answered(6, 34.2)  # another probe
-    robot.watch.trial_answered(7, 34.5)  # takes too long for a frame
+    robot.watch.trial_answered(7, 34.8)  # takes too long for frames
     assert not robot.watch.helps
-    assert robot.watch.trial_bytes(35.9) == 0  # takes a quarter of the link at most
-    assert robot.watch.trial_bytes(36.1) == 10_000
-    robot.watch.tried(8, 36.1)
-    robot.watch.trial_answered(8, 36.1 + USUAL_S)
+    assert robot.watch.trial_bytes(35.9) == 0  # takes a third of the link at most
+    assert robot.watch.trial_bytes(36.5) == 30_000
+    robot.watch.tried(8, 36.5)
+    robot.watch.trial_answered(8, 36.5 + USUAL_S)
     assert robot.watch.helps
 
 
@@ -110,7 +112,7 @@ def test_a_trial_without_an_answer_is_tried_again(robot):
         robot.probe(31.0 + 0.25 * number)
     robot.watch.tried(7, 36.0)
     assert robot.watch.trial_bytes(38.9) == 0
-    assert robot.watch.trial_bytes(39.1) == 10_000
+    assert robot.watch.trial_bytes(39.1) == 30_000
 
 
 def test_no_trial_before_small_probes_have_come_for_a_while(robot):
@@ -118,7 +120,7 @@ def test_no_trial_before_small_probes_have_come_for_a_while(robot):
     assert robot.watch.trial_bytes(31.0) == 0
     robot.probe(31.0)
     assert robot.watch.trial_bytes(31.3) == 0
-    assert robot.watch.trial_bytes(31.5) == 10_000
+    assert robot.watch.trial_bytes(31.5) == 30_000
 
 
 def test_a_frame_that_was_late_before_it_was_sent_has_the_usual_time(robot):
@@ -132,14 +134,30 @@ def test_a_deadline_before_the_limit_counts(robot):
 
 def test_answers_of_an_older_plan_say_nothing_of_the_new_one(robot):
     frame = robot.send(30.0)
-    robot.watch.follow(Plan(cut=0, epoch=2, model_id="", link_s=0.5, tail_s=0.0), 30.0)
+    robot.watch.follow(
+        Plan(cut=3, epoch=2, model_id="", link_s=0.5, tail_s=0.0, server_available=True), 30.0
+    )
     robot.answer(frame, 30.05)
     assert robot.watch.usual_s == 0.5
 
 
-def test_a_new_plan_with_a_server_is_followed_at_once(robot):
+def test_a_new_plan_of_a_server_that_had_gone_is_followed_at_once(robot):
     robot.watch.left("it has gone")
     robot.watch.follow(Plan(cut=15, epoch=2, model_id=""), 31.0)
     assert not robot.watch.helps
     robot.watch.follow(Plan(cut=0, epoch=3, model_id="", server_available=True), 32.0)
     assert robot.watch.helps
+
+
+def test_a_new_plan_of_a_server_that_was_late_needs_a_trial_too(robot):
+    for start_s in (30.0, 31.0):
+        frame = robot.send(start_s)
+        robot.watch.strand_overdue(start_s + 0.3)
+        robot.answer(frame, start_s + 0.5)
+    robot.watch.follow(Plan(cut=0, epoch=3, model_id="", server_available=True), 32.0)
+    assert not robot.watch.helps
+
+
+def test_the_same_work_takes_the_same_time_under_the_next_plan(robot):
+    robot.watch.follow(Plan(cut=0, epoch=2, model_id="", link_s=9.0, server_available=True), 30.0)
+    assert robot.watch.usual_s == pytest.approx(USUAL_S, abs=0.005)
