@@ -11,8 +11,6 @@ import math
 
 # Times in a row that an answer was overdue: one alone may be a frame that went lost.
 _OVERDUE = 2
-# Once an answer is overdue, the robot leaves a server that says nothing for so long [s].
-_DOUBT_S = 1.0
 # While the robot is on its own, answers must have come for so long before it relies on the server
 # again [s]; a return that did not last makes it so many times longer, up to a limit [s].
 _PATIENCE_S, _MORE_PATIENCE, _MOST_PATIENCE_S = 0.4, 5.0, 30.0
@@ -90,17 +88,15 @@ class Judgement:
         if self._overdue >= _OVERDUE:
             self._leave(f"{self._overdue} answers in a row did not come in time", now_s)
 
-    def check(self, now_s: float, limit_s: float, on_link_s: float) -> None:
+    def check(self, now_s: float, limit_s: float) -> None:
         """Look whether the server has been silent for too long.
 
         Args:
             now_s: the time [s].
             limit_s: how long the oldest answer may be missing while no other comes [s].
-            on_link_s: by how much longer, for what is on its way [s].
         """
         silent_s = now_s - self._waiting_since_s
-        limit_s = min(limit_s, _DOUBT_S) if self._doubts else limit_s
-        if silent_s > limit_s + on_link_s:
+        if silent_s > limit_s:
             self._back_since_s = math.inf
             self._leave(f"no answer of any kind for {silent_s:.1f} s", now_s)
 

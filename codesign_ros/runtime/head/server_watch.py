@@ -13,8 +13,9 @@ from codesign_ros.types import Plan
 
 _log = logging.getLogger(__name__)
 
-# A server that says nothing at all for so long is gone [s].
-_SILENCE_S = 2.0
+# A server that says nothing at all for so long is gone [s]; sooner where an answer is overdue: then
+# it is so long at least, or twice what an answer may take.
+_SILENCE_S, _DOUBT_S = 2.0, 0.5
 # While the robot relies on the server, probes are so far apart [s]; alone, it wants to know sooner.
 _PROBES_S = 0.45
 # Weight of the newest frame in the mean of what the robot takes for one.
@@ -162,7 +163,10 @@ class ServerWatch:
             now_s: the time [s].
             on_link_s: how long the link needs for what is on its way [s].
         """
-        self._judgement.check(now_s, _SILENCE_S, 2 * on_link_s)
+        limit_s = _SILENCE_S
+        if self._judgement.doubts and (usual_s := self._answer_times.limit_s) is not None:
+            limit_s = min(limit_s, max(_DOUBT_S, 2 * usual_s))
+        self._judgement.check(now_s, limit_s + 2 * on_link_s)
         self._follow()
 
     # Trials

@@ -75,6 +75,25 @@ def test_an_overdue_answer_is_a_doubt_until_anything_comes(robot):
     assert robot.watch.helps
 
 
+def test_a_doubt_that_lasts_is_no_doubt_any_more(robot):
+    robot.send(30.0)
+    robot.watch.strand_overdue(30.2)
+    robot.watch.check(30.4, 0.0)
+    assert robot.watch.relies
+    robot.watch.check(30.6, on_link_s=0.1)
+    assert robot.watch.relies
+    robot.watch.check(30.6, on_link_s=0.0)
+    assert robot.watch.reason == "no answer of any kind for 0.6 s"
+
+
+def test_without_a_doubt_silence_lasts_longer(robot):
+    robot.watch.asked(30.0)
+    robot.watch.check(31.9, 0.0)
+    assert robot.watch.relies
+    robot.watch.check(32.1, 0.0)
+    assert robot.watch.reason == "no answer of any kind for 2.1 s"
+
+
 def test_a_late_answer_shifts_the_limit_by_no_more_than_the_limit(robot):
     frame = robot.send(30.0)
     robot.watch.strand_overdue(30.2)
