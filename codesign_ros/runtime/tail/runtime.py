@@ -86,7 +86,7 @@ class TailRuntime:
         )
         self._changed = threading.Condition()
         self._closed = self._leaving = False
-        # When the newest frame came, on the monotonic clock [s].
+        # When the newest frame came, by ``time.perf_counter`` [s].
         self._asked_s = 0.0
         self._waiting: deque[Waiting] = deque()
         self._thread = threading.Thread(target=self._compute, name="tail-compute", daemon=True)
@@ -148,7 +148,7 @@ class TailRuntime:
                 self._answer(embedding, status=TailStatus.PROBE)
             return
         self.counts["embeddings"] += 1
-        self._asked_s = time.monotonic()
+        self._asked_s = received_s
         try:
             self._accept(embedding, received_s)
         except WireError as error:
@@ -162,11 +162,11 @@ class TailRuntime:
         with self._changed:
             self._leaving = True
             about = Stamp(0), 0, self._epochs.plan.epoch
-            self._asked_s = time.monotonic()
+            self._asked_s = time.perf_counter()
         self._send_answer(TailAnswer(*about, served_by=self._node, status=TailStatus.LEAVING))
-        give_up_s = time.monotonic() + _LEAVING_S
+        give_up_s = time.perf_counter() + _LEAVING_S
         with self._changed:
-            while (now_s := time.monotonic()) < give_up_s:
+            while (now_s := time.perf_counter()) < give_up_s:
                 left_s = self._asked_s + _QUIET_S - now_s
                 if left_s <= 0 and not self._waiting:
                     return
