@@ -76,7 +76,7 @@ testbed: setup
 
 # What the robot does while its server or its link is gone; wants root and a quiet machine.
 faults: setup
-	OMP_NUM_THREADS=1 scripts/in_ros python benchmarks/faults.py $(ARGS)
+	OMP_NUM_THREADS=1 scripts/in_ros python benchmarks/faults $(ARGS)
 
 # The generated parts of docs/ros_interface.md.
 docs: setup

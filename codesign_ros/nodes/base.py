@@ -40,6 +40,10 @@ class CodesignNode(WiredNode, LifecycleNode):
         CodesignError: a parameter has a value that is not allowed.
     """
 
+    # Others work with it frame by frame: a process that is to end has it deactivated first, while
+    # its callbacks still run.
+    is_relied_on = False
+
     def __init__(
         self,
         name: str,

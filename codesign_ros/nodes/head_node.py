@@ -57,8 +57,9 @@ PARAMS = (
     Param(
         "deadline_s",
         1.0,
-        "finish a frame on the robot when its answer takes longer than this, on top of twice its "
-        "time on the link [s]; how long answers usually take sets a shorter time by itself",
+        "finish a frame on the robot when its answer is not there so long after its stamp, on top "
+        "of twice its time on the link [s]; how long answers usually take sets a shorter time by "
+        "itself. A stamp from the future, or older than 10 s, is not believed: its arrival counts",
         low=0.01,
         high=60.0,
     ),

@@ -34,6 +34,7 @@ class TailNode(DeviceNode):
     """
 
     role = Role.TAIL
+    is_relied_on = True
     part = "tail"
     runtime: TailRuntime | None
 
@@ -63,10 +64,16 @@ class TailNode(DeviceNode):
         )
 
     def deactivate(self) -> None:
-        """Answer what was accepted, then stop."""
-        runtime, self.runtime = self.runtime, None
-        if runtime is not None:
-            runtime.close()
+        """Say goodbye, answer what was accepted, then stop."""
+        runtime = self.runtime
+        if runtime is None:
+            return
+        # The planner solves without it, and the head goes its own way, while it still answers.
+        self.state_label = "inactive"
+        self.announce()
+        runtime.leave()
+        self.runtime = None
+        runtime.close()
 
     def diagnostics(self) -> tuple[bytes, str, Mapping[str, Any]]:
         """Embeddings by what became of them; refusals by reason make it a warning."""

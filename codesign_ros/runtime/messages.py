@@ -29,6 +29,7 @@ class TailStatus(IntEnum):
     OK = 0
     REFUSED = 1
     PROBE = 2
+    LEAVING = 3
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 
 from codesign_ros.runtime.head.ledger import Frame, FrameLedger, Outbox, Phase
 from codesign_ros.runtime.head.plans import HeadPlans
-from codesign_ros.runtime.messages import Result, Status
+from codesign_ros.runtime.messages import Result, Stamp, Status
 
 _log = logging.getLogger(__name__)
 
@@ -25,6 +25,9 @@ _MAX_SENDING = 1
 # Frames on the link or at the tail before the head stops computing more: as many as the middleware
 # keeps for the link (nodes/interface/qos.py); one more would push out the oldest, half sent.
 _MAX_AWAY = 4
+
+# A frame whose stamp is older than this was stamped by another clock, or replayed [s].
+_OLDEST_S = 10.0
 
 
 class FrameBook:
@@ -46,6 +49,8 @@ class FrameBook:
         self.counts: Counter[str] = Counter()
         self.ledger = FrameLedger()
         self.is_open = True
+        # Nothing is left to the server: the robot computes whatever has no answer yet.
+        self.is_alone = False
         self._plans = plans
         self._send_result = send_result
         self._clock_ns = clock_ns
@@ -66,8 +71,24 @@ class FrameBook:
         """The oldest epoch that a frame still needs; ``lock`` is held."""
         return self.ledger.oldest_epoch(self._plans.plan.epoch)
 
+    def due_s(self, stamp: Stamp, deadline_s: float) -> float:
+        """When the answer to a frame that has just come is due, on the monotonic clock [s].
+
+        Its age counts where the stamp may be right: it is not from the future, nor so old that
+        another clock must have made it.
+
+        Args:
+            stamp: the frame's.
+            deadline_s: how long after its stamp the answer may come [s].
+        """
+        age_s = (self._clock_ns() - stamp.stamp_ns) / 1e9
+        is_likely = 0 <= age_s <= _OLDEST_S
+        return time.monotonic() - (age_s if is_likely else 0.0) + deadline_s
+
     def next_frame(self) -> Frame | None:
         """What to compute next, if anything; ``lock`` is held."""
+        if self.is_alone:
+            return self.ledger.next_to_finish()
         return self.ledger.next_to_compute(_MAX_SENDING, _MAX_AWAY)
 
     def wait(self) -> None:

@@ -11,17 +11,21 @@ from enum import Enum, auto
 import numpy as np
 
 from codesign_ros.runtime.messages import Result, Stamp
+from codesign_ros.wire.tensor import EncodedTensor
 
 
 class Phase(Enum):
     """Where a frame is."""
 
     WAITING = auto()  # arrived, not started
-    COMPUTING = auto()  # the head, or the whole network, runs on it
+    COMPUTING = auto()  # the robot works on it
     SENDING = auto()  # its embedding waits for the link; a deadline runs
     REMOTE = auto()  # on the link or at the tail; a deadline runs
-    STRANDED = auto()  # the tail will not answer; the robot must finish it
+    STRANDED = auto()  # the robot must finish it, unless the tail's answer comes before it does
     DONE = auto()  # answered, held back until all frames before it are
+
+
+_IN_HAND = (Phase.COMPUTING, Phase.DONE)
 
 
 @dataclass
@@ -29,9 +33,11 @@ class Frame:
     """One frame between arrival and answer. Times are on the head's monotonic clock [s].
 
     ``size`` is its (height, width) as the camera took it [px], known once its pixels were loaded;
-    before that, a JPEG that is sent as it is has the size of the network's input. ``sent_bytes`` is
-    what of it has been put on the link [bytes], and ``sent_s`` when. ``head_gap_s`` passed between
-    the frame that was computed before and this one, where this one was there already [s].
+    before that, a JPEG that is sent as it is has the size of the network's input. ``due_s`` is when
+    its answer is due. ``encoded`` is its embedding, from when that is ready; ``sent_bytes`` is what
+    of it has been put on the link [bytes], and ``sent_s`` when. ``is_asked``: the tail has it, and
+    may answer. ``head_gap_s`` passed between the frame that was computed before and this one, where
+    this one was there already [s].
     """
 
     sequence: int
@@ -45,6 +51,9 @@ class Frame:
     head_s: float = 0.0
     encode_s: float = 0.0
     head_gap_s: float | None = None
+    due_s: float = float("inf")
+    encoded: tuple[EncodedTensor, ...] = ()
+    is_asked: bool = False
     sent_bytes: int = 0
     sent_s: float = 0.0
     deadline_s: float = float("inf")
@@ -103,6 +112,11 @@ class FrameLedger:
                 away += 1
         return None if sending >= max_sending or away >= max_away else waiting
 
+    def next_to_finish(self) -> Frame | None:
+        """What to compute next where nothing is left to the tail: the oldest without an answer."""
+        unfinished = (f for f in self._frames.values() if f.phase not in _IN_HAND)
+        return next(unfinished, None)
+
     def unanswered(self) -> list[Frame]:
         """All frames that have no answer yet, oldest first."""
         return [frame for frame in self._frames.values() if frame.phase is not Phase.DONE]
@@ -116,7 +130,7 @@ class FrameLedger:
         if self.find(frame.sequence) is not frame:
             raise ValueError(f"frame {frame.sequence} has its answer already")
         frame.phase, frame.result = Phase.DONE, result
-        frame.image = None
+        frame.image, frame.encoded = None, ()
         released: list[Frame] = []
         for sequence, oldest in list(self._frames.items()):
             if oldest.phase is not Phase.DONE:

@@ -14,6 +14,7 @@ from codesign_ros.runtime.engines.pool import EnginePool
 from codesign_ros.runtime.head.book import FrameBook
 from codesign_ros.runtime.head.compute import HeadCompute
 from codesign_ros.runtime.head.ledger import Frame, Phase
+from codesign_ros.runtime.head.own_tail import OwnTail
 from codesign_ros.runtime.head.plans import HeadPlans
 from codesign_ros.runtime.head.results import result_of
 from codesign_ros.runtime.head.server_watch import ServerWatch
@@ -41,8 +42,8 @@ _CLOSED = "the head is not active any more"
 class HeadRuntime:
     """Runs heads by epoch and keeps the book of frames.
 
-    Two threads work: one computes, one (the uplink) sends. The public methods may be called from
-    any thread.
+    Two threads work: one computes, one (the uplink) sends; a third gets the tail's half ready. The
+    public methods may be called from any thread.
 
     Args:
         bundle: the network.
@@ -76,6 +77,7 @@ class HeadRuntime:
         self._server = ServerWatch(self._book)
         self._times = RunningTimes()
         self.uplink = Uplink(send_embedding, self._not_sent, emulated_bps)
+        self._own_tail = OwnTail(bundle, pool, self._plans, self._book)
         self._compute = HeadCompute(
             bundle, settings, self._book, self._plans, self._server, self._times, self._send
         )
@@ -113,6 +115,8 @@ class HeadRuntime:
         """
         with self._book.lock:
             plan = self._plans.commit(epoch)
+            self._server.follow(plan, time.monotonic())
+            self._own_tail.follow(plan)
             if not plan.server_available:
                 self._book.strand_all()
             self._plans.drop_before(self._book.oldest_epoch)
@@ -158,6 +162,7 @@ class HeadRuntime:
         sendable = jpeg is not None and is_sendable(jpeg, self._bundle.input)
         with book.lock:
             frame = book.ledger.admit(stamp, load, jpeg if sendable else None)
+            frame.due_s = book.due_s(stamp, self.settings.deadline_s)
             self._note_size(len(jpeg) if jpeg is not None and sendable else 0)
             book.counts["frames"] += 1
             if not book.is_open:
@@ -179,6 +184,7 @@ class HeadRuntime:
             book.wake()
         self._compute.join()
         self.uplink.close()
+        self._own_tail.close()
         with book.lock:
             for frame in book.ledger.unanswered():
                 book.drop(frame, _CLOSED)
@@ -198,14 +204,17 @@ class HeadRuntime:
         with self._book.lock:
             if frame.phase is not Phase.COMPUTING:  # closed meanwhile
                 return
-            if not (self._plans.plan.server_available and self._server.relies):
+            frame.encoded = output.encoded
+            if not (self._plans.plan.server_available and self._server.helps):
                 self._book.counts["stranded"] += 1
                 self._book.strand(frame)
                 return
             embedding = self._embedding(frame.stamp, frame.sequence, plan, output.encoded)
             frame.phase = Phase.SENDING
-            limit_s = self.settings.deadline_s + 2 * self._on_link_s(embedding.payload_bytes)
-            frame.deadline_s = time.monotonic() + limit_s
+            on_link_s = self._on_link_s(embedding.payload_bytes)
+            # What is late already has the usual time, or the server could never help it.
+            due_s = max(frame.due_s, time.monotonic() + self._server.usual_s)
+            frame.deadline_s = due_s + 2 * on_link_s
             self._book.wake()
         self.uplink.submit(embedding, lambda: self._may_send(frame, embedding.payload_bytes))
 
@@ -213,10 +222,12 @@ class HeadRuntime:
         with self._book.lock:
             if frame.phase is not Phase.SENDING:
                 return False
-            frame.phase = Phase.REMOTE
+            if not self._server.helps:
+                self._book.strand(frame)
+                return False
+            frame.phase, frame.is_asked = Phase.REMOTE, True
             frame.sent_bytes, frame.sent_s = payload_bytes, time.monotonic()
-            frame.deadline_s = min(frame.deadline_s, frame.sent_s + self._server.limit_s)
-            self._server.asked(frame.sent_s)
+            self._server.sent(frame)
             self._book.wake()
             return True
 
@@ -225,9 +236,10 @@ class HeadRuntime:
             self._book.counts["errors"] += 1
             frame = self._book.ledger.find(embedding.sequence)
             is_frame = embedding.kind is EmbeddingKind.FRAME
-            if is_frame and frame is not None and frame.phase is Phase.REMOTE:
-                frame.sent_bytes = 0
-                self._book.strand(frame)
+            if is_frame and frame is not None and frame.is_asked:
+                frame.sent_bytes, frame.is_asked = 0, False
+                if frame.phase is Phase.REMOTE:
+                    self._book.strand(frame)
 
     def _on_link_s(self, payload_bytes: int) -> float:
         """How long the link needs for so much by its measured rate [s]; 0 = not known."""
@@ -252,6 +264,11 @@ class HeadRuntime:
     def on_answer(self, answer: TailAnswer) -> None:
         """Take what the tail says about a frame or a probe."""
         now_s = time.monotonic()
+        if answer.status is TailStatus.LEAVING:
+            with self._book.lock:
+                if self._plans.plan.served_by == answer.served_by:
+                    self._server.left(f"{answer.served_by} is being stopped")
+            return
         is_probe = answer.status is TailStatus.PROBE
         kind = EmbeddingKind.PROBE if is_probe else EmbeddingKind.FRAME
         remote_s = answer.queue_s + answer.decode_s + answer.tail_s
@@ -259,19 +276,24 @@ class HeadRuntime:
         book = self._book
         with book.lock:
             self._server.answered(now_s)
+            if is_probe:
+                self._server.trial_answered(answer.sequence, now_s)
         if is_probe:
+            self._send_trial()
             if self.uplink.learning:
                 self._send_probes()
             return
         with book.lock:
             frame = book.ledger.find(answer.sequence)
-            if frame is None or frame.phase is not Phase.REMOTE or frame.epoch != answer.epoch:
+            if frame is None or not frame.is_asked or frame.epoch != answer.epoch:
                 book.counts["late"] += 1
                 self._server.late()
                 return
             if answer.status is not TailStatus.OK:
                 book.counts["refused"] += 1
-                book.strand(frame)
+                frame.is_asked = False
+                if frame.phase is Phase.REMOTE:
+                    book.strand(frame)
                 return
             result = result_of(
                 frame,
@@ -287,7 +309,7 @@ class HeadRuntime:
             )
             if link.total_s > 0:  # else it is not known when it was sent
                 self._times.add(result, frame.head_gap_s, now_s, link.waited_s)
-                self._server.took(now_s - frame.sent_s)
+            self._server.took(frame, now_s)
             book.settle(frame, result)
         book.flush()
 
@@ -304,17 +326,28 @@ class HeadRuntime:
             away = self._book.ledger.in_phase(Phase.REMOTE)
             self._server.check(now_s, self._on_link_s(sum(frame.sent_bytes for frame in away)))
         self._send_probes()
+        self._send_trial()
 
     def _send_probes(self) -> None:
         with self._book.lock:
             plan = self._plans.plan
             template = self._embedding(Stamp(0), 0, plan, ())
-        if plan.server_available and self.uplink.probe(template):
+            is_alone = not self._server.helps
+        if plan.server_available and self.uplink.probe(template, is_urgent=is_alone):
             with self._book.lock:
                 self._server.asked(time.monotonic())
+
+    def _send_trial(self) -> None:
+        """Send a probe as large as a frame where the answer decides on the return."""
+        with self._book.lock:
+            now_s, plan = time.monotonic(), self._plans.plan
+            size = self._server.trial_bytes(now_s) if plan.server_available else 0
+            if size:
+                template = self._embedding(Stamp(0), 0, plan, ())
+                self._server.tried(self.uplink.try_out(template, size), now_s)
 
     def deserted(self) -> None:
         """Note that the middleware knows of nobody who takes embeddings."""
         with self._book.lock:
             if self._plans.plan.server_available:
-                self._server.deserted(time.monotonic())
+                self._server.left("nobody listens to the embeddings")

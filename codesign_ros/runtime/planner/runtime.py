@@ -108,8 +108,10 @@ class PlannerRuntime:
             changes += watch.changes(device, now_s)
             if review := watch.review(device, self.settings.corrects, now_s):
                 self.request(device.robot, review, now_s, optional=True)
+        # What no plan could use, before and after, is no reason for another plan.
+        is_idle = before is not None and "active" not in (before.state, device.state)
         for each in changes:
-            self.request(device.robot, each.text, now_s, optional=each.optional)
+            self.request(device.robot, each.text, now_s, optional=each.optional or is_idle)
         return "; ".join(each.text for each in changes) or None
 
     def heartbeat(self, beat: Heartbeat, now_s: float) -> str | None:

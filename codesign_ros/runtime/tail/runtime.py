@@ -16,7 +16,7 @@ from codesign_ros.runtime.answers import Answer
 from codesign_ros.runtime.emulation import stretched
 from codesign_ros.runtime.engines.pool import EnginePool
 from codesign_ros.runtime.epochs import EpochTable
-from codesign_ros.runtime.messages import Embedding, EmbeddingKind, TailAnswer, TailStatus
+from codesign_ros.runtime.messages import Embedding, EmbeddingKind, Stamp, TailAnswer, TailStatus
 from codesign_ros.runtime.stages import LeasedStage, TailStage, check_plan, tail_key
 from codesign_ros.runtime.tail.batch import Waiting, run
 from codesign_ros.types import CodesignError, Plan, unexpected
@@ -24,6 +24,8 @@ from codesign_ros.wire.decode import WireError
 
 _log = logging.getLogger(__name__)
 
+# A tail that leaves waits until no frame has come for so long, but no longer than this in all [s].
+_QUIET_S, _LEAVING_S, _LOOK_S = 0.3, 1.0, 0.02
 _CLOSED = "the tail is not active any more"
 
 
@@ -83,7 +85,9 @@ class TailRuntime:
             nothing, None, _release
         )
         self._changed = threading.Condition()
-        self._closed = False
+        self._closed = self._leaving = False
+        # When the newest frame came, by ``time.perf_counter`` [s].
+        self._asked_s = 0.0
         self._waiting: deque[Waiting] = deque()
         self._thread = threading.Thread(target=self._compute, name="tail-compute", daemon=True)
         self._thread.start()
@@ -140,13 +144,33 @@ class TailRuntime:
         received_s = time.perf_counter()
         if embedding.kind == EmbeddingKind.PROBE:
             self.counts["probes"] += 1
-            self._answer(embedding, status=TailStatus.PROBE)
+            if not self._leaving:
+                self._answer(embedding, status=TailStatus.PROBE)
             return
         self.counts["embeddings"] += 1
+        self._asked_s = received_s
         try:
             self._accept(embedding, received_s)
         except WireError as error:
             self._refuse(embedding, error)
+
+    def leave(self) -> None:
+        """Tell the head that this tail stops soon, and wait until it sends nothing more.
+
+        What comes meanwhile is answered, but for probes: they would say that somebody is here.
+        """
+        with self._changed:
+            self._leaving = True
+            about = Stamp(0), 0, self._epochs.plan.epoch
+            self._asked_s = time.perf_counter()
+        self._send_answer(TailAnswer(*about, served_by=self._node, status=TailStatus.LEAVING))
+        give_up_s = time.perf_counter() + _LEAVING_S
+        with self._changed:
+            while (now_s := time.perf_counter()) < give_up_s:
+                left_s = self._asked_s + _QUIET_S - now_s
+                if left_s <= 0 and not self._waiting:
+                    return
+                self._changed.wait(min(max(left_s, _LOOK_S), give_up_s - now_s))
 
     def close(self) -> None:
         """Answer what has been accepted, then stop and give all engines back."""

@@ -19,6 +19,7 @@ from codesign_ros.types import CodesignError
 from codesign_ros.wire.codecs import encode
 from codesign_ros.wire.tensor import EncodedTensor
 from support.runtime import (
+    TAIL,
     BatchEngine,
     Head,
     Tail,
@@ -116,6 +117,24 @@ def test_probes_are_answered_at_once(tail, good):
     (answer,) = tail.answers
     assert (answer.status, answer.sequence) == (TailStatus.PROBE, 3)
     assert tail.runtime.counts == {"probes": 1}
+
+
+def test_a_tail_that_leaves_says_so_and_answers_frames_until_none_come(tail, good, monkeypatch):
+    monkeypatch.setattr(runtime, "_QUIET_S", 0.0)
+    tail.runtime.leave()
+    (goodbye,) = tail.answers
+    assert (goodbye.status, goodbye.epoch) == (TailStatus.LEAVING, EPOCH)
+    assert goodbye.served_by == TAIL
+    tail.runtime.on_embedding(replace(good, kind=EmbeddingKind.PROBE))
+    tail.runtime.on_embedding(good)
+    tail.wait_for(2)
+    assert [answer.status for answer in tail.answers] == [TailStatus.LEAVING, TailStatus.OK]
+
+
+def test_a_tail_that_leaves_does_not_wait_for_ever(tail, good, monkeypatch):
+    monkeypatch.setattr(runtime, "_QUIET_S", 1e9)
+    monkeypatch.setattr(runtime, "_LEAVING_S", 0.01)
+    tail.runtime.leave()
 
 
 def changed_tensor(**fields):
