@@ -13,6 +13,8 @@ class HeadSettings:
 
     Attributes:
         queue_depth: frames that may wait for the head; when one more comes, the oldest is dropped.
+        queue_bytes: what they may take in memory [bytes]; beyond, the oldest is dropped too, but
+            never the newest.
         deadline_s: how long an answer may take at most, from when its embedding is ready, on top of
             twice the time that the link needs for it by its measured rate [s]. The usual time of
             answers sets a shorter one.
@@ -21,6 +23,7 @@ class HeadSettings:
     """
 
     queue_depth: int = 3
+    queue_bytes: int = 1 << 29
     deadline_s: float = 1.0
     slowdown: float = 0.0
     selection: Selection = field(default_factory=Selection)
