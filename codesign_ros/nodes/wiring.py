@@ -78,19 +78,30 @@ class WiredNode(Node):
         callback: Callable[[Any], None],
         profile: QoSProfile,
         on_lost: Callable[[], None] | None = None,
+        on_missed: Callable[[int], None] | None = None,
     ) -> Subscription:
-        """Create a subscription; ``on_lost`` is called when DDS has lost a sender.
+        """Create a subscription.
+
+        Args:
+            kind: of message.
+            topic: its name.
+            callback: takes a message.
+            profile: its quality of service.
+            on_lost: called when DDS has lost a sender.
+            on_missed: called when DDS has lost messages, with how many; not of every middleware.
 
         Raises:
             CodesignError: one of the overrides has a value that cannot be used.
         """
+        lost = self._guarded(on_lost, topic) if on_lost else None
+        missed = self._guarded(on_missed, topic) if on_missed else None
         return self._connect(
-            self.create_subscription,
+            self._subscribe,
             kind,
             topic,
             profile,
             callback=self._guarded(callback, f"ignored a message on {topic}"),
-            event_callbacks=qos.when_lost(self._guarded(on_lost, topic)) if on_lost else None,
+            events=(lost, missed),
         )
 
     def serve(self, kind: Any, name: str, answer: Callable[[Any, Any], None]) -> None:
@@ -174,6 +185,17 @@ class WiredNode(Node):
         self.chores.stop(PATIENCE_S)
         self._requests.close(PATIENCE_S)
         super().destroy_node()
+
+    def _subscribe(
+        self, kind: Any, topic: str, *, events: tuple[Any, Any], **options: Any
+    ) -> Subscription:
+        lost, missed = events
+        wanted = qos.when_lost(lost, missed) if lost or missed else None
+        try:
+            return self.create_subscription(kind, topic, event_callbacks=wanted, **options)
+        except qos.UnsupportedEventTypeError:  # a middleware that does not count what it lost
+            wanted = qos.when_lost(lost, None) if lost else None
+            return self.create_subscription(kind, topic, event_callbacks=wanted, **options)
 
     def _connect(
         self, create: Callable[..., _T], kind: Any, topic: str, profile: QoSProfile, **options: Any

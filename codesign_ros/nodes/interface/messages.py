@@ -17,6 +17,7 @@ from codesign_ros.msg import Plan as PlanMsg
 from codesign_ros.msg import TailAnswer as TailAnswerMsg
 from codesign_ros.msg import Tensor as TensorMsg
 from codesign_ros.runtime.messages import (
+    DropReason,
     Embedding,
     EmbeddingKind,
     Result,
@@ -38,8 +39,8 @@ _TAIL_ANSWER_FIELDS = (
     "sequence", "epoch", "reason", "served_by", "label", "score", "queue_s", "decode_s", "tail_s",
 )  # fmt: skip
 _RESULT_FIELDS = (
-    *_TAIL_ANSWER_FIELDS, "finished_by", "payload_bytes", "response_s", "head_s", "encode_s",
-    "link_s",
+    *_TAIL_ANSWER_FIELDS, "finished_by", "payload_bytes", "age_s", "response_s", "head_s",
+    "encode_s", "link_s",
 )  # fmt: skip
 _EMBEDDING_FIELDS = ("sequence", "epoch", "oldest_epoch", "model_id", "cut")
 _TENSOR_FIELDS = ("name", "dtype", "codec")
@@ -118,20 +119,32 @@ def embedding_from_msg(msg: EmbeddingMsg) -> Embedding:
 
 def result_to_msg(result: Result) -> ResultMsg:
     """Result to message."""
-    return ResultMsg(**_answer_to_msg(result), **copied(result, _RESULT_FIELDS))
+    return ResultMsg(
+        drop_reason=int(result.drop_reason),
+        **_answer_to_msg(result),
+        **copied(result, _RESULT_FIELDS),
+    )
 
 
 def result_from_msg(msg: ResultMsg) -> Result:
     """Message to result.
 
     Raises:
-        CodesignError: the status is not known.
+        CodesignError: the status, or the reason for which it was dropped, is not known.
     """
     try:
-        status = Status(msg.status)
+        status, drop_reason = Status(msg.status), DropReason(msg.drop_reason)
     except ValueError:
-        raise CodesignError(f"result {msg.sequence} has unknown status {msg.status}") from None
-    return Result(status=status, **_answer_from_msg(msg), **copied(msg, _RESULT_FIELDS))
+        raise CodesignError(
+            f"result {msg.sequence} has unknown status {msg.status} or drop_reason "
+            f"{msg.drop_reason}"
+        ) from None
+    return Result(
+        status=status,
+        drop_reason=drop_reason,
+        **_answer_from_msg(msg),
+        **copied(msg, _RESULT_FIELDS),
+    )
 
 
 def tail_answer_to_msg(answer: TailAnswer) -> TailAnswerMsg:

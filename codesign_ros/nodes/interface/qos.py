@@ -20,13 +20,22 @@ from codesign_ros.types import CodesignError
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks  # Jazzy and later
+    from rclpy.event_handler import UnsupportedEventTypeError as UnsupportedEventTypeError
 except ImportError:
     from rclpy.qos_event import SubscriptionEventCallbacks  # Humble
+    from rclpy.qos_event import UnsupportedEventTypeError as UnsupportedEventTypeError
 
 # How long DDS waits for a sign of life of a device before it reports the writer as lost.
 LIVELINESS_LEASE_S = 1.0
 RELIABLE, BEST_EFFORT = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
 TRANSIENT_LOCAL = DurabilityPolicy.TRANSIENT_LOCAL
+
+
+# Frames that a reader keeps until the head takes them, by ``image_transport``. Which frame is
+# dropped is for the head to decide, and to say; so there is room for what comes while its thread is
+# busy: a second of a camera of 200 Hz and a burst, and of raw frames, which are large, half a
+# second at 60 Hz (of 4K 0.8 GB, if that ever happens).
+IMAGE_DEPTHS = {"compressed": 256, "raw": 32}
 
 
 def image(reliable: bool, depth: int) -> QoSProfile:
@@ -99,11 +108,21 @@ def overridable(profile: QoSProfile) -> QoSOverridingOptions:
     return QoSOverridingOptions(kinds, callback=check)
 
 
-def when_lost(callback: Callable[[], None]) -> SubscriptionEventCallbacks:
-    """Have a callback called when DDS has lost a sender."""
+def when_lost(
+    on_lost: Callable[[], None] | None, on_missed: Callable[[int], None] | None
+) -> SubscriptionEventCallbacks:
+    """Have callbacks called when DDS has lost a sender, or messages on their way (how many)."""
 
     def on_liveliness(event: Any) -> None:
+        assert on_lost is not None
         if event.not_alive_count_change > 0 or event.alive_count_change < 0:
-            callback()
+            on_lost()
 
-    return SubscriptionEventCallbacks(liveliness=on_liveliness)
+    def on_message_lost(event: Any) -> None:
+        assert on_missed is not None
+        on_missed(event.total_count_change)
+
+    return SubscriptionEventCallbacks(
+        liveliness=on_liveliness if on_lost else None,
+        message_lost=on_message_lost if on_missed else None,
+    )

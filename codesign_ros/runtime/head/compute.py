@@ -18,6 +18,7 @@ from codesign_ros.runtime.head.results import result_of
 from codesign_ros.runtime.head.server_watch import ServerWatch
 from codesign_ros.runtime.head.settings import HeadSettings
 from codesign_ros.runtime.head.stage_medians import RunningTimes
+from codesign_ros.runtime.messages import DropReason
 from codesign_ros.runtime.stages import HeadOutput, HeadStage, LeasedStage, TailStage
 from codesign_ros.types import CodesignError, Plan, unexpected
 
@@ -90,11 +91,13 @@ class HeadCompute:
         """Compute a frame that was begun with; the book's lock is not held."""
         try:
             self._work(frame, leased.stage, falls_back)
+        except _UnreadableError as error:
+            self._drop(frame, DropReason.UNREADABLE, str(error))
         except CodesignError as error:
-            self._drop(frame, str(error))
+            self._drop(frame, DropReason.ENGINE, str(error))
         except Exception as error:
             self._book.error(f"frame {frame.sequence} could not be computed")
-            self._drop(frame, unexpected(error))
+            self._drop(frame, DropReason.DEFECT, unexpected(error))
         finally:
             leased.release()
 
@@ -153,7 +156,7 @@ class HeadCompute:
             if frame.jpeg is not None and stage.sends_jpeg:
                 return image, stage.forward(frame.jpeg)
             if image is None:
-                pixels = frame.load()
+                pixels = _pixels(frame)
                 image = letterbox(pixels, self._bundle.input)
                 frame.size = pixels.shape[0], pixels.shape[1]
             return image, stage.run(image)
@@ -185,8 +188,24 @@ class HeadCompute:
             self._book.settle(frame, result)
         self._book.flush()
 
-    def _drop(self, frame: Frame, reason: str) -> None:
+    def _drop(self, frame: Frame, why: DropReason, reason: str) -> None:
         with self._book.lock:
             if frame.phase is Phase.COMPUTING:
-                self._book.drop(frame, reason)
+                self._book.drop(frame, why, reason)
         self._book.flush()
+
+
+class _UnreadableError(CodesignError):
+    """A frame's pixels cannot be read."""
+
+
+def _pixels(frame: Frame) -> np.ndarray:
+    """The pixels of a frame, (h, w, 3) uint8 RGB.
+
+    Raises:
+        _UnreadableError: they cannot be read.
+    """
+    try:
+        return frame.load()
+    except CodesignError as error:
+        raise _UnreadableError(str(error)) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import numpy as np
 from codesign_ros.bundle import Bundle
 from codesign_ros.runtime.device import StageMedians
 from codesign_ros.runtime.engines.pool import EnginePool
+from codesign_ros.runtime.head.account import FrameAccount
 from codesign_ros.runtime.head.book import FrameBook
 from codesign_ros.runtime.head.compute import HeadCompute
 from codesign_ros.runtime.head.ledger import Frame, Phase
@@ -22,6 +24,7 @@ from codesign_ros.runtime.head.settings import HeadSettings
 from codesign_ros.runtime.head.stage_medians import RunningTimes
 from codesign_ros.runtime.head.uplink import Uplink
 from codesign_ros.runtime.messages import (
+    DropReason,
     Embedding,
     EmbeddingKind,
     Result,
@@ -142,14 +145,18 @@ class HeadRuntime:
         return self._book.counts
 
     @property
-    def in_flight(self) -> int:
-        """Frames that have arrived and whose answer is not out yet."""
-        return self._book.in_flight
+    def account(self) -> FrameAccount:
+        """What became of the frames, and whether it adds up."""
+        return self._book.account
 
     # Frames
 
     def on_frame(
-        self, stamp: Stamp, load: Callable[[], np.ndarray], jpeg: bytes | None = None
+        self,
+        stamp: Stamp,
+        load: Callable[[], np.ndarray],
+        jpeg: bytes | None = None,
+        held_bytes: int = 0,
     ) -> None:
         """Take a frame.
 
@@ -157,19 +164,19 @@ class HeadRuntime:
             stamp: its stamp.
             load: gives its pixels (h, w, 3) uint8 RGB, or raises CodesignError.
             jpeg: the frame as the camera compressed it, if it did.
+            held_bytes: what it takes in memory until it is answered [bytes].
         """
         book = self._book
         sendable = jpeg is not None and is_sendable(jpeg, self._bundle.input)
         with book.lock:
-            frame = book.ledger.admit(stamp, load, jpeg if sendable else None)
-            frame.due_s = book.due_s(stamp, self.settings.deadline_s)
+            frame = book.admit(stamp, load, jpeg if sendable else None, held_bytes)
+            # By its stamp, where that can be right.
+            age_s = 0.0 if math.isnan(frame.age_s) else frame.age_s
+            frame.due_s = frame.arrived_s - age_s + self.settings.deadline_s
             self._note_size(len(jpeg) if jpeg is not None and sendable else 0)
-            book.counts["frames"] += 1
             if not book.is_open:
-                book.drop(frame, _CLOSED)
-            waiting = book.ledger.in_phase(Phase.WAITING)
-            for late in waiting[: max(0, len(waiting) - self.settings.queue_depth)]:
-                book.drop(late, "the robot is busy: newer frames are waiting")
+                book.drop(frame, DropReason.CLOSED, _CLOSED)
+            book.keep_limits(self.settings.queue_depth, self.settings.queue_bytes)
             leased = self._compute.forward(frame)
             book.wake()
         if leased is not None:
@@ -187,7 +194,7 @@ class HeadRuntime:
         self._own_tail.close()
         with book.lock:
             for frame in book.ledger.unanswered():
-                book.drop(frame, _CLOSED)
+                book.drop(frame, DropReason.CLOSED, _CLOSED)
             self._plans.close()
         book.flush()
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import math
 import random
 import threading
 import time
@@ -14,7 +15,14 @@ import pytest
 
 from codesign_ros.runtime.answers import classified
 from codesign_ros.runtime.head import own_tail
-from codesign_ros.runtime.messages import EmbeddingKind, Stamp, Status, TailAnswer, TailStatus
+from codesign_ros.runtime.messages import (
+    DropReason,
+    EmbeddingKind,
+    Stamp,
+    Status,
+    TailAnswer,
+    TailStatus,
+)
 from codesign_ros.runtime.stages import head_key
 from codesign_ros.types import CodesignError, Structure
 from support.runtime import (
@@ -82,9 +90,13 @@ def check_promise(head, count):
     for result in head.results:
         assert result.status in (Status.OK, Status.DROPPED)
         assert bool(result.reason) == (result.status is Status.DROPPED)
+        assert bool(result.drop_reason) == (result.status is Status.DROPPED)
         assert bool(result.finished_by) == (result.status is Status.OK)
         assert result.served_by == (TAIL if result.finished_by == "server" else "")
-    assert head.runtime.in_flight == 0
+    account = head.runtime.account
+    assert (account.in_flight, account.unaccounted) == (0, 0)
+    assert account.answered == sum(r.status is Status.OK for r in head.results)
+    assert account.drops == Counter(r.drop_reason for r in head.results if r.reason)
 
 
 # The robot alone
@@ -102,7 +114,10 @@ def test_without_a_plan_the_robot_answers_alone(make, expected):
     for number, result in enumerate(head.results):
         assert (result.finished_by, result.epoch, result.payload_bytes) == ("robot", 0, 0)
         assert result.stamp == Stamp(number, "camera")
-        assert result.response_s == pytest.approx(5.0)
+        # By the stamp it is 5 s old when it comes; the stamp of frame 0 cannot be right.
+        assert result.age_s == pytest.approx(5.0 if number else math.nan, nan_ok=True)
+        assert math.isnan(result.response_s) == math.isnan(result.age_s)
+        assert not result.response_s < result.age_s
     assert head.embeddings == []
 
 
@@ -126,14 +141,14 @@ def test_frames_of_any_size_are_letterboxed(make):
 
 
 @pytest.mark.parametrize(
-    ("error", "reason", "errors"),
+    ("error", "why", "reason", "errors"),
     [
-        (CodesignError("the JPEG is cut off"), "the JPEG is cut off", 0),
-        (ValueError("no\n such  thing"), "unexpected ValueError: no such thing", 1),
-        (MemoryError(), "unexpected MemoryError:", 1),
+        (CodesignError("it is cut off"), DropReason.UNREADABLE, "it is cut off", 0),
+        (ValueError("no\n way"), DropReason.DEFECT, "unexpected ValueError: no way", 1),
+        (MemoryError(), DropReason.DEFECT, "unexpected MemoryError:", 1),
     ],
 )
-def test_a_frame_that_cannot_be_loaded_is_dropped_alone(make, caplog, error, reason, errors):
+def test_a_frame_that_cannot_be_loaded_is_dropped_alone(make, caplog, error, why, reason, errors):
     def load():
         raise error
 
@@ -144,6 +159,7 @@ def test_a_frame_that_cannot_be_loaded_is_dropped_alone(make, caplog, error, rea
     head.wait_for(3)
     check_promise(head, 3)
     assert [result.status for result in head.results] == [Status.OK, Status.DROPPED, Status.OK]
+    assert head.results[1].drop_reason is why
     assert head.results[1].reason == reason
     assert head.runtime.counts["errors"] == errors
     assert ("frame 1 could not be computed" in caplog.text) == bool(errors)
@@ -201,7 +217,7 @@ def test_a_full_queue_drops_the_oldest(make):
     for number in range(1, 6):
         head.put(FRAMES[1], number)
     assert head.results == []  # frame 0 holds all back
-    assert head.runtime.in_flight == 6
+    assert head.runtime.account.in_flight == 6
     gate.open.set()
     head.wait_for(6)
     check_promise(head, 6)
@@ -209,7 +225,42 @@ def test_a_full_queue_drops_the_oldest(make):
         True, False, False, False, True, True,
     ]  # fmt: skip
     assert head.runtime.counts["dropped"] == 3
+    assert head.runtime.account.drops == {DropReason.BUSY: 3}
     assert "busy" in head.results[1].reason
+
+
+def test_waiting_frames_keep_to_their_memory(make):
+    """The oldest go, and the newest stays though it is too large by itself."""
+    head = make(queue_bytes=100)
+    gate = Gate(FRAMES[0])
+    head.runtime.on_frame(Stamp(0), gate, held_bytes=10**9)  # it waits no longer
+    assert gate.entered.wait(PATIENCE_S)
+    for number, held_bytes in enumerate((40, 40, 20, 1, 200, 1), start=1):
+        head.runtime.on_frame(Stamp(number), lambda: FRAMES[1], held_bytes=held_bytes)
+    gate.open.set()
+    head.wait_for(7)
+    check_promise(head, 7)
+    # 100 bytes may wait; 1 more drops the first, 200 all, and so does what comes after 200.
+    assert [result.sequence for result in head.results if result.reason] == [1, 2, 3, 4, 5]
+
+
+def test_a_frame_that_is_dropped_lets_go_of_its_picture(make):
+    """Its result waits for an older one's, perhaps for a second in which hundreds come."""
+    head = make(queue_depth=1)
+    gate = Gate(FRAMES[0])
+    head.runtime.on_frame(Stamp(0), gate)
+    assert gate.entered.wait(PATIENCE_S)
+    picture = FRAMES[1].copy()
+    gone = weakref.ref(picture)
+    head.put(picture, 1)
+    del picture
+    assert gone() is not None
+    head.put(FRAMES[2], 2)
+    assert gone() is None
+    assert head.results == []
+    gate.open.set()
+    head.wait_for(3)
+    check_promise(head, 3)
 
 
 def test_results_that_cannot_be_handed_on_end_nothing(make, caplog):
@@ -223,10 +274,14 @@ def test_results_that_cannot_be_handed_on_end_nothing(make, caplog):
     head = make(send_result=send)
     head.put(FRAMES[0])
     head.put(FRAMES[0])
-    wait_until(lambda: len(seen) == 2 and head.runtime.in_flight == 0)
+    wait_until(lambda: len(seen) == 2 and head.runtime.account.in_flight == 0)
     assert seen == [0, 1]
     assert head.runtime.counts["errors"] == 1
     assert "the result of frame 0 could not be handed on" in caplog.text
+    account = head.runtime.account
+    assert (account.drops, account.answered) == ({DropReason.UNPUBLISHED: 1}, 1)
+    assert head.runtime.counts["dropped"] == 1
+    assert account.unaccounted == 0
 
 
 def test_whoever_takes_a_result_may_put_the_next_frame(make):
@@ -242,7 +297,7 @@ def test_whoever_takes_a_result_may_put_the_next_frame(make):
     head.put(FRAMES[0])
     wait_until(lambda: len(results) == 40)
     head.results = results
-    wait_until(lambda: head.runtime.in_flight == 0)
+    wait_until(lambda: head.runtime.account.in_flight == 0)
     check_promise(head, 40)
 
 
@@ -554,6 +609,26 @@ def test_closing_answers_frames_in_flight_as_dropped(make, tiny_bundle, factory)
     head.runtime.close()
 
 
+@contextlib.contextmanager
+def checked_all_the_time(head):
+    """Look again and again whether each frame is accounted for, while others change that."""
+    done = threading.Event()
+    seen = []
+
+    def look():
+        while not done.is_set():
+            seen.append(head.runtime.account.unaccounted)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+    assert set(seen) == {0}
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_closing_in_mid_stream(tiny_bundle, factory, seed):
     rng = random.Random(seed)
@@ -574,10 +649,11 @@ def test_closing_in_mid_stream(tiny_bundle, factory, seed):
             head.put(FRAMES[0])
 
     feeder = threading.Thread(target=feed)
-    feeder.start()
-    head.wait_for(rng.randrange(1, 10))
-    head.runtime.close()
-    feeder.join()
+    with checked_all_the_time(head):
+        feeder.start()
+        head.wait_for(rng.randrange(1, 10))
+        head.runtime.close()
+        feeder.join()
     tail.runtime.close()
     check_promise(head, count)
 
@@ -666,10 +742,10 @@ def test_random_plans_over_a_bad_link(tiny_bundle, factory, expected, seed):
                 tail.runtime.commit(epoch)
             head.runtime.probe()
             for _ in range(rng.randrange(5)):
-                wait_until(lambda: head.runtime.in_flight < 8)
+                wait_until(lambda: head.runtime.account.in_flight < 8)
                 number = head.runtime.counts["frames"]
                 head.put(FRAMES[number % len(FRAMES)], number)
-        wait_until(lambda: head.runtime.in_flight == 0)
+        wait_until(lambda: head.runtime.account.in_flight == 0)
         count = number + 1
         check_promise(head, count)
         assert head.runtime.counts["errors"] == 0
