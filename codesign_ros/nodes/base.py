@@ -191,7 +191,7 @@ class CodesignNode(WiredNode, LifecycleNode):
             hardware_id=self.get_namespace(),
             values=[
                 KeyValue(key=key, value=str(value))
-                for key, value in {**values, **listeners}.items()
+                for key, value in {**values, **self.refusals.values(), **listeners}.items()
             ],
         )
         array = DiagnosticArray(status=[status])
