@@ -118,6 +118,12 @@ def test_text_that_is_none():
         read(Heartbeat, data)
 
 
+def test_text_without_its_end():
+    data = serialize_message(Heartbeat(throttled="abc")).replace(b"abc\0", b"abc\n")
+    with pytest.raises(CodesignError, match="throttled does not end with a zero"):
+        read(Heartbeat, data)
+
+
 @pytest.mark.parametrize("data", [b"", b"\0", b"\0\1\0", b"\0\1\0\0", b"\1\1\0\0abc", b"\0\7\0\0"])
 def test_bytes_that_are_no_message(data):
     with pytest.raises(CodesignError, match=r"Heartbeat of . bytes"):

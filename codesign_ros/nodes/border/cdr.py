@@ -156,6 +156,9 @@ def _string(name: str, most: int) -> _Walk:
         if length > most + 1:
             raise CodesignError(f"{name} has {length - 1} bytes, at most {most} are taken")
         at += 4 + length
+        # Some decoders take a last character that is no zero as a part of the text.
+        if length and at <= len(body) and body[at - 1] != 0:
+            raise CodesignError(f"{name} does not end with a zero")
         try:
             text = str(body[at - length : at - 1], "utf-8") if length else ""
         except UnicodeDecodeError:
