@@ -15,6 +15,7 @@ from codesign_ros.hardware.thermal import Throttle
 from codesign_ros.msg import DeviceProfile
 from codesign_ros.msg import Heartbeat as HeartbeatMsg
 from codesign_ros.nodes.base import CodesignNode
+from codesign_ros.nodes.border.version import DEVICES_TOPIC, PLANNER_TOPIC, Versions
 from codesign_ros.nodes.device_engines import DeviceEngines
 from codesign_ros.nodes.interface import qos
 from codesign_ros.nodes.interface.device_messages import device_to_msg, heartbeat_to_msg
@@ -118,6 +119,7 @@ class DeviceNode(CodesignNode):
         self._announced_slowdown = 0.0
         self._devices = self.advertise(DeviceProfile, "/codesign/devices", qos.state())
         self._heartbeats = self.advertise(HeartbeatMsg, "/codesign/heartbeat", qos.heartbeat())
+        self.versions = Versions(self, tells=DEVICES_TOPIC, hears=PLANNER_TOPIC)
         self.serve(PreparePlan, "~/prepare_plan", self._prepare)
         self.serve(CommitPlan, "~/commit_plan", self._commit)
         self.every(HEARTBEAT_PERIOD_S, self._beat)

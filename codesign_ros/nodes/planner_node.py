@@ -15,6 +15,7 @@ from codesign_ros.cost.profile import NetworkProfile
 from codesign_ros.msg import DeviceProfile, Heartbeat
 from codesign_ros.msg import Plan as PlanMsg
 from codesign_ros.nodes.base import CodesignNode
+from codesign_ros.nodes.border.version import DEVICES_TOPIC, PLANNER_TOPIC, Versions
 from codesign_ros.nodes.interface import qos
 from codesign_ros.nodes.interface.device_messages import device_from_msg, heartbeat_from_msg
 from codesign_ros.nodes.interface.messages import plan_to_msg
@@ -45,6 +46,7 @@ class PlannerNode(CodesignNode):
         self._runtime: PlannerRuntime | None = None
         self._leader: PlanLeader | None = None
         self._plans = self.advertise(PlanMsg, "/codesign/plan", qos.state(depth=16))
+        self.versions = Versions(self, tells=PLANNER_TOPIC, hears=DEVICES_TOPIC)
         self.serve(Solve, "/codesign/solve", self._on_solve)
         self.every(TICK_PERIOD_S, self._tick)
         self.params.when_set(self._on_parameters)

@@ -14,6 +14,8 @@ from rclpy.qos import QoSProfile
 from rclpy.service import Service
 from rclpy.subscription import Subscription
 
+from codesign_ros.nodes.border.reading import check_request, layout_of, read
+from codesign_ros.nodes.border.refusals import Refusals
 from codesign_ros.nodes.deferral import defer
 from codesign_ros.nodes.interface import qos
 from codesign_ros.nodes.loop import Loop
@@ -33,9 +35,12 @@ class WiredNode(Node):
     Callbacks of subscriptions run on the executor's thread and return at once. What services do
     runs on one thread of the node, what it does periodically on another.
 
+    Messages of this package are looked at before they are read (``border``).
+
     What its callbacks raise is handled alike. A CodesignError costs the message or the request that
-    it is about: the log says so in one line, or whoever asked is told. Anything else is a defect:
-    its traceback is logged, and whoever asked is told, or the node fails where nobody did.
+    it is about: it is counted, and the log says so in one line for each sender, or whoever asked is
+    told. Anything else is a defect: its traceback is logged, and whoever asked is told, or the node
+    fails where nobody did.
 
     Args:
         name: default node name.
@@ -49,6 +54,7 @@ class WiredNode(Node):
         # What runs the callbacks; None as long as nothing does, or an executor of somebody else.
         self.loop: Loop | None = None
         self.chores = Chores(f"{name}-chores")
+        self.refusals = Refusals()
         # Publishers and subscriptions in order, with their topics' names as they were given.
         self._endpoints: list[tuple[str, Any]] = []
         self._clients_by_name: dict[str, Client] = {}
@@ -100,7 +106,8 @@ class WiredNode(Node):
             kind,
             topic,
             profile,
-            callback=self._guarded(callback, f"ignored a message on {topic}"),
+            callback=self._receiver(kind, topic, callback),
+            raw=layout_of(kind) is not None,
             events=(lost, missed),
         )
 
@@ -112,6 +119,7 @@ class WiredNode(Node):
 
         def respond(request: Any, response: Any) -> Any:
             try:
+                check_request(request)
                 answer(request, response)
                 response.ok = True
             except CodesignError as error:
@@ -209,6 +217,26 @@ class WiredNode(Node):
             raise CodesignError(why) from None
         self._endpoints.append((topic, endpoint))
         return endpoint
+
+    def _receiver(
+        self, kind: Any, topic: str, callback: Callable[[Any], None]
+    ) -> Callable[[Any], None]:
+        """What takes messages from the middleware, as bytes where they are this package's."""
+        is_raw = layout_of(kind) is not None
+
+        def receive(data: Any) -> None:
+            msg = None
+            try:
+                msg = read(kind, data) if is_raw else data
+                callback(msg)
+            except CodesignError as error:
+                why = one_line(error)
+                if self.refusals.note(topic, msg, why):
+                    self.get_logger().warning(f"ignored a message on {topic}: {why}")
+            except Exception as error:
+                self.fail(self.defect(error))
+
+        return receive
 
     def _guarded(self, callback: Callable[..., None], what: str) -> Callable[..., None]:
         # rclpy looks at the signature for what to call it with.

@@ -12,6 +12,9 @@ from codesign_ros.types import HalfForm, Part
 WINDOW_FRAMES = 9
 """Frames in ``StageMedians``. Few, so that a change shows about as soon as in the link's rate."""
 
+STATES = ("unconfigured", "inactive", "active", "finalized")
+"""What a node may say of itself: the states of its life cycle."""
+
 
 class Role(IntEnum):
     """``role`` of msg/DeviceProfile.msg."""

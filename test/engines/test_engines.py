@@ -1,9 +1,11 @@
+import errno
 import itertools
 import os
 import pkgutil
 import shutil
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 import pytest
@@ -301,3 +303,19 @@ def test_cache_directory_that_cannot_be_used_is_one_line(tiny_bundle, tmp_path):
         CodesignError, match=r"engine cache .* cannot be used: .*CODESIGN_CACHE_DIR"
     ):
         factory.build(EngineKey("head", 1))
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS], ids=errno.errorcode.get)
+def test_cache_directory_that_is_full_or_read_only_is_a_warning(
+    tiny_bundle, tmp_path, monkeypatch, caplog, number
+):
+    def refuse(*_args, **_options):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(tempfile, "mkstemp", refuse)
+    engine = open_backend(tiny_bundle, cache_dir=tmp_path).build(EngineKey("head", 1))
+    assert engine is not None
+    assert not list(tmp_path.iterdir())
+    (line,) = caplog.messages
+    assert line.startswith("nothing is kept, so it is made anew at the next start: engine cache")
+    assert os.strerror(number) in line

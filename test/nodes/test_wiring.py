@@ -38,7 +38,13 @@ _NOT_OURS = ("/rosout", "/parameter_events", "/transition_event")
 POLICIES = ("history", "depth", "reliability", "durability")
 # What each node sends and hears.
 DIAGNOSTICS = ("/diagnostics.publisher",)
-DEVICE = (*DIAGNOSTICS, "/codesign/devices.publisher", "/codesign/heartbeat.publisher")
+DEVICE = (
+    *DIAGNOSTICS,
+    "/codesign/devices.publisher",
+    "/codesign/heartbeat.publisher",
+    "/codesign/device_versions.publisher",
+    "/codesign/planner_version.subscription",
+)
 ENDPOINTS = {
     "camera": (
         *DIAGNOSTICS,
@@ -61,6 +67,8 @@ ENDPOINTS = {
         "/codesign/plan.publisher",
         "/codesign/devices.subscription",
         "/codesign/heartbeat.subscription",
+        "/codesign/device_versions.subscription",
+        "/codesign/planner_version.publisher",
     ),
 }
 
