@@ -201,7 +201,7 @@ class HeadNode(DeviceNode):
         )
 
     def _on_frame(self, frame: SourceFrame, stamp: Stamp) -> None:
-        if self.runtime is not None:
+        if self.runtime is not None and self.seat.serves:
             jpeg = frame.data if frame.encoding == "jpeg" else None
             self.runtime.on_frame(stamp, frame.rgb, jpeg)
 
@@ -209,7 +209,7 @@ class HeadNode(DeviceNode):
         self, header: Header, load: Callable[[], np.ndarray], jpeg: bytes | None = None
     ) -> None:
         runtime = self.runtime
-        if runtime is None:
+        if runtime is None or not self.seat.serves:
             return
         stamp = stamp_from(header)
         age_s = (self.get_clock().now().nanoseconds - stamp.stamp_ns) / 1e9
@@ -239,7 +239,7 @@ class HeadNode(DeviceNode):
 
     def _probe(self) -> None:
         runtime = self.runtime
-        if runtime is None:
+        if runtime is None or not self.seat.serves:
             return
         if self._embeddings.get_subscription_count() == 0:
             runtime.deserted()

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from rclpy.client import Client
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 from rclpy.service import Service
 from rclpy.subscription import Subscription
 
-from codesign_ros.nodes.deferral import defer
+from codesign_ros.nodes.deferral import NotMeantError, defer
 from codesign_ros.nodes.interface import qos
 from codesign_ros.nodes.loop import Loop
 from codesign_ros.nodes.workers import Chores, Worker
@@ -77,9 +79,12 @@ class WiredNode(Node):
         topic: str,
         callback: Callable[[Any], None],
         profile: QoSProfile,
-        on_lost: Callable[[], None] | None = None,
     ) -> Subscription:
-        """Create a subscription; ``on_lost`` is called when DDS has lost a sender.
+        """Create a subscription.
+
+        None listens to events of DDS, above all not to those of liveliness: where many senders come
+        at once, taking such an event and noting the next one lock each other out in rmw_fastrtps
+        (Kilted), and the process hangs with Python's lock in its hands.
 
         Raises:
             CodesignError: one of the overrides has a value that cannot be used.
@@ -90,13 +95,13 @@ class WiredNode(Node):
             topic,
             profile,
             callback=self._guarded(callback, f"ignored a message on {topic}"),
-            event_callbacks=qos.when_lost(self._guarded(on_lost, topic)) if on_lost else None,
         )
 
     def serve(self, kind: Any, name: str, answer: Callable[[Any, Any], None]) -> None:
         """Create a service; ``answer`` fills in a response, which is not ok if that raises.
 
-        It may take its time: it runs on the node's thread for services, one after another.
+        It may take its time: it runs on the node's thread for services, one after another. Where it
+        raises ``NotMeantError`` nobody is told anything.
         """
 
         def respond(request: Any, response: Any) -> Any:
@@ -105,6 +110,8 @@ class WiredNode(Node):
                 response.ok = True
             except CodesignError as error:
                 response.message = str(error)
+            except NotMeantError:
+                raise
             except Exception as error:
                 response.message = self.defect(error)
             return response
@@ -132,15 +139,19 @@ class WiredNode(Node):
 
     def listeners(self) -> dict[str, int]:
         """How many listen to each topic of this node."""
-        return {
-            topic: endpoint.get_subscription_count()
-            for topic, endpoint in list(self._endpoints)
-            if isinstance(endpoint, Publisher)
-        }
+        counts = {}
+        for topic, endpoint in list(self._endpoints):
+            if isinstance(endpoint, Publisher):
+                with contextlib.suppress(rclpy_implementation.InvalidHandle):  # just destroyed
+                    counts[topic] = endpoint.get_subscription_count()
+        return counts
 
     def disconnect(self, lasting: int) -> None:
         """Destroy publishers and subscriptions except for the oldest ``lasting``."""
-        leaving = [endpoint for _, endpoint in self._endpoints[lasting:]]
+        self.withdraw([endpoint for _, endpoint in self._endpoints[lasting:]])
+
+    def withdraw(self, leaving: Sequence[Publisher | Subscription]) -> None:
+        """Destroy publishers and subscriptions."""
         events: list[Any] = []
 
         def silence() -> None:
@@ -160,7 +171,8 @@ class WiredNode(Node):
                     self.destroy_publisher(endpoint)
                 else:
                     self.destroy_subscription(endpoint)
-            del self._endpoints[lasting:]
+            gone = {id(endpoint) for endpoint in leaving}
+            self._endpoints[:] = [each for each in self._endpoints if id(each[1]) not in gone]
 
         self.on_loop(silence)
         self.on_loop(destroy)

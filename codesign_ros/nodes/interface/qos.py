@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.duration import Duration
 from rclpy.qos import (
@@ -17,11 +14,6 @@ from rclpy.qos import (
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from codesign_ros.types import CodesignError
-
-try:
-    from rclpy.event_handler import SubscriptionEventCallbacks  # Jazzy and later
-except ImportError:
-    from rclpy.qos_event import SubscriptionEventCallbacks  # Humble
 
 # How long DDS waits for a sign of life of a device before it reports the writer as lost.
 LIVELINESS_LEASE_S = 1.0
@@ -49,9 +41,13 @@ def picture() -> QoSProfile:
     return QoSProfile(depth=1, reliability=RELIABLE)
 
 
-def heartbeat() -> QoSProfile:
-    """Signs of life: the next one comes soon, so none is repeated."""
-    return QoSProfile(depth=16, reliability=BEST_EFFORT)
+def heartbeat(depth: int = 16) -> QoSProfile:
+    """Signs of life: the next one comes soon, so none is repeated.
+
+    Args:
+        depth: how many are kept; a reader of a whole fleet needs more.
+    """
+    return QoSProfile(depth=depth, reliability=BEST_EFFORT)
 
 
 def diagnostics() -> QoSProfile:
@@ -97,13 +93,3 @@ def overridable(profile: QoSProfile) -> QoSOverridingOptions:
         return SetParametersResult(successful=True)
 
     return QoSOverridingOptions(kinds, callback=check)
-
-
-def when_lost(callback: Callable[[], None]) -> SubscriptionEventCallbacks:
-    """Have a callback called when DDS has lost a sender."""
-
-    def on_liveliness(event: Any) -> None:
-        if event.not_alive_count_change > 0 or event.alive_count_change < 0:
-            callback()
-
-    return SubscriptionEventCallbacks(liveliness=on_liveliness)

@@ -24,6 +24,9 @@ from codesign_ros.wire.decode import WireError
 
 _log = logging.getLogger(__name__)
 
+# A head that has sent nothing for so long needs no old epoch [s].
+_HEAD_GONE_S = 10.0
+
 _CLOSED = "the tail is not active any more"
 
 
@@ -82,6 +85,8 @@ class TailRuntime:
         self._epochs: EpochTable[LeasedStage[TailStage] | None] = EpochTable(
             nothing, None, _release
         )
+        # Of each start of a head: when it was heard, and the epochs that it still needs.
+        self._needed: dict[int, tuple[float, tuple[int, int]]] = {}
         self._changed = threading.Condition()
         self._closed = False
         self._waiting: deque[Waiting] = deque()
@@ -106,8 +111,8 @@ class TailRuntime:
         """Build and warm the tail of a plan beside the running one.
 
         Raises:
-            CodesignError: the plan is for another network, not newer, or cannot be built; or the
-                tail was closed meanwhile.
+            CodesignError: the plan is for another network, its epoch is taken, or it cannot be
+                built; or the tail was closed meanwhile.
         """
         check_plan(plan, self._bundle)
         leased = None
@@ -193,7 +198,9 @@ class TailRuntime:
         """Send a ``TailAnswer`` with these fields."""
         about = embedding.stamp, embedding.sequence, embedding.epoch
         try:
-            self._send_answer(TailAnswer(*about, served_by=self._node, **said))
+            self._send_answer(
+                TailAnswer(*about, served_by=self._node, session=embedding.session, **said)
+            )
         except Exception:
             _log.exception("the answer for frame %d could not be sent", embedding.sequence)
             with self._changed:
@@ -248,13 +255,28 @@ class TailRuntime:
             queue_s = ended_s - each.received_s - each.decode_s - tail_s
             self._answer_one(each, max(0.0, queue_s), tail_s)
 
+    def _drop_drained(self, embedding: Embedding) -> None:
+        """Let go of the epochs that no head needs any more, by a sound embedding of one of them.
+
+        Two heads may be there for a while, and neither knows what the other has in flight. None is
+        believed beyond the epoch of its own embedding.
+        """
+        now_s = time.perf_counter()
+        needed = embedding.oldest_epoch, embedding.epoch
+        self._needed[embedding.session] = now_s, needed
+        self._needed = {
+            session: (heard_s, epochs)
+            for session, (heard_s, epochs) in self._needed.items()
+            if now_s - heard_s <= _HEAD_GONE_S
+        }
+        self._epochs.drop_before(*(e for _, epochs in self._needed.values() for e in epochs))
+
     def _answer_one(self, waiting: Waiting, queue_s: float, tail_s: float) -> None:
         embedding, outcome = waiting.embedding, waiting.outcome
         if isinstance(outcome, Answer):
             self.counts["answers"] += 1
             with self._changed:
-                # Believed only from a sound embedding, and never beyond its own epoch.
-                self._epochs.drop_before(min(embedding.oldest_epoch, embedding.epoch))
+                self._drop_drained(embedding)
             self._answer(
                 embedding,
                 **vars(outcome),
