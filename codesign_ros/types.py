@@ -324,6 +324,7 @@ class Plan:
     precision: str = "fp32"
     codec: str = "raw"
     epoch: int = 0
+    planner: int = 0
     robot: str = ""
     model_id: str = ""
     served_by: str = ""

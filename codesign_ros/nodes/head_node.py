@@ -238,6 +238,7 @@ class HeadNode(DeviceNode):
         runtime = self.runtime
         if runtime is None:
             self._untaken += 1
+        if runtime is None or not self.seat.serves:
             return
         now_ns = self.get_clock().now().nanoseconds
         if math.isnan(age_s(stamp.stamp_ns, now_ns)):
@@ -275,7 +276,7 @@ class HeadNode(DeviceNode):
 
     def _probe(self) -> None:
         runtime = self.runtime
-        if runtime is None:
+        if runtime is None or not self.seat.serves:
             return
         if self._embeddings.get_subscription_count() == 0:
             runtime.deserted()

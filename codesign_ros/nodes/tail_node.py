@@ -100,7 +100,7 @@ class TailNode(DeviceNode):
 
     def _on_embedding(self, msg: Embedding) -> None:
         runtime = self.runtime
-        if runtime is None:
+        if runtime is None or not self.seat.serves:
             return
         try:
             runtime.on_embedding(embedding_from_msg(msg))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from rclpy.client import Client
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
@@ -16,7 +18,7 @@ from rclpy.subscription import Subscription
 
 from codesign_ros.nodes.border.reading import check_request, layout_of, read
 from codesign_ros.nodes.border.refusals import Refusals
-from codesign_ros.nodes.deferral import defer
+from codesign_ros.nodes.deferral import NotMeantError, defer
 from codesign_ros.nodes.interface import qos
 from codesign_ros.nodes.loop import Loop
 from codesign_ros.nodes.workers import Chores, Worker
@@ -83,23 +85,25 @@ class WiredNode(Node):
         topic: str,
         callback: Callable[[Any], None],
         profile: QoSProfile,
-        on_lost: Callable[[], None] | None = None,
         on_missed: Callable[[int], None] | None = None,
     ) -> Subscription:
         """Create a subscription.
+
+        None listens to DDS's events of liveliness: where many senders come at once, taking such an
+        event and noting the next one lock each other out in rmw_fastrtps (Kilted), and the process
+        hangs with Python's lock in its hands.
 
         Args:
             kind: of message.
             topic: its name.
             callback: takes a message.
             profile: its quality of service.
-            on_lost: called when DDS has lost a sender.
             on_missed: called when DDS has lost messages, with how many; not of every middleware.
+                For topics of few senders.
 
         Raises:
             CodesignError: one of the overrides has a value that cannot be used.
         """
-        lost = self._guarded(on_lost, topic) if on_lost else None
         missed = self._guarded(on_missed, topic) if on_missed else None
         return self._connect(
             self._subscribe,
@@ -108,13 +112,14 @@ class WiredNode(Node):
             profile,
             callback=self._receiver(kind, topic, callback),
             raw=layout_of(kind) is not None,
-            events=(lost, missed),
+            missed=missed,
         )
 
     def serve(self, kind: Any, name: str, answer: Callable[[Any, Any], None]) -> None:
         """Create a service; ``answer`` fills in a response, which is not ok if that raises.
 
-        It may take its time: it runs on the node's thread for services, one after another.
+        It may take its time: it runs on the node's thread for services, one after another. Where it
+        raises ``NotMeantError`` nobody is told anything.
         """
 
         def respond(request: Any, response: Any) -> Any:
@@ -124,6 +129,8 @@ class WiredNode(Node):
                 response.ok = True
             except CodesignError as error:
                 response.message = str(error)
+            except NotMeantError:
+                raise
             except Exception as error:
                 response.message = self.defect(error)
             return response
@@ -151,15 +158,19 @@ class WiredNode(Node):
 
     def listeners(self) -> dict[str, int]:
         """How many listen to each topic of this node."""
-        return {
-            topic: endpoint.get_subscription_count()
-            for topic, endpoint in list(self._endpoints)
-            if isinstance(endpoint, Publisher)
-        }
+        counts = {}
+        for topic, endpoint in list(self._endpoints):
+            if isinstance(endpoint, Publisher):
+                with contextlib.suppress(rclpy_implementation.InvalidHandle):  # just destroyed
+                    counts[topic] = endpoint.get_subscription_count()
+        return counts
 
     def disconnect(self, lasting: int) -> None:
         """Destroy publishers and subscriptions except for the oldest ``lasting``."""
-        leaving = [endpoint for _, endpoint in self._endpoints[lasting:]]
+        self.withdraw([endpoint for _, endpoint in self._endpoints[lasting:]])
+
+    def withdraw(self, leaving: Sequence[Publisher | Subscription]) -> None:
+        """Destroy publishers and subscriptions."""
         events: list[Any] = []
 
         def silence() -> None:
@@ -179,7 +190,8 @@ class WiredNode(Node):
                     self.destroy_publisher(endpoint)
                 else:
                     self.destroy_subscription(endpoint)
-            del self._endpoints[lasting:]
+            gone = {id(endpoint) for endpoint in leaving}
+            self._endpoints[:] = [each for each in self._endpoints if id(each[1]) not in gone]
 
         self.on_loop(silence)
         self.on_loop(destroy)
@@ -195,15 +207,14 @@ class WiredNode(Node):
         super().destroy_node()
 
     def _subscribe(
-        self, kind: Any, topic: str, *, events: tuple[Any, Any], **options: Any
+        self, kind: Any, topic: str, *, missed: Callable[[int], None] | None, **options: Any
     ) -> Subscription:
-        lost, missed = events
-        wanted = qos.when_lost(lost, missed) if lost or missed else None
-        try:
-            return self.create_subscription(kind, topic, event_callbacks=wanted, **options)
-        except qos.UnsupportedEventTypeError:  # a middleware that does not count what it lost
-            wanted = qos.when_lost(lost, None) if lost else None
-            return self.create_subscription(kind, topic, event_callbacks=wanted, **options)
+        if missed is not None:
+            # A middleware need not count what it lost.
+            with contextlib.suppress(qos.UnsupportedEventTypeError):
+                events = qos.when_missed(missed)
+                return self.create_subscription(kind, topic, event_callbacks=events, **options)
+        return self.create_subscription(kind, topic, **options)
 
     def _connect(
         self, create: Callable[..., _T], kind: Any, topic: str, profile: QoSProfile, **options: Any

@@ -63,6 +63,7 @@ class Heartbeat:
 
     node: str
     epoch: int = 0
+    session: int = 0
     throttled: str = ""
     link_bps: float = 0.0
     link_bps_error: float = 0.0

@@ -67,6 +67,7 @@ class Embedding:
     cut: int
     tensors: tuple[EncodedTensor, ...]
     kind: EmbeddingKind = EmbeddingKind.FRAME
+    session: int = 0
 
     @property
     def payload_bytes(self) -> int:
@@ -107,6 +108,7 @@ class TailAnswer(Answer):
     queue_s: float = 0.0
     decode_s: float = 0.0
     tail_s: float = 0.0
+    session: int = 0
 
 
 @dataclass(frozen=True)

@@ -211,7 +211,7 @@ def test_dropped_frames_are_counted(camera):
 def test_answers_that_nobody_asked_for(camera):
     robot = camera.robot
     answers = robot.topic(TailAnswerMsg, "result/remote")
-    late = int(robot.values("head").get("late", 0))
+    foreign = int(robot.values("head").get("foreign", 0))
     results = len(robot.results)
     unknown = TailAnswer(Stamp(5, "front"), 10**9, 0, label="empty")
     of_old_frame = TailAnswer(Stamp(5, "front"), 0, 0, label="empty")
@@ -220,7 +220,10 @@ def test_answers_that_nobody_asked_for(camera):
     strange = tail_answer_to_msg(unknown)
     strange.status = 200
     answers.publish(strange)
-    robot.wait(lambda: int(robot.values("head").get("late", 0)) == late + 2, "late answers")
+    # Of another session: they answer what this head never asked.
+    robot.wait(
+        lambda: int(robot.values("head").get("foreign", 0)) == foreign + 2, "foreign answers"
+    )
     camera.check_lives()
     assert len(robot.results) == results + 1
 
@@ -317,6 +320,7 @@ class Leader:
             embedding.sequence,
             embedding.epoch,
             served_by="/robot/tail",
+            session=embedding.session,
             label=scores.label,
             score=scores.score,
             class_names=scores.class_names,
@@ -357,7 +361,8 @@ def test_led_by_the_test(leader):
     # It refuses: the robot finishes the frame.
     frame, embedding = leader.embedding(5, plan)
     about = embedding.stamp, embedding.sequence, plan.epoch
-    leader.answer(TailAnswer(*about, TailStatus.REFUSED, "no"))
+    said = {"served_by": "/robot/tail", "session": embedding.session}
+    leader.answer(TailAnswer(*about, TailStatus.REFUSED, "no", **said))
     camera.check_result(camera.wait_for_answer(frame), 5, "fallback")
 
     # It answers for another epoch, and then does not answer in time.
@@ -407,7 +412,7 @@ def test_plans_that_cannot_be_followed(leader):
         ({"cut": 99}, "cut 99 does not exist; cuts are 0 to 15"),
         ({"cut": 0, "codec": "uint8"}, "codec 'uint8' cannot carry tensor 'image' at cut 0"),
         ({"precision": "int3"}, "int3"),
-        ({"epoch": 0}, "epoch 0 is not newer than epoch 0"),
+        ({"epoch": 0}, "epoch 0 is in force here, or was; take another number"),
     ):
         answer = leader.prepare(leader.plan(**fields))
         assert not answer.ok

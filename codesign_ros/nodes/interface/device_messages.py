@@ -23,7 +23,8 @@ _DEVICE_FIELDS = (
     "dla_cores", "power_mode",
 )  # fmt: skip
 _HEARTBEAT_FIELDS = (
-    "node", "epoch", "throttled", "link_bps", "link_bps_error", "link_delay_s", "frame_bytes",
+    "node", "session", "epoch", "throttled", "link_bps", "link_bps_error", "link_delay_s",
+    "frame_bytes",
 )  # fmt: skip
 # Those of StageMedians; the message's have running_ before them.
 _RUNNING_FIELDS = (

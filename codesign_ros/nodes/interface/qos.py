@@ -58,9 +58,13 @@ def picture() -> QoSProfile:
     return QoSProfile(depth=1, reliability=RELIABLE)
 
 
-def heartbeat() -> QoSProfile:
-    """Signs of life: the next one comes soon, so none is repeated."""
-    return QoSProfile(depth=16, reliability=BEST_EFFORT)
+def heartbeat(depth: int = 16) -> QoSProfile:
+    """Signs of life: the next one comes soon, so none is repeated.
+
+    Args:
+        depth: how many are kept; a reader of a whole fleet needs more.
+    """
+    return QoSProfile(depth=depth, reliability=BEST_EFFORT)
 
 
 def diagnostics() -> QoSProfile:
@@ -108,21 +112,10 @@ def overridable(profile: QoSProfile) -> QoSOverridingOptions:
     return QoSOverridingOptions(kinds, callback=check)
 
 
-def when_lost(
-    on_lost: Callable[[], None] | None, on_missed: Callable[[int], None] | None
-) -> SubscriptionEventCallbacks:
-    """Have callbacks called when DDS has lost a sender, or messages on their way (how many)."""
-
-    def on_liveliness(event: Any) -> None:
-        assert on_lost is not None
-        if event.not_alive_count_change > 0 or event.alive_count_change < 0:
-            on_lost()
+def when_missed(on_missed: Callable[[int], None]) -> SubscriptionEventCallbacks:
+    """Have a callback called when DDS has lost messages on their way, with how many."""
 
     def on_message_lost(event: Any) -> None:
-        assert on_missed is not None
         on_missed(event.total_count_change)
 
-    return SubscriptionEventCallbacks(
-        liveliness=on_liveliness if on_lost else None,
-        message_lost=on_message_lost if on_missed else None,
-    )
+    return SubscriptionEventCallbacks(message_lost=on_message_lost)

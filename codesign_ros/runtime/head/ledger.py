@@ -199,9 +199,9 @@ class FrameLedger:
         return min((frame.deadline_s for frame in self._away()), default=float("inf"))
 
     def oldest_epoch(self, current: int) -> int:
-        """Oldest epoch of a frame that has started; ``current`` if there is none."""
+        """Epoch of the oldest frame that has started; ``current`` if there is none."""
         started = (f.epoch for f in self._frames.values() if f.phase is not Phase.WAITING)
-        return min(started, default=current)
+        return next(started, current)
 
     def _away(self) -> list[Frame]:
         """Frames that wait for the link or for the tail, oldest first."""

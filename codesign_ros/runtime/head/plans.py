@@ -72,6 +72,11 @@ class HeadPlans:
         """Whether the plan in force sends anything to a server."""
         return self.plan.cut < self._bundle.last_cut
 
+    def served_by(self, epoch: int) -> str:
+        """The tail of an epoch's plan; empty where it has none, or is not kept any more."""
+        plan = self._epochs.plan_of(epoch)
+        return plan.served_by if plan else ""
+
     def stages_of(self, epoch: int) -> PlanStages:
         """What runs the plan of an epoch; that of the plan in force if it is not kept any more."""
         return self._epochs.find(epoch) or self._epochs.stage
@@ -89,7 +94,7 @@ class HeadPlans:
         """Keep a built plan ready.
 
         Raises:
-            CodesignError: its epoch is not newer than the one in force.
+            CodesignError: its epoch is in force, was before, or is another planner's.
         """
         self._epochs.prepare(plan, stages)
 

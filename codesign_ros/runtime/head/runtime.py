@@ -32,6 +32,7 @@ from codesign_ros.runtime.messages import (
     TailAnswer,
     TailStatus,
 )
+from codesign_ros.runtime.sessions import new_session
 from codesign_ros.runtime.stages import HeadOutput, is_sendable
 from codesign_ros.types import CodesignError, Plan
 from codesign_ros.wire.tensor import EncodedTensor
@@ -74,6 +75,9 @@ class HeadRuntime:
         self.settings = settings
         # Mean size of the camera's frames where cut 0 can send them as they are [bytes]; else 0.
         self.sendable_bytes = 0.0
+        # Sequences begin at 0 each time: answers to another head, or to this one before its last
+        # start, are told from its own by this.
+        self.session = new_session()
         self._bundle = bundle
         self._plans = HeadPlans(bundle, pool, lambda: settings.selection)
         self._book = FrameBook(self._plans, send_result, clock_ns)
@@ -97,8 +101,8 @@ class HeadRuntime:
         """Build and warm the head of a plan beside the running one.
 
         Raises:
-            CodesignError: the plan is for another network, not newer, or cannot be built; or the
-                head was closed meanwhile.
+            CodesignError: the plan is for another network, its epoch is taken, or it cannot be
+                built; or the head was closed meanwhile.
         """
         stages = self._plans.build(plan)
         try:
@@ -264,12 +268,15 @@ class HeadRuntime:
             model_id=self._bundle.model_id,
             cut=plan.cut,
             tensors=tensors,
+            session=self.session,
         )
 
     # From the server
 
     def on_answer(self, answer: TailAnswer) -> None:
-        """Take what the tail says about a frame or a probe."""
+        """Take what the tail says about a frame or a probe, if it answers what was sent."""
+        if not self._is_ours(answer):
+            return
         now_s = time.monotonic()
         if answer.status is TailStatus.LEAVING:
             with self._book.lock:
@@ -292,7 +299,7 @@ class HeadRuntime:
             return
         with book.lock:
             frame = book.ledger.find(answer.sequence)
-            if frame is None or not frame.is_asked or frame.epoch != answer.epoch:
+            if frame is None or not frame.is_asked:
                 book.counts["late"] += 1
                 self._server.late()
                 return
@@ -319,6 +326,25 @@ class HeadRuntime:
             self._server.took(frame, now_s)
             book.settle(frame, result)
         book.flush()
+
+    def _is_ours(self, answer: TailAnswer) -> bool:
+        """Whether an answer is to an embedding of this start, and fits it; others are counted.
+
+        ``foreign``: to another head, to this one before its last start, or by a tail that the plan
+        does not have. ``mismatched``: a frame of that number was sent, of another plan or stamp.
+        """
+        with self._book.lock:
+            served_by = self._plans.served_by(answer.epoch)
+            if answer.session != self.session or (served_by and answer.served_by != served_by):
+                self._book.counts["foreign"] += 1
+                return False
+            if answer.status in (TailStatus.PROBE, TailStatus.LEAVING):
+                return True
+            frame = self._book.ledger.find(answer.sequence)
+            if frame and (frame.epoch, frame.stamp) != (answer.epoch, answer.stamp):
+                self._book.counts["mismatched"] += 1
+                return False
+            return True
 
     def probe(self) -> None:
         """Send the probes of the link that are due if a server is there to answer them.

@@ -26,6 +26,9 @@ _log = logging.getLogger(__name__)
 
 # A tail that leaves waits until no frame has come for so long, but no longer than this in all [s].
 _QUIET_S, _LEAVING_S, _LOOK_S = 0.3, 1.0, 0.02
+# A head that has sent nothing for so long needs no old epoch [s].
+_HEAD_GONE_S = 10.0
+
 _CLOSED = "the tail is not active any more"
 
 
@@ -84,6 +87,8 @@ class TailRuntime:
         self._epochs: EpochTable[LeasedStage[TailStage] | None] = EpochTable(
             nothing, None, _release
         )
+        # Of each start of a head: when it was heard, and the epochs that it still needs.
+        self._needed: dict[int, tuple[float, tuple[int, int]]] = {}
         self._changed = threading.Condition()
         self._closed = self._leaving = False
         # When the newest frame came, by ``time.perf_counter`` [s].
@@ -110,8 +115,8 @@ class TailRuntime:
         """Build and warm the tail of a plan beside the running one.
 
         Raises:
-            CodesignError: the plan is for another network, not newer, or cannot be built; or the
-                tail was closed meanwhile.
+            CodesignError: the plan is for another network, its epoch is taken, or it cannot be
+                built; or the tail was closed meanwhile.
         """
         check_plan(plan, self._bundle)
         leased = None
@@ -162,8 +167,12 @@ class TailRuntime:
         with self._changed:
             self._leaving = True
             about = Stamp(0), 0, self._epochs.plan.epoch
+            sessions = list(self._needed)
             self._asked_s = time.perf_counter()
-        self._send_answer(TailAnswer(*about, served_by=self._node, status=TailStatus.LEAVING))
+        for session in sessions:
+            self._send_answer(
+                TailAnswer(*about, session=session, served_by=self._node, status=TailStatus.LEAVING)
+            )
         give_up_s = time.perf_counter() + _LEAVING_S
         with self._changed:
             while (now_s := time.perf_counter()) < give_up_s:
@@ -217,7 +226,9 @@ class TailRuntime:
         """Send a ``TailAnswer`` with these fields."""
         about = embedding.stamp, embedding.sequence, embedding.epoch
         try:
-            self._send_answer(TailAnswer(*about, served_by=self._node, **said))
+            self._send_answer(
+                TailAnswer(*about, served_by=self._node, session=embedding.session, **said)
+            )
         except Exception:
             _log.exception("the answer for frame %d could not be sent", embedding.sequence)
             with self._changed:
@@ -272,13 +283,28 @@ class TailRuntime:
             queue_s = ended_s - each.received_s - each.decode_s - tail_s
             self._answer_one(each, max(0.0, queue_s), tail_s)
 
+    def _drop_drained(self, embedding: Embedding) -> None:
+        """Let go of the epochs that no head needs any more, by a sound embedding of one of them.
+
+        Two heads may be there for a while, and neither knows what the other has in flight. None is
+        believed beyond the epoch of its own embedding.
+        """
+        now_s = time.perf_counter()
+        needed = embedding.oldest_epoch, embedding.epoch
+        self._needed[embedding.session] = now_s, needed
+        self._needed = {
+            session: (heard_s, epochs)
+            for session, (heard_s, epochs) in self._needed.items()
+            if now_s - heard_s <= _HEAD_GONE_S
+        }
+        self._epochs.drop_before(*(e for _, epochs in self._needed.values() for e in epochs))
+
     def _answer_one(self, waiting: Waiting, queue_s: float, tail_s: float) -> None:
         embedding, outcome = waiting.embedding, waiting.outcome
         if isinstance(outcome, Answer):
             self.counts["answers"] += 1
             with self._changed:
-                # Believed only from a sound embedding, and never beyond its own epoch.
-                self._epochs.drop_before(min(embedding.oldest_epoch, embedding.epoch))
+                self._drop_drained(embedding)
             self._answer(
                 embedding,
                 **vars(outcome),

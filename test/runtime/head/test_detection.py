@@ -171,8 +171,10 @@ def test_boxes_of_a_broken_tail_stay_in_the_frame(bundle, factory, frames):
         Box("head", 300, 0, 400, 9),
         *[Box("person", 10, 30, 20, 40)] * 500,
     )
-    wait_until(lambda: head.runtime.on_answer(TailAnswer(Stamp(0), 0, 1, detections=boxes))
-               or head.results)  # fmt: skip
+    sent = head.embeddings[0]
+    about = {"served_by": TAIL, "session": sent.session}
+    broken = TailAnswer(sent.stamp, sent.sequence, sent.epoch, detections=boxes, **about)
+    wait_until(lambda: head.runtime.on_answer(broken) or head.results)
     (result,) = head.results
     assert result.detections[0] == Box("head", 0, 0, 200, 60)
     assert len(result.detections) <= Selection.max_detections

@@ -76,7 +76,8 @@ def make(tiny_bundle, factory):
 def answer_to(embedding, **fields):
     """What a tail could say."""
     about = embedding.stamp, embedding.sequence, embedding.epoch
-    return TailAnswer(*about, served_by=TAIL, label="tail", **fields)
+    said = {"served_by": TAIL, "session": embedding.session, "label": "tail", **fields}
+    return TailAnswer(*about, **said)
 
 
 def check_promise(head, count):
@@ -315,9 +316,8 @@ def test_the_tail_s_answers_become_results_in_frame_order(make, tiny_bundle):
         assert (embedding.epoch, embedding.cut, embedding.oldest_epoch) == (3, 5, 3)
         assert embedding.model_id == tiny_bundle.model_id
     for number in (2, 0, 3, 1):
-        answer = answer_to(head.embeddings[number], queue_s=1.0, decode_s=2.0, tail_s=3.0)
-        # A tail that garbles the stamp does not spoil the frame's.
-        head.runtime.on_answer(replace(answer, stamp=Stamp(77)))
+        times = {"queue_s": 1.0, "decode_s": 2.0, "tail_s": 3.0}
+        head.runtime.on_answer(answer_to(head.embeddings[number], **times))
     assert len(head.results) == 4
     check_promise(head, 4)
     for number, result in enumerate(head.results):
@@ -350,18 +350,49 @@ def test_what_a_split_plan_takes_is_measured_from_the_answers_it_got(make, tiny_
 
 def test_only_the_answer_to_the_question_counts(make, tiny_bundle):
     head = make()
-    head.use(plan_for(tiny_bundle, 3, 5))
+    head.use(plan_for(tiny_bundle, 3, 5, served_by=TAIL))
     head.put(FRAMES[0])
     wait_until(lambda: len(head.embeddings) == 1)
     good = answer_to(head.embeddings[0])
-    for wrong in (replace(good, sequence=5), replace(good, sequence=2**63), replace(good, epoch=2)):
-        head.runtime.on_answer(wrong)
+    for field, wrong, counted in (
+        ("sequence", 5, "late"),
+        ("sequence", 2**63, "late"),
+        ("epoch", 2, "mismatched"),
+        ("stamp", Stamp(77, "camera"), "mismatched"),
+        ("session", 0, "foreign"),
+        ("session", good.session + 1, "foreign"),
+        ("served_by", "/robot/other", "foreign"),
+    ):
+        before = head.runtime.counts[counted]
+        # Neither an answer nor a refusal of another's is one.
+        for status in (TailStatus.OK, TailStatus.REFUSED):
+            head.runtime.on_answer(replace(good, status=status, **{field: wrong}))
+        assert head.runtime.counts[counted] == before + 2
     assert head.results == []
     head.runtime.on_answer(good)
     head.runtime.on_answer(good)
     assert len(head.results) == 1
-    assert head.runtime.counts["late"] == 4
+    assert head.runtime.counts["late"] == 5
     check_promise(head, 1)
+
+
+def test_two_heads_that_hear_the_same_answers_keep_them_apart(make, tiny_bundle):
+    heads = make(), make()
+    for head in heads:
+        head.use(plan_for(tiny_bundle, 3, 5))
+        head.put(FRAMES[0])
+    wait_until(lambda: all(len(head.embeddings) == 1 for head in heads))
+    first, second = (head.embeddings[0] for head in heads)
+    assert (first.sequence, first.epoch, first.stamp) == (
+        second.sequence,
+        second.epoch,
+        second.stamp,
+    )
+    for embedding, label in ((second, "second"), (first, "first")):
+        for head in heads:
+            head.runtime.on_answer(answer_to(embedding, label=label))
+    assert [[r.label for r in head.results] for head in heads] == [["first"], ["second"]]
+    assert [head.runtime.counts["foreign"] for head in heads] == [1, 1]
 
 
 @pytest.mark.parametrize("status", [TailStatus.REFUSED, 77])
@@ -527,7 +558,7 @@ def test_a_plan_that_cannot_be_prepared_leaves_the_old_one(make, tiny_bundle):
         (plan_for(tiny_bundle, 3, 99), "cut 99 does not exist"),
         (plan_for(tiny_bundle, 3, 3, codec="lz4"), "codec 'lz4' cannot carry"),
         (plan_for(tiny_bundle, 3, 3, precision="int1"), "precision 'int1'"),
-        (plan_for(tiny_bundle, 2, 3), "not newer"),
+        (plan_for(tiny_bundle, 2, 3), "is in force here"),
     ):
         with pytest.raises(CodesignError, match=says):
             head.runtime.prepare(plan)
@@ -577,7 +608,7 @@ def test_a_plan_that_cannot_be_prepared_leaves_no_engine(make, tiny_bundle, fact
     head = make()
     last = len(tiny_bundle.segments)
     head.use(plan_for(tiny_bundle, 2, 4))
-    with pytest.raises(CodesignError, match="not newer"):
+    with pytest.raises(CodesignError, match="is in force here"):
         head.runtime.prepare(plan_for(tiny_bundle, 2, 5))
     assert sorted(key.cut for key in factory.alive) == [4, last]
     head.runtime.close()
