@@ -35,7 +35,8 @@ _ARROWS = {
     "explain": "types pixels mine models data bundle",
     "runtime.engines": "types bundle engines",
     "runtime": "types jpeg wire pixels cost bundle engines runtime.engines",
-    "runtime.head": "types wire pixels bundle runtime.engines runtime",
+    "runtime.link": "",
+    "runtime.head": "types wire pixels bundle runtime.engines runtime.link runtime",
     "runtime.tail": "types wire pixels bundle runtime.engines runtime",
     "runtime.planner": "types cost planning bundle runtime",
     "profiling": "types hardware wire pixels cost bundle engines runtime",
@@ -58,7 +59,7 @@ _ARROWS = {
 ARROWS = {room: tuple(targets.split()) for room, targets in _ARROWS.items()}
 
 # Rooms inside a room.
-INNER_ROOMS = ("runtime.engines", "runtime.head", "runtime.tail", "runtime.planner")
+INNER_ROOMS = ("runtime.engines", "runtime.link", "runtime.head", "runtime.tail", "runtime.planner")
 
 # Files that one can look over at a glance.
 MOST_FILES = 18

@@ -266,9 +266,9 @@ class Leader:
     def __init__(self, camera):
         self.camera = camera
         self.robot = camera.robot
-        self._embeddings = self.robot.listen(EmbeddingMsg, "embedding")
-        self.robot.wait_for_listeners("head", "embedding", 1)
         self._answers = self.robot.topic(TailAnswerMsg, "result/remote")
+        self._embeddings = self.robot.listen(EmbeddingMsg, "embedding", self._answer_probe)
+        self.robot.wait_for_listeners("head", "embedding", 1)
         self._epochs = itertools.count(1)
 
     def plan(self, **fields):
@@ -309,6 +309,13 @@ class Leader:
         (msg,) = found
         assert (msg.epoch, msg.cut, msg.model_id) == (plan.epoch, plan.cut, plan.model_id)
         return frame, embedding_from_msg(msg)
+
+    def _answer_probe(self, msg):
+        """Say that a server is there; a head that hears nothing of it leaves it."""
+        if msg.kind == EmbeddingKind.PROBE:
+            probe = embedding_from_msg(msg)
+            about = probe.stamp, probe.sequence, probe.epoch, TailStatus.PROBE
+            self.answer(TailAnswer(*about, served_by="/robot/tail", session=probe.session))
 
     def tail(self, embedding, plan):
         """What a tail would answer."""

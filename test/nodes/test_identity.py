@@ -14,7 +14,7 @@ from codesign_ros.engines.factory import open_backend
 from codesign_ros.msg import Plan as PlanMsg
 from codesign_ros.nodes.interface import qos
 from codesign_ros.nodes.interface.messages import ns_to_time
-from codesign_ros.pixels.letterbox import letterbox, normalise
+from codesign_ros.pixels.letterbox import letterbox
 from codesign_ros.runtime.answers import classified
 from codesign_ros.runtime.messages import Status
 
@@ -33,7 +33,7 @@ class Feeder:
         whole = factory.build(EngineKey("head", bundle.last_cut))
         self._labels, self._data = [], []
         for picture in pictures:
-            image = normalise(letterbox(picture, bundle.input), bundle.input)
+            image = letterbox(picture, bundle.input)
             outputs = whole.run({"image": image})
             self._labels.append(classified(*outputs.values(), bundle.classes).label)
             _, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))

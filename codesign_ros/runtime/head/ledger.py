@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from codesign_ros.runtime.messages import Result, Stamp
-from codesign_ros.types import CodesignError
 from codesign_ros.wire.tensor import EncodedTensor
 
 
@@ -71,7 +70,7 @@ class Frame:
 
 
 def _let_go() -> np.ndarray:
-    raise CodesignError("a dropped frame has no pixels any more")
+    raise RuntimeError("a dropped frame has no pixels any more")
 
 
 class FrameLedger:

@@ -12,9 +12,9 @@ from queue import Queue
 import numpy as np
 
 from codesign_ros.runtime.emulation import transmission_s
-from codesign_ros.runtime.head.link_meter import LinkMeter, LinkTime
-from codesign_ros.runtime.head.probing import TINY_BYTES
-from codesign_ros.runtime.head.transfers import Transfer
+from codesign_ros.runtime.link.meter import LinkMeter, LinkTime
+from codesign_ros.runtime.link.probing import TINY_BYTES
+from codesign_ros.runtime.link.transfers import Transfer
 from codesign_ros.runtime.messages import Embedding, EmbeddingKind, Stamp
 from codesign_ros.wire.codecs import encode
 

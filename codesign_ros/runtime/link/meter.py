@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass
 
-from codesign_ros.runtime.head.link_estimate import LinkEstimator
-from codesign_ros.runtime.head.probing import Prober
-from codesign_ros.runtime.head.transfers import Transfer, TransferBook
+from codesign_ros.runtime.link.estimate import LinkEstimator
+from codesign_ros.runtime.link.probing import Prober
+from codesign_ros.runtime.link.transfers import Transfer, TransferBook
 
 # Up to so many bytes a transfer shows the delay, and nothing of the rate.
 _TINY_BYTES = 256

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from codesign_ros.runtime.head.transfers import TransferBook
+from codesign_ros.runtime.link.transfers import TransferBook
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codesign_ros.runtime.head.link_meter import LinkMeter
+from codesign_ros.runtime.link.meter import LinkMeter
 from support.link import Frames, SimulatedLink
 
 TRAFFIC = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from codesign_ros.runtime.head.link_estimate import OVERHEAD_BYTES, LinkEstimator
+from codesign_ros.runtime.link.estimate import OVERHEAD_BYTES, LinkEstimator
 
 TINY_BYTES = 64
 """Payload of a probe that shows the delay [bytes]."""

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from codesign_ros.runtime.head.link_estimate import OVERHEAD_BYTES, LinkEstimator
+from codesign_ros.runtime.link.estimate import OVERHEAD_BYTES, LinkEstimator
 
 
 def test_nothing_is_known_at_first():
