@@ -292,12 +292,20 @@ class Leader:
             assert answer.ok, answer.message
 
     def embedding(self, picture, plan):
-        """Send a picture and wait for its embedding under a plan."""
+        """Send a picture and wait for its embedding under a plan.
+
+        It is sent again where the head has finished it alone: it doubts the server for a moment
+        after an answer that did not come in time.
+        """
         frame = self.camera.message(picture)
         self.camera.send(frame)
         found = []
 
         def is_there():
+            nonlocal frame
+            if self.camera.results_of(frame):
+                frame = self.camera.message(picture)
+                self.camera.send(frame)
             found[:] = [
                 msg
                 for msg in self._embeddings[:]
