@@ -60,6 +60,7 @@ class TailNode(DeviceNode):
             settings,
             node=self.get_fully_qualified_name(),
             send_answer=lambda a: self._answers.publish(tail_answer_to_msg(a)),
+            turns=self.share.turns,
         )
 
     def deactivate(self) -> None:
