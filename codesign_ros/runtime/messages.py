@@ -41,7 +41,10 @@ class Stamp:
 
 @dataclass(frozen=True)
 class Embedding:
-    """One frame's tensors on their way to the server, or a probe of the link."""
+    """One frame's tensors on their way to the server, or a probe of the link.
+
+    ``tail`` is the node that it is for; the topic that it is sent on says so, no field does.
+    """
 
     stamp: Stamp
     sequence: int
@@ -51,6 +54,7 @@ class Embedding:
     cut: int
     tensors: tuple[EncodedTensor, ...]
     kind: EmbeddingKind = EmbeddingKind.FRAME
+    tail: str = ""
 
     @property
     def payload_bytes(self) -> int:

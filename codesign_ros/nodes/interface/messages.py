@@ -30,9 +30,9 @@ from codesign_ros.wire.tensor import EncodedTensor
 
 # Fields that Plan and msg/Plan.msg have in common and that need no conversion.
 _PLAN_FIELDS = (
-    "epoch", "robot", "model_id", "cut", "precision", "codec", "served_by", "server_available",
-    "reason", "objective", "lambda_1", "head_s", "link_s", "tail_s", "accuracy_loss",
-    "payload_bytes", "link_bps", "standby_precision",
+    "epoch", "robot", "model_id", "cut", "precision", "codec", "served_by", "placed_on",
+    "server_available", "reason", "objective", "lambda_1", "head_s", "link_s", "tail_s",
+    "accuracy_loss", "payload_bytes", "link_bps", "standby_precision",
 )  # fmt: skip
 _TAIL_ANSWER_FIELDS = (
     "sequence", "epoch", "reason", "served_by", "label", "score", "queue_s", "decode_s", "tail_s",

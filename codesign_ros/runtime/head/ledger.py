@@ -30,8 +30,9 @@ class Frame:
 
     ``size`` is its (height, width) as the camera took it [px], known once its pixels were loaded;
     before that, a JPEG that is sent as it is has the size of the network's input. ``sent_bytes`` is
-    what of it has been put on the link [bytes], and ``sent_s`` when. ``head_gap_s`` passed between
-    the frame that was computed before and this one, where this one was there already [s].
+    what of it has been put on the link [bytes], ``sent_s`` when, and ``tail`` for whom.
+    ``head_gap_s`` passed between the frame that was computed before and this one, where this one
+    was there already [s].
     """
 
     sequence: int
@@ -47,6 +48,7 @@ class Frame:
     head_gap_s: float | None = None
     sent_bytes: int = 0
     sent_s: float = 0.0
+    tail: str = ""
     deadline_s: float = float("inf")
     result: Result | None = None
 

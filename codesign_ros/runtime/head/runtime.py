@@ -113,6 +113,7 @@ class HeadRuntime:
         """
         with self._book.lock:
             plan = self._plans.commit(epoch)
+            self._server.follow(plan.tail)
             if not plan.server_available:
                 self._book.strand_all()
             self._plans.drop_before(self._book.oldest_epoch)
@@ -203,7 +204,7 @@ class HeadRuntime:
                 self._book.strand(frame)
                 return
             embedding = self._embedding(frame.stamp, frame.sequence, plan, output.encoded)
-            frame.phase = Phase.SENDING
+            frame.phase, frame.tail = Phase.SENDING, embedding.tail
             limit_s = self.settings.deadline_s + 2 * self._on_link_s(embedding.payload_bytes)
             frame.deadline_s = time.monotonic() + limit_s
             self._book.wake()
@@ -245,6 +246,7 @@ class HeadRuntime:
             model_id=self._bundle.model_id,
             cut=plan.cut,
             tensors=tensors,
+            tail=plan.tail,
         )
 
     # From the server
@@ -258,7 +260,7 @@ class HeadRuntime:
         link = self.uplink.answered(kind, answer.sequence, remote_s)
         book = self._book
         with book.lock:
-            self._server.answered(now_s)
+            self._server.answered(answer.served_by, now_s)
         if is_probe:
             if self.uplink.learning:
                 self._send_probes()
@@ -287,7 +289,7 @@ class HeadRuntime:
             )
             if link.total_s > 0:  # else it is not known when it was sent
                 self._times.add(result, frame.head_gap_s, now_s, link.waited_s)
-                self._server.took(now_s - frame.sent_s)
+                self._server.took(frame.tail, now_s - frame.sent_s)
             book.settle(frame, result)
         book.flush()
 

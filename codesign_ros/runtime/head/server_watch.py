@@ -20,6 +20,9 @@ _PROBES_S = 0.45
 class ServerWatch:
     """Follows questions and answers; takes all frames back when the server is judged to be gone.
 
+    A robot may be moved from one server to another: what was learned of the one says nothing of the
+    other, nor do answers that still come from it.
+
     Times are of any one steady clock [s]. The lock of the book of frames is held at all calls.
 
     Args:
@@ -28,11 +31,25 @@ class ServerWatch:
 
     def __init__(self, book: FrameBook) -> None:
         self._book = book
+        self._tail = ""
         self._judgement = Judgement()
         self._answer_times = AnswerTimes()
         self._probed_s = -math.inf
         # The last reason for which the log says that the robot is alone.
         self._said = ""
+
+    def follow(self, tail: str) -> None:
+        """Note which tail the plan in force has, if any; another than before is a new beginning."""
+        if not tail or tail == self._tail:
+            return
+        if self._tail:
+            self._judgement = Judgement()
+            self._answer_times = AnswerTimes()
+            self._probed_s = -math.inf
+            if self._said:
+                _log.info("the robot has another server now: %s", tail)
+            self._said = ""
+        self._tail = tail
 
     @property
     def relies(self) -> bool:
@@ -54,13 +71,17 @@ class ServerWatch:
         """Note that something was sent to which an answer must come."""
         self._judgement.asked(now_s)
 
-    def answered(self, now_s: float) -> None:
-        """Note an answer of any kind."""
+    def answered(self, tail: str, now_s: float) -> None:
+        """Note an answer of any kind, and from whom."""
+        if self._tail and tail != self._tail:
+            return
         self._judgement.answered(now_s)
         self._follow()
 
-    def took(self, answer_s: float) -> None:
-        """Note how long after its embedding was sent a frame's answer came [s]."""
+    def took(self, tail: str, answer_s: float) -> None:
+        """Note how long after its embedding was sent a frame's answer came, and from whom [s]."""
+        if tail != self._tail:
+            return
         self._answer_times.add(answer_s)
 
     def late(self) -> None:
@@ -77,8 +98,9 @@ class ServerWatch:
         """Take back what the server has had for too long."""
         overdue = self._book.ledger.strand_overdue(now_s)
         self._book.counts["overdue"] += len(overdue)
-        for _ in overdue:
-            self._judgement.overdue(now_s)
+        for frame in overdue:
+            if frame.tail == self._tail:
+                self._judgement.overdue(now_s)
         self._follow()
 
     def is_probe_due(self, now_s: float) -> bool:

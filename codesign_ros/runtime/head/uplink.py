@@ -82,7 +82,7 @@ class Uplink:
         of them at once replace it in the middleware's queue.
 
         Args:
-            template: gives epoch and model of the probe.
+            template: gives epoch, model and tail of the probe.
 
         Returns:
             Whether there are any.
@@ -107,6 +107,7 @@ class Uplink:
                     cut=template.cut,
                     tensors=(encode("probe", np.zeros(size, np.uint8), "raw"),),
                     kind=EmbeddingKind.PROBE,
+                    tail=template.tail,
                 ),
                 lambda: True,
             )

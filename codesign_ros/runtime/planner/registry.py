@@ -62,6 +62,14 @@ class Registry:
         """The active tail in a robot's namespace."""
         return self._active(robot, Role.TAIL)
 
+    def tails_of(self, robot: str) -> dict[str, Device]:
+        """The active tails that a robot has, by server."""
+        found: dict[str, Device] = {}
+        for device in self.devices:
+            if (device.robot, device.role, device.state) == (robot, Role.TAIL, "active"):
+                found.setdefault(device.server, device)
+        return found
+
     @property
     def devices(self) -> tuple[Device, ...]:
         """All registered devices, by node name."""
