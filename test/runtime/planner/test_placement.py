@@ -84,6 +84,7 @@ class Pool:
                                        plan.head_s, plan.link_s, plan.tail_s * slow)  # fmt: skip
                 self.planner.hear(self.head(robot, epoch=plan.epoch, running=medians), self.now_s)
             self.settle()
+            self.now_s += 0.7
 
     def server(self, robot):
         assert self.plans[robot].placed_on.startswith(f"{robot}/")
@@ -123,7 +124,7 @@ def test_robots_spread_over_the_servers_and_stay(pool):
         predicted_s = pool.planner.watch(robot).prediction.tail_s
         assert predicted_s == pytest.approx(2 * alone_s, rel=0.1)
     before = dict(pool.plans)
-    pool.run(120.0)
+    pool.run(70.0)
     assert {r: pool.server(r) for r in pool.robots} == {
         r: before[r].placed_on.split("/")[2] for r in pool.robots
     }
@@ -150,7 +151,7 @@ def test_a_server_that_leaves_costs_its_robots_one_plan_and_the_others_none(pool
     pool.run(60.0)
     assert pool.crowds == {"edge1": 2, "edge2": 2}
     changed = Counter(pool.changed)
-    pool.run(300.0)
+    pool.run(90.0)
     assert pool.changed == changed
 
 
