@@ -23,7 +23,7 @@ SOURCES := package.xml CMakeLists.txt $(wildcard resource/* msg/* srv/*) \
 LONG_TESTS := $(addprefix test/nodes/test_,system.py planner.py camera.py)
 NODE_TESTS := $(LONG_TESTS) $(filter-out $(LONG_TESTS),$(sort $(wildcard test/nodes/test_*.py)))
 
-.PHONY: demo test test-all test-extras lint codesign benchmark testbed faults docs gpu setup clean $(NODE_TESTS)
+.PHONY: demo test test-all test-extras lint codesign benchmark testbed faults fuzz docs gpu setup clean $(NODE_TESTS)
 
 demo: setup
 	scripts/in_ros codesign demo $(ARGS)
@@ -76,7 +76,11 @@ testbed: setup
 
 # What the robot does while its server or its link is gone; wants root and a quiet machine.
 faults: setup
-	OMP_NUM_THREADS=1 scripts/in_ros python benchmarks/faults.py $(ARGS)
+	OMP_NUM_THREADS=1 scripts/in_ros python benchmarks/faults $(ARGS)
+
+# Damaged messages by the thousand, each of which must be taken or refused; ARGS="--count 1000000".
+fuzz: setup
+	OMP_NUM_THREADS=1 scripts/in_ros python -W error::RuntimeWarning benchmarks/fuzz.py $(ARGS)
 
 # The generated parts of docs/ros_interface.md.
 docs: setup

@@ -10,6 +10,7 @@ counts in /proc/PID/task/TID/schedstat, which is exact and in nanoseconds.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 import tempfile
@@ -116,8 +117,10 @@ def report(args, results, before, after) -> None:  # type: ignore[no-untyped-def
     frames = max(1, len(results))
     served = sum(result.finished_by == "server" for result in results)
     print(f"{frames / args.seconds:.1f} results/s, {served / frames:.0%} by the server")
-    for name in ("head_s", "encode_s", "link_s", "queue_s", "decode_s", "tail_s", "response_s"):
-        mean = sum(getattr(result, name) for result in results) / frames
+    stages = ("age_s", "head_s", "encode_s", "link_s", "queue_s", "decode_s", "tail_s")
+    for name in (*stages, "response_s"):
+        known_s = [time_s for r in results if not math.isnan(time_s := getattr(r, name))]
+        mean = sum(known_s) / max(1, len(known_s))
         print(f"  {name:11} {1e3 * mean:7.2f} ms")
     for node in after:
         used = {t: s - before[node].get(t, 0.0) for t, s in after[node].items()}

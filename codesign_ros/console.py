@@ -74,6 +74,11 @@ def show(
     write_json(json_path, content)
 
 
+def print_json(content: Any) -> None:
+    """Print a result as JSON, for a script."""
+    print(json.dumps(content, indent=1), flush=True)
+
+
 def write_json(path: str | None, content: dict[str, Any]) -> None:
     """Write a result to the file of ``--json``, if one was named.
 

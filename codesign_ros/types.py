@@ -13,6 +13,9 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+IMAGE = "image"
+"""Name of a network's input, and of the frame on the wire at cut 0."""
+
 
 class CodesignError(Exception):
     """A mistake the user can mend. Its text is one line that names the thing and the way out.
@@ -322,6 +325,7 @@ class Plan:
     precision: str = "fp32"
     codec: str = "raw"
     epoch: int = 0
+    planner: int = 0
     robot: str = ""
     model_id: str = ""
     served_by: str = ""
@@ -392,8 +396,14 @@ _LONGEST_ERROR = 400
 
 
 def one_line(said: str | Exception) -> str:
-    """Return a text, or what an error says, on one line, cut off where it is long."""
-    line = " ".join(str(said).split())
+    """Return a text, or what an error says, on one line, cut off where it is long.
+
+    Characters that are none of a text, such as those that steer a terminal, are escaped.
+    """
+    # Cut first: it may be megabytes of somebody else's.
+    line = " ".join(str(said)[: 2 * _LONGEST_ERROR].split())
+    if not line.isprintable():
+        line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
     return line if len(line) <= _LONGEST_ERROR else line[: _LONGEST_ERROR - 3] + "..."
 
 

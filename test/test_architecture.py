@@ -35,7 +35,8 @@ _ARROWS = {
     "explain": "types pixels mine models data bundle",
     "runtime.engines": "types bundle engines",
     "runtime": "types jpeg wire pixels cost bundle engines runtime.engines",
-    "runtime.head": "types wire pixels bundle runtime.engines runtime",
+    "runtime.link": "",
+    "runtime.head": "types wire pixels bundle runtime.engines runtime.link runtime",
     "runtime.tail": "types wire pixels bundle runtime.engines runtime",
     "runtime.planner": "types cost planning bundle runtime",
     "profiling": "types hardware wire pixels cost bundle engines runtime",
@@ -45,18 +46,20 @@ _ARROWS = {
     ),
     "evaluation": "types console wire pixels models cost data planning bundle engines runtime",
     "whatif": "types console hardware cost planning bundle engines runtime profiling",
+    "overview": "types console runtime",
+    "doctor": "types console hardware bundle engines runtime nodes",
     "testbed": "types resources runtime nodes",
     "demo": "types console pixels data bundle engines runtime nodes evaluation testbed",
     "training": "types console pixels mine models cost data bundle evaluation",
     "cli": (
         "types resources console wire pixels mine models cost data planning bundle engines "
-        "paper explain runtime.planner evaluation whatif demo training"
+        "paper explain nodes runtime.planner evaluation whatif overview doctor demo training"
     ),
 }
 ARROWS = {room: tuple(targets.split()) for room, targets in _ARROWS.items()}
 
 # Rooms inside a room.
-INNER_ROOMS = ("runtime.engines", "runtime.head", "runtime.tail", "runtime.planner")
+INNER_ROOMS = ("runtime.engines", "runtime.link", "runtime.head", "runtime.tail", "runtime.planner")
 
 # Files that one can look over at a glance.
 MOST_FILES = 18

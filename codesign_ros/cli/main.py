@@ -27,12 +27,14 @@ from codesign_ros.cli import (
     trace,
     train,
 )
+from codesign_ros.cli.running import doctor, top
 from codesign_ros.types import CodesignError
 
 _COMMANDS = (
     accuracy,
     blocks,
     demo,
+    doctor,
     evaluate,
     explain,
     export,
@@ -43,6 +45,7 @@ _COMMANDS = (
     profile,
     reproduce,
     split_train,
+    top,
     trace,
     train,
 )

@@ -31,6 +31,12 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--seed", type=int, help="of data, weights and augmentation")
     parser.add_argument("--frames", type=int, help="scenes of the mine to train on")
+    parser.add_argument(
+        "--scenes",
+        type=Path,
+        metavar="DIR",
+        help="keep the drawn scenes of the mine here, and take them from here the next time",
+    )
     parser.add_argument("--val-frames", type=int, help="pictures to measure on, at most")
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--epochs", type=float, help="how often each picture is seen")
@@ -40,14 +46,19 @@ def add(commands: Any) -> None:
     length.add_argument(
         "--minutes",
         type=float,
-        help="time for training (default with the mine: "
+        help="time for training and measuring; drawing scenes comes on top (default with the mine: "
         f"{_MINUTES[_DETECTION]:g}, for classification {_MINUTES[_CLASSIFICATION]:g})",
     )
     parser.add_argument("--batch-frames", type=int, help="pixels of a batch, in whole frames")
     parser.add_argument("--learning-rate", type=float, help="its peak")
     parser.add_argument("--variant", help="width of the detector: nano or small")
     parser.add_argument("--reg-max", type=int, help="bins of a box side's distribution")
-    parser.add_argument("--input", type=image_size, metavar="HxW", help="the network's input [px]")
+    parser.add_argument(
+        "--input",
+        type=image_size,
+        metavar="HxW",
+        help="the network's input [px] (default: after the pictures)",
+    )
     parser.add_argument("--classes", nargs="+", metavar="NAME", help="classes to learn")
     parser.add_argument(
         "--init",
@@ -61,7 +72,18 @@ def add(commands: Any) -> None:
         help="go on with an interrupted run, which has its options in its checkpoint",
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where to compute")
-    parser.add_argument("--threads", type=int, help="processor cores to use")
+    parser.add_argument(
+        "--bfloat16",
+        action="store_true",
+        help="train a detector in 16 bits: half the time on processors with AMX",
+    )
+    parser.add_argument(
+        "--patience",
+        type=float,
+        metavar="SHARE",
+        help="stop when nothing was better for this share of the steps (default 0.4; 0: never)",
+    )
+    parser.add_argument("--threads", type=int, help="processor cores (default: the idle ones)")
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -89,6 +111,8 @@ def _run(options: argparse.Namespace) -> int:
         given["init"] = None if given["init"] in (None, _NONE) else Path(given["init"])
     elif task == _DETECTION and not of_mine and given.get("variant", _NANO) == _NANO:
         given["init"] = default_bundle()
+    if given.get("scenes") is not None:
+        given["scenes"] = Path(given["scenes"])
     if of_mine and given.keys().isdisjoint(("epochs", "steps", "minutes")):
         given["minutes"] = _MINUTES[task]
     given = {name: tuple(v) if isinstance(v, list) else v for name, v in given.items()}

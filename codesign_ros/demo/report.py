@@ -17,7 +17,7 @@ from codesign_ros.demo.trials import Trial
 from codesign_ros.evaluation.quality import Quality
 from codesign_ros.evaluation.replay import ReplayedFrame, is_same
 from codesign_ros.runtime.answers import answer_of
-from codesign_ros.runtime.messages import Result, Status
+from codesign_ros.runtime.messages import Result, Status, known_responses_s
 from codesign_ros.types import GroundTruth, Plan
 
 # What the report says of an epoch's plan, as the plan has it; None where there was no plan yet.
@@ -64,7 +64,7 @@ def summarise(recording: Recording) -> dict[str, Any]:
     distinct = set(stamps)
     good = [answer for answer in answers if answer.status is Status.OK]
     dropped = Counter(a.reason for a in answers if a.status is Status.DROPPED)
-    response_ms = np.array([answer.response_s * 1e3 for answer in good])
+    response_ms = np.array(known_responses_s(good)) * 1e3
     times = [time_s for time_s, _ in recording.results]
     duration_s = times[-1] - times[0] if len(times) > 1 else 0.0
     return {
@@ -92,7 +92,7 @@ def summarise(recording: Recording) -> dict[str, Any]:
                 "frames": trial.frames,
                 "throughput_fps": trial.frames_s,
                 "throughput_fps_predicted": _predicted_fps(trial.plan),
-                "response_ms_p50": trial.response_s * 1e3,
+                "response_ms_p50": None if trial.response_s is None else trial.response_s * 1e3,
                 "wire_bytes_per_frame": trial.payload_bytes,
             }
             for trial in recording.trials
@@ -269,7 +269,7 @@ def _policy_table(summary: Mapping[str, Any]) -> Table:
             str(row["frames"]),
             f"{row['throughput_fps']:.1f}",
             "-" if predicted is None else f"{predicted:.1f}",
-            f"{row['response_ms_p50']:.0f}",
+            "-" if row["response_ms_p50"] is None else f"{row['response_ms_p50']:.0f}",
             f"{row['wire_bytes_per_frame']:.0f}",
         )
     return table

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from rich.console import Console
@@ -21,6 +22,7 @@ from codesign_ros.demo.scenario import Event, Scenario
 from codesign_ros.demo.trials import Trials
 from codesign_ros.evaluation.replay import ReplayedFrame
 from codesign_ros.nodes.observer import Observer
+from codesign_ros.runtime.messages import known_responses_s
 from codesign_ros.testbed.processes import NodeProcesses, private_environment
 from codesign_ros.types import CodesignError
 
@@ -278,10 +280,11 @@ class _Run:
         if len(recent) < 2:
             return ""
         rate = (len(recent) - 1) / max(recent[-1][0] - recent[0][0], 1e-9)
-        response_ms = sorted(result.response_s for _, result in recent)[len(recent) // 2] * 1e3
+        known_s = known_responses_s(result for _, result in recent)
+        response = f"{1e3 * median(known_s):5.0f} ms" if known_s else "   no stamps"
         plan = self._observer.plans[-1][1]
         where = f"cut {plan.cut} {plan.codec}" if plan.served_by else "robot alone"
-        return f"{rate:5.1f}/s {response_ms:5.0f} ms  epoch {plan.epoch}: {where}"
+        return f"{rate:5.1f}/s {response}  epoch {plan.epoch}: {where}"
 
 
 def _progress(console: Console) -> Progress:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from codesign_ros.console import ms, right, slim_table
 from codesign_ros.nodes.observer import Observer
-from codesign_ros.runtime.messages import Result, Status
+from codesign_ros.runtime.messages import Result, Status, known_responses_s
 from codesign_ros.types import CodesignError
 
 # Tracks in their order, and the stages that each shows. Between two stages of one frame nothing is
@@ -56,10 +56,12 @@ def stage_times(result: Result) -> dict[str, float]:
     """How long each of ``STAGES`` took of an answered frame, in order of time [s].
 
     ``wait`` is what no other stage accounts for: from the camera to the head, until the head or the
-    link was free, and until the frames before it were answered.
+    link was free, and until the frames before it were answered. It is 0 where the frame's stamp
+    cannot be right.
     """
     times = {stage: getattr(result, f"{stage}_s") for stage in STAGES if stage != "wait"}
-    return {"wait": max(0.0, result.response_s - sum(times.values())), **times}
+    wait_s = result.response_s - sum(times.values())
+    return {"wait": wait_s if wait_s > 0 else 0.0, **times}
 
 
 def trace_events(results: Sequence[Result]) -> list[dict[str, Any]]:
@@ -121,7 +123,7 @@ def stage_table(results: Sequence[Result]) -> Table:
         *right("frames", "median", "95 %"),
     )
     columns = {stage: [stage_times(result)[stage] for result in answered] for stage in STAGES}
-    columns["response"] = [result.response_s for result in answered]
+    columns["response"] = known_responses_s(answered)
     for stage, times in columns.items():
         if spent := [time_s for time_s in times if time_s > 0]:
             late = quantiles(spent, n=20)[-1] if len(spent) > 1 else spent[0]

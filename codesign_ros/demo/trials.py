@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from codesign_ros.runtime.messages import Result, Status
+from codesign_ros.runtime.messages import Result, Status, known_responses_s
 from codesign_ros.types import Plan
 
 # In this order, ours last: it stays.
@@ -27,7 +27,7 @@ class Trial:
         plan: its plan; None if it made none.
         frames: frames that count.
         frames_s: results a second [1/s].
-        response_s: middle time from stamp to result [s].
+        response_s: middle time from stamp to result [s]; None where no frame's is known.
         payload_bytes: mean payload [bytes].
     """
 
@@ -35,7 +35,7 @@ class Trial:
     plan: Plan | None
     frames: int = 0
     frames_s: float = 0.0
-    response_s: float = 0.0
+    response_s: float | None = None
     payload_bytes: float = 0.0
 
 
@@ -95,6 +95,6 @@ def _trial(policy: str, results: Sequence[tuple[float, Result]], plans: Sequence
         plan,
         len(under),
         (len(under) - 1) / max(under[-1][0] - under[0][0], 1e-9),
-        median(answer.response_s for answer in answers),
+        median(known_s) if (known_s := known_responses_s(answers)) else None,
         sum(answer.payload_bytes for answer in answers) / len(answers),
     )

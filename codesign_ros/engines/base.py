@@ -31,8 +31,8 @@ class EngineKey:
 class Engine(Protocol):
     """Runs one half of a network, one frame (batch 1) or a few.
 
-    The frame enters a network as ``image``, normalised float32 (1, 3, H, W); what crosses a cut is
-    named after the segment that made it.
+    The frame enters as ``image``, uint8 (H, W, 3) RGB as the letterbox leaves it; what crosses a
+    cut is float32 and named after the segment that made it.
     """
 
     @property

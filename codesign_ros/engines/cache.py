@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
+import logging
 import os
 import tempfile
 import time
@@ -13,6 +15,10 @@ from pathlib import Path
 
 from codesign_ros.types import CodesignError
 
+_log = logging.getLogger(__name__)
+
+# Why a directory that was good enough yesterday takes nothing today.
+_TAKES_NOTHING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 _DIGEST_BYTES = hashlib.sha256().digest_size
 # How often one who waits for a lock looks again.
 _LOCK_INTERVAL_S = 0.5
@@ -72,6 +78,20 @@ class FileCache:
                 raise
         except OSError as error:
             raise self._unusable(error) from error
+
+    def keep(self, key: str, data: bytes) -> None:
+        """Store ``data`` where the directory takes it; where it is full or read-only, warn.
+
+        Raises:
+            CacheError: it is no directory, which somebody named by mistake.
+        """
+        try:
+            self.put(key, data)
+        except CacheError as error:
+            cause = error.__cause__
+            if not isinstance(cause, OSError) or cause.errno not in _TAKES_NOTHING:
+                raise
+            _log.warning("nothing is kept, so it is made anew at the next start: %s", error)
 
     @contextmanager
     def locked(self, name: str, waiting: Callable[[], None]) -> Iterator[None]:

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 from codesign_ros.bundle import Bundle
 from codesign_ros.engines.base import Engine, EngineKey
 from codesign_ros.engines.cache import default_cache_dir
+from codesign_ros.engines.frames import FrameEngine
 from codesign_ros.hardware.cpu_quota import cpu_quota
-from codesign_ros.types import CodesignError, HalfForm, Part, TensorSpec, one_line
+from codesign_ros.pixels.letterbox import normalise
+from codesign_ros.types import IMAGE, CodesignError, HalfForm, Part, TensorSpec, one_line
 
 if TYPE_CHECKING:
     from codesign_ros.engines.tensorrt.target import Gpu
@@ -77,7 +79,12 @@ class EngineFactory(ABC):
             CodesignError: the backend has not that precision, or the bundle, cache or device cannot
                 be used.
         """
-        return self._load(key, *self._ends(key))
+        inputs, outputs = self._ends(key)
+        engine = self._load(key, inputs, outputs)
+        if inputs[0].name != IMAGE or isinstance(engine, FrameEngine):
+            return engine
+        spec = self.bundle.input
+        return FrameEngine(engine, lambda image: normalise(image, spec), spec)
 
     def prepare(
         self,
@@ -128,7 +135,10 @@ class EngineFactory(ABC):
     def _load(
         self, key: EngineKey, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]
     ) -> Engine:
-        """Do what ``build`` promises, for a half that exists between these tensors."""
+        """Do what ``build`` promises, for a half that exists between these tensors.
+
+        One that begins with the frame may be a ``FrameEngine`` already.
+        """
 
     def _make(self, key: EngineKey, progress: Callable[[float | None, str], None]) -> object:
         """Do what ``prepare`` promises, for a half that exists."""
@@ -146,8 +156,8 @@ class EngineFactory(ABC):
                 f"it has: {', '.join(self.precisions)}"
             )
         spec = self.bundle.input
-        # On the wire cut 0 is the uint8 frame; an engine takes it normalised.
-        image = (TensorSpec("image", (1, 3, spec.height, spec.width)),)
+        # On the wire cut 0 is the uint8 frame; the network takes it normalised.
+        image = (TensorSpec(IMAGE, (1, 3, spec.height, spec.width)),)
         crossings = (image, *self.bundle.crossings[1:])
         if key.part == "head":
             return image, crossings[key.cut]

@@ -6,8 +6,10 @@ import numpy as np
 import onnxruntime
 
 from codesign_ros.engines.base import EngineKey, OneFrameEngine
+from codesign_ros.engines.frames import FrameEngine
 from codesign_ros.engines.onnx_model.backend import OnnxBackend
-from codesign_ros.types import PRECISIONS, TensorSpec
+from codesign_ros.engines.onnx_model.pixels import PixelCodes, pixel_piece
+from codesign_ros.types import IMAGE, PRECISIONS, TensorSpec
 
 
 class OrtBackend(OnnxBackend):
@@ -19,8 +21,14 @@ class OrtBackend(OnnxBackend):
 
     def _load(
         self, key: EngineKey, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]
-    ) -> OnnxEngine:
-        return OnnxEngine(self._piece(key), inputs, outputs, self.threads)
+    ) -> OnnxEngine | FrameEngine:
+        piece = self._piece(key)
+        spec = self.bundle.input
+        if inputs[0].name == IMAGE and (pixels := pixel_piece(piece, spec)) is not None:
+            piece, codes, step = pixels
+            engine = OnnxEngine(piece, (codes,), outputs, self.threads)
+            return FrameEngine(engine, PixelCodes(spec, step), spec)
+        return OnnxEngine(piece, inputs, outputs, self.threads)
 
 
 class OnnxEngine(OneFrameEngine):

@@ -4,8 +4,9 @@ It stands in for the paper's data set, which its authors give out on request onl
 drawn from a seed: the same seed gives the same pictures.
 
 A frame's class is decided by what can be seen in it: ``bare-headed`` if a bare head can, else
-``helmets`` if a helmet can, else ``empty``. Boxes: ``person``; ``helmet`` on who wears one;
-``head`` on who is bare-headed. A box encloses the visible pixels; what is hidden for the most part
+``helmets`` if a helmet can, else ``empty``. Boxes: ``person``; ``helmet`` around the head,
+helmet and face, of who wears one; ``head`` around the head of who is bare-headed. A box encloses
+the visible pixels; what is hidden for the most part
 has none.
 """
 
@@ -20,13 +21,20 @@ import numpy as np
 from codesign_ros.mine.layout import place_people
 from codesign_ros.mine.render import CLASSES, Rendered, render
 from codesign_ros.mine.scene import draw_scene
+from codesign_ros.mine.site import draw_site
 from codesign_ros.types import CodesignError, GroundTruth
+
+MINE_VERSION = 2
+"""Changes whenever the same seed gives other pictures."""
 
 # Shares of the classes, in the order of CLASSES.
 CLASS_SHARES = (0.25, 0.375, 0.375)
+# Share of independent frames above ground; a film stays below.
+ABOVE_GROUND = 0.35
 _ATTEMPTS = 8
-# Keeps the random streams of single frames and of sequences apart.
-_FRAMES, _SEQUENCE = 1, 2
+# Keeps the random streams of single frames, of sequences and of single frames' classes apart: a
+# shorter key of the same beginning would be the same as one that ends in zeros.
+_FRAMES, _SEQUENCE, _CLASS = 1, 2, 3
 
 
 @dataclass(frozen=True)
@@ -40,25 +48,32 @@ class MineFrame:
 class MineGenerator:
     """Frames of the synthetic mine for one seed."""
 
-    def __init__(self, seed: int) -> None:
-        """``seed``: any integer from 0; a negative one raises CodesignError."""
+    def __init__(self, seed: int, *, shell_boxes: bool = False) -> None:
+        """Set up the mine of a seed.
+
+        Args:
+            seed: any integer from 0; a negative one raises CodesignError.
+            shell_boxes: ``helmet`` boxes the helmet alone, as earlier versions did.
+        """
         if seed < 0:
             raise CodesignError(f"the mine's seed must be 0 or more, not {seed}")
         self.seed = seed
+        self._shell_boxes = shell_boxes
 
     def frame(self, index: int) -> MineFrame:
         """The ``index``-th independent frame, in a scene of its own.
 
         The result depends on the seed and the index alone.
         """
-        wanted = int(np.random.default_rng((self.seed, _FRAMES, index)).choice(3, p=CLASS_SHARES))
+        wanted = int(np.random.default_rng((self.seed, _CLASS, index)).choice(3, p=CLASS_SHARES))
         for attempt in range(_ATTEMPTS):
             rng = np.random.default_rng((self.seed, _FRAMES, index, attempt))
-            scene = draw_scene(rng)
+            scene = draw_site(rng) if rng.random() < ABOVE_GROUND else draw_scene(rng)
             people = place_people(rng, scene, CLASSES[wanted], seconds=0.0, drive_mps=0.0)
             if people is None:
                 continue
-            rendered = render(scene, people, rng, power=1 - scene.flicker * rng.random())
+            power = 1 - scene.flicker * rng.random()
+            rendered = render(scene, people, rng, power=power, shell_boxes=self._shell_boxes)
             if rendered.truth.label == CLASSES[wanted] and not rendered.ambiguous:
                 break
         else:
@@ -119,5 +134,6 @@ class MineGenerator:
                 sway=float(sway * np.sin(pace * t) + 0.0006 * noise.standard_normal()),
                 power=float(1 - scene.flicker * dip),
                 exposure=first.exposure,
+                shell_boxes=self._shell_boxes,
             )
             yield MineFrame(rendered.image, rendered.truth)

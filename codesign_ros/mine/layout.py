@@ -6,20 +6,20 @@ from dataclasses import replace
 
 import numpy as np
 
+from codesign_ros.mine.figures.pose import joints
 from codesign_ros.mine.people import Person, draw_person
 from codesign_ros.mine.props import prop_rect
 from codesign_ros.mine.scene import Scene
+from codesign_ros.mine.sprite import NEAREST_M
 from codesign_ros.mine.tunnel import HEIGHT, WIDTH
 
-# Width of a helmet's brim [m] and how wide it may come out [px].
 HELMET_WIDTH_M = 0.272
-HELMET_PX = (8.0, 39.5)
+"""Width of a helmet's brim [m]."""
 _TRIES = 25
 # Haze thickness (haze times distance) beyond which a head cannot be judged.
 _SIGHT = 0.75
 # How often a shot is checked for hidden heads [s].
 _LOOK_EVERY_S = 0.15
-_HEAD_UP = {"stand": 1.0, "walk": 0.99, "crouch": 0.66, "bend": 0.84}
 
 Rect = tuple[float, float, float, float]
 
@@ -30,18 +30,19 @@ def _rects(scene: Scene, person: Person, travel_m: float) -> tuple[Rect, Rect, f
     None when the head is not in the picture or behind a bend.
     """
     z = person.z_m - travel_m
-    low, high = (HELMET_WIDTH_M * scene.camera.focal_px / px for px in HELMET_PX[::-1])
-    if not low <= z <= min(high, _SIGHT / scene.air.haze):
+    low, high = (HELMET_WIDTH_M * scene.camera.focal_px / px for px in scene.head_px[::-1])
+    if not max(low, NEAREST_M) <= z <= min(high, _SIGHT / scene.air.haze):
         return None
     camera = replace(scene.camera, travel_m=travel_m)
     centre = float(scene.profile.centre_at(z)) + person.x_m
-    head_y = (_HEAD_UP[person.pose] * person.height_m) - 0.1
-    spots, depth = camera.project(np.array(((centre, head_y, z), (centre, 0.0, z))))
+    outline = joints(person).outline(person.facing)
+    head_x, head_y = centre + float(outline[0, 0]), float(outline[0, 1])
+    spots, depth = camera.project(np.array(((head_x, head_y, z), (centre, 0.0, z))))
     per_m = camera.focal_px / float(depth[0])
     x, y = float(spots[0, 0]), float(spots[0, 1])
     size = 0.15 * per_m
     # At the picture's edge a part of the head may be cut off, not most of it.
-    if not (0.25 * size < x < WIDTH - 0.25 * size and 0.4 * size < y < HEIGHT - size):
+    if not (0.25 * size < x < WIDTH - 0.25 * size and 0.4 * size < y < HEIGHT - 0.6 * size):
         return None
     steps = np.linspace(0.15, 0.95, 9)
     ray_x = camera.x_m + (centre - camera.x_m) * steps
@@ -50,7 +51,14 @@ def _rects(scene: Scene, person: Person, travel_m: float) -> tuple[Rect, Rect, f
     ):
         return None
     head = (x - size, y - size, x + size, y + size)
-    body = (x - 0.3 * per_m, y - size, x + 0.3 * per_m, float(spots[1, 1]))
+    left, right = (centre + float(v) for v in (outline[:, 0].min(), outline[:, 0].max()))
+    offset = x - head_x * per_m
+    body = (
+        offset + (left - 0.15) * per_m,
+        y - size,
+        offset + (right + 0.15) * per_m,
+        float(spots[1, 1]),
+    )
     return head, body, z
 
 
@@ -59,6 +67,10 @@ def _covered(inner: Rect, outer: Rect) -> float:
     wide = max(0.0, min(inner[2], outer[2]) - max(inner[0], outer[0]))
     high = max(0.0, min(inner[3], outer[3]) - max(inner[1], outer[1]))
     return wide * high / ((inner[2] - inner[0]) * (inner[3] - inner[1]))
+
+
+def _high(rect: Rect) -> float:
+    return rect[3] - rect[1]
 
 
 def _fits(
@@ -80,17 +92,23 @@ def _fits(
             ):
                 return False
             hidden = prop.z_m - travel_m < mine[2]
-            if hidden and _covered(mine[0], prop_rect(prop, camera, scene.profile)) > 0.2:
+            if not hidden:
+                continue
+            rect = prop_rect(prop, camera, scene.profile)
+            if _covered(mine[0], rect) > 0.2:
+                return False
+            # Who shows but for the feet seems to stand on what hides them.
+            if _covered(mine[1], rect) > 0.02 and rect[1] > mine[1][3] - 0.4 * _high(mine[1]):
                 return False
         for other in others:
             then = other.after(seconds)
-            if np.hypot(then.x_m - now.x_m, then.z_m - now.z_m) < 0.6:
+            if np.hypot(then.x_m - now.x_m, then.z_m - now.z_m) < 0.5:
                 return False
             theirs = _rects(scene, then, travel_m)
             if theirs is None:
                 return False
             near, far = (mine, theirs) if mine[2] < theirs[2] else (theirs, mine)
-            if _covered(far[0], near[1]) > 0.3:
+            if _covered(far[0], near[1]) > 0.35:
                 return False
     return True
 
@@ -104,16 +122,23 @@ def _placed(
 ) -> Person | None:
     """The person at a random place where all heads stay visible, or None."""
     for _ in range(_TRIES):
-        size_px = float(np.exp(rng.uniform(*np.log(HELMET_PX))))
+        size_px = float(np.exp(rng.uniform(*np.log(scene.head_px))))
         pace = float(rng.uniform(0.5, 1.3)) if person.pose == "walk" else 0.0
         facing = person.facing
         if person.pose == "walk":
             # Mostly along the tunnel, either way.
             facing = float(rng.choice((0.0, np.pi)) + rng.normal(0, 0.35))
+        z_m = HELMET_WIDTH_M * scene.camera.focal_px / size_px
+        # Where the camera looks, as far as there is room.
+        middle = scene.camera.x_m + z_m * np.tan(scene.camera.yaw)
+        half = 1.1 * z_m * WIDTH / 2 / scene.camera.focal_px
+        left, right = max(scene.free_m[0], middle - half), min(scene.free_m[1], middle + half)
+        if scene.profile.bend or left >= right:
+            left, right = scene.free_m
         tried = replace(
             person,
-            x_m=float(rng.uniform(*scene.free_m)),
-            z_m=HELMET_WIDTH_M * scene.camera.focal_px / size_px,
+            x_m=float(rng.uniform(left, right)),
+            z_m=z_m,
             facing=facing,
             speed=(pace * float(np.sin(facing)), -pace * float(np.cos(facing))),
         )
@@ -139,7 +164,10 @@ def place_people(
     """
     if label == "empty":
         return []
-    count = int(rng.choice((1, 2, 3, 4), p=(0.4, 0.3, 0.2, 0.1)))
+    if scene.crowd > 4:
+        count = int(rng.integers(4, scene.crowd + 1))
+    else:
+        count = int(rng.choice((1, 2, 3, 4), p=(0.4, 0.3, 0.2, 0.1)))
     bare = int(rng.integers(1, count + 1)) if label == "bare-headed" else 0
     if bare > 1 and rng.random() < 0.5:
         bare = 1
@@ -149,7 +177,7 @@ def place_people(
     ]
     people: list[Person] = []
     for number in range(count):
-        person = draw_person(rng, helmet=number >= bare)
+        person = draw_person(rng, helmet=number >= bare, lamps=scene.sun is None)
         placed = _placed(rng, scene, person, people, times)
         if placed is None:
             if number == 0:

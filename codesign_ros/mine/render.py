@@ -7,31 +7,16 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from codesign_ros.mine.figure import PART_HEAD, PART_HELMET
-from codesign_ros.mine.light import (
-    Air,
-    Lamp,
-    add_glow,
-    develop,
-    draw_fixtures,
-    light_at,
-    shine,
-    veil,
-    vignette,
-)
+from codesign_ros.mine.figures.figure import PART_HEAD, PART_HELMET
+from codesign_ros.mine.gallery import draw_gallery
+from codesign_ros.mine.light import Air, Lamp, add_glow, develop, light_at, veil
+from codesign_ros.mine.optics import blinds, through_lens
 from codesign_ros.mine.people import Person
-from codesign_ros.mine.pipes import draw_conveyor, draw_run
 from codesign_ros.mine.props import Prop, draw_prop
 from codesign_ros.mine.scene import Scene
+from codesign_ros.mine.site import draw_site_picture
 from codesign_ros.mine.sprite import Sprite, cap_lamps, draw_sprite
-from codesign_ros.mine.tunnel import (
-    HEIGHT,
-    WIDTH,
-    Camera,
-    Surface,
-    paint,
-    trace,
-)
+from codesign_ros.mine.tunnel import HEIGHT, WIDTH, Camera
 from codesign_ros.types import Box, GroundTruth
 
 CLASSES = ("empty", "helmets", "bare-headed")
@@ -51,28 +36,13 @@ class Rendered:
     exposure: float
 
 
-def _shadows(quarter: np.ndarray, spots: list[tuple[float, float, float, float]]) -> None:
-    """Darken the ground under (x, y, half width, strength) [px of the full picture], in place."""
-    mask = np.zeros(quarter.shape[:2], np.float32)
-    for x, y, half, strength in spots:
-        centre = (round(x * 4), round(y * 4))
-        axes = (max(8, round(half * 4)), max(4, round(half * 1.3)))
-        cv2.ellipse(mask, centre, axes, 0, 0, 360, strength, -1, cv2.LINE_AA, 4)
-    quarter *= (1 - cv2.GaussianBlur(mask, (0, 0), 1.3))[..., None]
-
-
-def _expose(light: np.ndarray, scatter: np.ndarray, target: float) -> float:
-    """The exposure that brings the mean grey (after gamma) of the empty scene to ``target``."""
-    mean = float(cv2.sqrt(0.33 * light[::2, ::2, 1] + scatter[::2, ::2, 1]).mean())
-    return float(np.clip((target / max(mean, 1e-4)) ** 2, 0.05, 40.0))
-
-
 class _Composer:
     """The picture while things are laid into it from far to near."""
 
-    def __init__(self, picture: np.ndarray, surface: Surface, bend: float) -> None:
+    def __init__(self, picture: np.ndarray, surface_z: np.ndarray | None) -> None:
+        """``surface_z`` is how far the rock is where it may hide things, half size [m]."""
         self.picture = picture
-        self.surface_z = surface.point[2] if bend else None
+        self.surface_z = surface_z
         self.owner = np.zeros((HEIGHT, WIDTH), np.uint8)
         self.part = np.zeros((HEIGHT, WIDTH), np.uint8)
 
@@ -116,7 +86,9 @@ class _Composer:
 
 
 def _boxes(
-    composer: _Composer, seen: list[tuple[Person, Sprite, tuple[slice, slice], int]]
+    composer: _Composer,
+    seen: list[tuple[Person, Sprite, tuple[slice, slice], int]],
+    shell_boxes: bool,
 ) -> tuple[GroundTruth, bool]:
     """Boxes of what is still visible of each person."""
     boxes = []
@@ -125,10 +97,10 @@ def _boxes(
         mine = composer.owner[window] == owner
         part = composer.part[window]
         label = "head" if person.helmet is None else "helmet"
-        wanted = PART_HEAD if person.helmet is None else PART_HELMET
+        wanted = PART_HELMET if shell_boxes and person.helmet is not None else PART_HEAD
         offset = (window[1].start, window[0].start)
         person_box = _box("person", mine, int((sprite.part > 0).sum()), offset)
-        top_box = _box(label, mine & (part == wanted), int((sprite.part == wanted).sum()), offset)
+        top_box = _box(label, mine & (part >= wanted), int((sprite.part >= wanted).sum()), offset)
         if person_box is not None:
             boxes.append(person_box)
         if top_box is not None:
@@ -161,6 +133,7 @@ def render(
     sway: float = 0.0,
     power: float = 1.0,
     exposure: float | None = None,
+    shell_boxes: bool = False,
 ) -> Rendered:
     """Render one frame.
 
@@ -172,49 +145,31 @@ def render(
         sway: Turn of the camera against its course [rad].
         power: Factor of the mains lamps' brightness (flicker).
         exposure: Fixed exposure, or None to measure the scene.
+        shell_boxes: ``helmet`` boxes the helmet alone and not the face under it.
     """
     camera = replace(scene.camera, travel_m=travel_m, yaw=scene.camera.yaw + sway)
     air = scene.air
     mains = [replace(lamp, power=lamp.power * power) for lamp in scene.lamps]
     lamps = mains + cap_lamps(people, camera)
-    surface = trace(camera, scene.profile, scene.atlas)
-    albedo = paint(surface, scene.atlas)
-    if scene.conveyor is not None:
-        draw_conveyor(albedo, scene.conveyor, camera, scene.profile, 3.0 * travel_m)
-    for run in scene.runs:
-        draw_run(albedo, run, camera, scene.profile)
-    light, scatter = shine(surface, camera, lamps, air)
-    if exposure is None:
-        exposure = _expose(light, scatter, scene.brightness)
     things: list[Person | Prop] = [*people, *scene.props]
     things.sort(key=lambda thing: -thing.z_m)
     shadows = []
     for thing in things:
         z = thing.z_m - travel_m
-        if z > 1.2:
+        if z > 0.8:
             at = float(scene.profile.centre_at(z)) + thing.x_m
             spot, depth = camera.project(np.array([[at, 0.0, z + 0.15]]))
             half = 0.34 if isinstance(thing, Person) else 0.62 * thing.width_m
             half_px = half * camera.focal_px / float(depth[0])
             shadows.append((float(spot[0, 0]), float(spot[0, 1]), half_px, 0.55))
-    _shadows(light, shadows)
-    for lamp in mains:
-        z = lamp.z_m - travel_m
-        if 1.5 < z < 42:
-            at = float(scene.profile.centre_at(z)) + lamp.x_m
-            spot, depth = camera.project(np.array([[at, lamp.y_m, z]]))
-            strength = lamp.power * (0.5 + 9 * air.haze) / (1.0 + 0.02 * z * z) / np.sqrt(exposure)
-            radius = min(
-                520.0, 2.2 * camera.focal_px / float(depth[0]) * (0.6 + 12 * air.haze) + 24
-            )
-            add_glow(scatter, (spot[0, 0], spot[0, 1]), radius, strength * lamp.colour)
-    corner = vignette(scene.sensor.vignette)
-    size = (WIDTH, HEIGHT)
-    factor = cv2.resize(light * (corner * np.float32(exposure / 255)), size)
-    picture: np.ndarray = cv2.multiply(albedo, factor, dtype=cv2.CV_32F)
-    picture += cv2.resize(scatter * (corner * np.float32(exposure)), size)
-    draw_fixtures(picture, mains, camera, scene.profile, exposure)
-    composer = _Composer(picture, surface, scene.profile.bend)
+    if scene.backdrop is not None:
+        exposure = 1.0
+        picture, surface_z = draw_site_picture(scene.backdrop, shadows), None
+    else:
+        picture, surface_z, exposure = draw_gallery(
+            scene, camera, (mains, lamps), shadows, exposure
+        )
+    composer = _Composer(picture, surface_z)
     glare = np.zeros((HEIGHT // 4, WIDTH // 4, 3), np.float32)
     seen = []
     for index, thing in enumerate(things, start=1):
@@ -243,10 +198,12 @@ def render(
             if drawn is not None:
                 colour, alpha, (left, top) = drawn
                 composer.lay(colour * alpha[..., None], alpha, left, top, z, index, None, fade)
-    truth, ambiguous = _boxes(composer, seen)
+    truth, ambiguous = _boxes(composer, seen, shell_boxes)
     _dust(glare, rng, air, exposure)
     if glare.any():
-        picture += cv2.resize(glare, size)
+        picture += cv2.resize(glare, (WIDTH, HEIGHT))
+    ambiguous |= blinds(scene.optics, truth.boxes)
+    picture = through_lens(picture, scene.optics)
     return Rendered(develop(picture, scene.sensor, rng), truth, ambiguous, exposure)
 
 
@@ -261,6 +218,8 @@ def _prop_light(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Light on the front, side and top of a prop (3,) each, times the exposure."""
     lights = light_at((x_m, 0.8, z_m), camera, lamps, air)
+    if scene.sun is not None:
+        lights.append(scene.sun)
     inward = -1.0 if x_m > 0 else 1.0
     normals = ((0.0, 0.0, 1.0), (inward, 0.0, 0.0), (0.0, 1.0, 0.0))
     sides = []

@@ -97,7 +97,9 @@ def bank() -> Bank:
         slope = _emboss(cv2.GaussianBlur(np.abs(stones), (0, 0), 1.1))
         gravel.append(_to_grey(0.9 * slope / slope.std() + 0.8 * slow + 0.3 * fine, 112.0, 24.0))
         smooth.append(_to_grey(_power_noise(rng, ATLAS_ROWS, ATLAS_COLS, 1.9), 128.0, 46.0))
-    cloth = 0.7 * _power_noise(rng, 512, 512, 1.5, 0.5) + 0.3 * _power_noise(rng, 512, 512, 0.8)
+    folds = 1.2 - np.abs(_power_noise(rng, 512, 512, 2.0, 0.5))
+    cloth = _power_noise(rng, 512, 512, 2.2, 0.7) + 0.6 * folds
+    cloth = (cloth / cloth.std()).astype(np.float32)
     return Bank(_twice(rock), _twice(gravel), _twice(height), _twice(smooth), cloth)
 
 

@@ -10,9 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from codesign_ros.types import CodesignError, InputSpec, TensorSpec
-
-IMAGE = "image"  # name of the network's input
+from codesign_ros.types import IMAGE, CodesignError, InputSpec, TensorSpec
 
 
 class Segment(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
@@ -11,6 +12,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from lifecycle_msgs.srv import ChangeState
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
+from codesign_ros.nodes.border.version import Versions
 from codesign_ros.nodes.interface import qos
 from codesign_ros.nodes.interface.params import Param, Params
 from codesign_ros.nodes.wiring import PATIENCE_S, WiredNode
@@ -40,6 +42,10 @@ class CodesignNode(WiredNode, LifecycleNode):
         CodesignError: a parameter has a value that is not allowed.
     """
 
+    # Others work with it frame by frame: a process that is to end has it deactivated first, while
+    # its callbacks still run.
+    is_relied_on = False
+
     def __init__(
         self,
         name: str,
@@ -59,6 +65,8 @@ class CodesignNode(WiredNode, LifecycleNode):
             if service.srv_type is ChangeState:
                 self.defer(service, self._transitions)
         self.params = Params(self, (AUTOSTART, *params))
+        # Set by those who work with nodes of other machines.
+        self.versions: Versions | None = None
         self._diagnostics = self.advertise(DiagnosticArray, "/diagnostics", qos.diagnostics())
         self.every(DIAGNOSTICS_PERIOD_S, self.publish_diagnostics)
 
@@ -84,10 +92,15 @@ class CodesignNode(WiredNode, LifecycleNode):
         return DiagnosticStatus.OK, self.state_label, {}
 
     def status(self) -> tuple[bytes, str, Mapping[str, Any]]:
-        """As ``diagnostics``, but what failed last stands in front until a transition succeeds."""
+        """As ``diagnostics``, but what failed last stands in front until a transition succeeds.
+
+        Nodes of other versions make it a warning.
+        """
         level, message, values = self.diagnostics()
         if self.failure:
             return DiagnosticStatus.ERROR, f"{self.state_label}: {self.failure}", values
+        if self.versions and (others := self.versions.mismatches(time.monotonic())):
+            return max(level, DiagnosticStatus.WARN), "; ".join([message, *others]), values
         return level, message, values
 
     def fail(self, reason: str) -> None:
@@ -191,7 +204,7 @@ class CodesignNode(WiredNode, LifecycleNode):
             hardware_id=self.get_namespace(),
             values=[
                 KeyValue(key=key, value=str(value))
-                for key, value in {**values, **listeners}.items()
+                for key, value in {**values, **self.refusals.values(), **listeners}.items()
             ],
         )
         array = DiagnosticArray(status=[status])

@@ -18,14 +18,18 @@ from rclpy.service import Service
 from codesign_ros.nodes.workers import Worker
 
 
+class NotMeantError(Exception):
+    """Raised by a service that was not meant: another node of the same name answers."""
+
+
 def defer(service: Service, worker: Worker, on_error: Callable[[Exception], None]) -> None:
     """Have a service's callback run on a worker, and the answer sent from there.
 
     Args:
         service: the service, before its node is run by an executor.
         worker: runs the callback.
-        on_error: told what the callback raised; whoever asked then gets no answer, nor where the
-            service is destroyed meanwhile.
+        on_error: told what the callback raised but for ``NotMeantError``; whoever asked then gets
+            no answer, nor where the service is destroyed meanwhile.
     """
     answer, send = service.callback, service.send_response
 
@@ -36,8 +40,8 @@ def defer(service: Service, worker: Worker, on_error: Callable[[Exception], None
         def work() -> None:
             try:
                 send(ask(), header)
-            except rclpy_implementation.InvalidHandle:
-                return  # the node ends
+            except (rclpy_implementation.InvalidHandle, NotMeantError):
+                return  # the node ends, or another answers
             except Exception as error:
                 on_error(error)
 

@@ -15,7 +15,11 @@ from codesign_ros.hardware.thermal import Throttle
 from codesign_ros.msg import DeviceProfile
 from codesign_ros.msg import Heartbeat as HeartbeatMsg
 from codesign_ros.nodes.base import CodesignNode
+from codesign_ros.nodes.border.version import DEVICES_TOPIC, PLANNER_TOPIC, Versions
+from codesign_ros.nodes.deferral import NotMeantError
 from codesign_ros.nodes.device_engines import DeviceEngines
+from codesign_ros.nodes.identity.planners import Planners
+from codesign_ros.nodes.identity.seat import Seat
 from codesign_ros.nodes.interface import qos
 from codesign_ros.nodes.interface.device_messages import device_to_msg, heartbeat_to_msg
 from codesign_ros.nodes.interface.engine_params import ENGINE_PARAMS
@@ -26,6 +30,7 @@ from codesign_ros.resources import resource_path
 from codesign_ros.runtime.device import Device, Heartbeat, Role
 from codesign_ros.runtime.engines.share import EngineShare, Share
 from codesign_ros.runtime.head.runtime import HeadRuntime
+from codesign_ros.runtime.sessions import Place
 from codesign_ros.runtime.tail.runtime import TailRuntime
 from codesign_ros.srv import CommitPlan, PreparePlan
 from codesign_ros.types import CodesignError, Part, Plan
@@ -112,12 +117,17 @@ class DeviceNode(CodesignNode):
             self.part, self.params, engines or EngineShare(), self.get_logger(), self.announce
         )
         self.runtime: HeadRuntime | TailRuntime | None = None
+        # Where another active node has the same role in the namespace, one of them serves.
+        self.seat = Seat(self, Place[self.role.name], "presence", self.get_namespace())
+        self._planners = Planners(self, self._called)
+        self._is_called = False
         self._throttle = Throttle()
         self._machine = find_jetson()
         self._power_mode = ""
         self._announced_slowdown = 0.0
         self._devices = self.advertise(DeviceProfile, "/codesign/devices", qos.state())
         self._heartbeats = self.advertise(HeartbeatMsg, "/codesign/heartbeat", qos.heartbeat())
+        self.versions = Versions(self, tells=DEVICES_TOPIC, hears=PLANNER_TOPIC)
         self.serve(PreparePlan, "~/prepare_plan", self._prepare)
         self.serve(CommitPlan, "~/commit_plan", self._commit)
         self.every(HEARTBEAT_PERIOD_S, self._beat)
@@ -172,22 +182,25 @@ class DeviceNode(CodesignNode):
         """What changes while it runs."""
         return Heartbeat(
             node=self.get_fully_qualified_name(),
+            session=self.seat.session,
             epoch=self.runtime.plan.epoch if self.runtime else 0,
             throttled=self._throttle.reason(),
         )
 
     def status(self) -> tuple[bytes, str, Mapping[str, Any]]:
-        """Add what it runs on; another backend than was asked for makes it a warning."""
+        """Add what it runs on and who else is there; what is not as it should be is a warning."""
         level, message, values = super().status()
-        values = {**values, **self.engines.values()}
+        values = {**values, **self.engines.values(), "session": f"{self.seat.session:x}"}
         if self._machine is not None:
             values["machine"] = self._machine
         for zone, celsius in self._throttle.temperatures().items():
             values[f"temperature {zone} °C"] = f"{celsius:.0f}"
         if throttled := self._throttle.reason():
             values["throttled"] = throttled
-        if self.engines.fallback and level == DiagnosticStatus.OK:
-            return DiagnosticStatus.WARN, f"{message}; {self.engines.fallback}", values
+        warnings = [self.seat.contested, self._planners.contested, self.engines.fallback]
+        if any(warnings):
+            level = max(level, DiagnosticStatus.WARN)
+            message = "; ".join([message, *filter(None, warnings)])
         return level, message, values
 
     def selection(self, changed: Mapping[str, Any]) -> Selection:
@@ -223,13 +236,32 @@ class DeviceNode(CodesignNode):
     def _beat(self) -> None:
         if self.state_label not in ("inactive", "active"):
             return
-        if self.params["emulation.slowdown"] != self._announced_slowdown:
+        if self.state_label == "active":
+            self.seat.tell()
+        changed = self.params["emulation.slowdown"] != self._announced_slowdown
+        if changed or self._is_called:
+            self._is_called = False
             self.announce()
         else:
             now = self.get_clock().now().to_msg()
             self._heartbeats.publish(heartbeat_to_msg(self.heartbeat(), now))
 
+    def _called(self) -> None:
+        self._is_called = True  # with the next heartbeat, so that a fleet does not answer at once
+
+    def _check_meant(self, session: int, planner: int) -> None:
+        """Tell who is meant, and by whom.
+
+        Raises:
+            NotMeantError: another node of this name is meant.
+            CodesignError: another planner leads.
+        """
+        if session not in (0, self.seat.session):
+            raise NotMeantError
+        self._planners.check(planner)
+
     def _prepare(self, request: PreparePlan.Request, response: PreparePlan.Response) -> None:
+        self._check_meant(request.session, request.plan.planner)
         start = self.get_clock().now()
         try:
             plan = plan_from_msg(request.plan)
@@ -246,6 +278,7 @@ class DeviceNode(CodesignNode):
             response.build_s = (self.get_clock().now() - start).nanoseconds / 1e9
 
     def _commit(self, request: CommitPlan.Request, _: CommitPlan.Response) -> None:
+        self._check_meant(request.session, request.planner)
         self._active_runtime().commit(request.epoch)
 
     def _active_runtime(self) -> HeadRuntime | TailRuntime:

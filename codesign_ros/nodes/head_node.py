@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -9,7 +10,6 @@ from typing import Any
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
 from sensor_msgs.msg import CompressedImage, Image
-from std_msgs.msg import Header
 
 from codesign_ros.data.frames import SourceFrame
 from codesign_ros.msg import InferenceResult, TailAnswer
@@ -29,15 +29,15 @@ from codesign_ros.nodes.process import run
 from codesign_ros.pixels.boxes import DISPLAY_THRESHOLD
 from codesign_ros.pixels.decode import compressed_encoding, to_rgb
 from codesign_ros.runtime.device import Heartbeat, Role
+from codesign_ros.runtime.head.account import FrameAccount
 from codesign_ros.runtime.head.runtime import HeadRuntime
 from codesign_ros.runtime.head.settings import HeadSettings
+from codesign_ros.runtime.head.stamps import age_s
 from codesign_ros.runtime.messages import Result, Stamp, Status
 from codesign_ros.types import Plan
 
 # How often the head is asked for probes; it sends them less often while all is well [s].
 PROBE_PERIOD_S = 0.25
-# A frame whose stamp is this far from the clock was not stamped by it.
-_STRANGE_AGE_S = 10.0
 
 PARAMS = (
     Param(
@@ -56,10 +56,19 @@ PARAMS = (
     ),
     Param("queue_depth", 3, "frames that may wait; one more drops the oldest", low=1, high=1000),
     Param(
+        "queue_bytes",
+        HeadSettings.queue_bytes,
+        "memory that waiting frames may take [bytes]; beyond, the oldest is dropped, never the "
+        "newest",
+        low=1,
+        high=1 << 40,
+    ),
+    Param(
         "deadline_s",
         1.0,
-        "finish a frame on the robot when its answer takes longer than this, on top of twice its "
-        "time on the link [s]; how long answers usually take sets a shorter time by itself",
+        "finish a frame on the robot when its answer is not there so long after its stamp, on top "
+        "of twice its time on the link [s]; how long answers usually take sets a shorter time by "
+        "itself. A stamp from the future, or older than 10 s, is not believed: its arrival counts",
         low=0.01,
         high=60.0,
     ),
@@ -99,11 +108,14 @@ class HeadNode(DeviceNode):
         self._detections = None
         if vision is not None:
             self._detections = self.advertise(vision.Detection2DArray, "detections", qos.result())
+        # What DDS lost of the frames, as far as it knows, and what came while nobody took frames.
+        self._lost = self._untaken = 0
+        transport = self.params["image_transport"]
         images = qos.image(
-            self.params["image_reliability"] == "reliable", self.params["queue_depth"]
+            self.params["image_reliability"] == "reliable", qos.IMAGE_DEPTHS[transport]
         )
-        compressed = self.params["image_transport"] == "compressed"
-        topic = IMAGE_TOPICS[self.params["image_transport"]]
+        compressed = transport == "compressed"
+        topic = IMAGE_TOPICS[transport]
         direct = self._guarded(self._on_frame, "ignored a frame of the camera")
         if camera is None or not camera.hand_to(self.resolve_topic_name(topic), direct):
             self.listen(
@@ -111,6 +123,7 @@ class HeadNode(DeviceNode):
                 topic,
                 self._on_compressed if compressed else self._on_image,
                 images,
+                on_missed=self._on_missed,
             )
         self.listen(TailAnswer, "result/remote", self._on_answer, qos.result())
         self.every(PROBE_PERIOD_S, self._probe)
@@ -121,6 +134,7 @@ class HeadNode(DeviceNode):
         assert self.share is not None
         settings = HeadSettings(
             queue_depth=self.params["queue_depth"],
+            queue_bytes=self.params["queue_bytes"],
             deadline_s=self.params["deadline_s"],
             slowdown=self.params["emulation.slowdown"],
             selection=self.selection({}),
@@ -172,21 +186,25 @@ class HeadNode(DeviceNode):
     def diagnostics(self) -> tuple[bytes, str, Mapping[str, Any]]:
         """Frames by what became of them, the plan and the link."""
         runtime = self.runtime
+        before = {"lost_before_head": self._lost, "frames_while_inactive": self._untaken}
         if runtime is None:
-            return super().diagnostics()
-        plan = runtime.plan
+            return DiagnosticStatus.OK, self.state_label, before
+        plan, account = runtime.plan, runtime.account
         values = {
             "epoch": plan.epoch,
             "cut": plan.cut,
             "served_by": plan.served_by or "the robot alone",
-            "in_flight": runtime.in_flight,
             "link_bps": round(runtime.uplink.bandwidth_bps),
             "link_bps_error": round(runtime.uplink.bandwidth_error_bps),
             "link_delay_s": round(runtime.uplink.delay_s, 4),
             **dict(runtime.counts),
+            **account_values(account),
+            **before,
         }
         if self._detections is None:
             values["detections"] = MISSING
+        if account.unaccounted:
+            return DiagnosticStatus.ERROR, account.complaint, values
         if alone := runtime.alone:
             return DiagnosticStatus.WARN, f"the robot computes alone: {alone}", values
         return DiagnosticStatus.OK, self.state_label, values
@@ -200,36 +218,55 @@ class HeadNode(DeviceNode):
     def _on_compressed(self, msg: CompressedImage) -> None:
         # The format field is free text that drivers fill in differently; the bytes tell.
         data = msg.data.tobytes()
-        self._take(msg.header, lambda: to_rgb(data, compressed_encoding(data)), data)
+        self._take(
+            stamp_from(msg.header),
+            lambda: to_rgb(data, compressed_encoding(data)),
+            len(data),
+            data,
+        )
 
     def _on_image(self, msg: Image) -> None:
         self._take(
-            msg.header,
+            stamp_from(msg.header),
             lambda: to_rgb(
                 msg.data, msg.encoding, height=msg.height, width=msg.width, step=msg.step
             ),
+            len(msg.data),
         )
 
     def _on_frame(self, frame: SourceFrame, stamp: Stamp) -> None:
-        if self.runtime is not None:
-            jpeg = frame.data if frame.encoding == "jpeg" else None
-            self.runtime.on_frame(stamp, frame.rgb, jpeg)
+        jpeg = frame.data if frame.encoding == "jpeg" else None
+        self._take(stamp, frame.rgb, len(frame.data), jpeg)
 
     def _take(
-        self, header: Header, load: Callable[[], np.ndarray], jpeg: bytes | None = None
+        self,
+        stamp: Stamp,
+        load: Callable[[], np.ndarray],
+        held_bytes: int,
+        jpeg: bytes | None = None,
     ) -> None:
         runtime = self.runtime
         if runtime is None:
+            self._untaken += 1
+        if runtime is None or not self.seat.serves:
             return
-        stamp = stamp_from(header)
-        age_s = (self.get_clock().now().nanoseconds - stamp.stamp_ns) / 1e9
-        if abs(age_s) > _STRANGE_AGE_S:
+        now_ns = self.get_clock().now().nanoseconds
+        if math.isnan(age_s(stamp.stamp_ns, now_ns)):
+            off_s = (now_ns - stamp.stamp_ns) / 1e9
             self.get_logger().warning(
-                f"frame stamps are {age_s:.0f} s off this machine's clock, so response times will "
-                "be too; play the bag with camera_node, which stamps frames anew",
+                f"frame stamps are {off_s:.1f} s off this machine's clock, so age_s and response_s "
+                "of their results are NaN; play the bag with camera_node, which stamps frames anew",
                 once=True,
             )
-        runtime.on_frame(stamp, load, jpeg)
+        runtime.on_frame(stamp, load, jpeg, held_bytes)
+
+    def _on_missed(self, count: int) -> None:
+        self._lost += count
+        self.get_logger().warning(
+            "frames got lost before they reached the head (lost_before_head in /diagnostics); "
+            "make both sides reliable, the camera's queue deeper, or its frames smaller",
+            once=True,
+        )
 
     def _send_result(self, result: Result, load: Callable[[], np.ndarray]) -> None:
         """Publish a result, and what people look at where somebody does."""
@@ -249,11 +286,25 @@ class HeadNode(DeviceNode):
 
     def _probe(self) -> None:
         runtime = self.runtime
-        if runtime is None:
+        if runtime is None or not self.seat.serves:
             return
         if self._embeddings.listeners(runtime.plan.tail) == 0:
             runtime.deserted()
         runtime.probe()
+
+
+def account_values(account: FrameAccount) -> dict[str, int]:
+    """What became of the frames, for /diagnostics: ``frames`` is the sum of the next three."""
+    reasons = {f"dropped_{why.name.lower()}": count for why, count in account.drops.items()}
+    return {
+        "frames": account.arrived,
+        "results": account.answered,
+        "dropped": account.dropped,
+        "in_flight": account.in_flight,
+        "unaccounted": account.unaccounted,
+        **account.results,
+        **reasons,
+    }
 
 
 def main() -> int:

@@ -23,6 +23,8 @@ MOST_ROBOTS = 64
 # After a plan that could not be put in force; longer than the time between two heartbeats [s].
 RETRY_S = 1.0
 _POLL_S = 0.05
+# How often it is looked whether devices run the plans in force [s].
+_LOOK_S = 0.5
 
 
 def get_ready(runtime: PlannerRuntime, lock: threading.RLock, mode: str) -> None:
@@ -43,6 +45,7 @@ class PlanLeader:
         runtime: decides for whom to solve, and solves.
         lock: held whenever ``runtime`` is used.
         publish: told of every plan once it is in force.
+        serves: whether this planner leads; where another one does, it makes no plan.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class PlanLeader:
         runtime: PlannerRuntime,
         lock: threading.RLock,
         publish: Callable[[Plan], None],
+        serves: Callable[[], bool],
     ) -> None:
         # Why a robot has no new plan, one line each.
         self._failures: dict[str, str] = {}
@@ -58,6 +62,10 @@ class PlanLeader:
         self._runtime = runtime
         self._lock = lock
         self._publish = publish
+        self._serves = serves
+        # One robot is solved for at a time, so that news wait for one solution at most.
+        self._solving = threading.Lock()
+        self._looked_s = 0.0
         self._stopping = threading.Event()
         # Robots that are being led.
         self._busy: set[str] = set()
@@ -66,9 +74,15 @@ class PlanLeader:
     def wake(self) -> None:
         """Look for robots that need a plan, and lead them."""
         with self._lock:
-            if self._stopping.is_set():
+            if self._stopping.is_set() or not self._serves():
                 return
-            for due in self._runtime.due(time.monotonic(), self._busy):
+            now_s = time.monotonic()
+            if now_s >= self._looked_s + _LOOK_S:
+                self._looked_s = now_s
+                for robot in self._runtime.strayed(now_s):
+                    if robot not in self._busy:
+                        self._runtime.request(robot, "it runs another plan", now_s)
+            for due in self._runtime.due(now_s, self._busy):
                 self._busy.add(due.robot)
                 self._threads.submit(self._lead, due)
 
@@ -90,7 +104,8 @@ class PlanLeader:
             finally:
                 self._order_builds(due.robot)
         except CodesignError as error:
-            self._note_failure(due.robot, str(error))
+            if self._serves():
+                self._note_failure(due.robot, str(error))
         except Exception as error:
             # It must show, and cost this robot a plan, not the planner this robot.
             self._note_failure(due.robot, self._node.defect(error))
@@ -101,7 +116,7 @@ class PlanLeader:
     def _lead_to_next_plan(self, due: Due) -> None:
         runtime, robot = self._runtime, due.robot
         get_ready(runtime, self._lock, runtime.settings.mode)
-        with self._lock:
+        with self._solving, self._lock:
             now_s = time.monotonic()
             plan = runtime.next_plan(robot, due.reason, now_s, optional=due.optional)
             head = runtime.registry.head_of(robot)
@@ -118,7 +133,7 @@ class PlanLeader:
                 raise
         with self._lock:
             self._failures.pop(robot, None)
-            if plan is None:
+            if plan is None or not self._serves():
                 return
             runtime.adopt(plan, time.monotonic())
         self._publish(plan)
@@ -128,7 +143,9 @@ class PlanLeader:
         with self._lock:
             builds = self._runtime.take_builds(robot, time.monotonic())
         for build in builds:
-            request = PreparePlan.Request(plan=plan_to_msg(build.plan), build_only=True)
+            request = PreparePlan.Request(
+                plan=plan_to_msg(build.plan), build_only=True, session=self._session_of(build.node)
+            )
             try:
                 self._call(PreparePlan, f"{build.node}/prepare_plan", request, SERVICE_TIMEOUT_S)
             except CodesignError as error:
@@ -151,13 +168,22 @@ class PlanLeader:
         Raises:
             CodesignError: one of them refused or did not answer; the old plan runs on.
         """
-        prepare = PreparePlan.Request(plan=plan_to_msg(plan))
-        commit = CommitPlan.Request(epoch=plan.epoch)
-        followers = (plan.served_by, head) if plan.served_by else (head,)
-        for node in followers:
-            self._call(PreparePlan, f"{node}/prepare_plan", prepare, self._patience_s(node))
-        for node in reversed(followers):
+        msg = plan_to_msg(plan)
+        names = (plan.served_by, head) if plan.served_by else (head,)
+        # Where another node of the name takes its place meanwhile, it is not the one that is meant.
+        followers = [(node, self._session_of(node)) for node in names]
+        for node, session in followers:
+            prepare = PreparePlan.Request(plan=msg, session=session)
+            patience_s = self._patience_s(node)
+            self._call(PreparePlan, f"{node}/prepare_plan", prepare, patience_s)
+        for node, session in reversed(followers):
+            commit = CommitPlan.Request(epoch=plan.epoch, planner=plan.planner, session=session)
             self._call(CommitPlan, f"{node}/commit_plan", commit, SERVICE_TIMEOUT_S)
+
+    def _session_of(self, node: str) -> int:
+        with self._lock:
+            device = self._runtime.registry.announced(node)
+        return device.session if device else 0
 
     def _patience_s(self, node: str) -> float:
         """How long a node may take to get a plan ready [s]."""
@@ -168,26 +194,28 @@ class PlanLeader:
             return max(SERVICE_TIMEOUT_S, self._runtime.settings.build_timeout_s)
 
     def _call(self, kind: Any, name: str, request: Any, timeout_s: float) -> None:
+        if not self._serves():
+            raise CodesignError("another planner leads")
         client = self._node.client(kind, name)
         give_up_s = time.monotonic() + timeout_s
         while not client.service_is_ready():
-            if self._hopeless(name, give_up_s):
+            if self._hopeless(name, request.session, give_up_s):
                 raise CodesignError(f"service {name} is not there")
             self._stopping.wait(_POLL_S)
         answered = threading.Event()
         future = client.call_async(request)
         future.add_done_callback(lambda _: answered.set())
         while not answered.wait(_POLL_S):
-            if self._hopeless(name, give_up_s):
+            if self._hopeless(name, request.session, give_up_s):
                 client.remove_pending_request(future)
                 raise CodesignError(f"service {name} does not answer")
         answer: Any = future.result()
         if not answer.ok:
             raise CodesignError(answer.message)
 
-    def _hopeless(self, service: str, give_up_s: float) -> bool:
+    def _hopeless(self, service: str, session: int, give_up_s: float) -> bool:
         """Whether waiting for a service makes no sense: time is up, or its node has left."""
-        node = service.rpartition("/")[0]
         with self._lock:
-            there = any(device.node == node for device in self._runtime.registry.devices)
-        return not there or self._stopping.is_set() or time.monotonic() > give_up_s
+            device = self._runtime.registry.registered(service.rpartition("/")[0])
+        is_there = device is not None and device.session == session
+        return not is_there or self._stopping.is_set() or time.monotonic() > give_up_s

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,8 +15,10 @@ from codesign_ros.bundle import Bundle
 from codesign_ros.cost.catalogue import load_devices
 from codesign_ros.cost.profile import NetworkProfile
 from codesign_ros.msg import DeviceProfile, Heartbeat
-from codesign_ros.msg import Plan as PlanMsg
 from codesign_ros.nodes.base import CodesignNode
+from codesign_ros.nodes.border.version import DEVICES_TOPIC, PLANNER_TOPIC, Versions
+from codesign_ros.nodes.identity.plan_writers import PlanWriters
+from codesign_ros.nodes.identity.seat import PLANNERS, PRESENCE_PERIOD_S, Seat
 from codesign_ros.nodes.interface import qos
 from codesign_ros.nodes.interface.device_messages import device_from_msg, heartbeat_from_msg
 from codesign_ros.nodes.interface.messages import plan_to_msg
@@ -27,13 +31,19 @@ from codesign_ros.resources import default_bundle, resource_path
 from codesign_ros.runtime.planner.registry import Registry
 from codesign_ros.runtime.planner.runtime import PlannerRuntime
 from codesign_ros.runtime.planner.settings import PlannerSettings
+from codesign_ros.runtime.sessions import Place
 from codesign_ros.srv import Solve
 from codesign_ros.types import CodesignError, Plan, Structure
 
 TICK_PERIOD_S = 0.05
-# Once DDS has lost a writer, the device whose heartbeats (every 0.5 s) have been missing for so
-# long is the one [s].
-SILENCE_S = 1.2
+# How often it is looked whether there are nodes to be called.
+CALL_PERIOD_S = 0.25
+# After an announcement a heartbeat has come by then, unless it was lost [s].
+HEARTBEAT_WAIT_S = 0.6
+# Messages of a fleet that may come at once, when a planner is started beside it.
+FLEET_DEPTH = 2048
+
+_News = Callable[[PlannerRuntime], str | None]
 
 
 class PlannerNode(CodesignNode):
@@ -44,30 +54,50 @@ class PlannerNode(CodesignNode):
         self._lock = threading.RLock()
         self._runtime: PlannerRuntime | None = None
         self._leader: PlanLeader | None = None
-        self._plans = self.advertise(PlanMsg, "/codesign/plan", qos.state(depth=16))
+        self.versions = Versions(self, tells=PLANNER_TOPIC, hears=DEVICES_TOPIC)
+        self.seat = Seat(self, Place.PLANNER, PLANNERS, on_change=self._on_place)
+        self._plans = PlanWriters(self)
+        self._news: deque[_News] = deque()
+        self._told_s = -math.inf
+        # What there is to say of devices that are in one place, and was said.
+        self._conflicts: list[str] = []
         self.serve(Solve, "/codesign/solve", self._on_solve)
         self.every(TICK_PERIOD_S, self._tick)
+        self.every(CALL_PERIOD_S, self._call)
         self.params.when_set(self._on_parameters)
 
     def configure(self) -> None:
         """Open the bundle and start to hear devices."""
         bundle = Bundle.open(self.params["bundle"] or default_bundle())
         devices = load_devices(resource_path("config") / "devices.yaml")
-        registry = Registry(self.params["silence_limit_s"], SILENCE_S)
+        registry = Registry(self.params["silence_limit_s"])
         with self._lock:
             self._runtime = PlannerRuntime(
-                bundle, devices, self._settings({}), registry, lambda: profile_of(bundle)
+                bundle,
+                devices,
+                self._settings({}),
+                registry,
+                lambda: profile_of(bundle),
+                self.seat.session,
+                HEARTBEAT_WAIT_S,
             )
         # Only now: announcements are heard once, those of devices that were here before us too.
         self.listen(
-            DeviceProfile, "/codesign/devices", self._on_device, qos.state(depth=64), self._on_lost
+            DeviceProfile,
+            "/codesign/devices",
+            self._on_device,
+            qos.state(depth=FLEET_DEPTH),
         )
-        self.listen(Heartbeat, "/codesign/heartbeat", self._on_heartbeat, qos.heartbeat())
+        self.listen(
+            Heartbeat, "/codesign/heartbeat", self._on_heartbeat, qos.heartbeat(depth=FLEET_DEPTH)
+        )
 
     def activate(self) -> None:
         """Start to solve and to lead."""
         assert self._runtime is not None
-        self._leader = PlanLeader(self, self._runtime, self._lock, self._announce)
+        self._leader = PlanLeader(
+            self, self._runtime, self._lock, self._announce, lambda: self.seat.serves
+        )
 
     def deactivate(self) -> None:
         """Stop solving; the plans in force stay."""
@@ -79,6 +109,8 @@ class PlannerNode(CodesignNode):
         """Forget the devices."""
         with self._lock:
             self._runtime = None
+            self._news.clear()
+        self._plans.forget()
 
     def diagnostics(self) -> tuple[bytes, str, Mapping[str, Any]]:
         """Devices, plans in force, and what stands in the way of others."""
@@ -88,7 +120,12 @@ class PlannerNode(CodesignNode):
                 return super().diagnostics()
             values = report(runtime)
             leader = self._leader
-            problems = [*(leader.failures if leader else ()), *runtime.problems.foreign_tails()]
+            problems = [
+                *filter(None, [self.seat.contested]),
+                *self._conflicts,
+                *(leader.failures if leader else ()),
+                *runtime.problems.foreign_tails(),
+            ]
         if problems:
             return DiagnosticStatus.WARN, "; ".join(problems), values
         return DiagnosticStatus.OK, self.state_label, values
@@ -96,32 +133,73 @@ class PlannerNode(CodesignNode):
     # News
 
     def _on_device(self, msg: DeviceProfile) -> None:
-        self._hear(lambda runtime: runtime.hear(device_from_msg(msg), time.monotonic()))
+        device = device_from_msg(msg)
+        self._hear(lambda runtime: runtime.hear(device, time.monotonic()))
 
     def _on_heartbeat(self, msg: Heartbeat) -> None:
-        self._hear(lambda runtime: runtime.heartbeat(heartbeat_from_msg(msg), time.monotonic()))
+        beat = heartbeat_from_msg(msg)
+        self._hear(lambda runtime: runtime.heartbeat(beat, time.monotonic()))
 
-    def _hear(self, tell: Callable[[PlannerRuntime], str | None]) -> None:
-        with self._lock:
-            if self._runtime is None:
-                return
-            if change := tell(self._runtime):
+    def _hear(self, news: _News) -> None:
+        """Take news; they wait where the lock is taken, for nothing else may on this thread."""
+        self._news.append(news)
+        if self._lock.acquire(blocking=False):
+            try:
+                self._catch_up()
+            finally:
+                self._lock.release()
+
+    def _catch_up(self) -> None:
+        """Tell the runtime what has come; the lock is held."""
+        while self._news:
+            news = self._news.popleft()
+            change = news(self._runtime) if self._runtime is not None else None
+            if change:
                 self.get_logger().info(change)
-
-    def _on_lost(self) -> None:
-        with self._lock:
-            if self._runtime is not None:
-                self._runtime.registry.suspect(time.monotonic())
 
     def _tick(self) -> None:
         with self._lock:
             if self._runtime is None:
                 return
+            self._catch_up()
             for change in self._runtime.tick(time.monotonic()):
                 self.get_logger().warning(change)
             leader = self._leader
         if leader is not None:
             leader.wake()
+
+    def _call(self) -> None:
+        """Say that this planner is there, and which nodes it hears and does not know."""
+        if self.state_label != "active":
+            return
+        now_s = time.monotonic()
+        with self._lock:
+            if self._runtime is None:
+                return
+            registry = self._runtime.registry
+            unknown = registry.call(now_s) if self.seat.serves else ()
+            conflicts = registry.conflicts(now_s)
+            robots = {device.robot for device in registry.devices}
+        self._plans.keep(robots, now_s)
+        for line in conflicts:
+            if line not in self._conflicts:
+                self.get_logger().error(line)
+        self._conflicts = conflicts
+        if unknown or now_s >= self._told_s + PRESENCE_PERIOD_S:
+            self._told_s = now_s
+            self.seat.tell(unknown)
+
+    def _on_place(self, serves: bool) -> None:
+        """Lead from now on, or leave that to another planner."""
+        with self._lock:
+            if self._runtime is None:
+                return
+            if serves:
+                self._runtime.lead_all("no other planner leads any more", time.monotonic())
+            else:
+                self._runtime.stand_back()
+        if not serves:
+            self._plans.withdraw()
 
     def _on_parameters(self, values: Mapping[str, Any]) -> None:
         known = {param.name for param in SOLVE_PARAMS}

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import wait
 from pathlib import Path
 
 import rclpy
@@ -23,6 +24,8 @@ from codesign_ros.types import CodesignError, one_line, unexpected
 
 # How soon the end of a node by ``fail`` is seen [s].
 _POLL_S = 0.2
+# How long the end of a process waits until others have been told of it [s].
+_GOODBYE_S = 1.5
 
 
 def run(make_node: Callable[[], CodesignNode]) -> int:
@@ -79,12 +82,19 @@ def run_together(make_nodes: Callable[[], Sequence[CodesignNode]]) -> int:
     for node in nodes if failed else ():
         name = f"{node.get_fully_qualified_name()}: " if len(nodes) > 1 else ""
         print(f"error: {name}{node.failure}", file=sys.stderr)
+    _say_goodbye(nodes)
     # First the callbacks end, then the nodes: a callback must not meet destroyed entities.
     loop.stop(nodes, PATIENCE_S)
     for node in nodes:
         node.destroy_node()
     rclpy.shutdown()
     return 1 if failed else 0
+
+
+def _say_goodbye(nodes: Sequence[CodesignNode]) -> None:
+    """Deactivate, all at once, those that others rely on; one that takes too long is left to it."""
+    relied_on = [node for node in nodes if node.is_relied_on and node.state_label == "active"]
+    wait([node.change(node.trigger_deactivate) for node in relied_on], _GOODBYE_S)
 
 
 def _name_threads(named: set[int]) -> None:

@@ -41,6 +41,7 @@ class TailNode(DeviceNode):
     """
 
     role = Role.TAIL
+    is_relied_on = True
     part = "tail"
     runtime: TailRuntime | None
 
@@ -86,10 +87,16 @@ class TailNode(DeviceNode):
         )
 
     def deactivate(self) -> None:
-        """Answer what was accepted, then stop."""
-        runtime, self.runtime = self.runtime, None
-        if runtime is not None:
-            runtime.close()
+        """Say goodbye, answer what was accepted, then stop."""
+        runtime = self.runtime
+        if runtime is None:
+            return
+        # The planner solves without it, and the head goes its own way, while it still answers.
+        self.state_label = "inactive"
+        self.announce()
+        runtime.leave()
+        self.runtime = None
+        runtime.close()
 
     def diagnostics(self) -> tuple[bytes, str, Mapping[str, Any]]:
         """Embeddings by what became of them; refusals by reason make it a warning."""
@@ -116,7 +123,7 @@ class TailNode(DeviceNode):
 
     def _on_embedding(self, msg: Embedding) -> None:
         runtime = self.runtime
-        if runtime is None:
+        if runtime is None or not self.seat.serves:
             return
         try:
             runtime.on_embedding(embedding_from_msg(msg))

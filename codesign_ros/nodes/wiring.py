@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from rclpy.client import Client
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 from rclpy.service import Service
 from rclpy.subscription import Subscription
 
-from codesign_ros.nodes.deferral import defer
+from codesign_ros.nodes.border.reading import check_request, layout_of, read
+from codesign_ros.nodes.border.refusals import Refusals
+from codesign_ros.nodes.deferral import NotMeantError, defer
 from codesign_ros.nodes.interface import qos
 from codesign_ros.nodes.loop import Loop
 from codesign_ros.nodes.workers import Chores, Worker
@@ -33,9 +37,12 @@ class WiredNode(Node):
     Callbacks of subscriptions run on the executor's thread and return at once. What services do
     runs on one thread of the node, what it does periodically on another.
 
+    Messages of this package are looked at before they are read (``border``).
+
     What its callbacks raise is handled alike. A CodesignError costs the message or the request that
-    it is about: the log says so in one line, or whoever asked is told. Anything else is a defect:
-    its traceback is logged, and whoever asked is told, or the node fails where nobody did.
+    it is about: it is counted, and the log says so in one line for each sender, or whoever asked is
+    told. Anything else is a defect: its traceback is logged, and whoever asked is told, or the node
+    fails where nobody did.
 
     Args:
         name: default node name.
@@ -49,6 +56,7 @@ class WiredNode(Node):
         # What runs the callbacks; None as long as nothing does, or an executor of somebody else.
         self.loop: Loop | None = None
         self.chores = Chores(f"{name}-chores")
+        self.refusals = Refusals()
         # Publishers and subscriptions in order, with their topics' names as they were given.
         self._endpoints: list[tuple[str, Any]] = []
         self._clients_by_name: dict[str, Client] = {}
@@ -77,34 +85,52 @@ class WiredNode(Node):
         topic: str,
         callback: Callable[[Any], None],
         profile: QoSProfile,
-        on_lost: Callable[[], None] | None = None,
+        on_missed: Callable[[int], None] | None = None,
     ) -> Subscription:
-        """Create a subscription; ``on_lost`` is called when DDS has lost a sender.
+        """Create a subscription.
+
+        None listens to DDS's events of liveliness: where many senders come at once, taking such an
+        event and noting the next one lock each other out in rmw_fastrtps (Kilted), and the process
+        hangs with Python's lock in its hands.
+
+        Args:
+            kind: of message.
+            topic: its name.
+            callback: takes a message.
+            profile: its quality of service.
+            on_missed: called when DDS has lost messages, with how many; not of every middleware.
+                For topics of few senders.
 
         Raises:
             CodesignError: one of the overrides has a value that cannot be used.
         """
+        missed = self._guarded(on_missed, topic) if on_missed else None
         return self._connect(
-            self.create_subscription,
+            self._subscribe,
             kind,
             topic,
             profile,
-            callback=self._guarded(callback, f"ignored a message on {topic}"),
-            event_callbacks=qos.when_lost(self._guarded(on_lost, topic)) if on_lost else None,
+            callback=self._receiver(kind, topic, callback),
+            raw=layout_of(kind) is not None,
+            missed=missed,
         )
 
     def serve(self, kind: Any, name: str, answer: Callable[[Any, Any], None]) -> None:
         """Create a service; ``answer`` fills in a response, which is not ok if that raises.
 
-        It may take its time: it runs on the node's thread for services, one after another.
+        It may take its time: it runs on the node's thread for services, one after another. Where it
+        raises ``NotMeantError`` nobody is told anything.
         """
 
         def respond(request: Any, response: Any) -> Any:
             try:
+                check_request(request)
                 answer(request, response)
                 response.ok = True
             except CodesignError as error:
                 response.message = str(error)
+            except NotMeantError:
+                raise
             except Exception as error:
                 response.message = self.defect(error)
             return response
@@ -132,15 +158,19 @@ class WiredNode(Node):
 
     def listeners(self) -> dict[str, int]:
         """How many listen to each topic of this node."""
-        return {
-            topic: endpoint.get_subscription_count()
-            for topic, endpoint in list(self._endpoints)
-            if isinstance(endpoint, Publisher)
-        }
+        counts = {}
+        for topic, endpoint in list(self._endpoints):
+            if isinstance(endpoint, Publisher):
+                with contextlib.suppress(rclpy_implementation.InvalidHandle):  # just destroyed
+                    counts[topic] = endpoint.get_subscription_count()
+        return counts
 
     def disconnect(self, lasting: int) -> None:
         """Destroy publishers and subscriptions except for the oldest ``lasting``."""
-        leaving = [endpoint for _, endpoint in self._endpoints[lasting:]]
+        self.withdraw([endpoint for _, endpoint in self._endpoints[lasting:]])
+
+    def withdraw(self, leaving: Sequence[Publisher | Subscription]) -> None:
+        """Destroy publishers and subscriptions."""
         events: list[Any] = []
 
         def silence() -> None:
@@ -160,7 +190,8 @@ class WiredNode(Node):
                     self.destroy_publisher(endpoint)
                 else:
                     self.destroy_subscription(endpoint)
-            del self._endpoints[lasting:]
+            gone = {id(endpoint) for endpoint in leaving}
+            self._endpoints[:] = [each for each in self._endpoints if id(each[1]) not in gone]
 
         self.on_loop(silence)
         self.on_loop(destroy)
@@ -175,6 +206,16 @@ class WiredNode(Node):
         self._requests.close(PATIENCE_S)
         super().destroy_node()
 
+    def _subscribe(
+        self, kind: Any, topic: str, *, missed: Callable[[int], None] | None, **options: Any
+    ) -> Subscription:
+        if missed is not None:
+            # A middleware need not count what it lost.
+            with contextlib.suppress(qos.UnsupportedEventTypeError):
+                events = qos.when_missed(missed)
+                return self.create_subscription(kind, topic, event_callbacks=events, **options)
+        return self.create_subscription(kind, topic, **options)
+
     def _connect(
         self, create: Callable[..., _T], kind: Any, topic: str, profile: QoSProfile, **options: Any
     ) -> _T:
@@ -187,6 +228,26 @@ class WiredNode(Node):
             raise CodesignError(why) from None
         self._endpoints.append((topic, endpoint))
         return endpoint
+
+    def _receiver(
+        self, kind: Any, topic: str, callback: Callable[[Any], None]
+    ) -> Callable[[Any], None]:
+        """What takes messages from the middleware, as bytes where they are this package's."""
+        is_raw = layout_of(kind) is not None
+
+        def receive(data: Any) -> None:
+            msg = None
+            try:
+                msg = read(kind, data) if is_raw else data
+                callback(msg)
+            except CodesignError as error:
+                why = one_line(error)
+                if self.refusals.note(topic, msg, why):
+                    self.get_logger().warning(f"ignored a message on {topic}: {why}")
+            except Exception as error:
+                self.fail(self.defect(error))
+
+        return receive
 
     def _guarded(self, callback: Callable[..., None], what: str) -> Callable[..., None]:
         # rclpy looks at the signature for what to call it with.

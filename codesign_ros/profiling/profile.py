@@ -63,7 +63,7 @@ def profile_cached(
         build_whole(factory, part, extent)
         profile = time_built(factory, part, extent, None if fresh else known, cache_dir, progress)
         if profile != known:
-            cache.put(name, _as_bytes(profile))
+            cache.keep(name, _as_bytes(profile))
         return profile
     wanted = set(extent.halves(bundle.last_cut))
     if known is not None and not fresh:
@@ -76,7 +76,7 @@ def profile_cached(
     profile = measure(bundle, factory, part, extent, progress)
     if known is not None:
         profile = known.updated(profile)
-    cache.put(name, _as_bytes(profile))
+    cache.keep(name, _as_bytes(profile))
     return profile
 
 
@@ -109,7 +109,7 @@ def profile_more(
     """
     newer = time_built(factory, part, extent, profile, cache_dir)
     if newer != profile:
-        FileCache(cache_dir).put(_cache_name(factory, part), _as_bytes(newer))
+        FileCache(cache_dir).keep(_cache_name(factory, part), _as_bytes(newer))
     return newer
 
 

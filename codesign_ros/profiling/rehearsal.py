@@ -18,7 +18,7 @@ from codesign_ros.engines.base import Engine, EngineKey
 from codesign_ros.engines.factory import EngineFactory
 from codesign_ros.pixels.boxes import Selection
 from codesign_ros.pixels.decode import to_rgb
-from codesign_ros.pixels.letterbox import letterbox, normalise
+from codesign_ros.pixels.letterbox import letterbox
 from codesign_ros.runtime.answers import answer_from
 from codesign_ros.types import CodesignError
 from codesign_ros.wire.codecs import codecs_for, encode
@@ -139,8 +139,8 @@ class Rehearsal:
         return work
 
     def _from_image(self, engine: Engine) -> Callable[[int], Mapping[str, np.ndarray]]:
-        images, spec = self._images, self._bundle.input
-        return lambda number: engine.run({"image": normalise(images[number % len(images)], spec)})
+        images = self._images
+        return lambda number: engine.run({"image": images[number % len(images)]})
 
     def _from_tensors(
         self, engine: Engine, frames: Sequence[Tensors]

@@ -15,6 +15,9 @@ ONLY_SERVER = "server"
 WINDOW_FRAMES = 9
 """Frames in ``StageMedians``. Few, so that a change shows about as soon as in the link's rate."""
 
+STATES = ("unconfigured", "inactive", "active", "finalized")
+"""What a node may say of itself: the states of its life cycle."""
+
 
 class Role(IntEnum):
     """``role`` of msg/DeviceProfile.msg."""
@@ -63,6 +66,7 @@ class Heartbeat:
 
     node: str
     epoch: int = 0
+    session: int = 0
     throttled: str = ""
     link_bps: float = 0.0
     link_bps_error: float = 0.0
@@ -95,10 +99,14 @@ class Device(Heartbeat):
     profile: HalfTimes | None = None
 
     @property
+    def namespace(self) -> str:
+        """Where it lies: nodes of one role in one namespace are in a place for one."""
+        return self.node.rpartition("/")[0] or "/"
+
+    @property
     def server(self) -> str:
         """Of a tail: the edge server that it is on, by what its namespace adds to its robot's.
 
         A robot may have a tail on each of several, e.g. /miner1/edge1/tail and /miner1/edge2/tail.
         """
-        namespace = self.node.rpartition("/")[0]
-        return namespace.removeprefix(self.robot).strip("/") or ONLY_SERVER
+        return self.namespace.removeprefix(self.robot).strip("/") or ONLY_SERVER

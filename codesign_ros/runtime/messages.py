@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -23,12 +25,26 @@ class Status(IntEnum):
     DROPPED = 1
 
 
+class DropReason(IntEnum):
+    """``drop_reason`` of msg/InferenceResult.msg: why a frame has no answer."""
+
+    NONE = 0
+    BUSY = 1
+    CLOSED = 2
+    UNREADABLE = 3
+    NOT_FINITE = 4
+    ENGINE = 5
+    DEFECT = 6
+    UNPUBLISHED = 7  # counted alone: there is no message that could say so
+
+
 class TailStatus(IntEnum):
     """``status`` of msg/TailAnswer.msg."""
 
     OK = 0
     REFUSED = 1
     PROBE = 2
+    LEAVING = 3
 
 
 @dataclass(frozen=True)
@@ -54,6 +70,7 @@ class Embedding:
     cut: int
     tensors: tuple[EncodedTensor, ...]
     kind: EmbeddingKind = EmbeddingKind.FRAME
+    session: int = 0
     tail: str = ""
 
     @property
@@ -95,6 +112,7 @@ class TailAnswer(Answer):
     queue_s: float = 0.0
     decode_s: float = 0.0
     tail_s: float = 0.0
+    session: int = 0
 
 
 @dataclass(frozen=True)
@@ -102,17 +120,20 @@ class Result(Answer):
     """The answer for one frame, as users get it (msg/InferenceResult.msg).
 
     Boxes are in pixels of the camera's image; durations are in seconds, each on the clock of the
-    machine that did the work.
+    machine that did the work. ``age_s`` and ``response_s`` are NaN where the frame's stamp cannot
+    be right.
     """
 
     stamp: Stamp
     sequence: int
     epoch: int
     status: Status = Status.OK
+    drop_reason: DropReason = DropReason.NONE
     reason: str = ""
     finished_by: str = ""
     served_by: str = ""
     payload_bytes: int = 0
+    age_s: float = 0.0
     response_s: float = 0.0
     head_s: float = 0.0
     encode_s: float = 0.0
@@ -120,3 +141,8 @@ class Result(Answer):
     queue_s: float = 0.0
     decode_s: float = 0.0
     tail_s: float = 0.0
+
+
+def known_responses_s(results: Iterable[Result]) -> list[float]:
+    """The times from stamp to result of those frames whose stamps can be right [s]."""
+    return [result.response_s for result in results if not math.isnan(result.response_s)]

@@ -13,7 +13,6 @@ from codesign_ros.bundle import Bundle
 from codesign_ros.engines.base import Engine, EngineKey
 from codesign_ros.jpeg import END
 from codesign_ros.pixels.boxes import Selection
-from codesign_ros.pixels.letterbox import normalise
 from codesign_ros.runtime.answers import Answer, answer_from
 from codesign_ros.runtime.engines.leases import Lease
 from codesign_ros.types import CodesignError, InputSpec, Part, Plan
@@ -105,10 +104,9 @@ class HeadStage:
                 crosses.
         """
         start = time.perf_counter()
-        if self._engine is None:
-            tensors = {"image": image}
-        else:
-            tensors = self._engine.run({"image": normalise(image, self._bundle.input)})
+        tensors = {"image": image}
+        if self._engine is not None:
+            tensors = self._engine.run(tensors)
         computed = time.perf_counter()
         if self.plan.cut == len(self._bundle.segments):
             answer = answer_from(tensors, self._bundle, self._selection())
@@ -176,7 +174,7 @@ class TailStage:
         Raises:
             CodesignError: with these values the network's output is not finite.
         """
-        return self._answer(self._engine.run(self._normalised(tensors)))
+        return self._answer(self._engine.run(tensors))
 
     def run_batch(self, batch: Sequence[dict[str, np.ndarray]]) -> list[Answer | CodesignError]:
         """Run the tail on the decoded tensors of several frames at once, at most ``max_batch``.
@@ -185,17 +183,12 @@ class TailStage:
             For each frame its answer, or what ``run`` would have raised for it alone.
         """
         outcomes: list[Answer | CodesignError] = []
-        for outputs in self._engine.run_batch([self._normalised(tensors) for tensors in batch]):
+        for outputs in self._engine.run_batch(batch):
             try:
                 outcomes.append(self._answer(outputs))
             except CodesignError as error:
                 outcomes.append(error)
         return outcomes
-
-    def _normalised(self, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        if self.plan.cut > 0:
-            return tensors
-        return {"image": normalise(tensors["image"], self._bundle.input)}
 
     def _answer(self, outputs: dict[str, np.ndarray]) -> Answer:
         return answer_from(outputs, self._bundle, self._selection())

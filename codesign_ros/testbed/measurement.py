@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from codesign_ros.runtime.messages import Result, Status
+from codesign_ros.runtime.messages import Result, Status, known_responses_s
 from codesign_ros.types import Plan
 
 
@@ -86,7 +86,7 @@ def measurement(
         return float(np.median(times_s)) * 1e3 if times_s else float("nan")
 
     plan = plans[-1]
-    responses_ms = [result.response_s * 1e3 for result in good] or [float("nan")]
+    responses_ms = [1e3 * each_s for each_s in known_responses_s(good)] or [float("nan")]
     return Measurement(
         policy=policy,
         rate_hz=rate_hz,

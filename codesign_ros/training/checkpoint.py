@@ -111,3 +111,34 @@ def load(
             f"checkpoint {path} is of another network or optimiser: {reason[:200]}"
         ) from None
     return step, meta
+
+
+def write_weights(path: Path, network: nn.Module) -> None:
+    """Write the weights of a network alone.
+
+    Raises:
+        CodesignError: the file cannot be written.
+    """
+    copies = {
+        name: t.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, t in network.state_dict().items()
+    }
+    temporary = path.with_suffix(".partial")
+    try:
+        save_file(copies, temporary)
+        os.replace(temporary, path)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise CodesignError(f"cannot write {path}: {error}") from None
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Read what `write_weights` wrote.
+
+    Raises:
+        CodesignError: the file is not there or damaged.
+    """
+    try:
+        found: dict[str, torch.Tensor] = load_file(path)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise CodesignError(f"{path} cannot be read: {one_line(error)}") from None
+    return found

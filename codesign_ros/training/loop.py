@@ -9,18 +9,22 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.progress import Progress
+import torch
+from rich.progress import Progress, TaskID
 
 from codesign_ros.training.averaged_run import AveragedRun
+from codesign_ros.training.checkpoint import read_weights, write_weights
+from codesign_ros.training.pace import Pace
 from codesign_ros.types import CodesignError
 
 _POINTS = 120  # of the learning curve, each a mean over the steps since the last
-_MEASUREMENTS = 6  # the one at the end among them
 _CHECKPOINT_EVERY_S = 60.0
+_BEST = "best.safetensors"
 
 
 class TrainingLoop:
@@ -31,12 +35,16 @@ class TrainingLoop:
         out: the bundle's directory; the checkpoint stands beside it while the training runs.
         command: what was asked for; the checkpoint holds it.
         measure: measures the network as it is, as values by name.
+        score: of what was measured, the value that is to be high; None = there is none.
+        patience: the training stops when the best score is older than this share of its steps; 0 =
+            it does not.
         progress: where the bar is.
 
     Attributes:
         curve: points of the learning curve: ``step`` and means of what the steps returned.
         measured: what was measured, each with its ``step``.
-        seconds: time spent in ``run``, that before an interruption included [s].
+        seconds: time spent, that before an interruption included [s].
+        best_step: the step with the best score; its averaged weights are `best_weights`.
     """
 
     def __init__(
@@ -45,84 +53,162 @@ class TrainingLoop:
         out: Path,
         command: Mapping[str, Any],
         measure: Callable[[], dict[str, Any]],
+        score: Callable[[Mapping[str, Any]], float | None],
         progress: Progress,
+        *,
+        patience: float = 0.0,
     ) -> None:
         self._trainer = trainer
         self._out = out
         self._file = checkpoint_of(out)
         self._command = command
         self._measure = measure
+        self._score = score
+        self._patience = patience
         self._progress = progress
         self.curve: list[dict[str, float]] = []
         self.measured: list[dict[str, Any]] = []
         self.seconds = 0.0
+        self.best_step: int | None = None
+        self._best_score = -math.inf
         self._since: list[dict[str, float]] = []  # steps since the last point of the curve
 
-    def run(self, *, resume: bool, planned_steps: int | None) -> None:
-        """Do all steps.
+    def restore(self, planned_steps: int | None) -> None:
+        """Go on from the checkpoint.
 
         Args:
-            resume: go on from the checkpoint.
-            planned_steps: the number that was asked for; a checkpoint must be of as many. None =
-                whatever fits into some time, which for a checkpoint has been found before.
+            planned_steps: the number that was asked for; the checkpoint must be of as many. None =
+                whatever fits into some time.
 
         Raises:
-            CodesignError: the checkpoint cannot be written or, to resume, not be read or is of a
-                run with other options; the training diverged or was interrupted.
+            CodesignError: the checkpoint cannot be read or is of a run with other options.
         """
         trainer = self._trainer
+        self._restore(trainer.resume(self._file))
+        if planned_steps not in (None, trainer.config.steps):
+            raise CodesignError(
+                f"checkpoint {self._file} is of a run of {trainer.config.steps} steps, not "
+                f"{planned_steps}"
+            )
+
+    def run(self, pace: Pace) -> None:
+        """Do all steps, measure, and leave a checkpoint.
+
+        Args:
+            pace: how many steps there are and when to measure.
+
+        Raises:
+            CodesignError: the checkpoint cannot be written; the training diverged or was
+                interrupted.
+        """
+        trainer, file = self._trainer, self._file
         try:
-            file = self._file
             file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise CodesignError(f"cannot write {file.parent}: {error.strerror}") from None
-        if resume:
-            self._restore(trainer.resume(file))
-            if planned_steps not in (None, trainer.config.steps):
-                raise CodesignError(
-                    f"checkpoint {file} is of a run of {trainer.config.steps} steps, not "
-                    f"{planned_steps}"
-                )
-        steps = trainer.config.steps
-        task = self._progress.add_task("training", total=steps, completed=trainer.steps_done)
-        points = {round((i + 1) * steps / _POINTS) for i in range(_POINTS)}
-        measured = {round((i + 1) * steps / _MEASUREMENTS) for i in range(_MEASUREMENTS - 1)}
-        before_s, begun = self.seconds, time.monotonic()
-        saved = begun
-        with _interruption() as interrupted:
-            while trainer.steps_done < steps:
-                self._since.append(trainer.step())
-                if not math.isfinite(self._since[-1]["loss"]):
-                    raise CodesignError(
-                        f"the training diverged: the loss of step {trainer.steps_done} is "
-                        f"{self._since[-1]['loss']}; take a lower --learning-rate than "
-                        f"{trainer.config.learning_rate:g}"
-                    )
-                if trainer.steps_done in points:
-                    self.curve.append(_mean(self._since))
-                    self._since = []
-                    if not self._progress.console.is_terminal:  # a log shows no bar
-                        self._progress.console.print(_line(self.curve[-1], steps))
-                if trainer.steps_done in measured:
-                    self.note(self._measure())
-                shown = self.curve[-1] if self.curve else self._since[-1]
-                self._progress.update(
-                    task, advance=1, description=f"training, loss {shown['loss']:.2f}"
-                )
-                self.seconds = before_s + time.monotonic() - begun
-                if time.monotonic() - saved > _CHECKPOINT_EVERY_S:
-                    saved = time.monotonic()
-                    trainer.save(file, self._state())
+        task = self._progress.add_task("training", total=pace.steps, completed=trainer.steps_done)
+        saved = time.monotonic()
+        with self._leaving_nothing_empty(), _interruption() as interrupted:
+            while trainer.steps_done < trainer.config.steps:
+                self._step(pace, task)
+                if pace.measure_now(trainer.steps_done, self._last_measured):
+                    self._measure_now(pace)
+                self.seconds = pace.spent_s
                 if interrupted.is_set():
                     trainer.save(file, self._state())
                     raise CodesignError(
-                        f"interrupted after {trainer.steps_done} of {steps} steps; codesign train "
-                        f"{self._out} --resume goes on"
+                        f"interrupted after {trainer.steps_done} of {trainer.config.steps} steps; "
+                        f"codesign train {self._out} --resume goes on"
                     )
+                if time.monotonic() - saved > _CHECKPOINT_EVERY_S:
+                    saved = time.monotonic()
+                    trainer.save(file, self._state())
+                if self._has_stopped_improving():
+                    self._progress.console.print(
+                        f"stopped after step {trainer.steps_done}: nothing was better than step "
+                        f"{self.best_step}"
+                    )
+                    break
+            if self._last_measured < trainer.steps_done:
+                self._measure_now(pace)
+            self._close_curve()
+            self.seconds = pace.spent_s
+            trainer.save(file, self._state())
 
-    def note(self, values: dict[str, Any]) -> None:
-        """Enter something that was measured now."""
-        self.measured.append({"step": self._trainer.steps_done, **values})
+    def _step(self, pace: Pace, task: TaskID) -> None:
+        """Do a step and show it."""
+        trainer, before = self._trainer, time.monotonic()
+        self._since.append(trainer.step())
+        done = trainer.steps_done
+        if not math.isfinite(self._since[-1]["loss"]):
+            raise CodesignError(
+                f"the training diverged: the loss of step {done} is "
+                f"{self._since[-1]['loss']}; take a lower --learning-rate than "
+                f"{trainer.config.learning_rate:g}"
+            )
+        pace.stepped(done, time.monotonic() - before)
+        if pace.steps != trainer.config.steps:
+            trainer.config = replace(trainer.config, steps=pace.steps)
+        if done * _POINTS // pace.steps > (done - 1) * _POINTS // pace.steps:
+            self._close_curve()
+        shown = self.curve[-1] if self.curve else self._since[-1]
+        self._progress.update(
+            task,
+            completed=done,
+            total=pace.steps,
+            description=f"training, loss {shown['loss']:.2f}",
+        )
+
+    def _close_curve(self) -> None:
+        """Make a point of the learning curve of the steps since the last one."""
+        if not self._since:
+            return
+        self.curve.append(_mean(self._since))
+        self._since = []
+        if not self._progress.console.is_terminal:  # a log shows no bar
+            self._progress.console.print(_line(self.curve[-1], self._trainer.config.steps))
+
+    @property
+    def _last_measured(self) -> int:
+        return int(self.measured[-1]["step"]) if self.measured else 0
+
+    def _measure_now(self, pace: Pace) -> None:
+        """Measure, and keep the averaged weights if they are the best so far."""
+        before = time.monotonic()
+        values = self._measure()
+        self.note(values, self._trainer.steps_done)
+        score = self._score(values)
+        if score is not None and score >= self._best_score:
+            self._best_score, self.best_step = score, self._trainer.steps_done
+            write_weights(self._file.with_name(_BEST), self._trainer.averaged())
+        pace.measured(time.monotonic() - before)
+        if score is not None and not self._progress.console.is_terminal:
+            self._progress.console.print(f"step {self._last_measured}: measured {score:.4f}")
+
+    def _has_stopped_improving(self) -> bool:
+        if not self._patience or self.best_step is None:
+            return False
+        waited = self._last_measured - self.best_step
+        return waited > self._patience * self._trainer.config.steps
+
+    def best_weights(self) -> dict[str, torch.Tensor] | None:
+        """Return the averaged weights with the best score; None = those of the last step."""
+        if self.best_step in (None, self._trainer.steps_done):
+            return None
+        return read_weights(self._file.with_name(_BEST))
+
+    def note(self, values: dict[str, Any], step: int) -> None:
+        """Enter something that was measured of the weights after a step."""
+        self.measured.append({"step": step, **values})
+
+    @contextmanager
+    def _leaving_nothing_empty(self) -> Iterator[None]:
+        """Take away the checkpoint's folder where nothing was written into it."""
+        try:
+            yield
+        finally:
+            if not any(self._file.parent.iterdir()):
+                self._file.parent.rmdir()
 
     def remove_checkpoint(self) -> None:
         """Clear up; the bundle is written."""
@@ -135,11 +221,15 @@ class TrainingLoop:
             "since": self._since,
             "measured": self.measured,
             "seconds": self.seconds,
+            "best": [self.best_step, self._best_score if self.best_step is not None else None],
         }
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.curve, self.measured = state["curve"], state["measured"]
         self._since, self.seconds = state["since"], state["seconds"]
+        step, score = state.get("best", (None, None))
+        if step is not None:
+            self.best_step, self._best_score = step, score
 
 
 def checkpoint_of(out: Path) -> Path:

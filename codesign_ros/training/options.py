@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -31,13 +32,16 @@ class TrainingOptions:
         val_frames: pictures to measure on, at most.
         steps: optimiser steps; None = as many as ``epochs`` or ``minutes`` ask for.
         epochs: how often each picture is seen; None = by ``minutes``, or ``usual_epochs``.
-        minutes: time for the steps; as many as fit, found by timing some.
+        minutes: time for steps and measurements; as many steps as fit, counted anew as they go.
+            Drawing the mine's scenes comes on top.
         batch_frames: pixels of a step, in whole pictures.
         learning_rate: its peak; None = what the task usually takes.
         init: bundle whose weights to start from, where names and shapes are the same.
         resume: go on from the checkpoint of an interrupted run with the same options.
         device: ``cpu``, ``cuda``, or ``auto``: a GPU if there is one.
-        threads: processor cores to use.
+        threads: processor cores to use; None = those that are idle, see `free_cores`.
+        patience: the training stops when the best measurement is older than this share of its
+            steps; 0 = it does not.
     """
 
     what: ClassVar[str] = "a training"
@@ -57,7 +61,8 @@ class TrainingOptions:
     init: Path | None = None
     resume: bool = False
     device: str = "auto"
-    threads: int = 2
+    threads: int | None = None
+    patience: float = 0.4
 
     @classmethod
     def given(cls: type[OptionsT], values: Mapping[str, Any]) -> OptionsT:
@@ -85,6 +90,8 @@ class TrainingOptions:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise CodesignError(f"{_flag(name)} must be more than 0 and finite, not {value}")
+        if not 0 <= self.patience <= 1:
+            raise CodesignError(f"--patience must be a share, 0 to 1, not {self.patience}")
         if self.device not in ("auto", "cpu", "cuda"):
             raise CodesignError(f"--device must be auto, cpu or cuda, not {self.device}")
         if self.device == "cuda" and not torch.cuda.is_available():
@@ -102,12 +109,22 @@ class TrainingOptions:
             return self.device
         return "cuda" if torch.cuda.is_available() else "cpu"
 
-    def planned_steps(self, pictures: int) -> int | None:
-        """Return the number of steps that was asked for; None = as many as fit into ``minutes``."""
+    def planned_steps(self, steps_an_epoch: float) -> int | None:
+        """Return the number of steps that was asked for; None = as many as fit into ``minutes``.
+
+        Args:
+            steps_an_epoch: in how many steps each picture is seen once.
+        """
         if self.steps is not None or (self.epochs is None and self.minutes is not None):
             return self.steps
         epochs = self.usual_epochs if self.epochs is None else self.epochs
-        return max(1, math.ceil(epochs * pictures / self.batch_frames))
+        return max(1, math.ceil(epochs * steps_an_epoch))
+
+
+def free_cores() -> int:
+    """Return how many cores are idle, by the load of the last minute; at least 1."""
+    cores = len(os.sched_getaffinity(0))
+    return max(1, min(cores, round(cores - os.getloadavg()[0])))
 
 
 def plain(options: TrainingOptions) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,9 +23,10 @@ from codesign_ros.models.zoo import build
 from codesign_ros.training.averaged_run import AveragedRun
 from codesign_ros.training.curves import CURVE_PICTURE, draw_curves, write_curves
 from codesign_ros.training.loop import TrainingLoop
-from codesign_ros.training.options import TrainingOptions, plain
+from codesign_ros.training.options import TrainingOptions, free_cores, plain
+from codesign_ros.training.pace import Pace, steps_that_fit
 from codesign_ros.training.transfer import start_from
-from codesign_ros.types import InputSpec
+from codesign_ros.types import CodesignError, InputSpec
 
 CALIBRATION_FRAMES = 16
 """Frames that a bundle holds for INT8 and BatchNorm."""
@@ -52,6 +53,8 @@ class TrainingRun(ABC):
     """
 
     task: ClassVar[str]
+    judge_passes: ClassVar[float] = 1.0
+    """What `judge` takes, in measurements."""
     panels: ClassVar[Mapping[str, Mapping[str, str]]]
     architecture: str
     args: dict[str, Any]
@@ -76,14 +79,33 @@ class TrainingRun(ABC):
                 run with other options; or the training diverged.
         """
         options = self.options
-        steps = planned = options.planned_steps(pictures)
-        if steps is None:
-            # A run that goes on has the steps of its checkpoint, however fast the machine is now.
-            steps = 1 if options.resume else self._steps_that_fit(options.minutes or 0.0)
+        begun = time.monotonic()
+        planned = options.planned_steps(pictures / self.pictures_a_step())
+        budget_s = None if planned is not None else 60 * (options.minutes or 0.0)
+        steps, measure_s = planned or 1, 0.0
+        if budget_s is not None and not options.resume:
+            steps, measure_s = self._steps_that_fit(budget_s)
         self._trainer = self.make_trainer(steps)
         command = {"task": self.task, **plain(options)}
-        self._loop = TrainingLoop(self._trainer, self.out, command, self.measure, self.progress)
-        self._loop.run(resume=options.resume, planned_steps=planned)
+        loop = self._loop = TrainingLoop(
+            self._trainer,
+            self.out,
+            command,
+            self.measure,
+            self.score,
+            self.progress,
+            patience=options.patience,
+        )
+        if options.resume:
+            loop.restore(planned)
+        pace = Pace(
+            self._trainer.config.steps,
+            budget_s=budget_s,
+            spent_s=loop.seconds + time.monotonic() - begun,
+            measure_s=measure_s,
+            judge_passes=self.judge_passes,
+        )
+        loop.run(pace)
 
     def averaged(self) -> Network:
         """Return the averaged network as it is, wherever it is computed; not a copy."""
@@ -94,6 +116,14 @@ class TrainingRun(ABC):
         network = build(self.architecture, self.args, self.spec)
         network.load_state_dict(self.averaged().state_dict())
         return network.eval()
+
+    def best(self) -> Network:
+        """Return a new network with the averaged weights that measured best, likewise."""
+        network = self.trained()
+        weights = self._loop.best_weights()
+        if weights is not None:
+            network.load_state_dict(weights)
+        return network
 
     def write(self, network: Network) -> Iterable[RenderableType]:
         """Measure the trained network, write the bundle with its curves, remove the checkpoint.
@@ -114,7 +144,7 @@ class TrainingRun(ABC):
             task=self.task,
         )
         loop = self._loop
-        loop.note(values)
+        loop.note(values, loop.best_step or self._trainer.steps_done)
         document = {
             "command": plain(self.options),
             "config": asdict(self._trainer.config),
@@ -159,6 +189,14 @@ class TrainingRun(ABC):
     def measure(self) -> dict[str, Any]:
         """Measure the averaged network as it is, as values by name."""
 
+    def score(self, values: Mapping[str, Any]) -> float | None:
+        """Return of what `measure` found the value that is to be high; None = there is none."""
+        return None
+
+    def pictures_a_step(self) -> float:
+        """Return how many pictures a step sees, on the average."""
+        return float(self.options.batch_frames)
+
     @abstractmethod
     def judge(
         self, network: Network
@@ -173,15 +211,21 @@ class TrainingRun(ABC):
     def calibration_frames(self) -> np.ndarray:
         """Return letterboxed training pictures, uint8 (n, H, W, 3)."""
 
-    def _steps_that_fit(self, minutes: float) -> int:
-        """Find how many steps fit, by timing some of a trainer that is thrown away."""
-        trainer = self.make_trainer(_TIMED_STEPS)
+    def _steps_that_fit(self, budget_s: float) -> tuple[int, float]:
+        """Guess how many steps fit, and what a measurement takes [s], by trying out.
+
+        The trainer of the trial is thrown away.
+        """
+        trainer = self._trainer = self.make_trainer(_TIMED_STEPS)
         times_s = []
         for _ in range(_TIMED_STEPS):
             before = time.monotonic()
             trainer.step()
             times_s.append(time.monotonic() - before)
-        return max(1, int(minutes * 60 / np.median(times_s)))
+        before = time.monotonic()
+        self.measure()
+        measure_s = time.monotonic() - before
+        return steps_that_fit(budget_s, times_s, measure_s, self.judge_passes), measure_s
 
 
 def train(
@@ -205,13 +249,21 @@ def train(
     options.check()
     check_place(out)
     start = time.monotonic()
-    torch.set_num_threads(options.threads)
+    threads = options.threads or free_cores()
+    options = replace(options, threads=threads)
+    torch.set_num_threads(threads)
     with (
         progress_bar(console) as progress,
         open_run(out, options, progress) as (run, pictures),
     ):
         run.train(pictures)
-        shown = run.write(run.trained())
+        try:
+            shown = run.write(run.best())
+        except KeyboardInterrupt:
+            raise CodesignError(
+                f"interrupted while the trained network was measured; codesign train {out} "
+                "--resume goes on"
+            ) from None
     for each in shown:
         console.print(each)
     console.print(f"{(time.monotonic() - start) / 60:.1f} minutes")

@@ -6,22 +6,25 @@ drawn once, by several processes, into one file of raw pixels that is then mappe
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import ClassVar
 
 import cv2
 import numpy as np
 from rich.progress import Progress
 
-from codesign_ros.mine.generator import MineGenerator
+from codesign_ros.mine.generator import MINE_VERSION, MineGenerator
 from codesign_ros.mine.render import CLASSES
 from codesign_ros.mine.tunnel import HEIGHT, WIDTH
+from codesign_ros.training.options import TrainingOptions
 from codesign_ros.types import Box, CodesignError, GroundTruth
 
 OTHER_SEED = 1_000_000
@@ -32,6 +35,22 @@ _FRAME_BYTES = HEIGHT * WIDTH * 3
 _CHUNK = 16
 # Robots' cameras send raw pictures or JPEGs: every second scene goes through one of this quality.
 _JPEG_QUALITY = 85
+
+
+@dataclass(frozen=True, kw_only=True)
+class SceneOptions(TrainingOptions):
+    """Options of a training on scenes of the mine.
+
+    Attributes:
+        frames: training scenes, 768 kB each.
+        scenes: folder in which drawn scenes are kept for the next time, also for going on after an
+            interruption; None = a temporary one.
+    """
+
+    least: ClassVar[Mapping[str, int]] = {**TrainingOptions.least, "frames": 1}
+
+    frames: int = 8000
+    scenes: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,21 +119,24 @@ def render_scenes(
 
 @contextmanager
 def train_and_val_scenes(
-    seed: int, frames: int, val_frames: int, processes: int, progress: Progress
+    options: SceneOptions, progress: Progress
 ) -> Iterator[tuple[SceneSet, SceneSet]]:
-    """Draw scenes into temporary files: ``frames`` of ``seed``, and others to measure on.
+    """Draw scenes: ``frames`` of the seed, and others to measure on.
+
+    They go into temporary files, or are kept in ``options.scenes`` and taken from there.
 
     Raises:
-        CodesignError: the disk has no room for the files.
+        CodesignError: the disk has no room for the files, or they cannot be written.
     """
+    seed, frames, val_frames = options.seed, options.frames, options.val_frames
     task = progress.add_task("rendering scenes", total=frames + val_frames)
-    with TemporaryDirectory(prefix="codesign_train_") as folder:
+    with _folder(options.scenes) as folder:
         train, val = (
-            render_scenes(
-                Path(folder) / name,
+            _kept_scenes(
+                folder / f"{name}_{set_seed}_{count}",
                 set_seed,
                 count,
-                processes=processes,
+                processes=options.threads or 1,
                 on_rendered=lambda more: progress.advance(task, more),
             )
             for name, set_seed, count in (
@@ -123,6 +145,47 @@ def train_and_val_scenes(
             )
         )
         yield train, val
+
+
+@contextmanager
+def _folder(kept: Path | None) -> Iterator[Path]:
+    if kept is None:
+        with TemporaryDirectory(prefix="codesign_train_") as folder:
+            yield Path(folder)
+        return
+    try:
+        kept.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CodesignError(f"cannot write {kept}: {error.strerror}") from None
+    yield kept
+
+
+def _kept_scenes(
+    file: Path, seed: int, frames: int, *, processes: int, on_rendered: Callable[[int], None]
+) -> SceneSet:
+    """Draw scenes into a file, or take those that are in it already."""
+    known = file.with_suffix(".json")
+    if known.exists() and file.exists() and file.stat().st_size == frames * _FRAME_BYTES:
+        document = json.loads(known.read_text(encoding="utf-8"))
+        if document["version"] == MINE_VERSION:
+            on_rendered(frames)
+            boxes = [[Box(*row) for row in rows] for rows in document["boxes"]]
+            return SceneSet(
+                np.memmap(file, np.uint8, "r", shape=(frames, HEIGHT, WIDTH, 3)),
+                np.array(document["labels"], np.int64),
+                tuple(map(tuple, boxes)),
+                document["name"],
+            )
+    drawn = render_scenes(file, seed, frames, processes=processes, on_rendered=on_rendered)
+    rows = [[(b.label, b.x_min, b.y_min, b.x_max, b.y_max) for b in each] for each in drawn.boxes]
+    document = {
+        "version": MINE_VERSION,
+        "name": drawn.name,
+        "labels": drawn.labels.tolist(),
+        "boxes": rows,
+    }
+    known.write_text(json.dumps(document), encoding="utf-8")
+    return drawn
 
 
 def _render_chunk(file: Path, frames: int, seed: int, indices: range) -> list[GroundTruth]:

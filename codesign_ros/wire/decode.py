@@ -129,8 +129,10 @@ def _check_params(
     scale = np.asarray(encoded.scale, np.float32)
     offset = np.asarray(encoded.offset, np.float32)
     if channels:
-        # The encoder's spans end at twice AFFINE_MAX; the rest is for rounding. NaN fails too.
-        span = AFFINE_LEVELS[base] * scale.astype(np.float64)
+        # The encoder's spans end at twice AFFINE_MAX; the rest is for rounding. NaN fails too, and
+        # widening a signalling one would warn.
+        with np.errstate(invalid="ignore"):
+            span = AFFINE_LEVELS[base] * scale.astype(np.float64)
         sound = (scale >= 0) & (span <= 2.2 * AFFINE_MAX) & (np.abs(offset) <= AFFINE_MAX)
         if not sound.all():
             raise WireError(

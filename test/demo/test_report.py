@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -48,6 +49,18 @@ def recording(answers, *, frames=None, times=None, truths=None, plans=None):
         trials=[Trial("device_only", Plan(cut=2, head_s=0.2), 9, 4.5, 0.21)],
         emulation={"link_bps": 1e6},
     )
+
+
+def test_frames_whose_stamps_cannot_be_right():
+    answers = [answer(i, response_s=math.nan if i else 0.2) for i in range(3)]
+    assert summarise(recording(answers))["response_ms"] == pytest.approx(
+        {"p50": 200, "p95": 200, "p99": 200}
+    )
+    unknown = replace(recording(answers[1:]), trials=[Trial("device_only", Plan(cut=2), 9, 4.5)])
+    summary = summarise(unknown)
+    assert summary["response_ms"] == {"p50": None, "p95": None, "p99": None}
+    assert summary["policies"][0]["response_ms_p50"] is None
+    print_report(summary, Console(file=io.StringIO()))
 
 
 def test_a_good_run():

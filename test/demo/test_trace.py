@@ -1,8 +1,11 @@
 """The trace of a running robot: what Perfetto reads, and that each frame's time is all in it."""
 
+import io
 import json
+import math
 
 import pytest
+from rich.console import Console
 
 pytest.importorskip("rclpy")
 
@@ -38,6 +41,17 @@ def test_a_frame_is_laid_out_from_its_stamp_to_its_result():
 def test_what_no_stage_accounts_for_is_waiting():
     assert stage_times(a_result(0))["wait"] == pytest.approx(0.006)
     assert stage_times(a_result(0, response_s=0.01))["wait"] == 0.0
+
+
+def test_a_stamp_that_cannot_be_right_spoils_nothing_else():
+    results = [a_result(0), a_result(1, response_s=math.nan)]
+    assert stage_times(results[1])["wait"] == 0.0
+    assert "NaN" not in json.dumps(trace_events(results))
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(stage_table(results))
+    text = console.export_text()
+    assert "nan" not in text
+    assert "70.0" in text
 
 
 def test_slices_of_one_row_do_not_overlap():

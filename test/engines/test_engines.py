@@ -1,9 +1,11 @@
+import errno
 import itertools
 import os
 import pkgutil
 import shutil
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 import pytest
@@ -50,7 +52,7 @@ def over_the_wire(tensors, specs):
 def test_every_split_gives_what_the_whole_network_gives(factory, tiny_bundle, frame, whole_output):
     bundle, last = tiny_bundle, len(tiny_bundle.segments)
     (output,) = bundle.crossings[last]
-    image = {"image": normalise(frame, bundle.input)}
+    image = {"image": frame}
     assert np.abs(whole_output).max() > 0.1
 
     sent = {}
@@ -63,7 +65,7 @@ def test_every_split_gives_what_the_whole_network_gives(factory, tiny_bundle, fr
     # At cut 0 the frame itself crosses; whichever structure the head would have.
     frame_sent = over_the_wire({"image": frame}, bundle.crossings[0])
     for structure in BRANCH_STRUCTURES:
-        sent[structure, 0] = {"image": normalise(frame_sent["image"], bundle.input)}
+        sent[structure, 0] = frame_sent
 
     for tail_structure, cut in itertools.product(BRANCH_STRUCTURES, range(last)):
         tail = factory.build(EngineKey("tail", cut, tail_structure))
@@ -83,7 +85,7 @@ def test_every_split_gives_what_the_whole_network_gives(factory, tiny_bundle, fr
 def test_pruning_changes_the_output_and_both_backends_agree_on_it(
     tiny_bundle, engine_cache, frame, whole_output
 ):
-    image = {"image": normalise(frame, tiny_bundle.input)}
+    image = {"image": frame}
     for structure in (Structure.S3, Structure.S3_SS, Structure.S3_S1):
         key = EngineKey("tail", 0, structure, Merge.PRUNE)
         outputs = [
@@ -97,9 +99,7 @@ def test_pruning_changes_the_output_and_both_backends_agree_on_it(
 def test_engine_describes_itself(factory, tiny_bundle):
     head = factory.build(EngineKey("head", 4))
     tail = factory.build(EngineKey("tail", 4))
-    assert [(s.name, s.shape, s.dtype) for s in head.inputs] == [
-        ("image", (1, 3, 64, 96), "float32")
-    ]
+    assert [(s.name, s.shape, s.dtype) for s in head.inputs] == [("image", (64, 96, 3), "uint8")]
     assert head.outputs == tail.inputs == tiny_bundle.crossings[4]
     assert [(s.name, s.shape) for s in tail.outputs] == [("logits", (1, 3))]
     assert factory.build(EngineKey("tail", 0)).inputs == head.inputs
@@ -108,7 +108,7 @@ def test_engine_describes_itself(factory, tiny_bundle):
 def test_warm_up_then_run_then_close(factory, frame):
     engine = factory.build(EngineKey("head", 3))
     engine.warm_up(runs=1)
-    image = {"image": normalise(frame, factory.bundle.input)}
+    image = {"image": frame}
     first, second = engine.run(image), engine.run(image)
     for name in first:
         np.testing.assert_array_equal(first[name], second[name])
@@ -163,7 +163,7 @@ def test_torch_has_no_int8(tiny_bundle, engine_cache):
 @pytest.mark.parametrize("precision", ["int8-tensor", "int8-channel"])
 def test_int8_head_and_tail_are_the_int8_whole(tiny_bundle, engine_cache, frame, precision):
     factory = open_backend(tiny_bundle, cache_dir=engine_cache)
-    image = {"image": normalise(frame, tiny_bundle.input)}
+    image = {"image": frame}
 
     def whole(wanted):
         key = EngineKey("tail", 0, Structure.S3_SS, precision=wanted)
@@ -179,7 +179,7 @@ def test_int8_head_and_tail_are_the_int8_whole(tiny_bundle, engine_cache, frame,
 
 
 def test_pruned_with_batchnorm_runs_on_both_backends(tiny_bundle, engine_cache, frame):
-    image = {"image": normalise(frame, tiny_bundle.input)}
+    image = {"image": frame}
     key = EngineKey("tail", 0, Structure.S3, Merge.PRUNE_BN)
     outputs = [
         open_backend(tiny_bundle, backend, engine_cache).build(key).run(image)["logits"]
@@ -303,3 +303,19 @@ def test_cache_directory_that_cannot_be_used_is_one_line(tiny_bundle, tmp_path):
         CodesignError, match=r"engine cache .* cannot be used: .*CODESIGN_CACHE_DIR"
     ):
         factory.build(EngineKey("head", 1))
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS], ids=errno.errorcode.get)
+def test_cache_directory_that_is_full_or_read_only_is_a_warning(
+    tiny_bundle, tmp_path, monkeypatch, caplog, number
+):
+    def refuse(*_args, **_options):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(tempfile, "mkstemp", refuse)
+    engine = open_backend(tiny_bundle, cache_dir=tmp_path).build(EngineKey("head", 1))
+    assert engine is not None
+    assert not list(tmp_path.iterdir())
+    (line,) = caplog.messages
+    assert line.startswith("nothing is kept, so it is made anew at the next start: engine cache")
+    assert os.strerror(number) in line

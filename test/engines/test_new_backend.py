@@ -54,7 +54,7 @@ def test_it_runs_frames_as_the_others_do(tiny_bundle):
     plan = plan_for(tiny_bundle, 1, 4, head_structure=Structure.S3_SS)
     leases = [share.pool.lease(key) for key in (head_key(plan), tail_key(plan))]
     head, tail = (lease.thing for lease in leases)
-    assert isinstance(head, ReferenceEngine)
+    assert isinstance(tail, ReferenceEngine)
     sent = HeadStage(tiny_bundle, plan, head).run(frame)
     tail_stage = TailStage(tiny_bundle, plan, tail)
     answer = tail_stage.run(tail_stage.decode(sent.encoded))

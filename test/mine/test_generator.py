@@ -5,12 +5,18 @@ import cv2
 import numpy as np
 import pytest
 
+from codesign_ros.mine.figures.body import draw_figure
+from codesign_ros.mine.figures.clothes import Stuff
+from codesign_ros.mine.figures.figure import Canvas
+from codesign_ros.mine.figures.pose import joints
 from codesign_ros.mine.generator import CLASS_SHARES, CLASSES, MineGenerator
-from codesign_ros.mine.layout import HELMET_PX, place_people
-from codesign_ros.mine.people import draw_person
+from codesign_ros.mine.layout import place_people
+from codesign_ros.mine.optics import Optics
+from codesign_ros.mine.people import POSES, draw_person
 from codesign_ros.mine.props import Prop
 from codesign_ros.mine.render import render
-from codesign_ros.mine.scene import draw_scene
+from codesign_ros.mine.scene import PROP_KINDS, draw_scene
+from codesign_ros.mine.site import draw_site
 
 FRAMES = 32
 
@@ -42,11 +48,12 @@ def open_scene(seed):
     air = replace(scene.air, haze=0.01)
     profile = replace(scene.profile, bend=0.0)
     sensor = replace(scene.sensor, shake_px=(0.0, 0.0), soft_px=0.0)
-    return replace(scene, camera=camera, air=air, profile=profile, sensor=sensor, props=())
+    scene = replace(scene, camera=camera, air=air, profile=profile, sensor=sensor)
+    return replace(scene, props=(), optics=Optics(), head_px=(8.0, 60.0))
 
 
-def shot(scene, people, exposure=None):
-    return render(scene, people, np.random.default_rng(1), exposure=exposure)
+def shot(scene, people, exposure=None, **options):
+    return render(scene, people, np.random.default_rng(1), exposure=exposure, **options)
 
 
 def changed_box(one, two, threshold=10):
@@ -73,7 +80,7 @@ def test_frames_are_pictures(frames):
     for frame in frames:
         assert frame.image.shape == (400, 640, 3)
         assert frame.image.dtype == np.uint8
-        assert 8 < frame.image.mean() < 140  # dark, not black
+        assert 5 < frame.image.mean() < 250  # neither black nor white
         assert frame.image.std() > 5
 
 
@@ -94,26 +101,35 @@ def test_every_class_occurs(frames):
     assert abs(sum(CLASS_SHARES) - 1) < 1e-9
 
 
-def test_boxes_lie_in_the_picture_and_helmets_have_their_size(frames):
+def test_boxes_lie_in_the_picture_and_heads_have_their_size(frames):
     for frame in frames:
         for box in frame.truth.boxes:
             assert 0 <= box.x_min < box.x_max <= 640
             assert 0 <= box.y_min < box.y_max <= 400
-            if box.label == "helmet":
+            if box.label != "person":
                 # The peak sticks out when seen from the side, a part may be hidden.
-                assert 4 <= box.x_max - box.x_min <= 1.4 * HELMET_PX[1]
+                assert 4 <= box.x_max - box.x_min <= 1.5 * 150
 
 
 @pytest.mark.parametrize(("distance_m", "facing"), [(3.2, 0.3), (6.0, 1.7), (9.5, 3.0)])
-def test_helmet_box_encloses_exactly_the_helmet(distance_m, facing):
+def test_helmet_box_encloses_helmet_and_face_and_the_shell_box_the_helmet(distance_m, facing):
     scene = open_scene(3)
-    yellow = some_person("yellow", x_m=0.2, z_m=distance_m, facing=facing)
+    yellow = some_person("yellow", x_m=0.2, z_m=distance_m, facing=facing, ear_defenders=False)
     first = shot(scene, [yellow])
     second = shot(scene, [replace(yellow, helmet="blue")], first.exposure)
     # Only the helmet has another colour, so the changed pixels are the helmet's.
     found = changed_box(first.image, second.image)
-    (box,) = [b for b in first.truth.boxes if b.label == "helmet"]
-    assert np.abs(found - corners(box)).max() <= 2
+    shell = shot(scene, [yellow], shell_boxes=True)
+    (shell_box,) = [b for b in shell.truth.boxes if b.label == "helmet"]
+    assert np.abs(found - corners(shell_box)).max() <= 2
+    assert np.array_equal(shell.image, first.image)
+    # The chin is where that of the same person without a helmet is.
+    bare = shot(scene, [replace(yellow, helmet=None)], first.exposure)
+    (head,) = [corners(b) for b in bare.truth.boxes if b.label == "head"]
+    (box,) = [corners(b) for b in first.truth.boxes if b.label == "helmet"]
+    assert np.abs(box[:3] - found[:3]).max() <= 2
+    assert abs(box[3] - head[3]) <= 1
+    assert box[3] > shell_box.y_max + 0.25 * (shell_box.y_max - shell_box.y_min)
 
 
 @pytest.mark.parametrize("distance_m", [3.2, 6.0])
@@ -204,3 +220,48 @@ def test_a_film_moves_within_a_shot_and_is_one_without_end():
     # Two thirtieths of a second apart, the place is the same.
     assert np.abs(first.image.astype(int) - second.image).mean() < 12
     film.close()
+
+
+def test_cameras_and_places_of_all_kinds_occur():
+    scenes = [draw_scene(np.random.default_rng((1, i))) for i in range(120)]
+    optics = [scene.optics for scene in scenes]
+    assert any(o.infrared for o in optics)
+    assert any(o.flare for o in optics)
+    assert any(o.drops for o in optics)
+    assert any(o.dirt for o in optics)
+    assert any(max(map(abs, o.smear_px)) > 3 for o in optics)
+    assert any(scene.air.haze > 0.05 for scene in scenes)
+    assert any(scene.crowd > 4 for scene in scenes)
+    assert {prop.kind for scene in scenes for prop in scene.props} == set(PROP_KINDS)
+
+
+def test_an_infrared_picture_is_grey_and_its_strips_glare():
+    scene = open_scene(4)
+    person = some_person("white", x_m=0.0, z_m=4.0, facing=0.0, tape=True, vest=None)
+    infrared = replace(scene, optics=Optics(infrared=(0.2, 0.3, 0.5), retro=20.0, bloom=0.5))
+    image = shot(replace(infrared, sensor=replace(scene.sensor, noise=0.0)), [person]).image
+    assert np.ptp(image.astype(int), axis=2).max() <= 2
+    plain = replace(infrared, optics=replace(infrared.optics, retro=0.0))
+    dull = shot(replace(plain, sensor=replace(scene.sensor, noise=0.0)), [person]).image
+    assert (image > 250).sum() > (dull > 250).sum() + 100
+
+
+@pytest.mark.parametrize("pose", POSES)
+def test_nobody_floats_and_everyone_has_arms_a_neck_and_a_head(pose):
+    person = some_person(None, pose=pose, phase=1.0, arm=0.3, height_m=1.75)
+    joints_ = joints(person)
+    canvas = Canvas(420, 420, 100.0, (210.0, 300.0))
+    draw_figure(canvas, person, joints_, 0.0)
+    lowest = canvas.y[np.flatnonzero(canvas.ident.any(axis=1)).max(), 0]
+    assert abs(lowest) < 0.05  # metres from the ground
+    assert {Stuff.SLEEVE, Stuff.FACE, Stuff.NECK} <= set(np.unique(canvas.ident))
+    # One piece: no limb hangs in the air.
+    assert cv2.connectedComponents((canvas.ident > 0).astype(np.uint8))[0] == 2
+
+
+def test_a_place_above_ground_is_bright_and_has_people():
+    days = [draw_site(np.random.default_rng((2, i))) for i in range(6)]
+    assert all(day.sun is not None and day.backdrop.shape == (400, 640, 3) for day in days)
+    assert np.median([day.backdrop.mean() for day in days]) > 0.1
+    people = place_people(np.random.default_rng(3), days[0], "helmets", seconds=0.0, drive_mps=0.0)
+    assert shot(days[0], people).truth.label == "helmets"

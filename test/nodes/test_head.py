@@ -1,6 +1,7 @@
 """A head process without a planner, with bad frames, and led by the test in place of one."""
 
 import itertools
+import math
 from array import array
 from dataclasses import replace
 
@@ -8,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
@@ -21,9 +23,16 @@ from codesign_ros.nodes.interface.messages import (
     plan_to_msg,
     tail_answer_to_msg,
 )
-from codesign_ros.pixels.letterbox import letterbox, normalise
+from codesign_ros.pixels.letterbox import letterbox
 from codesign_ros.runtime.answers import classified
-from codesign_ros.runtime.messages import EmbeddingKind, Stamp, Status, TailAnswer, TailStatus
+from codesign_ros.runtime.messages import (
+    DropReason,
+    EmbeddingKind,
+    Stamp,
+    Status,
+    TailAnswer,
+    TailStatus,
+)
 from codesign_ros.runtime.stages import TailStage, tail_key
 from codesign_ros.srv import CommitPlan, PreparePlan
 from codesign_ros.types import CodesignError, Plan
@@ -41,7 +50,7 @@ class Camera:
         self.pictures = pictures
         self._whole = factory.build(EngineKey("head", bundle.last_cut))
         self._transport = transport
-        self._stamps_ns = itertools.count(robot.observer.node.get_clock().now().nanoseconds)
+        self._stamp_ns = 0
         kind, topic = (
             (CompressedImage, "image_raw/compressed")
             if transport == "compressed"
@@ -51,7 +60,9 @@ class Camera:
 
     def message(self, picture=0):
         """A sound frame."""
-        header = Header(stamp=ns_to_time(next(self._stamps_ns)), frame_id="front")
+        now_ns = self.robot.observer.node.get_clock().now().nanoseconds
+        self._stamp_ns = max(now_ns, self._stamp_ns + 1)  # no two have the same
+        header = Header(stamp=ns_to_time(self._stamp_ns), frame_id="front")
         rgb = self.pictures[picture]
         if self._transport == "compressed":
             _, data = cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
@@ -84,7 +95,7 @@ class Camera:
         return result
 
     def expected(self, picture):
-        image = normalise(letterbox(self.pictures[picture], self.bundle.input), self.bundle.input)
+        image = letterbox(self.pictures[picture], self.bundle.input)
         return classified(*self._whole.run({"image": image}).values(), self.bundle.classes)
 
     def check_result(self, result, picture, finished_by):
@@ -137,6 +148,9 @@ def absurd_jpeg(rgb):
     return bytes(data)
 
 
+# What the head says of its frames in /diagnostics.
+ACCOUNT = ("results", "robot", "dropped", "dropped_busy", "unaccounted", "lost_before_head")
+
 # The bytes of a compressed image, and a part of the reason for which its frame is dropped.
 BAD_COMPRESSED = {
     "jpeg cut off": (lambda rgb: jpeg(rgb)[:-100], "is cut off"),
@@ -165,6 +179,7 @@ def test_compressed_frame_that_cannot_be_read(camera, name):
     msg.data = array("B", make(camera.pictures[0]))
     result = camera.answer(msg)
     assert result.status is Status.DROPPED
+    assert result.drop_reason is DropReason.UNREADABLE
     assert reason in result.reason
     assert "\n" not in result.reason
     assert (result.label, result.finished_by, result.served_by) == ("", "", "")
@@ -181,7 +196,9 @@ def test_dropped_frames_are_counted(camera):
     def dropped():
         camera.robot.observer.diagnostics.clear()
         camera.robot.wait(lambda: "frames" in camera.robot.values("head"), "diagnostics")
-        return int(camera.robot.values("head").get("dropped", 0))
+        values = camera.robot.values("head")
+        assert values["dropped"] == values.get("dropped_unreadable", "0")
+        return int(values["dropped"])
 
     before = dropped()
     for _ in range(3):
@@ -194,7 +211,7 @@ def test_dropped_frames_are_counted(camera):
 def test_answers_that_nobody_asked_for(camera):
     robot = camera.robot
     answers = robot.topic(TailAnswerMsg, "result/remote")
-    late = int(robot.values("head").get("late", 0))
+    foreign = int(robot.values("head").get("foreign", 0))
     results = len(robot.results)
     unknown = TailAnswer(Stamp(5, "front"), 10**9, 0, label="empty")
     of_old_frame = TailAnswer(Stamp(5, "front"), 0, 0, label="empty")
@@ -203,7 +220,10 @@ def test_answers_that_nobody_asked_for(camera):
     strange = tail_answer_to_msg(unknown)
     strange.status = 200
     answers.publish(strange)
-    robot.wait(lambda: int(robot.values("head").get("late", 0)) == late + 2, "late answers")
+    # Of another session: they answer what this head never asked.
+    robot.wait(
+        lambda: int(robot.values("head").get("foreign", 0)) == foreign + 2, "foreign answers"
+    )
     camera.check_lives()
     assert len(robot.results) == results + 1
 
@@ -246,9 +266,9 @@ class Leader:
     def __init__(self, camera):
         self.camera = camera
         self.robot = camera.robot
-        self._embeddings = self.robot.listen(EmbeddingMsg, "embedding")
-        self.robot.wait_for_listeners("head", "embedding", 1)
         self._answers = self.robot.topic(TailAnswerMsg, "result/remote")
+        self._embeddings = self.robot.listen(EmbeddingMsg, "embedding", self._answer_probe)
+        self.robot.wait_for_listeners("head", "embedding", 1)
         self._epochs = itertools.count(1)
 
     def plan(self, **fields):
@@ -290,6 +310,13 @@ class Leader:
         assert (msg.epoch, msg.cut, msg.model_id) == (plan.epoch, plan.cut, plan.model_id)
         return frame, embedding_from_msg(msg)
 
+    def _answer_probe(self, msg):
+        """Say that a server is there; a head that hears nothing of it leaves it."""
+        if msg.kind == EmbeddingKind.PROBE:
+            probe = embedding_from_msg(msg)
+            about = probe.stamp, probe.sequence, probe.epoch, TailStatus.PROBE
+            self.answer(TailAnswer(*about, served_by="/robot/tail", session=probe.session))
+
     def tail(self, embedding, plan):
         """What a tail would answer."""
         factory, bundle = self.camera.factory, self.camera.bundle
@@ -300,6 +327,7 @@ class Leader:
             embedding.sequence,
             embedding.epoch,
             served_by="/robot/tail",
+            session=embedding.session,
             label=scores.label,
             score=scores.score,
             class_names=scores.class_names,
@@ -340,7 +368,8 @@ def test_led_by_the_test(leader):
     # It refuses: the robot finishes the frame.
     frame, embedding = leader.embedding(5, plan)
     about = embedding.stamp, embedding.sequence, plan.epoch
-    leader.answer(TailAnswer(*about, TailStatus.REFUSED, "no"))
+    said = {"served_by": "/robot/tail", "session": embedding.session}
+    leader.answer(TailAnswer(*about, TailStatus.REFUSED, "no", **said))
     camera.check_result(camera.wait_for_answer(frame), 5, "fallback")
 
     # It answers for another epoch, and then does not answer in time.
@@ -370,8 +399,9 @@ def test_led_by_the_test(leader):
     frame, _ = leader.embedding(9, plan)
     robot.observer.change_state(robot.name("head"), "deactivate")
     result = camera.wait_for_answer(frame)
-    assert (result.status, result.reason) == (
+    assert (result.status, result.drop_reason, result.reason) == (
         Status.DROPPED,
+        DropReason.CLOSED,
         "the head is not active any more",
     )
     answer = leader.prepare(leader.plan())
@@ -389,7 +419,7 @@ def test_plans_that_cannot_be_followed(leader):
         ({"cut": 99}, "cut 99 does not exist; cuts are 0 to 15"),
         ({"cut": 0, "codec": "uint8"}, "codec 'uint8' cannot carry tensor 'image' at cut 0"),
         ({"precision": "int3"}, "int3"),
-        ({"epoch": 0}, "epoch 0 is not newer than epoch 0"),
+        ({"epoch": 0}, "epoch 0 is in force here, or was; take another number"),
     ):
         answer = leader.prepare(leader.plan(**fields))
         assert not answer.ok
@@ -418,9 +448,73 @@ def test_parameters_at_run_time(camera):
     camera.check_lives()
 
 
-def test_stamp_of_another_clock(camera):
+# Seconds before now that are no age of a frame; None: a stamp of zero.
+BAD_STAMPS_S = {"zero": None, "of another clock": 1_000_000.0, "in the future": -5.0}
+
+
+@pytest.mark.parametrize("name", BAD_STAMPS_S)
+def test_stamp_that_cannot_be_right(camera, name):
+    """It has its answer, and no times are made up for it."""
+    before_s = BAD_STAMPS_S[name]
     msg = camera.message(3)
-    msg.header.stamp = Time(sec=5)
-    camera.check_result(camera.answer(msg), 3, "robot")
+    now_ns = camera.robot.observer.node.get_clock().now().nanoseconds
+    msg.header.stamp = ns_to_time(now_ns - int(before_s * 1e9)) if before_s else Time()
+    result = camera.answer(msg)
+    camera.check_result(result, 3, "robot")
+    assert math.isnan(result.age_s)
+    assert math.isnan(result.response_s)
+    assert result.head_s > 0
     log = camera.robot.processes.log("head").read_text()
     assert log.count("off this machine's clock") == 1
+    assert camera.check_lives().response_s > 0
+
+
+@pytest.mark.parametrize("reliability", ["best_effort", "reliable"])
+def test_nothing_vanishes_before_the_book(site, node_bundle, pictures, engine_cache, reliability):
+    """A burst that finds the head's thread busy: each frame has a result, most of them a drop."""
+    camera = start_head(
+        site, node_bundle, pictures, engine_cache, image_reliability=reliability, queue_depth=2
+    )
+    robot, count = camera.robot, 20
+    # As a camera sends; what ``robot.topic`` makes is reliable.
+    burst = robot.observer.node.create_publisher(
+        CompressedImage,
+        f"{robot.namespace}/image_raw/compressed",
+        QoSProfile(depth=count, reliability=ReliabilityPolicy[reliability.upper()]),
+    )
+    robot.wait(lambda: burst.get_subscription_count() > 0, "the head's subscription")
+    camera.check_lives()  # so the head knows of this process
+    msgs = [camera.message(number % 4) for number in range(count)]
+    with robot.frozen("head"):
+        for msg in msgs:
+            msg.data = array("B", jpeg(pictures[0]))
+            burst.publish(msg)
+    robot.wait(lambda: len(robot.results) == count + 1, "a result of each frame of the burst")
+    results = robot.results
+    assert [result.sequence for result in results] == list(range(count + 1))
+    dropped = [result for result in results if result.status is Status.DROPPED]
+    for result in dropped:
+        assert result.drop_reason is DropReason.BUSY
+        assert result.reason == "the robot is busy: newer frames are waiting"
+    for result in results:
+        assert 0 <= result.age_s <= result.response_s
+
+    def is_told():
+        values = robot.values("head")
+        return values.get("frames") == str(count + 1) and values["in_flight"] == "0"
+
+    robot.wait(is_told, "the head's account of the burst")
+    values = {name: int(robot.values("head").get(name, 0)) for name in ACCOUNT}
+    assert values["dropped"] == values["dropped_busy"] == len(dropped)
+    assert values["results"] == values["robot"] == count + 1 - len(dropped)
+    assert values["unaccounted"] == values["lost_before_head"] == 0
+
+
+def test_frames_of_a_head_that_is_not_active_are_counted(site, node_bundle, pictures, engine_cache):
+    camera = start_head(site, node_bundle, pictures, engine_cache)
+    robot = camera.robot
+    camera.check_lives()
+    robot.observer.change_state(robot.name("head"), "deactivate")
+    camera.send(camera.message())
+    robot.wait(lambda: robot.values("head").get("frames_while_inactive") == "1", "the count")
+    assert len(robot.results) == 1

@@ -2,6 +2,7 @@
 
 import math
 from array import array
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from codesign_ros.cost.half_times import HalfTimes
 from codesign_ros.msg import DeviceProfile, Embedding, Heartbeat, InferenceResult
 from codesign_ros.msg import TailAnswer as TailAnswerMsg
 from codesign_ros.nodes.interface import device_messages, messages
-from codesign_ros.runtime.device import Device, Role, StageMedians
+from codesign_ros.runtime.device import STATES, Device, Role, StageMedians
 from codesign_ros.runtime.device import Heartbeat as HeartbeatValue
 from codesign_ros.runtime.messages import Embedding as EmbeddingValue
 from codesign_ros.runtime.messages import (
@@ -141,9 +142,9 @@ heartbeat_fields = {
 }
 devices = st.builds(
     Device,
-    robot=texts,
+    robot=st.just(""),
     role=st.sampled_from(Role),
-    state=texts,
+    state=st.sampled_from(STATES),
     model_id=texts,
     device=texts,
     backends=st.lists(texts, max_size=2).map(tuple),
@@ -155,7 +156,7 @@ devices = st.builds(
     profile=st.none() | profiles(),
     **dict.fromkeys(("peak_flops", "memory_bandwidth"), size64),
     **heartbeat_fields,
-)
+).map(lambda device: replace(device, robot=device.node.rpartition("/")[0] or "/"))
 
 
 @st.composite
@@ -292,6 +293,8 @@ def device_msg(**fields):
     return DeviceProfile(
         **{
             "heartbeat": Heartbeat(node="/robot/head"),
+            "robot": "/robot",
+            "state": "active",
             "role": 1,
             "half_cut": array("H", [1]),
             "half_structure": ["S3"],
@@ -343,6 +346,9 @@ def test_measured_and_estimated_halves():
         ({"half_s": array("f", [math.inf])}, "inf is no time or size"),
         ({"codec_s": array("f", [-0.5])}, "-0.5 is no time or size"),
         ({"peak_flops": -1.0}, "-1.0 is no time, rate or size"),
+        ({"robot": "/robo"}, "it is not in the namespace of robot '/robo'"),
+        ({"robot": "/"}, "it is not in the namespace of robot '/'"),
+        ({"state": "broken"}, "unknown state 'broken'"),
     ],
 )
 def test_device_that_makes_no_sense(fields, text):

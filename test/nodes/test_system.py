@@ -1,5 +1,7 @@
 """All four nodes as processes: every frame gets exactly one answer, whatever happens to others."""
 
+import signal
+
 import pytest
 
 from codesign_ros.data.sources import open_source
@@ -127,6 +129,19 @@ def test_server_that_deactivates_and_comes_back(start, picture_folder):
     assert {r.finished_by for r in results if r.epoch == plan.epoch} == {"robot"}
     assert results[-1].finished_by == "server"
     assert results[-1].epoch >= back.epoch
+
+
+def test_server_that_is_stopped_says_goodbye(start, picture_folder):
+    robot = start(source=str(picture_folder), loop=True)
+    wait_for_more(robot)
+    robot.processes.send("tail", signal.SIGINT)  # waits for its end
+    robot.wait_for_plan("without the server", lambda plan: not plan.server_available)
+    assert "/robot/tail is being stopped" in robot.processes.log("head").read_text()
+    wait_for_more(robot, 2)
+    robot.start("tail")
+    robot.wait_for_plan("with the server", lambda plan: plan.served_by == "/robot/tail")
+    wait_for_more(robot)
+    assert end_of_stream(robot)[-1].finished_by == "server"
 
 
 def test_server_that_is_killed_and_restarted(start, node_bundle, picture_folder):

@@ -274,7 +274,7 @@ def test_probe_is_answered_whatever_it_carries(peer):
         ({"codec": "jpeg"}, "codec 'jpeg' cannot carry tensor 'stage2.0'"),
         ({"codec": "pickle"}, "codec 'pickle' cannot carry tensor 'stage2.0'"),
         ({"precision": "int3"}, "int3"),
-        ({"epoch": 2}, "epoch 2 is not newer than epoch 2"),
+        ({"epoch": 2}, "epoch 2 is in force here, or was; take another number"),
     ],
 )
 def test_plan_that_cannot_be_followed(peer, change, text):

@@ -38,7 +38,16 @@ _NOT_OURS = ("/rosout", "/parameter_events", "/transition_event")
 POLICIES = ("history", "depth", "reliability", "durability")
 # What each node sends and hears.
 DIAGNOSTICS = ("/diagnostics.publisher",)
-DEVICE = (*DIAGNOSTICS, "/codesign/devices.publisher", "/codesign/heartbeat.publisher")
+DEVICE = (
+    *DIAGNOSTICS,
+    "/codesign/devices.publisher",
+    "/codesign/heartbeat.publisher",
+    "/codesign/device_versions.publisher",
+    "/codesign/planner_version.subscription",
+    "/codesign/presence.subscription",
+    "/robot/presence.publisher",
+    "/robot/presence.subscription",
+)
 ENDPOINTS = {
     "camera": (
         *DIAGNOSTICS,
@@ -61,6 +70,10 @@ ENDPOINTS = {
         "/codesign/plan.publisher",
         "/codesign/devices.subscription",
         "/codesign/heartbeat.subscription",
+        "/codesign/device_versions.subscription",
+        "/codesign/planner_version.publisher",
+        "/codesign/presence.publisher",
+        "/codesign/presence.subscription",
     ),
 }
 
@@ -123,11 +136,8 @@ def head_of(bundle, robot):
     )
 
 
-@pytest.mark.parametrize(("depth", "kept"), [(None, 2), (1, 1)])
-def test_depth_of_plans_takes_effect(site, node_bundle, depth, kept):
-    """Who comes late hears as many of the plans in force as the planner was told to keep."""
-    override = {"qos_overrides./codesign/plan.publisher.depth": depth} if depth else {}
-    robot = site.robot("/one", planner={"bundle": str(node_bundle.path), **override})
+def test_who_comes_late_hears_one_plan_a_robot(site, node_bundle):
+    robot = site.robot("/one", planner={"bundle": str(node_bundle.path)})
     robot.start("planner")
     heads = [head_of(node_bundle, name) for name in ("/one", "/two")]
     with fake_devices(site.domain, *heads):
@@ -136,13 +146,26 @@ def test_depth_of_plans_takes_effect(site, node_bundle, depth, kept):
             lambda: {f"plan {name}" for name in names} <= robot.values("planner").keys(),
             "a plan for each robot",
         )
+        # Plans of one robot take no other's place, however many there are.
+        for number in range(20):
+            last = 0.5 * number
+            robot.observer.set_parameter("/codesign/planner", "lambda_1", last)
+
+        def are_newest():
+            values = robot.values("planner")
+            return all(f"set to {last}" in values.get(f"plan {name}", "") for name in names)
+
+        robot.wait(are_newest, "the last plan of each robot")
         heard = []
         robot.observer.node.listen(PlanMsg, "/codesign/plan", heard.append, qos.state(depth=16))
         robot.wait(lambda: heard, "a plan")
         # What was kept comes before what is new.
-        robot.observer.set_parameter("/codesign/planner", "lambda_1", 0.5)
-        robot.wait(lambda: {plan.robot for plan in heard if plan.lambda_1 == 0.5} == names, "news")
-        assert len({plan.robot for plan in heard if plan.lambda_1 != 0.5}) == kept
+        robot.observer.set_parameter("/codesign/planner", "lambda_1", 11.5)
+        robot.wait(lambda: {plan.robot for plan in heard if plan.lambda_1 == 11.5} == names, "news")
+        kept = [plan for plan in heard if plan.lambda_1 != 11.5]
+        assert {plan.robot for plan in kept} == names
+        assert len(kept) == len(names)
+        assert {plan.lambda_1 for plan in kept} == {last}
     robot.wait(lambda: "device /two/head" not in robot.values("planner"), "their leave")
 
 
@@ -315,7 +338,7 @@ def test_topics_come_and_go_while_messages_arrive(running):
     publisher = node.advertise(PlanMsg, "news", qos.state())
     node.every(0.001, lambda: publisher.publish(PlanMsg()))
     for _ in range(40):
-        node.listen(PlanMsg, "news", heard.append, qos.state(), on_lost=lambda: None)
+        node.listen(PlanMsg, "news", heard.append, qos.state())
         node.advertise(PlanMsg, "other", qos.state())
         count = len(heard)
         wait_until(lambda count=count: len(heard) > count)

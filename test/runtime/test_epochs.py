@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codesign_ros.runtime.epochs import EpochTable
+from codesign_ros.runtime.epochs import MOST_EPOCH, EpochTable, is_newer, next_epoch
 from codesign_ros.types import CodesignError, Plan
 
 
@@ -24,10 +24,35 @@ def test_preparing_changes_nothing_that_runs():
     assert epochs.epochs == (0, 3)
 
 
-@pytest.mark.parametrize("epoch", [0, 4, 5])
-def test_only_newer_epochs_can_be_prepared(epoch):
-    with pytest.raises(CodesignError, match=f"epoch {epoch} is not newer than epoch 5"):
-        table(current=5).prepare(Plan(cut=1, epoch=epoch), "stage")
+def test_an_epoch_that_is_or_was_in_force_is_taken():
+    epochs = table(7, current=5)
+    epochs.commit(7)
+    for epoch in (5, 7):
+        with pytest.raises(CodesignError, match=f"epoch {epoch} is in force here, or was"):
+            epochs.prepare(Plan(cut=1, epoch=epoch), "stage")
+    epochs.drop_before(7)
+    epochs.prepare(Plan(cut=1, epoch=5), "stage 5")
+    assert epochs.epochs == (7, 5)
+
+
+def test_two_planners_do_not_give_one_number_to_two_plans():
+    epochs = table()
+    epochs.prepare(Plan(cut=1, epoch=3, planner=1), "first")
+    with pytest.raises(CodesignError, match="epoch 3 is prepared here for another planner"):
+        epochs.prepare(Plan(cut=1, epoch=3, planner=2), "second")
+    epochs.prepare(Plan(cut=1, epoch=4, planner=2), "second")
+    epochs.prepare(Plan(cut=1, epoch=3, planner=1), "first again")
+    assert (epochs.find(3), epochs.find(4)) == ("first again", "second")
+
+
+@pytest.mark.parametrize("epoch", [1, 4, 2**31 + 5, MOST_EPOCH])
+def test_numbers_may_begin_anew(epoch):
+    epochs = table(current=5)
+    epochs.prepare(Plan(cut=1, epoch=epoch), "stage")
+    assert epochs.commit(epoch).epoch == epoch
+    assert epochs.epochs == (5, epoch)
+    epochs.drop_before(epoch)
+    assert epochs.epochs == (epoch,)
 
 
 def test_only_prepared_epochs_can_be_committed():
@@ -47,6 +72,38 @@ def test_a_commit_forgets_what_it_overtook():
     epochs.commit(5)
     assert epochs.epochs == (0, 5, 9)
     assert epochs.find(2) is None
+    assert (epochs.plan_of(9).epoch, epochs.plan_of(2)) == (9, None)
+
+
+@pytest.mark.parametrize(
+    ("needed", "kept"),
+    [
+        ((8,), (8, 2, 6)),
+        ((3, 8), (3, 8, 2, 6)),
+        ((2,), (2, 6)),
+        ((6,), (2, 6)),  # never the one in force
+        ((), (9, 3, 8, 2, 6)),
+        ((8, 77), (9, 3, 8, 2, 6)),  # of which nobody knows how old it is
+    ],
+)
+def test_old_is_what_was_in_force_before(needed, kept):
+    epochs = table(current=9)
+    for epoch in (3, 8, 2):
+        epochs.prepare(Plan(cut=1, epoch=epoch), f"stage {epoch}")
+        epochs.commit(epoch)
+    epochs.prepare(Plan(cut=1, epoch=6), "stage 6")
+    epochs.drop_before(*needed)
+    assert epochs.epochs == kept
+
+
+def test_epochs_are_counted_round_and_round():
+    assert [next_epoch(epoch) for epoch in (0, 1, MOST_EPOCH - 1, MOST_EPOCH)] == [
+        1, 2, MOST_EPOCH, 1,
+    ]  # fmt: skip
+    assert is_newer(2, 1)
+    assert is_newer(1, MOST_EPOCH)
+    for epoch, other in ((1, 1), (1, 2), (MOST_EPOCH, 1), (MOST_EPOCH, 100)):
+        assert not is_newer(epoch, other)
 
 
 @given(
@@ -56,25 +113,28 @@ def test_a_commit_forgets_what_it_overtook():
 )
 def test_the_epoch_in_force_is_never_lost(steps):
     epochs = table()
-    known, current = {0}, 0  # the same, by hand
+    kept, current = [0], 0  # the same, by hand
     for action, epoch in steps:
-        if action == "prepare" and epoch > current:
-            epochs.prepare(Plan(cut=1, epoch=epoch), f"stage {epoch}")
-            known.add(epoch)
-        elif action == "commit" and epoch >= current and epoch in known:
-            epochs.commit(epoch)
-            known -= {e for e in known if current < e < epoch}
-            current = epoch
-        elif action == "drop":
+        prepared = kept[kept.index(current) + 1 :]
+        if action == "drop":
             epochs.drop_before(epoch)
-            known = {e for e in known if e >= epoch or e == current}
+            if epoch in kept:
+                kept = kept[min(kept.index(epoch), kept.index(current)) :]
+        elif action == "prepare" and (epoch not in kept or epoch in prepared):
+            epochs.prepare(Plan(cut=1, epoch=epoch), f"stage {epoch}")
+            kept = [e for e in kept if e != epoch] + [epoch]
+        elif action == "commit" and epoch in (current, *prepared):
+            epochs.commit(epoch)
+            overtaken = prepared[: prepared.index(epoch)] if epoch in prepared else []
+            kept = [e for e in kept if e not in overtaken]
+            current = epoch
         elif action == "prepare":
             with pytest.raises(CodesignError):
                 epochs.prepare(Plan(cut=1, epoch=epoch), "stage")
         else:
             with pytest.raises(CodesignError):
                 epochs.commit(epoch)
-        assert set(epochs.epochs) == known
+        assert epochs.epochs == tuple(kept)
         assert (epochs.plan.epoch, epochs.stage) == (current, f"stage {current}")
 
 
@@ -88,7 +148,7 @@ def test_every_stage_that_is_forgotten_is_told_of_once():
     epochs.drop_before(6)
     assert dropped[3:] == ["stage 0"]
     with pytest.raises(CodesignError):
-        epochs.prepare(Plan(cut=1, epoch=5), "stage 5")  # still the caller's
+        epochs.prepare(Plan(cut=1, epoch=6), "stage 6 once more")  # still the caller's
     assert len(dropped) == 4
     epochs.close()
     assert dropped[4:] == ["stage 6 again"]

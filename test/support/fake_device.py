@@ -85,6 +85,7 @@ class FakeDevice:
 
     def _commit(self, request, response):
         self.committed.append(request.epoch)
+        self.device = replace(self.device, epoch=request.epoch)
         response.ok = True
         return response
 

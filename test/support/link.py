@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from codesign_ros.runtime.head.link_meter import LinkMeter, LinkTime
+from codesign_ros.runtime.link.meter import LinkMeter, LinkTime
 
 PROBE_PERIOD_S = 0.5
 

@@ -170,15 +170,20 @@ class Robot:
         self.wait(lambda: publisher.get_subscription_count() > 0, f"a listener to {name}")
         return publisher
 
-    def listen(self, kind, name):
+    def listen(self, kind, name, also=lambda msg: None):
         """The list to which every message on one of this robot's topics is added.
 
-        From when on, only ``wait_for_listeners`` can tell.
+        ``also`` is called with each. From when on, only ``wait_for_listeners`` can tell.
         """
         messages = []
+
+        def take(msg):
+            messages.append(msg)
+            also(msg)
+
         reliable = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
         topic = f"{self.namespace}/{name}"
-        self.observer.node.create_subscription(kind, topic, messages.append, reliable)
+        self.observer.node.create_subscription(kind, topic, take, reliable)
         return messages
 
     def wait_for_listeners(self, node, name, count):

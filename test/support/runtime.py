@@ -9,7 +9,6 @@ import time
 import numpy as np
 
 from codesign_ros.engines.ort import OrtBackend
-from codesign_ros.pixels.letterbox import normalise
 from codesign_ros.runtime.answers import classified
 from codesign_ros.runtime.engines.pool import EnginePool
 from codesign_ros.runtime.head.runtime import HeadRuntime
@@ -97,7 +96,7 @@ def whole_scores(bundle, factory, frames):
     """Scores (frames, classes) of the whole network, and the index of the best class."""
     last = bundle.last_cut
     engine = factory.build(head_key(plan_for(bundle, 0, last)))
-    outputs = (engine.run({"image": normalise(frame, bundle.input)}) for frame in frames)
+    outputs = (engine.run({"image": frame}) for frame in frames)
     rows = [classified(*output.values(), bundle.classes) for output in outputs]
     engine.close()
     return np.array([row.class_scores for row in rows]), [row.label for row in rows]

@@ -33,6 +33,13 @@ def test_what_was_reached():
     assert found.reasons == (f"{found.plan}: better",)
 
 
+def test_frames_whose_stamps_cannot_be_right_count_but_for_their_times():
+    results = [(0.0, result(n, 0.1 if n % 2 else math.nan)) for n in range(10)]
+    found = measurement("ours", None, 5.0, results, PLANS, {"robot": 0.5}, {"robot": 20_000})
+    assert found.frames == 10
+    assert math.isclose(found.response_ms["p95"], 100.0)
+
+
 def test_nothing_was_reached():
     found = measurement("ours", 5.0, 1.0, [], PLANS[:1], {"robot": 0.0}, {"robot": 0})
     assert found.frames_s == 0.0

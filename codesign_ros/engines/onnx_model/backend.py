@@ -91,7 +91,7 @@ class OnnxBackend(EngineFactory):
             model = as_onnx(
                 self.bundle.network(), key.structure, key.merge, key.precision, self._frames
             )
-            self._cache.put(self.network_name(key), model)
+            self._cache.keep(self.network_name(key), model)
         return model
 
     @cached_property

@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from codesign_ros.models.network import IMAGE, Network
+from codesign_ros.models.network import Network
+from codesign_ros.types import IMAGE
 
 _OPSET = 17
 

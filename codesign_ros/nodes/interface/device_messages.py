@@ -15,7 +15,7 @@ from codesign_ros.cost.half_times import HalfTimes
 from codesign_ros.msg import DeviceProfile as DeviceProfileMsg
 from codesign_ros.msg import Heartbeat as HeartbeatMsg
 from codesign_ros.nodes.interface.messages import copied
-from codesign_ros.runtime.device import Device, Heartbeat, Role, StageMedians
+from codesign_ros.runtime.device import STATES, Device, Heartbeat, Role, StageMedians
 from codesign_ros.types import CodesignError, HalfForm, Merge, Structure
 
 _DEVICE_FIELDS = (
@@ -23,7 +23,8 @@ _DEVICE_FIELDS = (
     "dla_cores", "power_mode",
 )  # fmt: skip
 _HEARTBEAT_FIELDS = (
-    "node", "epoch", "throttled", "link_bps", "link_bps_error", "link_delay_s", "frame_bytes",
+    "node", "session", "epoch", "throttled", "link_bps", "link_bps_error", "link_delay_s",
+    "frame_bytes",
 )  # fmt: skip
 # Those of StageMedians; the message's have running_ before them.
 _RUNNING_FIELDS = (
@@ -90,11 +91,20 @@ def device_from_msg(msg: DeviceProfileMsg) -> Device:
     """Message to device.
 
     Raises:
-        CodesignError: the heartbeat makes no sense, role, a structure or a merge is not known,
-            arrays that belong together differ in length, or a time, rate or size is negative or
-            not finite.
+        CodesignError: the heartbeat makes no sense, the node is not in its robot's namespace, role,
+            state, a structure or a merge is not known, arrays that belong together differ in
+            length, or a time, rate or size is negative or not finite.
     """
     beat = heartbeat_from_msg(msg.heartbeat)
+    namespace = beat.node.rpartition("/")[0]
+    # That of one of several servers is one below.
+    places = (namespace, namespace.rpartition("/")[0]) if msg.role == Role.TAIL else (namespace,)
+    if msg.robot not in (places if namespace else ("/",)):
+        raise CodesignError(
+            f"profile of {beat.node!r}: it is not in the namespace of robot {msg.robot!r}"
+        )
+    if msg.state not in STATES:
+        raise CodesignError(f"profile of {beat.node!r}: unknown state {msg.state!r}")
     halves = *_form_arrays(msg, "half"), msg.half_s, msg.half_measured
     codecs = msg.codec_cut, msg.codec_name, msg.codec_s, msg.codec_bytes
     engines = *_form_arrays(msg, "engine"), msg.engine_built

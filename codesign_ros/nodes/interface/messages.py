@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,11 @@ from codesign_ros.msg import Embedding as EmbeddingMsg
 from codesign_ros.msg import GroundTruth as GroundTruthMsg
 from codesign_ros.msg import InferenceResult as ResultMsg
 from codesign_ros.msg import Plan as PlanMsg
+from codesign_ros.msg import Presence as PresenceMsg
 from codesign_ros.msg import TailAnswer as TailAnswerMsg
 from codesign_ros.msg import Tensor as TensorMsg
 from codesign_ros.runtime.messages import (
+    DropReason,
     Embedding,
     EmbeddingKind,
     Result,
@@ -25,23 +28,33 @@ from codesign_ros.runtime.messages import (
     TailAnswer,
     TailStatus,
 )
-from codesign_ros.types import Box, CodesignError, GroundTruth, Merge, Plan, Structure
+from codesign_ros.runtime.sessions import Place, Presence
+from codesign_ros.types import (
+    Box,
+    CodesignError,
+    GroundTruth,
+    Merge,
+    Plan,
+    Structure,
+    one_line,
+)
 from codesign_ros.wire.tensor import EncodedTensor
 
 # Fields that Plan and msg/Plan.msg have in common and that need no conversion.
 _PLAN_FIELDS = (
-    "epoch", "robot", "model_id", "cut", "precision", "codec", "served_by", "placed_on",
+    "epoch", "planner", "robot", "model_id", "cut", "precision", "codec", "served_by", "placed_on",
     "server_available", "reason", "objective", "lambda_1", "head_s", "link_s", "tail_s",
     "accuracy_loss", "payload_bytes", "link_bps", "standby_precision",
 )  # fmt: skip
-_TAIL_ANSWER_FIELDS = (
+_COMMON_FIELDS = (
     "sequence", "epoch", "reason", "served_by", "label", "score", "queue_s", "decode_s", "tail_s",
 )  # fmt: skip
+_TAIL_ANSWER_FIELDS = ("session", *_COMMON_FIELDS)
 _RESULT_FIELDS = (
-    *_TAIL_ANSWER_FIELDS, "finished_by", "payload_bytes", "response_s", "head_s", "encode_s",
-    "link_s",
+    *_COMMON_FIELDS, "finished_by", "payload_bytes", "age_s", "response_s", "head_s",
+    "encode_s", "link_s",
 )  # fmt: skip
-_EMBEDDING_FIELDS = ("sequence", "epoch", "oldest_epoch", "model_id", "cut")
+_EMBEDDING_FIELDS = ("session", "sequence", "epoch", "oldest_epoch", "model_id", "cut")
 _TENSOR_FIELDS = ("name", "dtype", "codec")
 
 
@@ -118,20 +131,32 @@ def embedding_from_msg(msg: EmbeddingMsg) -> Embedding:
 
 def result_to_msg(result: Result) -> ResultMsg:
     """Result to message."""
-    return ResultMsg(**_answer_to_msg(result), **copied(result, _RESULT_FIELDS))
+    return ResultMsg(
+        drop_reason=int(result.drop_reason),
+        **_answer_to_msg(result),
+        **copied(result, _RESULT_FIELDS),
+    )
 
 
 def result_from_msg(msg: ResultMsg) -> Result:
     """Message to result.
 
     Raises:
-        CodesignError: the status is not known.
+        CodesignError: the status, or the reason for which it was dropped, is not known.
     """
     try:
-        status = Status(msg.status)
+        status, drop_reason = Status(msg.status), DropReason(msg.drop_reason)
     except ValueError:
-        raise CodesignError(f"result {msg.sequence} has unknown status {msg.status}") from None
-    return Result(status=status, **_answer_from_msg(msg), **copied(msg, _RESULT_FIELDS))
+        raise CodesignError(
+            f"result {msg.sequence} has unknown status {msg.status} or drop_reason "
+            f"{msg.drop_reason}"
+        ) from None
+    return Result(
+        status=status,
+        drop_reason=drop_reason,
+        **_answer_from_msg(msg),
+        **copied(msg, _RESULT_FIELDS),
+    )
 
 
 def tail_answer_to_msg(answer: TailAnswer) -> TailAnswerMsg:
@@ -149,7 +174,11 @@ def tail_answer_from_msg(msg: TailAnswerMsg) -> TailAnswer:
         status = TailStatus(msg.status)
     except ValueError:
         raise CodesignError(f"answer {msg.sequence} has unknown status {msg.status}") from None
-    return TailAnswer(status=status, **_answer_from_msg(msg), **copied(msg, _TAIL_ANSWER_FIELDS))
+    return TailAnswer(
+        status=status,
+        **_answer_from_msg(msg),
+        **copied(msg, _TAIL_ANSWER_FIELDS),
+    )
 
 
 def _answer_to_msg(answer: Result | TailAnswer) -> dict[str, Any]:
@@ -234,3 +263,27 @@ def plan_from_msg(msg: PlanMsg) -> Plan:
         )
     except ValueError as error:
         raise CodesignError(f"plan of epoch {msg.epoch}: {error}") from None
+
+
+def presence_to_msg(presence: Presence, unknown: Sequence[str] = ()) -> PresenceMsg:
+    """Sign of life of whoever is in a place for one to message."""
+    return PresenceMsg(
+        role=int(presence.role),
+        unknown=list(unknown),
+        **copied(presence, ("node", "session", "process")),
+    )
+
+
+def presence_from_msg(msg: PresenceMsg) -> Presence:
+    """Message to sign of life; who is unknown to a planner is for the nodes to read.
+
+    Raises:
+        CodesignError: the role is not known.
+    """
+    try:
+        role = Place(msg.role)
+    except ValueError:
+        raise CodesignError(
+            f"presence of {one_line(msg.node)} in unknown role {msg.role}"
+        ) from None
+    return Presence(one_line(msg.node), role, msg.session, one_line(msg.process))

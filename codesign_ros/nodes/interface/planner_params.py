@@ -169,8 +169,8 @@ PARAMS = (
     ),
     Param(
         "silence_limit_s",
-        10.0,
-        "a device that is silent for so long is gone, even if DDS still sees it [s]",
+        5.0,
+        "a device that is silent for so long is gone; heartbeats come twice a second [s]",
         low=1.0,
         high=600.0,
     ),

@@ -20,13 +20,22 @@ from codesign_ros.types import CodesignError
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks  # Jazzy and later
+    from rclpy.event_handler import UnsupportedEventTypeError as UnsupportedEventTypeError
 except ImportError:
     from rclpy.qos_event import SubscriptionEventCallbacks  # Humble
+    from rclpy.qos_event import UnsupportedEventTypeError as UnsupportedEventTypeError
 
 # How long DDS waits for a sign of life of a device before it reports the writer as lost.
 LIVELINESS_LEASE_S = 1.0
 RELIABLE, BEST_EFFORT = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
 TRANSIENT_LOCAL = DurabilityPolicy.TRANSIENT_LOCAL
+
+
+# Frames that a reader keeps until the head takes them, by ``image_transport``. Which frame is
+# dropped is for the head to decide, and to say; so there is room for what comes while its thread is
+# busy: a second of a camera of 200 Hz and a burst, and of raw frames, which are large, half a
+# second at 60 Hz (of 4K 0.8 GB, if that ever happens).
+IMAGE_DEPTHS = {"compressed": 256, "raw": 32}
 
 
 def image(reliable: bool, depth: int) -> QoSProfile:
@@ -49,9 +58,13 @@ def picture() -> QoSProfile:
     return QoSProfile(depth=1, reliability=RELIABLE)
 
 
-def heartbeat() -> QoSProfile:
-    """Signs of life: the next one comes soon, so none is repeated."""
-    return QoSProfile(depth=16, reliability=BEST_EFFORT)
+def heartbeat(depth: int = 16) -> QoSProfile:
+    """Signs of life: the next one comes soon, so none is repeated.
+
+    Args:
+        depth: how many are kept; a reader of a whole fleet needs more.
+    """
+    return QoSProfile(depth=depth, reliability=BEST_EFFORT)
 
 
 def diagnostics() -> QoSProfile:
@@ -99,11 +112,10 @@ def overridable(profile: QoSProfile) -> QoSOverridingOptions:
     return QoSOverridingOptions(kinds, callback=check)
 
 
-def when_lost(callback: Callable[[], None]) -> SubscriptionEventCallbacks:
-    """Have a callback called when DDS has lost a sender."""
+def when_missed(on_missed: Callable[[int], None]) -> SubscriptionEventCallbacks:
+    """Have a callback called when DDS has lost messages on their way, with how many."""
 
-    def on_liveliness(event: Any) -> None:
-        if event.not_alive_count_change > 0 or event.alive_count_change < 0:
-            callback()
+    def on_message_lost(event: Any) -> None:
+        on_missed(event.total_count_change)
 
-    return SubscriptionEventCallbacks(liveliness=on_liveliness)
+    return SubscriptionEventCallbacks(message_lost=on_message_lost)

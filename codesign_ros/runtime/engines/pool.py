@@ -30,6 +30,11 @@ class EnginePool:
         """
         return self._leases.lease(key)
 
+    @property
+    def builds_ahead(self) -> bool:
+        """Whether an engine that is not there may take minutes; see ``EngineFactory``."""
+        return self._factory.builds_ahead
+
     def close(self) -> None:
         """Build nothing any more; close the factory once no engine is left, which may be now."""
         self._leases.close(self._factory.close)

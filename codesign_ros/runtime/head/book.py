@@ -12,9 +12,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from codesign_ros.runtime.head.account import FrameAccount
 from codesign_ros.runtime.head.ledger import Frame, FrameLedger, Outbox, Phase
 from codesign_ros.runtime.head.plans import HeadPlans
-from codesign_ros.runtime.messages import Result, Status
+from codesign_ros.runtime.head.stamps import age_s
+from codesign_ros.runtime.messages import DropReason, Result, Stamp, Status
 
 _log = logging.getLogger(__name__)
 
@@ -25,6 +27,9 @@ _MAX_SENDING = 1
 # Frames on the link or at the tail before the head stops computing more: as many as the middleware
 # keeps for the link (nodes/interface/qos.py); one more would push out the oldest, half sent.
 _MAX_AWAY = 4
+
+# Who finishes frames: ``Result.finished_by``.
+_WAYS = ("server", "robot", "fallback")
 
 
 class FrameBook:
@@ -46,20 +51,56 @@ class FrameBook:
         self.counts: Counter[str] = Counter()
         self.ledger = FrameLedger()
         self.is_open = True
+        # Nothing is left to the server: the robot computes whatever has no answer yet.
+        self.is_alone = False
         self._plans = plans
         self._send_result = send_result
         self._clock_ns = clock_ns
-        self._outbox = Outbox(self._hand_on)
+        self._drops: Counter[DropReason] = Counter()
+        self._outbox = Outbox(self.lock, self._count, self._hand_on)
         # When the compute thread looks by itself what there is to do; earlier it must be woken [s].
         self._looks_at_s = 0.0
 
     @property
-    def in_flight(self) -> int:
-        """Frames that have arrived and whose answer is not out yet."""
-        # In this order: between the two, more may arrive.
-        handed_on = self._outbox.handed_on
+    def account(self) -> FrameAccount:
+        """What became of all frames until now."""
         with self.lock:
-            return self.counts["frames"] - handed_on
+            return FrameAccount(
+                arrived=self.counts["frames"],
+                results={way: self.counts[way] for way in _WAYS},
+                drops=dict(self._drops),
+                in_flight=len(self.ledger) + len(self._outbox),
+            )
+
+    def admit(
+        self,
+        stamp: Stamp,
+        load: Callable[[], np.ndarray],
+        jpeg: bytes | None = None,
+        held_bytes: int = 0,
+    ) -> Frame:
+        """Enter a new frame; ``lock`` is held.
+
+        Args:
+            stamp: its stamp.
+            load: gives its pixels.
+            jpeg: the camera's JPEG, if cut 0 can send it as it is.
+            held_bytes: what it takes in memory [bytes].
+        """
+        self.counts["frames"] += 1
+        return self.ledger.admit(
+            stamp,
+            load,
+            jpeg,
+            arrived_s=time.monotonic(),
+            age_s=age_s(stamp.stamp_ns, self._clock_ns()),
+            held_bytes=held_bytes,
+        )
+
+    def keep_limits(self, depth: int, most_bytes: int) -> None:
+        """Drop the oldest waiting frames where more wait than may; as ``settle``."""
+        for frame in self.ledger.too_many(depth, most_bytes):
+            self.drop(frame, DropReason.BUSY, "the robot is busy: newer frames are waiting")
 
     @property
     def oldest_epoch(self) -> int:
@@ -68,6 +109,8 @@ class FrameBook:
 
     def next_frame(self) -> Frame | None:
         """What to compute next, if anything; ``lock`` is held."""
+        if self.is_alone:
+            return self.ledger.next_to_finish()
         return self.ledger.next_to_compute(_MAX_SENDING, _MAX_AWAY)
 
     def wait(self) -> None:
@@ -98,11 +141,24 @@ class FrameBook:
         self.wake()  # there is room for one more on the link
         self._plans.drop_before(self.oldest_epoch)
 
-    def drop(self, frame: Frame, reason: str) -> None:
-        """Answer a frame with nothing but the reason for it; as ``settle``."""
+    def drop(self, frame: Frame, why: DropReason, reason: str) -> None:
+        """Answer a frame with nothing but the reason for it; as ``settle``.
+
+        Args:
+            frame: in flight.
+            why: the kind of reason.
+            reason: in one line.
+        """
         self.settle(
             frame,
-            Result(frame.stamp, frame.sequence, frame.epoch, status=Status.DROPPED, reason=reason),
+            Result(
+                frame.stamp,
+                frame.sequence,
+                frame.epoch,
+                status=Status.DROPPED,
+                drop_reason=why,
+                reason=reason,
+            ),
         )
 
     def flush(self) -> None:
@@ -115,13 +171,30 @@ class FrameBook:
         with self.lock:
             self.counts["errors"] += 1
 
+    def _count(self, frame: Frame) -> None:
+        answer = frame.result
+        assert answer is not None
+        if answer.status is Status.DROPPED:
+            self.counts["dropped"] += 1
+            self._drops[answer.drop_reason] += 1
+        else:
+            self.counts[answer.finished_by] += 1
+
     def _hand_on(self, frame: Frame) -> None:
         answer = frame.result
         assert answer is not None
-        with self.lock:
-            self.counts["dropped" if answer.status is Status.DROPPED else answer.finished_by] += 1
+        response_s = frame.age_s + time.monotonic() - frame.arrived_s
         try:
-            response_s = (self._clock_ns() - answer.stamp.stamp_ns) / 1e9
-            self._send_result(replace(answer, response_s=response_s), frame.load)
+            self._send_result(replace(answer, age_s=frame.age_s, response_s=response_s), frame.load)
         except Exception:
             self.error(f"the result of frame {answer.sequence} could not be handed on")
+            self._count_unpublished(answer)
+
+    def _count_unpublished(self, answer: Result) -> None:
+        with self.lock:
+            if answer.status is Status.DROPPED:
+                self._drops[answer.drop_reason] -= 1
+            else:
+                self.counts[answer.finished_by] -= 1
+                self.counts["dropped"] += 1
+            self._drops[DropReason.UNPUBLISHED] += 1

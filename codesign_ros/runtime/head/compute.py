@@ -18,7 +18,8 @@ from codesign_ros.runtime.head.results import result_of
 from codesign_ros.runtime.head.server_watch import ServerWatch
 from codesign_ros.runtime.head.settings import HeadSettings
 from codesign_ros.runtime.head.stage_medians import RunningTimes
-from codesign_ros.runtime.stages import HeadOutput, HeadStage, LeasedStage
+from codesign_ros.runtime.messages import DropReason
+from codesign_ros.runtime.stages import HeadOutput, HeadStage, LeasedStage, TailStage
 from codesign_ros.types import CodesignError, Plan, unexpected
 
 
@@ -60,7 +61,7 @@ class HeadCompute:
         self._thread = threading.Thread(target=self._run, name="head-compute", daemon=True)
         self._thread.start()
 
-    def forward(self, frame: Frame) -> LeasedStage[HeadStage] | None:
+    def forward(self, frame: Frame) -> LeasedStage[HeadStage] | LeasedStage[TailStage] | None:
         """Begin with a new frame that goes to the uplink as it is, at once and in order.
 
         Nothing is computed then, and waking the compute thread would cost more than the work.
@@ -82,16 +83,21 @@ class HeadCompute:
         return self._start(frame, falls_back=False)
 
     def work_on(
-        self, frame: Frame, leased: LeasedStage[HeadStage], falls_back: bool = False
+        self,
+        frame: Frame,
+        leased: LeasedStage[HeadStage] | LeasedStage[TailStage],
+        falls_back: bool = False,
     ) -> None:
         """Compute a frame that was begun with; the book's lock is not held."""
         try:
             self._work(frame, leased.stage, falls_back)
+        except _UnreadableError as error:
+            self._drop(frame, DropReason.UNREADABLE, str(error))
         except CodesignError as error:
-            self._drop(frame, str(error))
+            self._drop(frame, DropReason.ENGINE, str(error))
         except Exception as error:
             self._book.error(f"frame {frame.sequence} could not be computed")
-            self._drop(frame, unexpected(error))
+            self._drop(frame, DropReason.DEFECT, unexpected(error))
         finally:
             leased.release()
 
@@ -117,7 +123,7 @@ class HeadCompute:
             if not book.is_open:
                 return False
             assert frame is not None
-            falls_back = frame.phase is Phase.STRANDED or self._is_alone
+            falls_back = frame.phase is not Phase.WAITING or self._is_alone
             leased = self._start(frame, falls_back)
         if self._computed_s is not None:
             frame.head_gap_s = time.perf_counter() - self._computed_s
@@ -126,27 +132,31 @@ class HeadCompute:
 
     @property
     def _is_alone(self) -> bool:
-        """Whether the plan is split and not followed, for the server is not relied on."""
-        return self._plans.is_split and not self._server.relies
+        """Whether the plan is split and not followed, for the server is no help."""
+        return self._plans.is_split and not self._server.helps
 
-    def _start(self, frame: Frame, falls_back: bool) -> LeasedStage[HeadStage]:
+    def _start(
+        self, frame: Frame, falls_back: bool
+    ) -> LeasedStage[HeadStage] | LeasedStage[TailStage]:
         """Begin with a frame; returns what runs it. The book's lock is held."""
-        if frame.phase is not Phase.STRANDED:
+        if frame.phase is Phase.WAITING:
             frame.epoch = self._plans.plan.epoch
         frame.phase = Phase.COMPUTING
         stages = self._plans.stages_of(frame.epoch)
         # Its own lease: the epoch may be dropped while this frame is computed.
-        return (stages.standby if falls_back else stages.following).again()
+        return (stages.finishing(frame) if falls_back else stages.following).again()
 
-    def _work(self, frame: Frame, stage: HeadStage, falls_back: bool) -> None:
+    def _work(self, frame: Frame, stage: HeadStage | TailStage, falls_back: bool) -> None:
         start = time.perf_counter()
 
         def work() -> tuple[np.ndarray | None, HeadOutput]:
             image = frame.image
+            if isinstance(stage, TailStage):  # as the server would have: from what crossed
+                return image, HeadOutput(stage.run(stage.decode(frame.encoded)), (), 0.0, 0.0)
             if frame.jpeg is not None and stage.sends_jpeg:
                 return image, stage.forward(frame.jpeg)
             if image is None:
-                pixels = frame.load()
+                pixels = _pixels(frame)
                 image = letterbox(pixels, self._bundle.input)
                 frame.size = pixels.shape[0], pixels.shape[1]
             return image, stage.run(image)
@@ -169,12 +179,33 @@ class HeadCompute:
             head_s=frame.head_s + head_s,
         )
         with self._book.lock:
+            if isinstance(stage, HeadStage):
+                self._server.own_time(head_s)
+            if frame.phase is not Phase.COMPUTING:  # the server's answer has come meanwhile
+                return
             if not falls_back:
                 self._times.add(result, frame.head_gap_s, time.monotonic())
             self._book.settle(frame, result)
         self._book.flush()
 
-    def _drop(self, frame: Frame, reason: str) -> None:
+    def _drop(self, frame: Frame, why: DropReason, reason: str) -> None:
         with self._book.lock:
-            self._book.drop(frame, reason)
+            if frame.phase is Phase.COMPUTING:
+                self._book.drop(frame, why, reason)
         self._book.flush()
+
+
+class _UnreadableError(CodesignError):
+    """A frame's pixels cannot be read."""
+
+
+def _pixels(frame: Frame) -> np.ndarray:
+    """The pixels of a frame, (h, w, 3) uint8 RGB.
+
+    Raises:
+        _UnreadableError: they cannot be read.
+    """
+    try:
+        return frame.load()
+    except CodesignError as error:
+        raise _UnreadableError(str(error)) from error

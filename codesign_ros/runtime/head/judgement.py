@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-# Answers in a row that do not come in time: one alone may be a frame that went lost.
+# Times in a row that an answer was overdue: one alone may be a frame that went lost.
 _OVERDUE = 2
 # While the robot is on its own, answers must have come for so long before it relies on the server
 # again [s]; a return that did not last makes it so many times longer, up to a limit [s].
@@ -21,6 +21,9 @@ _LASTING_S = 6.0
 class Judgement:
     """Follows what is sent to the server and what is answered.
 
+    An overdue answer raises a doubt, and any answer ends it. A doubt that lasts, or a second one
+    without an answer in time in between, makes the robot leave.
+
     A link that comes and goes every few seconds is not worth returning to: after each return that
     did not last, answers must have come for five times as long, up to a limit.
 
@@ -29,7 +32,10 @@ class Judgement:
 
     def __init__(self) -> None:
         self._reason = ""
+        self._is_certain = False
         self._overdue = 0
+        self._doubts = False
+        self._doubted_s = -math.inf
         # Since when something is unanswered while nothing at all is answered [s].
         self._waiting_since_s = math.inf
         self._back_since_s = math.inf
@@ -38,32 +44,46 @@ class Judgement:
 
     @property
     def relies(self) -> bool:
-        """Whether frames go to the server as the plan says."""
+        """Whether frames go to the server as the plan says, a passing doubt aside."""
         return not self._reason
+
+    @property
+    def doubts(self) -> bool:
+        """Whether an answer is overdue and nothing has come since."""
+        return self._doubts
 
     @property
     def reason(self) -> str:
         """Why the robot is on its own, one line; empty while it relies on the server."""
         return self._reason
 
+    @property
+    def is_certain(self) -> bool:
+        """Whether the server was left for a reason that is certain."""
+        return self._is_certain
+
     def asked(self, now_s: float) -> None:
         """Note that something was sent to which an answer must come."""
         self._waiting_since_s = min(self._waiting_since_s, now_s)
 
     def answered(self, now_s: float) -> None:
-        """Note an answer of any kind; the robot may rely on the server again by it."""
-        self._overdue = 0
+        """Note an answer of any kind."""
+        self._doubts = False
         self._waiting_since_s = math.inf
-        if self.relies:
-            return
-        self._back_since_s = min(self._back_since_s, now_s)
-        if now_s - self._back_since_s >= self._patience_s:
-            self._reason = ""
-            self._returned_s = now_s
+        if not self.relies:
+            self._back_since_s = min(self._back_since_s, now_s)
 
-    def overdue(self, now_s: float) -> None:
-        """Note that an answer did not come in time."""
+    def in_time(self) -> None:
+        """Note that an answer to a frame came in time."""
+        self._overdue = 0
+
+    def overdue(self, now_s: float, sent_s: float) -> None:
+        """Note that an answer did not come in time to what was sent at ``sent_s``."""
         self._back_since_s = math.inf
+        self._doubts = True
+        if sent_s < self._doubted_s:  # its delay is the one that was noticed then
+            return
+        self._doubted_s = now_s
         self._overdue += 1
         if self._overdue >= _OVERDUE:
             self._leave(f"{self._overdue} answers in a row did not come in time", now_s)
@@ -80,10 +100,27 @@ class Judgement:
             self._back_since_s = math.inf
             self._leave(f"no answer of any kind for {silent_s:.1f} s", now_s)
 
-    def deserted(self, now_s: float) -> None:
-        """Note that the middleware knows of nobody who would take what is sent."""
+    def leave(self, reason: str) -> None:
+        """Rely on the server no more, for a reason that is certain, one line.
+
+        It is no sign of a link that comes and goes.
+        """
         self._back_since_s = math.inf
-        self._leave("nobody listens to the embeddings", now_s)
+        if self.relies:
+            self._reason, self._is_certain = reason, True
+            self._patience_s = _PATIENCE_S
+
+    def is_back(self, now_s: float) -> bool:
+        """Whether a server that was left has answered for long enough to return to it."""
+        return not self.relies and now_s - self._back_since_s >= self._patience_s
+
+    def return_(self, now_s: float) -> None:
+        """Rely on the server again."""
+        self._reason, self._is_certain = "", False
+        self._doubts = False
+        self._overdue = 0
+        self._waiting_since_s = math.inf
+        self._returned_s = now_s
 
     def _leave(self, reason: str, now_s: float) -> None:
         if not self.relies:

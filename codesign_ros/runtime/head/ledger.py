@@ -2,43 +2,57 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import Any
 
 import numpy as np
 
 from codesign_ros.runtime.messages import Result, Stamp
+from codesign_ros.wire.tensor import EncodedTensor
 
 
 class Phase(Enum):
     """Where a frame is."""
 
     WAITING = auto()  # arrived, not started
-    COMPUTING = auto()  # the head, or the whole network, runs on it
+    COMPUTING = auto()  # the robot works on it
     SENDING = auto()  # its embedding waits for the link; a deadline runs
     REMOTE = auto()  # on the link or at the tail; a deadline runs
-    STRANDED = auto()  # the tail will not answer; the robot must finish it
+    STRANDED = auto()  # the robot must finish it, unless the tail's answer comes before it does
     DONE = auto()  # answered, held back until all frames before it are
+
+
+_IN_HAND = (Phase.COMPUTING, Phase.DONE)
 
 
 @dataclass
 class Frame:
     """One frame between arrival and answer. Times are on the head's monotonic clock [s].
 
+    ``arrived_s`` is when the head took it, and ``age_s`` how old it was by its stamp then; NaN
+    where the stamp cannot be right. ``held_bytes`` is what its pixels or its JPEG take in memory.
+
     ``size`` is its (height, width) as the camera took it [px], known once its pixels were loaded;
-    before that, a JPEG that is sent as it is has the size of the network's input. ``sent_bytes`` is
-    what of it has been put on the link [bytes], ``sent_s`` when, and ``tail`` for whom.
-    ``head_gap_s`` passed between the frame that was computed before and this one, where this one
-    was there already [s].
+    before that, a JPEG that is sent as it is has the size of the network's input. ``due_s`` is when
+    its answer is due. ``encoded`` is its embedding, from when that is ready, and ``tail`` for whom;
+    ``sent_bytes`` is what of it has been put on the link [bytes], and ``sent_s`` when.
+    ``is_asked``: the tail has it, and may answer. ``head_gap_s`` passed between the frame that was
+    computed before and this one, where this one was there already [s].
     """
 
     sequence: int
     stamp: Stamp
     load: Callable[[], np.ndarray]
     jpeg: bytes | None = None
+    arrived_s: float = 0.0
+    age_s: float = math.nan
+    held_bytes: int = 0
     phase: Phase = Phase.WAITING
     epoch: int = 0
     size: tuple[int, int] | None = None
@@ -46,11 +60,18 @@ class Frame:
     head_s: float = 0.0
     encode_s: float = 0.0
     head_gap_s: float | None = None
+    due_s: float = float("inf")
+    encoded: tuple[EncodedTensor, ...] = ()
+    is_asked: bool = False
     sent_bytes: int = 0
     sent_s: float = 0.0
     tail: str = ""
     deadline_s: float = float("inf")
     result: Result | None = None
+
+
+def _let_go() -> np.ndarray:
+    raise RuntimeError("a dropped frame has no pixels any more")
 
 
 class FrameLedger:
@@ -61,7 +82,14 @@ class FrameLedger:
         self._next_sequence = 0
 
     def admit(
-        self, stamp: Stamp, load: Callable[[], np.ndarray], jpeg: bytes | None = None
+        self,
+        stamp: Stamp,
+        load: Callable[[], np.ndarray],
+        jpeg: bytes | None = None,
+        *,
+        arrived_s: float = 0.0,
+        age_s: float = math.nan,
+        held_bytes: int = 0,
     ) -> Frame:
         """Enter a new frame.
 
@@ -69,8 +97,11 @@ class FrameLedger:
             stamp: its stamp.
             load: gives its pixels, (h, w, 3) uint8 RGB, when it starts.
             jpeg: the camera's JPEG, if cut 0 can send it as it is.
+            arrived_s: see ``Frame``, as the others.
+            age_s: of its stamp.
+            held_bytes: in memory.
         """
-        frame = Frame(self._next_sequence, stamp, load, jpeg)
+        frame = Frame(self._next_sequence, stamp, load, jpeg, arrived_s, age_s, held_bytes)
         self._frames[frame.sequence] = frame
         self._next_sequence += 1
         return frame
@@ -83,6 +114,20 @@ class FrameLedger:
     def in_phase(self, phase: Phase) -> list[Frame]:
         """Frames in one phase, oldest first."""
         return [frame for frame in self._frames.values() if frame.phase is phase]
+
+    def too_many(self, depth: int, most_bytes: int) -> list[Frame]:
+        """The oldest of the waiting frames, so many that the others keep the limits.
+
+        The newest may wait however large it is.
+        """
+        waiting = self.in_phase(Phase.WAITING)
+        held_bytes = sum(frame.held_bytes for frame in waiting)
+        for count, frame in enumerate(waiting):
+            left = len(waiting) - count
+            if left <= 1 or (left <= depth and held_bytes <= most_bytes):
+                return waiting[:count]
+            held_bytes -= frame.held_bytes
+        return []
 
     def next_to_compute(self, max_sending: int, max_away: int) -> Frame | None:
         """What to compute next: stranded frames first, they are the oldest.
@@ -105,6 +150,11 @@ class FrameLedger:
                 away += 1
         return None if sending >= max_sending or away >= max_away else waiting
 
+    def next_to_finish(self) -> Frame | None:
+        """What to compute next where nothing is left to the tail: the oldest without an answer."""
+        unfinished = (f for f in self._frames.values() if f.phase not in _IN_HAND)
+        return next(unfinished, None)
+
     def unanswered(self) -> list[Frame]:
         """All frames that have no answer yet, oldest first."""
         return [frame for frame in self._frames.values() if frame.phase is not Phase.DONE]
@@ -117,8 +167,11 @@ class FrameLedger:
         """
         if self.find(frame.sequence) is not frame:
             raise ValueError(f"frame {frame.sequence} has its answer already")
+        if frame.phase is Phase.WAITING:
+            # An older one may hold it back for long, and all that come meanwhile with it.
+            frame.load, frame.jpeg = _let_go, None
         frame.phase, frame.result = Phase.DONE, result
-        frame.image = None
+        frame.image, frame.encoded = None, ()
         released: list[Frame] = []
         for sequence, oldest in list(self._frames.items()):
             if oldest.phase is not Phase.DONE:
@@ -146,9 +199,9 @@ class FrameLedger:
         return min((frame.deadline_s for frame in self._away()), default=float("inf"))
 
     def oldest_epoch(self, current: int) -> int:
-        """Oldest epoch of a frame that has started; ``current`` if there is none."""
+        """Epoch of the oldest frame that has started; ``current`` if there is none."""
         started = (f.epoch for f in self._frames.values() if f.phase is not Phase.WAITING)
-        return min(started, default=current)
+        return next(started, current)
 
     def _away(self) -> list[Frame]:
         """Frames that wait for the link or for the tail, oldest first."""
@@ -165,28 +218,41 @@ class Outbox:
     own, so that a slow receiver does not hold up new frames.
 
     Args:
-        hand_on: takes one answered frame; it must not raise.
+        lock: that of the book of frames.
+        leaves: told of each frame that leaves, with ``lock`` held.
+        hand_on: takes it then, with ``lock`` free; it must not raise.
     """
 
-    def __init__(self, hand_on: Callable[[Frame], None]) -> None:
+    def __init__(
+        self,
+        lock: AbstractContextManager[Any],
+        leaves: Callable[[Frame], None],
+        hand_on: Callable[[Frame], None],
+    ) -> None:
+        self._lock = lock
+        self._leaves = leaves
         self._hand_on = hand_on
         self._waiting: deque[Frame] = deque()
         # Reentrant: what a receiver does with a frame may answer another.
         self._release = threading.RLock()
-        self._handed_on = 0
-
-    @property
-    def handed_on(self) -> int:
-        """How many frames have left."""
-        return self._handed_on
 
     def put(self, frames: Iterable[Frame]) -> None:
-        """Enter answered frames; ``flush`` must follow once the caller's lock is free."""
+        """Enter answered frames; ``lock`` is held, and ``flush`` must follow once it is not."""
         self._waiting.extend(frames)
 
     def flush(self) -> None:
         """Hand on all that have entered."""
         with self._release:
-            while self._waiting:
-                self._hand_on(self._waiting.popleft())
-                self._handed_on += 1
+            while (frame := self._next()) is not None:
+                self._hand_on(frame)
+
+    def _next(self) -> Frame | None:
+        with self._lock:
+            if not self._waiting:
+                return None
+            frame = self._waiting.popleft()
+            self._leaves(frame)
+            return frame
+
+    def __len__(self) -> int:
+        return len(self._waiting)

@@ -9,21 +9,34 @@ from codesign_ros.bundle import Bundle
 from codesign_ros.pixels.boxes import Selection
 from codesign_ros.runtime.engines.pool import EnginePool
 from codesign_ros.runtime.epochs import EpochTable
-from codesign_ros.runtime.stages import HeadStage, LeasedStage, check_plan, head_key
+from codesign_ros.runtime.head.ledger import Frame
+from codesign_ros.runtime.stages import HeadStage, LeasedStage, TailStage, check_plan, head_key
 from codesign_ros.types import CodesignError, Plan
 
 
-@dataclass(frozen=True)
+@dataclass
 class PlanStages:
-    """What runs under a plan: its head, and the whole network where the server does not answer."""
+    """What runs under a plan: its head, and the whole network where the server does not answer.
+
+    ``own_tail`` finishes on the robot what the head has computed; None where that is not quicker.
+    """
 
     following: LeasedStage[HeadStage]
     standby: LeasedStage[HeadStage]
+    own_tail: LeasedStage[TailStage] | None = None
+
+    def finishing(self, frame: Frame) -> LeasedStage[HeadStage] | LeasedStage[TailStage]:
+        """What finishes a frame on the robot."""
+        own_tail = self.own_tail
+        if own_tail is not None and frame.encoded and own_tail.stage.plan.epoch == frame.epoch:
+            return own_tail
+        return self.standby
 
     def release(self) -> None:
-        """Give both engines back."""
-        self.following.release()
-        self.standby.release()
+        """Give the engines back."""
+        for leased in (self.following, self.standby, self.own_tail):
+            if leased is not None:
+                leased.release()
 
 
 class HeadPlans:
@@ -38,7 +51,7 @@ class HeadPlans:
     def __init__(self, bundle: Bundle, pool: EnginePool, selection: Callable[[], Selection]):
         self._bundle = bundle
         self._pool = pool
-        self._selection = selection
+        self.selection = selection
         nothing = Plan(cut=bundle.last_cut, model_id=bundle.model_id, reason="no plan yet")
         self._epochs: EpochTable[PlanStages] = EpochTable(
             nothing, self._stages(nothing), PlanStages.release
@@ -59,6 +72,11 @@ class HeadPlans:
         """Whether the plan in force sends anything to a server."""
         return self.plan.cut < self._bundle.last_cut
 
+    def tail_of(self, epoch: int) -> str:
+        """The tail of an epoch's plan; empty where it has none, or is not kept any more."""
+        plan = self._epochs.plan_of(epoch)
+        return plan.tail if plan else ""
+
     def stages_of(self, epoch: int) -> PlanStages:
         """What runs the plan of an epoch; that of the plan in force if it is not kept any more."""
         return self._epochs.find(epoch) or self._epochs.stage
@@ -76,7 +94,7 @@ class HeadPlans:
         """Keep a built plan ready.
 
         Raises:
-            CodesignError: its epoch is not newer than the one in force.
+            CodesignError: its epoch is in force, was before, or is another planner's.
         """
         self._epochs.prepare(plan, stages)
 
@@ -87,6 +105,13 @@ class HeadPlans:
             CodesignError: the epoch was not prepared.
         """
         return self._epochs.commit(epoch)
+
+    def keep_own_tail(self, own_tail: LeasedStage[TailStage]) -> None:
+        """Keep what runs the tail's half of a plan, unless it is not the one in force any more."""
+        if own_tail.stage.plan.epoch == self.plan.epoch and self.stages.own_tail is None:
+            self.stages.own_tail = own_tail
+        else:
+            own_tail.release()
 
     def drop_before(self, epoch: int) -> None:
         """Forget the plans before an epoch, never the one in force."""
@@ -107,5 +132,5 @@ class HeadPlans:
     def _stage(self, plan: Plan) -> LeasedStage[HeadStage]:
         lease = self._pool.lease(head_key(plan)) if plan.cut > 0 else None
         engine = lease.thing if lease else None
-        stage = HeadStage(self._bundle, plan, engine, self._selection)
+        stage = HeadStage(self._bundle, plan, engine, self.selection)
         return LeasedStage(stage, lease)

@@ -8,17 +8,35 @@ import math
 from codesign_ros.runtime.head.answer_times import AnswerTimes
 from codesign_ros.runtime.head.book import FrameBook
 from codesign_ros.runtime.head.judgement import Judgement
+from codesign_ros.runtime.head.ledger import Frame
+from codesign_ros.types import Plan
 
 _log = logging.getLogger(__name__)
 
-# A server that says nothing at all for so long is gone [s].
-_SILENCE_S = 2.0
+# A server that says nothing at all for so long is gone [s]; sooner where an answer is overdue: then
+# it is so long at least, or twice what an answer may take.
+_SILENCE_S, _DOUBT_S = 2.0, 0.5
 # While the robot relies on the server, probes are so far apart [s]; alone, it wants to know sooner.
 _PROBES_S = 0.45
+# Weight of the newest frame in the mean of what the robot takes for one.
+_OWN_WEIGHT = 1 / 8
+# A trial is as large as so many frames, within limits [bytes].
+_TRIAL_FRAMES, _MOST_TRIAL_BYTES = 3, 500_000
+# It is not repeated sooner than this [s], nor before so many times what the last one took: on a
+# link that has become thin, trials take a third of it at most. One that has no answer after so long
+# has failed [s].
+_TRIALS_S, _TRIAL_PAUSE, _TRIAL_PATIENCE_S = 1.0, 3.0, 3.0
 
 
 class ServerWatch:
-    """Follows questions and answers; takes all frames back when the server is judged to be gone.
+    """Follows questions and answers, and has the robot compute alone where the server is no help.
+
+    That is while an answer is overdue and nothing else comes, and from when the server is judged to
+    be gone. What the robot computes then may still be answered by the server first.
+
+    A server that was left must answer small probes for a while, and then one as large as a few
+    frames in hardly more time than one has: where the link has become thin, only that one shows it,
+    for a small one passes in the burst that a link lets through after a pause.
 
     A robot may be moved from one server to another: what was learned of the one says nothing of the
     other, nor do answers that still come from it.
@@ -34,26 +52,25 @@ class ServerWatch:
         self._tail = ""
         self._judgement = Judgement()
         self._answer_times = AnswerTimes()
+        self._epoch = 0
+        # What the server does for a frame; as long as it is the same, so is the time of answers.
+        self._work: tuple[object, ...] = ()
         self._probed_s = -math.inf
+        # Size of the newest frame on the link [bytes], and the trial that is out: number, when.
+        self._frame_bytes = 0
+        self._trial: tuple[int, float] | None = None
+        self._next_trial_s = -math.inf
         # The last reason for which the log says that the robot is alone.
         self._said = ""
 
-    def follow(self, tail: str) -> None:
-        """Note which tail the plan in force has, if any; another than before is a new beginning."""
-        if not tail or tail == self._tail:
-            return
-        if self._tail:
-            self._judgement = Judgement()
-            self._answer_times = AnswerTimes()
-            self._probed_s = -math.inf
-            if self._said:
-                _log.info("the robot has another server now: %s", tail)
-            self._said = ""
-        self._tail = tail
+    @property
+    def helps(self) -> bool:
+        """Whether new frames go to the server as the plan says."""
+        return not self._book.is_alone
 
     @property
     def relies(self) -> bool:
-        """Whether frames go to the server as the plan says."""
+        """Whether they do, or it is only in doubt since a moment ago."""
         return self._judgement.relies
 
     @property
@@ -62,50 +79,99 @@ class ServerWatch:
         return self._judgement.reason
 
     @property
-    def limit_s(self) -> float:
-        """How long an answer may take by those that came before [s]; infinite before the first."""
-        limit_s = self._answer_times.limit_s
-        return math.inf if limit_s is None else limit_s
+    def usual_s(self) -> float:
+        """How long answers usually take [s]."""
+        return self._answer_times.usual_s
+
+    def follow(self, plan: Plan, now_s: float) -> None:
+        """Note the plan in force: its answers take as long as it says until they show.
+
+        A server that had gone, as it or the middleware had said, has just prepared it.
+        """
+        if plan.tail and self._tail not in ("", plan.tail):
+            self._begin(plan.tail)
+        self._tail = plan.tail or self._tail
+        self._epoch = plan.epoch
+        work = plan.cut, plan.codec, plan.tail_structure, plan.precision, plan.served_by
+        if plan.server_available and work != self._work:
+            self._work = work
+            self._answer_times.begin(plan.link_s + plan.tail_s)
+        if plan.server_available and self._judgement.is_certain:
+            self._judgement.return_(now_s)
+            self._follow()
+
+    def _begin(self, tail: str) -> None:
+        """Begin anew with another server."""
+        if self._said:
+            _log.info("the robot has another server now: %s", tail)
+        self._judgement = Judgement()
+        self._probed_s = self._next_trial_s = -math.inf
+        self._trial, self._said = None, ""
+        self._follow()
 
     def asked(self, now_s: float) -> None:
         """Note that something was sent to which an answer must come."""
         self._judgement.asked(now_s)
 
-    def answered(self, tail: str, now_s: float) -> None:
+    def sent(self, frame: Frame) -> None:
+        """Note that a frame was sent, and set from when on its answer is overdue."""
+        self._judgement.asked(frame.sent_s)
+        self._frame_bytes = frame.sent_bytes
+        times = self._answer_times
+        limit_s = math.inf if times.limit_s is None else times.limit_s
+        due_s = max(frame.deadline_s, frame.sent_s + times.usual_s)
+        frame.deadline_s = min(due_s, frame.sent_s + limit_s)
+
+    def answered(self, now_s: float, tail: str) -> None:
         """Note an answer of any kind, and from whom."""
-        if self._tail and tail != self._tail:
+        if self._tail not in ("", tail):
             return
         self._judgement.answered(now_s)
+        if self._judgement.is_back(now_s) and not self._frame_bytes:
+            self._judgement.return_(now_s)
         self._follow()
 
-    def took(self, tail: str, answer_s: float) -> None:
-        """Note how long after its embedding was sent a frame's answer came, and from whom [s]."""
-        if tail != self._tail:
+    def took(self, frame: Frame, now_s: float) -> None:
+        """Note the answer to a frame that has none yet."""
+        if frame.tail != self._tail:
             return
-        self._answer_times.add(answer_s)
+        is_late = now_s > frame.deadline_s
+        if not is_late:
+            self._judgement.in_time()
+        if frame.epoch != self._epoch:
+            return
+        if is_late:
+            self.late()
+        else:
+            self._answer_times.add(now_s - frame.sent_s)
 
     def late(self) -> None:
-        """Note the answer to a frame that was given up."""
+        """Note an answer that was overdue."""
         if self.relies:  # else it was an outage, and not given up too early
             self._answer_times.late()
 
-    def deserted(self, now_s: float) -> None:
-        """Note that the middleware knows of nobody who takes embeddings."""
-        self._judgement.deserted(now_s)
+    def own_time(self, own_s: float) -> None:
+        """Note what the robot takes to compute a frame alone [s]."""
+        known_s = self._answer_times.own_s or own_s
+        self._answer_times.own_s = known_s + _OWN_WEIGHT * (own_s - known_s)
+
+    def left(self, reason: str) -> None:
+        """Note that there is no server to rely on, for a reason that is certain, one line."""
+        self._judgement.leave(reason)
         self._follow()
 
     def strand_overdue(self, now_s: float) -> None:
-        """Take back what the server has had for too long."""
+        """Leave to the robot what the server has had for too long."""
         overdue = self._book.ledger.strand_overdue(now_s)
         self._book.counts["overdue"] += len(overdue)
         for frame in overdue:
-            if frame.tail == self._tail:
-                self._judgement.overdue(now_s)
+            if frame.is_asked and frame.tail == self._tail:
+                self._judgement.overdue(now_s, frame.sent_s)
         self._follow()
 
     def is_probe_due(self, now_s: float) -> bool:
         """Whether it is time for the next probes; they are then taken to be sent."""
-        if now_s < self._probed_s + _PROBES_S and self.relies:
+        if now_s < self._probed_s + _PROBES_S and self.helps:
             return False
         self._probed_s = now_s
         return True
@@ -117,10 +183,46 @@ class ServerWatch:
             now_s: the time [s].
             on_link_s: how long the link needs for what is on its way [s].
         """
-        self._judgement.check(now_s, _SILENCE_S + 2 * on_link_s)
+        limit_s = _SILENCE_S
+        if self._judgement.doubts and (usual_s := self._answer_times.limit_s) is not None:
+            limit_s = min(limit_s, max(_DOUBT_S, 2 * usual_s))
+        self._judgement.check(now_s, limit_s + 2 * on_link_s)
+        self._follow()
+
+    # Trials
+
+    def trial_bytes(self, now_s: float) -> int:
+        """Payload of the trial that should be sent now [bytes]; 0 = none."""
+        if self._trial is not None and now_s > self._trial[1] + _TRIAL_PATIENCE_S:
+            self._trial = None
+        due = self._trial is None and now_s >= self._next_trial_s
+        if not (due and self._judgement.is_back(now_s)):
+            return 0
+        return min(_TRIAL_FRAMES * self._frame_bytes, _MOST_TRIAL_BYTES)
+
+    def tried(self, number: int, now_s: float) -> None:
+        """Note that a trial of that number is sent."""
+        self._trial = number, now_s
+        self._next_trial_s = now_s + _TRIALS_S
+
+    def trial_answered(self, number: int, now_s: float) -> None:
+        """Note the answer to a probe, which may be the trial."""
+        if self._trial is None or self._trial[0] != number:
+            return
+        took_s = now_s - self._trial[1]
+        self._trial = None
+        limit_s = self._answer_times.limit_s
+        more_s = (_TRIAL_FRAMES - 1) * self.usual_s
+        if limit_s is not None and took_s > limit_s + more_s:
+            self._next_trial_s = max(self._next_trial_s, now_s + (_TRIAL_PAUSE - 1) * took_s)
+        elif self._judgement.is_back(now_s):
+            self._judgement.return_(now_s)
         self._follow()
 
     def _follow(self) -> None:
+        self._book.is_alone = self._judgement.doubts or not self.relies
+        if self._book.is_alone:
+            self._book.wake()
         reason = self.reason
         if reason == self._said:
             return

@@ -13,14 +13,18 @@ class HeadSettings:
 
     Attributes:
         queue_depth: frames that may wait for the head; when one more comes, the oldest is dropped.
-        deadline_s: how long an answer may take at most, from when its embedding is ready, on top of
-            twice the time that the link needs for it by its measured rate [s]. The usual time of
-            answers sets a shorter one.
+        deadline_s: how long after a frame's stamp its answer may come at most, on top of twice the
+            time that the link needs for it by its measured rate [s]; after its arrival where the
+            stamp cannot be right. The usual time of answers sets a shorter one, and is what a frame
+            has in any case that was late before it was sent.
+        queue_bytes: what they may take in memory [bytes]; beyond, the oldest is dropped too, but
+            never the newest.
         slowdown: emulated: the device is so many times slower than this machine; 0 or 1 = off.
         selection: which boxes of a detector are answers.
     """
 
     queue_depth: int = 3
+    queue_bytes: int = 1 << 29
     deadline_s: float = 1.0
     slowdown: float = 0.0
     selection: Selection = field(default_factory=Selection)

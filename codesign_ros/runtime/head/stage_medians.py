@@ -14,6 +14,8 @@ from codesign_ros.runtime.messages import Result
 _WAITED_S = 0.003
 # Gaps of which the middle one counts, of the last frames.
 _LEAST_GAPS = 3
+# Plans in a row under which frames may still be in flight.
+_PAST_EPOCHS = 16
 
 
 class RunningTimes:
@@ -21,6 +23,7 @@ class RunningTimes:
 
     def __init__(self) -> None:
         self._epoch = 0
+        self._past: deque[int] = deque(maxlen=_PAST_EPOCHS)
         self._frames = 0
         self._times: deque[tuple[float, float, float]] = deque(maxlen=WINDOW_FRAMES)
         # Between frames in a row, on the robot and at the tail; None = not in a row [s].
@@ -49,9 +52,10 @@ class RunningTimes:
             result.link_s - waited_s,
             result.decode_s + result.tail_s,
         )
-        if result.epoch < self._epoch or not all(0 <= time_s < math.inf for time_s in times):
+        if result.epoch in self._past or not all(0 <= time_s < math.inf for time_s in times):
             return
-        if result.epoch > self._epoch:
+        if result.epoch != self._epoch:
+            self._past.append(self._epoch)
             self._epoch, self._frames = result.epoch, 0
             self._times.clear()
             self._gaps.clear()

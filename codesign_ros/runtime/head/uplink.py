@@ -12,8 +12,9 @@ from queue import Queue
 import numpy as np
 
 from codesign_ros.runtime.emulation import transmission_s
-from codesign_ros.runtime.head.link_meter import LinkMeter, LinkTime
-from codesign_ros.runtime.head.transfers import Transfer
+from codesign_ros.runtime.link.meter import LinkMeter, LinkTime
+from codesign_ros.runtime.link.probing import TINY_BYTES
+from codesign_ros.runtime.link.transfers import Transfer
 from codesign_ros.runtime.messages import Embedding, EmbeddingKind, Stamp
 from codesign_ros.wire.codecs import encode
 
@@ -75,43 +76,68 @@ class Uplink:
         """
         self._queue.put((embedding, may_send))
 
-    def probe(self, template: Embedding) -> bool:
+    def probe(self, template: Embedding, *, is_urgent: bool = False) -> bool:
         """Queue the probes that the link's estimate needs now; see ``Prober``.
 
         There are none while a frame is on the link: they would show little behind it, and several
         of them at once replace it in the middleware's queue.
 
         Args:
-            template: gives epoch, model and tail of the probe.
+            template: gives session, epoch, model and tail of the probe.
+            is_urgent: whether the server is there at all is the question: a tiny one is sent,
+                whatever else is on the link, and counts as overdue what should be across.
 
         Returns:
             Whether there are any.
         """
         now_s = time.monotonic()
         with self._lock:
+            if is_urgent:
+                self._crossings.clear()
+                self._across_s = self._free_s = 0.0
             if now_s < self._free_s:
                 return False
-            probes = []
-            for size in self._meter.probes(now_s):
-                self._probes += 1
-                probes.append((self._probes, size))
-                self._meter.probe_sent((EmbeddingKind.PROBE, self._probes), size, now_s)
-        for number, size in probes:
-            self.submit(
-                Embedding(
-                    stamp=Stamp(0),
-                    sequence=number,
-                    epoch=template.epoch,
-                    oldest_epoch=template.oldest_epoch,
-                    model_id=template.model_id,
-                    cut=template.cut,
-                    tensors=(encode("probe", np.zeros(size, np.uint8), "raw"),),
-                    kind=EmbeddingKind.PROBE,
-                    tail=template.tail,
-                ),
-                lambda: True,
-            )
-        return bool(probes)
+            sizes = self._meter.probes(now_s)
+            if is_urgent and not sizes:
+                sizes = [TINY_BYTES]
+            numbers = [self._number_probe(size, now_s) for size in sizes]
+        for number, size in zip(numbers, sizes, strict=True):
+            self._submit_probe(template, number, size)
+        return bool(sizes)
+
+    def try_out(self, template: Embedding, payload_bytes: int) -> int:
+        """Queue one probe of a given size; returns its number.
+
+        Args:
+            template: gives session, epoch, model and tail of the probe.
+            payload_bytes: its size [bytes].
+        """
+        with self._lock:
+            number = self._number_probe(payload_bytes, time.monotonic())
+        self._submit_probe(template, number, payload_bytes)
+        return number
+
+    def _number_probe(self, payload_bytes: int, now_s: float) -> int:
+        self._probes += 1
+        self._meter.probe_sent((EmbeddingKind.PROBE, self._probes), payload_bytes, now_s)
+        return self._probes
+
+    def _submit_probe(self, template: Embedding, number: int, payload_bytes: int) -> None:
+        self.submit(
+            Embedding(
+                stamp=Stamp(0),
+                sequence=number,
+                epoch=template.epoch,
+                oldest_epoch=template.oldest_epoch,
+                model_id=template.model_id,
+                cut=template.cut,
+                tensors=(encode("probe", np.zeros(payload_bytes, np.uint8), "raw"),),
+                kind=EmbeddingKind.PROBE,
+                session=template.session,
+                tail=template.tail,
+            ),
+            lambda: True,
+        )
 
     def answered(self, kind: EmbeddingKind, sequence: int, remote_s: float) -> LinkTime:
         """Note that an answer arrived.

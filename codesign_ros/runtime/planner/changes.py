@@ -52,7 +52,7 @@ def change_between(before: Device, after: Device) -> Change | None:
 
 def retimed_cuts(before: Device, after: Device) -> frozenset[int]:
     """Cuts at which a half's time is another one now, e.g. because its engine was built."""
-    if before.profile is None or after.profile is None:
+    if before.profile is None or after.profile is None or before.profile is after.profile:
         return frozenset()
     old, new = before.profile.half_s, after.profile.half_s
     return frozenset(
@@ -80,9 +80,6 @@ def _what_is_new(before: Device, after: Device) -> str:
     """Why nothing that was learned of the device holds any more; empty if it does."""
     if before.state != after.state:
         return f"went from {before.state} to {after.state}"
-    if after.epoch == 0 < before.epoch:
-        # Its old process was not missed: the new one took its place within the lease.
-        return "started anew"
     if before.model_id != after.model_id:
         return "changed its network"
     if before.power_mode and after.power_mode and before.power_mode != after.power_mode:

@@ -18,6 +18,7 @@ from codesign_ros.runtime.device import Device, Heartbeat, Role
 from codesign_ros.runtime.planner.changes import forms_text, retimed_cuts
 from codesign_ros.runtime.planner.costs import DeviceCosts
 from codesign_ros.runtime.planner.engine_wishes import Build, BuildRequests, builds_text
+from codesign_ros.runtime.planner.numbering import Numbering, Straying
 from codesign_ros.runtime.planner.policy import OURS
 from codesign_ros.runtime.planner.problem import RobotProblems, rate_of
 from codesign_ros.runtime.planner.registry import Registry
@@ -47,6 +48,7 @@ class _Robot:
     """
 
     watch: RobotWatch
+    straying: Straying = field(default_factory=Straying)
     plan: Plan | None = None
     reasons: list[str] = field(default_factory=list)
     optional: bool = True
@@ -67,6 +69,8 @@ class PlannerRuntime:
         settings: what to solve for.
         registry: who is there.
         network_profile: see ``DeviceCosts``.
+        session: the number of this start, which every plan carries.
+        first_wait_s: least time from news of a robot to its first plan [s].
     """
 
     def __init__(
@@ -76,7 +80,11 @@ class PlannerRuntime:
         settings: PlannerSettings,
         registry: Registry,
         network_profile: Callable[[], NetworkProfile],
+        session: int = 0,
+        first_wait_s: float = 0.0,
     ) -> None:
+        self._first_wait_s = first_wait_s
+        self.session = session
         self.settings = settings
         self.registry = registry
         self.costs = DeviceCosts(bundle, devices, network_profile)
@@ -86,13 +94,15 @@ class PlannerRuntime:
         self._builds = BuildRequests()
         self._cuts = bundle.last_cut + 1
         self._robots: dict[str, _Robot] = {}
-        self._last_epoch = 0
+        self._numbering = Numbering()
 
     # News
 
     def hear(self, device: Device, now_s: float) -> str | None:
         """Take an announcement; returns what changed, one line, or None."""
-        self._last_epoch = max(self._last_epoch, device.epoch)
+        self._numbering.hear(device.epoch)
+        if self.registry.is_overruled(device, now_s):
+            return None
         watch = self._robot(device.robot).watch
         before = self.registry.announced(device.node)
         if not self._concerns(device):
@@ -111,8 +121,10 @@ class PlannerRuntime:
             changes += watch.changes(device, now_s)
             if review := watch.review(device, self.settings.corrects, now_s):
                 self.request(device.robot, review, now_s, optional=True)
+        # What no plan could use, before and after, is no reason for another plan.
+        is_idle = before is not None and "active" not in (before.state, device.state)
         for each in changes:
-            self.request(device.robot, each.text, now_s, optional=each.optional)
+            self.request(device.robot, each.text, now_s, optional=each.optional or is_idle)
         return "; ".join(each.text for each in changes) or None
 
     def heartbeat(self, beat: Heartbeat, now_s: float) -> str | None:
@@ -121,10 +133,9 @@ class PlannerRuntime:
         A new start comes from announcements alone, which are reliable: a heartbeat may be overtaken
         by the announcement of the next state.
         """
-        known = self.registry.announced(beat.node)
+        known = self.registry.known(beat, now_s)
         if known is None:
-            return None  # its announcement is on the way
-        beat = replace(beat, epoch=max(beat.epoch, known.epoch))
+            return None  # its announcement is on the way, or is asked for
         return self.hear(replace(known, **vars(beat)), now_s)
 
     def tick(self, now_s: float) -> list[str]:
@@ -174,7 +185,12 @@ class PlannerRuntime:
         entry = self._robot(robot)
         entry.reasons.append(reason)
         entry.optional = entry.optional and optional
-        entry.due_s = min(entry.due_s, now_s + self.settings.debounce_s)
+        wait_s = self.settings.debounce_s
+        if entry.plan is None:
+            # An announcement says which epoch a device was in then; its next heartbeat says which
+            # it is in now, from which a planner that was restarted counts on.
+            wait_s = max(wait_s, self._first_wait_s)
+        entry.due_s = min(entry.due_s, now_s + wait_s)
 
     def change_settings(self, settings: PlannerSettings, reason: str, now_s: float) -> None:
         """Solve with other settings from now on, for every robot."""
@@ -247,9 +263,9 @@ class PlannerRuntime:
                 return None
         if entry.wanted:
             reason = f"{reason}; {self.building(robot)} (saves {gain_s * 1e3:.1f} ms)"
-        self._last_epoch += 1
         plan = self.problems.labelled(solution.plan, robot)
-        plan = replace(plan, epoch=self._last_epoch, reason=reason)
+        epoch = self._numbering.next({device.epoch for device in self.registry.devices_of(robot)})
+        plan = replace(plan, epoch=epoch, planner=self.session, reason=reason)
         if (alone := solution.device_only) is not None:
             plan = replace(
                 plan,
@@ -260,6 +276,24 @@ class PlannerRuntime:
         entry.prepared = Basis(plan, solution.best.prediction, rate_bps, factors)
         entry.chosen, entry.started_s = optional and entry.plan is not None, now_s
         return plan
+
+    def strayed(self, now_s: float) -> list[str]:
+        """Robots that must be led anew, for a device runs another plan than the one in force."""
+        return [
+            name
+            for name, robot in self._robots.items()
+            if robot.straying.look(robot.plan, self.registry.devices_of(name), now_s)
+        ]
+
+    def stand_back(self) -> None:
+        """Note that another planner leads: no plan is in force by this one any more."""
+        for robot in self._robots.values():
+            robot.plan = None
+
+    def lead_all(self, reason: str, now_s: float) -> None:
+        """Make a plan for every robot."""
+        for robot in self._robots:
+            self.request(robot, reason, now_s)
 
     def _built(self, robot: str, best: Solution, factors: Factors) -> tuple[Solution, float]:
         """The best that can be put in force at once, and how much worse it is [s].

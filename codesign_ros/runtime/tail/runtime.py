@@ -17,13 +17,18 @@ from codesign_ros.runtime.emulation import stretched
 from codesign_ros.runtime.engines.pool import EnginePool
 from codesign_ros.runtime.engines.turns import FairTurns
 from codesign_ros.runtime.epochs import EpochTable
-from codesign_ros.runtime.messages import Embedding, EmbeddingKind, TailAnswer, TailStatus
+from codesign_ros.runtime.messages import Embedding, EmbeddingKind, Stamp, TailAnswer, TailStatus
 from codesign_ros.runtime.stages import LeasedStage, TailStage, check_plan, tail_key
 from codesign_ros.runtime.tail.batch import Waiting, run
 from codesign_ros.types import CodesignError, Plan, unexpected
 from codesign_ros.wire.decode import WireError
 
 _log = logging.getLogger(__name__)
+
+# A tail that leaves waits until no frame has come for so long, but no longer than this in all [s].
+_QUIET_S, _LEAVING_S, _LOOK_S = 0.3, 1.0, 0.02
+# A head that has sent nothing for so long needs no old epoch [s].
+_HEAD_GONE_S = 10.0
 
 _CLOSED = "the tail is not active any more"
 
@@ -87,8 +92,12 @@ class TailRuntime:
         self._epochs: EpochTable[LeasedStage[TailStage] | None] = EpochTable(
             nothing, None, _release
         )
+        # Of each start of a head: when it was heard, and the epochs that it still needs.
+        self._needed: dict[int, tuple[float, tuple[int, int]]] = {}
         self._changed = threading.Condition()
-        self._closed = False
+        self._closed = self._leaving = False
+        # When the newest frame came, by ``time.perf_counter`` [s].
+        self._asked_s = 0.0
         self._waiting: deque[Waiting] = deque()
         self._thread = threading.Thread(target=self._compute, name="tail-compute", daemon=True)
         self._thread.start()
@@ -111,8 +120,8 @@ class TailRuntime:
         """Build and warm the tail of a plan beside the running one.
 
         Raises:
-            CodesignError: the plan is for another network, not newer, or cannot be built; or the
-                tail was closed meanwhile.
+            CodesignError: the plan is for another network, its epoch is taken, or it cannot be
+                built; or the tail was closed meanwhile.
         """
         check_plan(plan, self._bundle)
         leased = None
@@ -145,13 +154,37 @@ class TailRuntime:
         received_s = time.perf_counter()
         if embedding.kind == EmbeddingKind.PROBE:
             self.counts["probes"] += 1
-            self._answer(embedding, status=TailStatus.PROBE)
+            if not self._leaving:
+                self._answer(embedding, status=TailStatus.PROBE)
             return
         self.counts["embeddings"] += 1
+        self._asked_s = received_s
         try:
             self._accept(embedding, received_s)
         except WireError as error:
             self._refuse(embedding, error)
+
+    def leave(self) -> None:
+        """Tell the head that this tail stops soon, and wait until it sends nothing more.
+
+        What comes meanwhile is answered, but for probes: they would say that somebody is here.
+        """
+        with self._changed:
+            self._leaving = True
+            about = Stamp(0), 0, self._epochs.plan.epoch
+            sessions = list(self._needed)
+            self._asked_s = time.perf_counter()
+        for session in sessions:
+            self._send_answer(
+                TailAnswer(*about, session=session, served_by=self._node, status=TailStatus.LEAVING)
+            )
+        give_up_s = time.perf_counter() + _LEAVING_S
+        with self._changed:
+            while (now_s := time.perf_counter()) < give_up_s:
+                left_s = self._asked_s + _QUIET_S - now_s
+                if left_s <= 0 and not self._waiting:
+                    return
+                self._changed.wait(min(max(left_s, _LOOK_S), give_up_s - now_s))
 
     def close(self) -> None:
         """Answer what has been accepted, then stop and give all engines back."""
@@ -198,7 +231,9 @@ class TailRuntime:
         """Send a ``TailAnswer`` with these fields."""
         about = embedding.stamp, embedding.sequence, embedding.epoch
         try:
-            self._send_answer(TailAnswer(*about, served_by=self._node, **said))
+            self._send_answer(
+                TailAnswer(*about, served_by=self._node, session=embedding.session, **said)
+            )
         except Exception:
             _log.exception("the answer for frame %d could not be sent", embedding.sequence)
             with self._changed:
@@ -255,13 +290,28 @@ class TailRuntime:
             queue_s = ended_s - each.received_s - each.decode_s - tail_s
             self._answer_one(each, max(0.0, queue_s), tail_s)
 
+    def _drop_drained(self, embedding: Embedding) -> None:
+        """Let go of the epochs that no head needs any more, by a sound embedding of one of them.
+
+        Two heads may be there for a while, and neither knows what the other has in flight. None is
+        believed beyond the epoch of its own embedding.
+        """
+        now_s = time.perf_counter()
+        needed = embedding.oldest_epoch, embedding.epoch
+        self._needed[embedding.session] = now_s, needed
+        self._needed = {
+            session: (heard_s, epochs)
+            for session, (heard_s, epochs) in self._needed.items()
+            if now_s - heard_s <= _HEAD_GONE_S
+        }
+        self._epochs.drop_before(*(e for _, epochs in self._needed.values() for e in epochs))
+
     def _answer_one(self, waiting: Waiting, queue_s: float, tail_s: float) -> None:
         embedding, outcome = waiting.embedding, waiting.outcome
         if isinstance(outcome, Answer):
             self.counts["answers"] += 1
             with self._changed:
-                # Believed only from a sound embedding, and never beyond its own epoch.
-                self._epochs.drop_before(min(embedding.oldest_epoch, embedding.epoch))
+                self._drop_drained(embedding)
             self._answer(
                 embedding,
                 **vars(outcome),

@@ -42,6 +42,7 @@ class ClassifyingRun(TrainingRun):
     """
 
     task = "classification"
+    judge_passes = 14.0  # its forms and codecs
     panels: ClassVar[Mapping[str, Mapping[str, str]]] = {
         "loss": {"loss": "loss"},
         "accuracy": {"while training": "accuracy"},
@@ -54,6 +55,10 @@ class ClassifyingRun(TrainingRun):
         answers = classify(self.trained(), self.val_images)
         return {"accuracy": float((answers == self.val_labels).mean())}
 
+    def score(self, values: Mapping[str, Any]) -> float:
+        """Return the share of pictures that are recognised."""
+        return float(values["accuracy"])
+
     def judge(
         self, network: Network
     ) -> tuple[AccuracyTable, dict[str, Any], Sequence[RenderableType]]:
@@ -64,7 +69,7 @@ class ClassifyingRun(TrainingRun):
             self.val_images,
             self.val_labels,
             data=f"{self.measured_on} (trained on {self.trained_on})",
-            threads=self.options.threads,
+            threads=self.options.threads or 1,
             progress=lambda done, total: self.progress.update(task, completed=done, total=total),
         )
         words = f"accuracy {table.reference:.1%} on {table.data}"

@@ -8,13 +8,14 @@ frames take the canvases' place, as the network will see them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import cv2
 import numpy as np
 
 from codesign_ros.pixels.letterbox import PAD_VALUE, Letterbox, laid
+from codesign_ros.training.detector.degrade import Degradation, degrade
 from codesign_ros.types import InputSpec
 
 
@@ -48,6 +49,7 @@ class Augmentation:
         gamma: exponent on the brightness (likewise).
         saturation: factor on the colours' saturation.
         hue_degrees: largest turn of the hue.
+        degradation: how pictures lose quality; None = they do not.
         visible: share of a box's area that must be left for its label to stay.
         side_px: and how long its sides must be at least [px].
     """
@@ -55,12 +57,13 @@ class Augmentation:
     mosaic: float = 0.5
     around_object: float = 0.85
     keep_size: float = 0.5
-    scale: tuple[float, float] = (0.6, 1.7)
+    scale: tuple[float, float] = (0.4, 2.0)
     flip: float = 0.5
-    gain: tuple[float, float] = (0.65, 1.5)
-    gamma: tuple[float, float] = (0.75, 1.3)
-    saturation: tuple[float, float] = (0.5, 1.5)
-    hue_degrees: float = 6.0
+    gain: tuple[float, float] = (0.55, 1.7)
+    gamma: tuple[float, float] = (0.65, 1.5)
+    saturation: tuple[float, float] = (0.3, 1.6)
+    hue_degrees: float = 14.0
+    degradation: Degradation | None = field(default_factory=Degradation)
     visible: float = 0.35
     side_px: float = 3.0
 
@@ -200,7 +203,7 @@ class CanvasSampler:
     def _finished(
         self, image: np.ndarray, boxes: np.ndarray, labels: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Mirror and recolour."""
+        """Mirror, recolour and degrade."""
         rng, augmentation = self._rng, self._augmentation
         if rng.random() < augmentation.flip:
             image = image[:, ::-1]
@@ -216,7 +219,10 @@ class CanvasSampler:
         hues = ((np.arange(256) + turn) % 180).astype(np.uint8)
         saturations = np.clip(np.arange(256) * factor, 0, 255).astype(np.uint8)
         tables = np.stack([hues, saturations, np.arange(256, dtype=np.uint8)], 1)[None]
-        return cv2.cvtColor(cv2.LUT(hsv, tables), cv2.COLOR_HSV2RGB), boxes, labels
+        image = cv2.cvtColor(cv2.LUT(hsv, tables), cv2.COLOR_HSV2RGB)
+        if augmentation.degradation is not None:
+            image = degrade(image, rng, augmentation.degradation)
+        return image, boxes, labels
 
 
 def _log_uniform(rng: np.random.Generator, bounds: tuple[float, float]) -> float:

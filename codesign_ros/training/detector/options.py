@@ -2,36 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from codesign_ros.training.options import TrainingOptions
+import numpy as np
+
+from codesign_ros.models.detection import STRIDES
+from codesign_ros.training.scenes import SceneOptions
 from codesign_ros.types import CodesignError
 
 _LEAST_INPUT_PX = 32
+_INPUT_PIXELS = 400 * 640
 
 
 @dataclass(frozen=True, kw_only=True)
-class DetectorOptions(TrainingOptions):
+class DetectorOptions(SceneOptions):
     """Options of a detector's training.
 
     Attributes:
         classes: names to learn, in this order; None = all that the data has.
-        frames: scenes of the mine to train on; 768 kB each in the temporary directory.
         variant: width of the network, see ``models.zoo.yolo``.
         reg_max: likewise.
-        input: (height, width) of the network's input [px].
+        input: (height, width) of the network's input [px]; None = what fits the pictures, see
+            `fitting_input`.
+        bfloat16: compute in 16 bits while training.
     """
 
     what: ClassVar[str] = "the training of a detector"
-    least: ClassVar[Mapping[str, int]] = {**TrainingOptions.least, "frames": 1}
+    usual_epochs: ClassVar[float] = 100.0
 
     classes: tuple[str, ...] | None = None
-    frames: int = 8000
     variant: str = "nano"
     reg_max: int = 12
-    input: tuple[int, int] = (400, 640)
+    input: tuple[int, int] | None = None
+    bfloat16: bool = False
 
     @property
     def peak_rate(self) -> float:
@@ -43,8 +49,23 @@ class DetectorOptions(TrainingOptions):
     def check(self) -> None:
         """Raise CodesignError with one line on a value that makes no sense."""
         super().check()
-        height, width = self.input
-        if min(height, width) < _LEAST_INPUT_PX:
+        if self.input is not None and min(self.input) < _LEAST_INPUT_PX:
+            height, width = self.input
             raise CodesignError(
                 f"--input must have {_LEAST_INPUT_PX} pixels a side or more, not {height}x{width}"
             )
+
+
+def fitting_input(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """Choose the network's input for pictures of these sizes, (height, width) each [px].
+
+    The middle one of them, so that little is padding; shrunk to about the pixels of 400 x 640, and
+    then to whole cells of the coarsest map, where it is larger.
+    """
+    height, width = (float(np.median([size[side] for size in sizes])) for side in (0, 1))
+    shrink = math.sqrt(_INPUT_PIXELS / (height * width))
+    if shrink < 1:
+        height, width = (
+            round(shrink * side / STRIDES[-1]) * STRIDES[-1] for side in (height, width)
+        )
+    return tuple(max(_LEAST_INPUT_PX, round(side)) for side in (height, width))  # type: ignore[return-value]

@@ -14,10 +14,11 @@ from rich.progress import Progress
 from codesign_ros.cost.accuracy import AccuracyTable
 from codesign_ros.models.network import Network
 from codesign_ros.pixels.letterbox import letterbox
+from codesign_ros.training.detector.canvases import Labelled
 from codesign_ros.training.detector.data import TrainingData, labelled_data, mine_data
 from codesign_ros.training.detector.measure import measure_detector, metrics_table
-from codesign_ros.training.detector.options import DetectorOptions
-from codesign_ros.training.detector.trainer import DetectorConfig, DetectorTrainer
+from codesign_ros.training.detector.options import DetectorOptions, fitting_input
+from codesign_ros.training.detector.trainer import DetectorConfig, DetectorTrainer, pictures_a_step
 from codesign_ros.training.options import MINE
 from codesign_ros.training.run import CALIBRATION_FRAMES, TrainingRun
 from codesign_ros.training.scenes import train_and_val_scenes
@@ -25,6 +26,9 @@ from codesign_ros.types import InputSpec
 
 # What the mine's frames have on the average; other pictures are brighter, which BatchNorm mends.
 MEAN, STD = (0.24, 0.24, 0.24), (0.12, 0.12, 0.12)
+
+
+_SIZED_PICTURES = 40  # that decide on the input's size
 
 
 class DetectorRun(TrainingRun):
@@ -42,7 +46,12 @@ class DetectorRun(TrainingRun):
     ) -> None:
         super().__init__(out, options, progress)
         self._data = data
-        self.spec = InputSpec(*options.input, MEAN, STD)
+        size = options.input or fitting_input(_sizes(data.train))
+        if options.input is None and options.data != MINE:
+            progress.console.print(
+                f"input {size[0]}x{size[1]}, after the pictures; --input changes it"
+            )
+        self.spec = InputSpec(*size, MEAN, STD)
         self.classes = data.classes
         self.args = {
             "classes": len(data.classes),
@@ -54,7 +63,11 @@ class DetectorRun(TrainingRun):
     def make_trainer(self, steps: int) -> DetectorTrainer:
         """Make what does the steps."""
         options = self.options
-        config = DetectorConfig(steps, **{**options.config, "learning_rate": options.peak_rate})
+        config = DetectorConfig(
+            steps,
+            **{**options.config, "learning_rate": options.peak_rate},
+            bfloat16=options.bfloat16,
+        )
         return DetectorTrainer(
             self.start_network, options.reg_max, self._data.train, config, options.torch_device
         )
@@ -62,6 +75,15 @@ class DetectorRun(TrainingRun):
     def measure(self) -> dict[str, Any]:
         """Measure precision by class and by size."""
         return measure_detector(self.averaged(), self._data, self.options.val_frames).to_json()
+
+    def score(self, values: Mapping[str, Any]) -> float:
+        """Return precision, the mean over the classes."""
+        found = [value for value in values["map50"].values() if value is not None]
+        return float(np.mean(found)) if found else 0.0
+
+    def pictures_a_step(self) -> float:
+        """Return how many pictures a step sees, on the average."""
+        return pictures_a_step(self.spec, DetectorConfig(1, self.options.batch_frames))
 
     def judge(
         self, network: Network
@@ -87,6 +109,12 @@ class DetectorRun(TrainingRun):
         return np.stack([letterbox(data.image(i), self.spec) for i in indices])
 
 
+def _sizes(data: Labelled) -> list[tuple[int, int]]:
+    """Return heights and widths of some pictures, evenly from the whole set [px]."""
+    count = min(_SIZED_PICTURES, len(data))
+    return [data.image(i * len(data) // count).shape[:2] for i in range(count)]  # type: ignore[misc]
+
+
 @contextmanager
 def open_detector_run(
     out: Path, options: DetectorOptions, progress: Progress
@@ -98,7 +126,5 @@ def open_detector_run(
             progress.console.print(f"[yellow]{warning}[/]")
         yield DetectorRun(out, options, data, progress), len(data.train)
         return
-    with train_and_val_scenes(
-        options.seed, options.frames, options.val_frames, options.threads, progress
-    ) as scenes:
+    with train_and_val_scenes(options, progress) as scenes:
         yield DetectorRun(out, options, mine_data(*scenes), progress), options.frames

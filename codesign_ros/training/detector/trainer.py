@@ -11,13 +11,13 @@ import numpy as np
 import torch
 
 from codesign_ros.models.detection import STRIDES
-from codesign_ros.models.network import IMAGE, Network
+from codesign_ros.models.network import Network
 from codesign_ros.models.zoo.yolo import RAW
 from codesign_ros.training.averaged_run import AveragedRun, RunConfig
 from codesign_ros.training.detector.canvases import Augmentation, Canvases, CanvasSampler, Labelled
 from codesign_ros.training.detector.loss import detection_loss
 from codesign_ros.training.tensors import to_input
-from codesign_ros.types import InputSpec
+from codesign_ros.types import IMAGE, InputSpec
 
 
 @dataclass(frozen=True)
@@ -25,16 +25,19 @@ class DetectorConfig(RunConfig):
     """How a detector is trained.
 
     Attributes:
-        canvas: height and width of a canvas as shares of the input's.
+        canvases: heights and widths of canvases as shares of the input's, taken in turns at random:
+            small ones are many to a step, large ones hold large objects.
         whole_share: share of the steps, at the end, that see whole frames.
         gradient_norm: gradients are scaled down to this norm.
+        bfloat16: convolve in 16 bits, which processors with AMX and GPUs do faster.
         augmentation: how pictures are changed.
     """
 
     weight_decay: float = 0.03
-    canvas: tuple[float, float] = (0.64, 0.5)
+    canvases: tuple[tuple[float, float], ...] = ((0.64, 0.5), (0.64, 0.5), (1.0, 1.0))
     whole_share: float = 0.25
     gradient_norm: float = 10.0
+    bfloat16: bool = False
     augmentation: Augmentation = field(default_factory=Augmentation)
 
 
@@ -74,7 +77,8 @@ class DetectorTrainer(AveragedRun[DetectorConfig]):
         """Return the loss and its parts, each with its weight."""
         batch = self._next_batch()
         x = to_input(batch.images, self._spec).to(self._device, memory_format=torch.channels_last)
-        raw = self._network.run({IMAGE: x}, 0, self._stop, [RAW])[RAW]
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self.config.bfloat16):
+            raw = self._network.run({IMAGE: x}, 0, self._stop, [RAW])[RAW]
         height, width = batch.images.shape[1:3]
         loss = detection_loss(
             raw,
@@ -112,9 +116,10 @@ class DetectorTrainer(AveragedRun[DetectorConfig]):
         if step >= (1 - config.whole_share) * config.steps:
             batch = self._sampler.frames(config.batch_frames)
         else:
-            height, width = canvas_size(spec, config.canvas)
-            pixels = config.batch_frames * spec.height * spec.width
-            batch = self._sampler.canvases(max(1, round(pixels / (height * width))), height, width)
+            which = np.random.default_rng((config.seed, step)).integers(len(config.canvases))
+            height, width = canvas_size(spec, config.canvases[which])
+            count = _canvases_a_step(spec, config.batch_frames, (height, width))
+            batch = self._sampler.canvases(count, height, width)
         return batch, self._sampler.state()
 
 
@@ -125,3 +130,17 @@ def canvas_size(spec: InputSpec, shares: tuple[float, float]) -> tuple[int, int]
         max(cell, int(np.round(share * side / cell)) * cell)
         for share, side in zip(shares, (spec.height, spec.width), strict=True)
     )  # type: ignore[return-value]
+
+
+def pictures_a_step(spec: InputSpec, config: DetectorConfig) -> float:
+    """Return how many pictures a step sees, on the average over a training."""
+    sizes = [canvas_size(spec, shares) for shares in config.canvases]
+    canvases = np.mean([_canvases_a_step(spec, config.batch_frames, size) for size in sizes])
+    each = 1 + 3 * config.augmentation.mosaic  # a mosaic has four
+    whole = config.whole_share
+    return float((1 - whole) * canvases * each + whole * config.batch_frames)
+
+
+def _canvases_a_step(spec: InputSpec, batch_frames: int, size: tuple[int, int]) -> int:
+    """Return how many canvases of a size have the pixels of so many whole frames."""
+    return max(1, round(batch_frames * spec.height * spec.width / (size[0] * size[1])))

@@ -21,9 +21,8 @@ from codesign_ros.mine.tunnel import HEIGHT, WIDTH
 from codesign_ros.models.network import Network
 from codesign_ros.training.classifier.run import ClassifyingRun
 from codesign_ros.training.mine_classifier.trainer import MineConfig, MineTrainer
-from codesign_ros.training.options import TrainingOptions
 from codesign_ros.training.run import CALIBRATION_FRAMES
-from codesign_ros.training.scenes import SceneSet, train_and_val_scenes
+from codesign_ros.training.scenes import SceneOptions, SceneSet, train_and_val_scenes
 from codesign_ros.training.tensors import classify
 from codesign_ros.types import CodesignError, InputSpec
 
@@ -31,17 +30,15 @@ INPUT = InputSpec(HEIGHT, WIDTH, mean=(0.24, 0.24, 0.24), std=(0.12, 0.12, 0.12)
 
 
 @dataclass(frozen=True, kw_only=True)
-class MineClassifierOptions(TrainingOptions):
+class MineClassifierOptions(SceneOptions):
     """Options of the training of the mine's classifier.
 
     Attributes:
-        frames: training scenes; 768 kB each in the temporary directory.
         learning_rate: its peak.
     """
 
     what: ClassVar[str] = "the training of the mine's classifier"
     usual_epochs: ClassVar[float] = 3.0
-    least: ClassVar[Mapping[str, int]] = {**TrainingOptions.least, "frames": 1}
 
     frames: int = 6000
     val_frames: int = 1500
@@ -121,7 +118,5 @@ def open_mine_classifier_run(
     out: Path, options: MineClassifierOptions, progress: Progress
 ) -> Iterator[tuple[MineClassifierRun, int]]:
     """Render the scenes; see ``training.run.train``."""
-    with train_and_val_scenes(
-        options.seed, options.frames, options.val_frames, options.threads, progress
-    ) as (scenes, others):
+    with train_and_val_scenes(options, progress) as (scenes, others):
         yield MineClassifierRun(out, options, scenes, others, progress), options.frames

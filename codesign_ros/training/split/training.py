@@ -24,10 +24,10 @@ import torch
 from torch import nn
 
 from codesign_ros.models.halves import NetworkHalf, split
-from codesign_ros.models.network import IMAGE, Network
+from codesign_ros.models.network import Network
 from codesign_ros.training.split.job import SplitJob, SplitStep, Trained
 from codesign_ros.training.split.link import ROLES, SplitLink
-from codesign_ros.types import CodesignError, TensorSpec
+from codesign_ros.types import IMAGE, CodesignError, TensorSpec
 
 _T = TypeVar("_T")
 

@@ -10,7 +10,7 @@ from codesign_ros.data.frames import SourceFrame
 from codesign_ros.engines.factory import open_backend
 from codesign_ros.evaluation.replay import Runner, is_same
 from codesign_ros.pixels.boxes import Selection, decode_detections, to_frame
-from codesign_ros.pixels.letterbox import letterbox, normalise
+from codesign_ros.pixels.letterbox import letterbox
 from codesign_ros.runtime.answers import answer_of
 from codesign_ros.runtime.messages import Stamp, Status, TailAnswer
 from codesign_ros.runtime.stages import head_key
@@ -54,7 +54,7 @@ def expected(bundle, factory, frames):
     whole = factory.build(head_key(plan_for(bundle, 0, bundle.last_cut)))
     found = []
     for frame in frames:
-        image = normalise(letterbox(frame, bundle.input), bundle.input)
+        image = letterbox(frame, bundle.input)
         (output,) = whole.run({"image": image}).values()
         boxes = decode_detections(output, bundle.classes)
         found.append(to_frame(boxes, frame.shape[0], frame.shape[1], bundle.input))
@@ -119,7 +119,7 @@ def test_the_tail_s_answers_are_in_the_input_s_pixels(bundle, factory, frames):
 
 def whole_output(bundle, factory, frame):
     engine = factory.build(head_key(plan_for(bundle, 0, bundle.last_cut)))
-    image = normalise(letterbox(frame, bundle.input), bundle.input)
+    image = letterbox(frame, bundle.input)
     return next(iter(engine.run({"image": image}).values()))
 
 
@@ -171,8 +171,10 @@ def test_boxes_of_a_broken_tail_stay_in_the_frame(bundle, factory, frames):
         Box("head", 300, 0, 400, 9),
         *[Box("person", 10, 30, 20, 40)] * 500,
     )
-    wait_until(lambda: head.runtime.on_answer(TailAnswer(Stamp(0), 0, 1, detections=boxes))
-               or head.results)  # fmt: skip
+    sent = head.embeddings[0]
+    about = {"served_by": TAIL, "session": sent.session}
+    broken = TailAnswer(sent.stamp, sent.sequence, sent.epoch, detections=boxes, **about)
+    wait_until(lambda: head.runtime.on_answer(broken) or head.results)
     (result,) = head.results
     assert result.detections[0] == Box("head", 0, 0, 200, 60)
     assert len(result.detections) <= Selection.max_detections

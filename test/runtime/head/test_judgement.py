@@ -9,6 +9,13 @@ from codesign_ros.runtime.head.judgement import Judgement
 PROBE_S, ROUND_TRIP_S, LIMIT_S = 0.5, 0.01, 1.0
 
 
+def answer(judgement, now_s):
+    """An answer after which the robot returns as soon as it may."""
+    judgement.answered(now_s)
+    if judgement.is_back(now_s):
+        judgement.return_(now_s)
+
+
 def follow(is_up, duration_s, judgement=None):
     """Probe a server twice a second; the times at which the robot left and returned."""
     judgement = judgement or Judgement()
@@ -18,7 +25,7 @@ def follow(is_up, duration_s, judgement=None):
         judgement.check(now_s, LIMIT_S)
         judgement.asked(now_s)
         if is_up(now_s):
-            judgement.answered(now_s + ROUND_TRIP_S)
+            answer(judgement, now_s + ROUND_TRIP_S)
         if relied and not judgement.relies:
             left_s.append(now_s)
         elif judgement.relies and not relied:
@@ -39,39 +46,50 @@ def test_an_outage_is_left_within_two_seconds_and_returned_from_within_two(outag
     assert 100.0 + outage_s < back_s[0] <= 100.0 + outage_s + 2.0
 
 
-def test_two_answers_in_a_row_too_late_are_enough_and_one_is_not():
+def test_a_second_overdue_answer_without_one_in_time_is_enough():
     judgement = Judgement()
-    judgement.overdue(1.0)
+    judgement.overdue(1.0, sent_s=0.9)
     assert judgement.relies
+    assert judgement.doubts
     judgement.answered(1.1)
-    judgement.overdue(2.0)
+    assert not judgement.doubts
+    judgement.in_time()
+    judgement.overdue(2.0, sent_s=1.9)
+    judgement.answered(2.1)  # but late
     assert judgement.relies
-    judgement.overdue(2.0)
+    judgement.overdue(3.0, sent_s=2.9)
     assert judgement.reason == "2 answers in a row did not come in time"
+
+
+def test_what_was_on_its_way_when_the_doubt_began_is_the_same_delay():
+    judgement = Judgement()
+    for number in range(4):
+        judgement.overdue(1.0 + 0.01 * number, sent_s=0.9 + 0.01 * number)
+    assert judgement.relies
 
 
 def test_nobody_listens():
     judgement = Judgement()
-    judgement.deserted(1.0)
-    assert judgement.reason == "nobody listens to the embeddings"
+    judgement.leave("nobody listens")
+    assert judgement.reason == "nobody listens"
 
 
 def test_one_answer_is_no_return():
     judgement = Judgement()
-    judgement.deserted(1.0)
-    judgement.answered(2.0)
+    judgement.leave("nobody listens")
+    answer(judgement, 2.0)
     assert not judgement.relies
-    judgement.answered(2.6)
+    answer(judgement, 2.6)
     assert judgement.relies
 
 
 def test_silence_between_answers_begins_anew():
     judgement = Judgement()
-    judgement.deserted(1.0)
-    judgement.answered(2.0)
+    judgement.leave("nobody listens")
+    answer(judgement, 2.0)
     judgement.asked(2.1)
     judgement.check(3.5, LIMIT_S)
-    judgement.answered(3.6)
+    answer(judgement, 3.6)
     assert not judgement.relies
 
 
@@ -92,3 +110,12 @@ def test_after_a_quiet_while_a_return_is_as_quick_as_at_first():
     assert len(left_s) == len(back_s) == 3
     assert back_s[1] >= 23.0
     assert back_s[2] <= 66.0
+
+
+def test_a_server_that_is_known_to_have_gone_is_returned_to_as_quickly_each_time():
+    judgement = Judgement()
+    for start_s in (1.0, 3.0, 5.0):
+        judgement.leave("nobody listens")
+        answer(judgement, start_s)
+        answer(judgement, start_s + 0.5)
+        assert judgement.relies

@@ -84,6 +84,9 @@ def test_the_oldest_epoch_is_that_of_a_frame_that_has_started():
     waiting.epoch = 1
     started.phase, started.epoch = Phase.REMOTE, 5
     assert ledger.oldest_epoch(7) == 5
+    # Numbers may begin anew: the oldest is that of the oldest frame.
+    waiting.phase, waiting.epoch = Phase.COMPUTING, 1
+    assert ledger.oldest_epoch(1) == 5
 
 
 @given(order=st.permutations(range(8)), strand_after=st.integers(0, 8))

@@ -13,18 +13,33 @@ def frames(count):
     return [Frame(i, Stamp(i), lambda: np.zeros((1, 1, 3), np.uint8)) for i in range(count)]
 
 
+class Leaving:
+    """The lock of a book of frames, and those that left while it was held."""
+
+    def __init__(self, hand_on):
+        self.lock = threading.RLock()
+        self.counted = []
+        self.outbox = Outbox(self.lock, self._leaves, hand_on)
+
+    def _leaves(self, frame):
+        assert self.lock._is_owned()
+        self.counted.append(frame)
+
+
 def test_nothing_leaves_before_it_is_flushed():
     left = []
-    outbox = Outbox(left.append)
+    leaving = Leaving(left.append)
+    outbox = leaving.outbox
     waiting = frames(3)
     outbox.put(waiting[:2])
     outbox.put(waiting[2:])
-    assert left == []
+    assert left == leaving.counted == []
+    assert len(outbox) == 3
     outbox.flush()
-    assert left == waiting
-    assert outbox.handed_on == 3
+    assert left == leaving.counted == waiting
+    assert len(outbox) == 0
     outbox.flush()
-    assert outbox.handed_on == 3
+    assert left == leaving.counted == waiting
 
 
 def test_a_receiver_may_answer_the_next():
@@ -37,11 +52,11 @@ def test_a_receiver_may_answer_the_next():
             outbox.put([waiting[len(left)]])
             outbox.flush()
 
-    outbox = Outbox(hand_on)
+    leaving = Leaving(hand_on)
+    outbox = leaving.outbox
     outbox.put(waiting[:1])
     outbox.flush()
-    assert left == waiting
-    assert outbox.handed_on == 5
+    assert left == leaving.counted == waiting
 
 
 def test_a_slow_receiver_holds_up_nobody_who_answers():
@@ -54,15 +69,17 @@ def test_a_slow_receiver_holds_up_nobody_who_answers():
         assert go_on.wait(PATIENCE_S)
         left.append(frame.sequence)
 
-    outbox = Outbox(hand_on)
+    leaving = Leaving(hand_on)
+    outbox = leaving.outbox
     waiting = frames(3)
     outbox.put(waiting[:1])
     thread = threading.Thread(target=outbox.flush)
     thread.start()
     assert started.wait(PATIENCE_S)
-    outbox.put(waiting[1:])
-    assert outbox.handed_on == 0
+    with leaving.lock:  # it is free meanwhile
+        outbox.put(waiting[1:])
+    assert (left, len(outbox)) == ([], 2)
     go_on.set()
-    wait_until(lambda: outbox.handed_on == 3)
+    wait_until(lambda: len(left) == 3)
     thread.join()
     assert left == [0, 1, 2]

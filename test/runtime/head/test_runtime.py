@@ -2,8 +2,10 @@
 
 import contextlib
 import gc
+import math
 import random
 import threading
+import time
 import weakref
 from collections import Counter
 from dataclasses import replace
@@ -11,10 +13,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from codesign_ros.pixels.letterbox import normalise
 from codesign_ros.runtime.answers import classified
+from codesign_ros.runtime.head import own_tail
 from codesign_ros.runtime.head.ledger import Phase
-from codesign_ros.runtime.messages import EmbeddingKind, Stamp, Status, TailAnswer, TailStatus
+from codesign_ros.runtime.messages import (
+    DropReason,
+    EmbeddingKind,
+    Stamp,
+    Status,
+    TailAnswer,
+    TailStatus,
+)
 from codesign_ros.runtime.stages import head_key
 from codesign_ros.types import CodesignError, Structure
 from support.runtime import (
@@ -68,7 +77,8 @@ def make(tiny_bundle, factory):
 def answer_to(embedding, **fields):
     """What a tail could say."""
     about = embedding.stamp, embedding.sequence, embedding.epoch
-    return TailAnswer(*about, served_by=TAIL, label="tail", **fields)
+    said = {"served_by": TAIL, "session": embedding.session, "label": "tail", **fields}
+    return TailAnswer(*about, **said)
 
 
 def check_promise(head, count):
@@ -82,9 +92,13 @@ def check_promise(head, count):
     for result in head.results:
         assert result.status in (Status.OK, Status.DROPPED)
         assert bool(result.reason) == (result.status is Status.DROPPED)
+        assert bool(result.drop_reason) == (result.status is Status.DROPPED)
         assert bool(result.finished_by) == (result.status is Status.OK)
         assert result.served_by == (TAIL if result.finished_by == "server" else "")
-    assert head.runtime.in_flight == 0
+    account = head.runtime.account
+    assert (account.in_flight, account.unaccounted) == (0, 0)
+    assert account.answered == sum(r.status is Status.OK for r in head.results)
+    assert account.drops == Counter(r.drop_reason for r in head.results if r.reason)
 
 
 # The robot alone
@@ -102,7 +116,10 @@ def test_without_a_plan_the_robot_answers_alone(make, expected):
     for number, result in enumerate(head.results):
         assert (result.finished_by, result.epoch, result.payload_bytes) == ("robot", 0, 0)
         assert result.stamp == Stamp(number, "camera")
-        assert result.response_s == pytest.approx(5.0)
+        # By the stamp it is 5 s old when it comes; the stamp of frame 0 cannot be right.
+        assert result.age_s == pytest.approx(5.0 if number else math.nan, nan_ok=True)
+        assert math.isnan(result.response_s) == math.isnan(result.age_s)
+        assert not result.response_s < result.age_s
     assert head.embeddings == []
 
 
@@ -126,14 +143,14 @@ def test_frames_of_any_size_are_letterboxed(make):
 
 
 @pytest.mark.parametrize(
-    ("error", "reason", "errors"),
+    ("error", "why", "reason", "errors"),
     [
-        (CodesignError("the JPEG is cut off"), "the JPEG is cut off", 0),
-        (ValueError("no\n such  thing"), "unexpected ValueError: no such thing", 1),
-        (MemoryError(), "unexpected MemoryError:", 1),
+        (CodesignError("it is cut off"), DropReason.UNREADABLE, "it is cut off", 0),
+        (ValueError("no\n way"), DropReason.DEFECT, "unexpected ValueError: no way", 1),
+        (MemoryError(), DropReason.DEFECT, "unexpected MemoryError:", 1),
     ],
 )
-def test_a_frame_that_cannot_be_loaded_is_dropped_alone(make, caplog, error, reason, errors):
+def test_a_frame_that_cannot_be_loaded_is_dropped_alone(make, caplog, error, why, reason, errors):
     def load():
         raise error
 
@@ -144,6 +161,7 @@ def test_a_frame_that_cannot_be_loaded_is_dropped_alone(make, caplog, error, rea
     head.wait_for(3)
     check_promise(head, 3)
     assert [result.status for result in head.results] == [Status.OK, Status.DROPPED, Status.OK]
+    assert head.results[1].drop_reason is why
     assert head.results[1].reason == reason
     assert head.runtime.counts["errors"] == errors
     assert ("frame 1 could not be computed" in caplog.text) == bool(errors)
@@ -165,7 +183,7 @@ def test_an_engine_that_fails_costs_one_frame(make, factory):
 
         def run(tensors):
             calls.append(None)
-            if len(calls) == 4:  # two are for warming up
+            if len(calls) == 3:  # one is for warming up
                 raise RuntimeError("no memory")
             return working(tensors)
 
@@ -201,7 +219,7 @@ def test_a_full_queue_drops_the_oldest(make):
     for number in range(1, 6):
         head.put(FRAMES[1], number)
     assert head.results == []  # frame 0 holds all back
-    assert head.runtime.in_flight == 6
+    assert head.runtime.account.in_flight == 6
     gate.open.set()
     head.wait_for(6)
     check_promise(head, 6)
@@ -209,7 +227,42 @@ def test_a_full_queue_drops_the_oldest(make):
         True, False, False, False, True, True,
     ]  # fmt: skip
     assert head.runtime.counts["dropped"] == 3
+    assert head.runtime.account.drops == {DropReason.BUSY: 3}
     assert "busy" in head.results[1].reason
+
+
+def test_waiting_frames_keep_to_their_memory(make):
+    """The oldest go, and the newest stays though it is too large by itself."""
+    head = make(queue_bytes=100)
+    gate = Gate(FRAMES[0])
+    head.runtime.on_frame(Stamp(0), gate, held_bytes=10**9)  # it waits no longer
+    assert gate.entered.wait(PATIENCE_S)
+    for number, held_bytes in enumerate((40, 40, 20, 1, 200, 1), start=1):
+        head.runtime.on_frame(Stamp(number), lambda: FRAMES[1], held_bytes=held_bytes)
+    gate.open.set()
+    head.wait_for(7)
+    check_promise(head, 7)
+    # 100 bytes may wait; 1 more drops the first, 200 all, and so does what comes after 200.
+    assert [result.sequence for result in head.results if result.reason] == [1, 2, 3, 4, 5]
+
+
+def test_a_frame_that_is_dropped_lets_go_of_its_picture(make):
+    """Its result waits for an older one's, perhaps for a second in which hundreds come."""
+    head = make(queue_depth=1)
+    gate = Gate(FRAMES[0])
+    head.runtime.on_frame(Stamp(0), gate)
+    assert gate.entered.wait(PATIENCE_S)
+    picture = FRAMES[1].copy()
+    gone = weakref.ref(picture)
+    head.put(picture, 1)
+    del picture
+    assert gone() is not None
+    head.put(FRAMES[2], 2)
+    assert gone() is None
+    assert head.results == []
+    gate.open.set()
+    head.wait_for(3)
+    check_promise(head, 3)
 
 
 def test_results_that_cannot_be_handed_on_end_nothing(make, caplog):
@@ -223,10 +276,14 @@ def test_results_that_cannot_be_handed_on_end_nothing(make, caplog):
     head = make(send_result=send)
     head.put(FRAMES[0])
     head.put(FRAMES[0])
-    wait_until(lambda: len(seen) == 2 and head.runtime.in_flight == 0)
+    wait_until(lambda: len(seen) == 2 and head.runtime.account.in_flight == 0)
     assert seen == [0, 1]
     assert head.runtime.counts["errors"] == 1
     assert "the result of frame 0 could not be handed on" in caplog.text
+    account = head.runtime.account
+    assert (account.drops, account.answered) == ({DropReason.UNPUBLISHED: 1}, 1)
+    assert head.runtime.counts["dropped"] == 1
+    assert account.unaccounted == 0
 
 
 def test_whoever_takes_a_result_may_put_the_next_frame(make):
@@ -242,7 +299,7 @@ def test_whoever_takes_a_result_may_put_the_next_frame(make):
     head.put(FRAMES[0])
     wait_until(lambda: len(results) == 40)
     head.results = results
-    wait_until(lambda: head.runtime.in_flight == 0)
+    wait_until(lambda: head.runtime.account.in_flight == 0)
     check_promise(head, 40)
 
 
@@ -260,9 +317,8 @@ def test_the_tail_s_answers_become_results_in_frame_order(make, tiny_bundle):
         assert (embedding.epoch, embedding.cut, embedding.oldest_epoch) == (3, 5, 3)
         assert embedding.model_id == tiny_bundle.model_id
     for number in (2, 0, 3, 1):
-        answer = answer_to(head.embeddings[number], queue_s=1.0, decode_s=2.0, tail_s=3.0)
-        # A tail that garbles the stamp does not spoil the frame's.
-        head.runtime.on_answer(replace(answer, stamp=Stamp(77)))
+        times = {"queue_s": 1.0, "decode_s": 2.0, "tail_s": 3.0}
+        head.runtime.on_answer(answer_to(head.embeddings[number], **times))
     assert len(head.results) == 4
     check_promise(head, 4)
     for number, result in enumerate(head.results):
@@ -295,18 +351,49 @@ def test_what_a_split_plan_takes_is_measured_from_the_answers_it_got(make, tiny_
 
 def test_only_the_answer_to_the_question_counts(make, tiny_bundle):
     head = make()
-    head.use(plan_for(tiny_bundle, 3, 5))
+    head.use(plan_for(tiny_bundle, 3, 5, served_by=TAIL))
     head.put(FRAMES[0])
     wait_until(lambda: len(head.embeddings) == 1)
     good = answer_to(head.embeddings[0])
-    for wrong in (replace(good, sequence=5), replace(good, sequence=2**63), replace(good, epoch=2)):
-        head.runtime.on_answer(wrong)
+    for field, wrong, counted in (
+        ("sequence", 5, "late"),
+        ("sequence", 2**63, "late"),
+        ("epoch", 2, "mismatched"),
+        ("stamp", Stamp(77, "camera"), "mismatched"),
+        ("session", 0, "foreign"),
+        ("session", good.session + 1, "foreign"),
+        ("served_by", "/robot/other", "foreign"),
+    ):
+        before = head.runtime.counts[counted]
+        # Neither an answer nor a refusal of another's is one.
+        for status in (TailStatus.OK, TailStatus.REFUSED):
+            head.runtime.on_answer(replace(good, status=status, **{field: wrong}))
+        assert head.runtime.counts[counted] == before + 2
     assert head.results == []
     head.runtime.on_answer(good)
     head.runtime.on_answer(good)
     assert len(head.results) == 1
-    assert head.runtime.counts["late"] == 4
+    assert head.runtime.counts["late"] == 5
     check_promise(head, 1)
+
+
+def test_two_heads_that_hear_the_same_answers_keep_them_apart(make, tiny_bundle):
+    heads = make(), make()
+    for head in heads:
+        head.use(plan_for(tiny_bundle, 3, 5))
+        head.put(FRAMES[0])
+    wait_until(lambda: all(len(head.embeddings) == 1 for head in heads))
+    first, second = (head.embeddings[0] for head in heads)
+    assert (first.sequence, first.epoch, first.stamp) == (
+        second.sequence,
+        second.epoch,
+        second.stamp,
+    )
+    for embedding, label in ((second, "second"), (first, "first")):
+        for head in heads:
+            head.runtime.on_answer(answer_to(embedding, label=label))
+    assert [[r.label for r in head.results] for head in heads] == [["first"], ["second"]]
+    assert [head.runtime.counts["foreign"] for head in heads] == [1, 1]
 
 
 @pytest.mark.parametrize("status", [TailStatus.REFUSED, 77])
@@ -334,10 +421,10 @@ def test_a_tail_that_never_answers_costs_a_deadline(make, tiny_bundle, expected)
         head.put(frame, number)
     head.wait_for(len(FRAMES))
     check_promise(head, len(FRAMES))
-    # The first ones wait for it; then the robot does not rely on it any more.
+    # The first one waits for it; nothing more is sent while it is missing.
     assert head.runtime.counts["fallback"] == len(FRAMES)
-    assert 2 <= head.runtime.counts["overdue"] < len(FRAMES)
-    assert head.runtime.alone == "2 answers in a row did not come in time"
+    assert 1 <= head.runtime.counts["overdue"] < len(FRAMES)
+    assert len(head.embeddings) < len(FRAMES)
     # From the frame, not from what the codec made of it.
     np.testing.assert_allclose([r.class_scores for r in head.results], scores, atol=1e-6)
     head.runtime.on_answer(answer_to(head.embeddings[0]))
@@ -472,7 +559,7 @@ def test_a_plan_that_cannot_be_prepared_leaves_the_old_one(make, tiny_bundle):
         (plan_for(tiny_bundle, 3, 99), "cut 99 does not exist"),
         (plan_for(tiny_bundle, 3, 3, codec="lz4"), "codec 'lz4' cannot carry"),
         (plan_for(tiny_bundle, 3, 3, precision="int1"), "precision 'int1'"),
-        (plan_for(tiny_bundle, 2, 3), "not newer"),
+        (plan_for(tiny_bundle, 2, 3), "is in force here"),
     ):
         with pytest.raises(CodesignError, match=says):
             head.runtime.prepare(plan)
@@ -522,7 +609,7 @@ def test_a_plan_that_cannot_be_prepared_leaves_no_engine(make, tiny_bundle, fact
     head = make()
     last = len(tiny_bundle.segments)
     head.use(plan_for(tiny_bundle, 2, 4))
-    with pytest.raises(CodesignError, match="not newer"):
+    with pytest.raises(CodesignError, match="is in force here"):
         head.runtime.prepare(plan_for(tiny_bundle, 2, 5))
     assert sorted(key.cut for key in factory.alive) == [4, last]
     head.runtime.close()
@@ -554,6 +641,26 @@ def test_closing_answers_frames_in_flight_as_dropped(make, tiny_bundle, factory)
     head.runtime.close()
 
 
+@contextlib.contextmanager
+def checked_all_the_time(head):
+    """Look again and again whether each frame is accounted for, while others change that."""
+    done = threading.Event()
+    seen = []
+
+    def look():
+        while not done.is_set():
+            seen.append(head.runtime.account.unaccounted)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+    assert set(seen) == {0}
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_closing_in_mid_stream(tiny_bundle, factory, seed):
     rng = random.Random(seed)
@@ -574,10 +681,11 @@ def test_closing_in_mid_stream(tiny_bundle, factory, seed):
             head.put(FRAMES[0])
 
     feeder = threading.Thread(target=feed)
-    feeder.start()
-    head.wait_for(rng.randrange(1, 10))
-    head.runtime.close()
-    feeder.join()
+    with checked_all_the_time(head):
+        feeder.start()
+        head.wait_for(rng.randrange(1, 10))
+        head.runtime.close()
+        feeder.join()
     tail.runtime.close()
     check_promise(head, count)
 
@@ -666,10 +774,10 @@ def test_random_plans_over_a_bad_link(tiny_bundle, factory, expected, seed):
                 tail.runtime.commit(epoch)
             head.runtime.probe()
             for _ in range(rng.randrange(5)):
-                wait_until(lambda: head.runtime.in_flight < 8)
+                wait_until(lambda: head.runtime.account.in_flight < 8)
                 number = head.runtime.counts["frames"]
                 head.put(FRAMES[number % len(FRAMES)], number)
-        wait_until(lambda: head.runtime.in_flight == 0)
+        wait_until(lambda: head.runtime.account.in_flight == 0)
         count = number + 1
         check_promise(head, count)
         assert head.runtime.counts["errors"] == 0
@@ -713,7 +821,12 @@ def test_a_robot_whose_server_is_silent_computes_alone_and_returns(make, tiny_bu
     assert head.runtime.alone == ""
     is_up.clear()
     assert put(10) == {"fallback"}
-    assert head.runtime.alone == "2 answers in a row did not come in time"
+
+    def leaves():
+        head.runtime.probe()
+        return head.runtime.alone.startswith("no answer of any kind for ")
+
+    wait_until(leaves)
     frames = [embedding for embedding in sent if embedding.kind is EmbeddingKind.FRAME]
     assert put(10) == {"fallback"}
     # None of them was sent, and none waited for an answer.
@@ -736,19 +849,28 @@ def test_a_robot_that_is_moved_begins_anew_with_the_other_server(make, tiny_bund
     head = make(deadline_s=0.05)
     head.use(plan_for(tiny_bundle, 1, 3, served_by=edge1, placed_on=edge1))
     head.put(FRAMES[0], 0)
-    head.wait_for(1)
+    head.wait_for(1)  # it was overdue
+
+    def leaves():
+        head.runtime.probe()
+        return head.runtime.alone.startswith("no answer of any kind for ")
+
+    wait_until(leaves)
     head.put(FRAMES[1], 1)
-    head.wait_for(2)  # both were overdue
-    assert "2 answers in a row" in head.runtime.alone
+    head.wait_for(2)
     assert {embedding.tail for embedding in head.embeddings} == {edge1}
-    sent = len(head.embeddings)
+
+    def frames():
+        return [each for each in head.embeddings if each.kind is EmbeddingKind.FRAME]
+
+    assert len(frames()) == 1
 
     head.runtime.settings.deadline_s = PATIENCE_S
     head.use(plan_for(tiny_bundle, 2, 3, served_by=edge2, placed_on=edge2))
     assert head.runtime.alone == ""
     head.put(FRAMES[2], 2)
-    wait_until(lambda: len(head.embeddings) == sent + 1)
-    embedding = head.embeddings[-1]
+    wait_until(lambda: len(frames()) == 2)
+    embedding = frames()[-1]
     assert embedding.tail == edge2
     head.runtime.on_answer(replace(answer_to(embedding), served_by=edge2))
     head.wait_for(3)
@@ -784,6 +906,24 @@ def test_probes_go_to_the_server_on_which_the_robot_is(make, tiny_bundle):
     assert {embedding.tail for embedding in head.embeddings} == {"/robot/edge2/tail"}
 
 
+def test_the_goodbye_of_a_server_of_the_pool_concerns_the_robots_that_are_on_it(make, tiny_bundle):
+    edge1, edge2 = "/robot/edge1/tail", "/robot/edge2/tail"
+    head = make()
+    head.use(plan_for(tiny_bundle, 1, 3, served_by=edge1, placed_on=edge1))
+    head.use(plan_for(tiny_bundle, 2, 3, served_by=edge2, placed_on=edge2))
+
+    def leaves(node, epoch):
+        about = {"session": head.runtime.session, "served_by": node}
+        head.runtime.on_answer(TailAnswer(Stamp(0), 0, epoch, status=TailStatus.LEAVING, **about))
+
+    leaves(edge1, 1)
+    assert head.runtime.alone == ""
+    leaves(edge2, 2)
+    assert head.runtime.alone == f"{edge2} is being stopped"
+    head.use(plan_for(tiny_bundle, 3, 3, served_by=edge1, placed_on=edge1))
+    assert head.runtime.alone == ""
+
+
 def test_a_head_to_which_nobody_listens_sends_nothing(make, tiny_bundle):
     head = make(deadline_s=NEVER_S)
     head.use(plan_for(tiny_bundle, 3, 0, codec="jpeg"))
@@ -805,7 +945,179 @@ def test_the_robot_stands_by_as_the_plan_says(make, tiny_bundle, factory):
     head.put(FRAMES[0])
     head.wait_for(1)
     engine = factory.build(head_key(plan.standby(tiny_bundle.last_cut)))
-    outputs = engine.run({"image": normalise(FRAMES[0], tiny_bundle.input)})
+    outputs = engine.run({"image": FRAMES[0]})
     engine.close()
     row = classified(*outputs.values(), tiny_bundle.classes)
     np.testing.assert_allclose(head.results[0].class_scores, row.class_scores, atol=1e-6)
+
+
+def spoil_whole(bundle, gate):
+    """Have the whole network wait for a gate, except while it warms up."""
+
+    def spoil(key, engine):
+        working, calls = engine.run, []
+
+        def run(tensors):
+            calls.append(None)
+            if len(calls) > 1:
+                gate()
+            return working(tensors)
+
+        if key.cut == bundle.last_cut:
+            engine.run = run
+
+    return spoil
+
+
+def test_an_overdue_answer_counts_as_long_as_the_robot_has_none(make, tiny_bundle, factory):
+    gate = Gate(None)
+    factory.spoil = spoil_whole(tiny_bundle, gate)
+    head = make(deadline_s=0.01)
+    head.use(plan_for(tiny_bundle, 3, 5))
+    head.put(FRAMES[0])
+    assert gate.entered.wait(PATIENCE_S)  # it was overdue, and the robot is at it
+    head.runtime.on_answer(answer_to(head.embeddings[0]))
+    assert [result.finished_by for result in head.results] == ["server"]
+    gate.open.set()
+    head.put(FRAMES[0])
+    wait_until(lambda: len(head.embeddings) == 2)  # the server helps again
+    head.runtime.on_answer(answer_to(head.embeddings[1]))
+    head.wait_for(2)
+    check_promise(head, 2)
+
+
+def test_nothing_is_sent_while_an_answer_is_overdue(make, tiny_bundle, factory):
+    gate = Gate(None)
+    factory.spoil = spoil_whole(tiny_bundle, gate)
+    head = make(deadline_s=0.01)
+    head.use(plan_for(tiny_bundle, 3, 5))
+    head.put(FRAMES[0])
+    assert gate.entered.wait(PATIENCE_S)
+    head.put(FRAMES[1])
+    gate.open.set()
+    head.wait_for(2)
+    assert [embedding.sequence for embedding in head.embeddings] == [0]
+    assert {result.finished_by for result in head.results} == {"fallback"}
+    assert head.runtime.alone == ""  # it is only a doubt
+
+
+@pytest.mark.parametrize(
+    ("age_s", "counts"), [(0.4, True), (-1.0, False), (1e9, False)], ids=["old", "future", "zero"]
+)
+def test_a_frame_is_due_so_long_after_its_stamp_if_that_can_be_right(make, age_s, counts):
+    head, gate = make(deadline_s=1.0), Gate(FRAMES[0])
+    before_s = time.monotonic()
+    head.runtime.on_frame(Stamp(round(5e9 - age_s * 1e9)), gate)
+    after_s = time.monotonic()
+    (frame,) = head.runtime._book.ledger.unanswered()
+    gate.open.set()
+    head.wait_for(1)
+    since_s = age_s if counts else 0.0
+    assert before_s <= frame.due_s + since_s - 1.0 <= after_s
+
+
+def test_a_server_that_says_goodbye_is_left_at_once(make, tiny_bundle):
+    def leaving(node):
+        session = head.runtime.session
+        return TailAnswer(
+            Stamp(0), 0, 3, session=session, served_by=node, status=TailStatus.LEAVING
+        )
+
+    head = make(deadline_s=NEVER_S)
+    head.use(plan_for(tiny_bundle, 3, 0, codec="jpeg", served_by=TAIL))
+    head.runtime.on_answer(leaving("/other/tail"))
+    assert head.runtime.alone == ""
+    head.put(FRAMES[0])
+    wait_until(lambda: len(head.embeddings) == 1)
+    head.runtime.on_answer(leaving(TAIL))
+    assert head.runtime.alone == f"{TAIL} is being stopped"
+    head.put(FRAMES[1])
+    head.wait_for(2)  # neither waits for it
+    check_promise(head, 2)
+    assert len(head.embeddings) == 1
+
+
+# The tail's half on the robot
+
+
+@pytest.fixture
+def settled(monkeypatch):
+    """Have plans count as settled at once; the list says what tail and whole network take [s]."""
+    times_s = [1.0, 2.0]
+    monkeypatch.setattr(own_tail, "SETTLED_S", 0.0)
+    monkeypatch.setattr(own_tail, "quickest_s", lambda works: times_s)
+    return times_s
+
+
+def tail_runs(factory, bundle):
+    """The list to which every run of an engine that is a tail adds, once it is warm."""
+    runs = []
+
+    def spoil(key, engine):
+        working = engine.run
+
+        def run(tensors):
+            if any(np.any(array) for array in tensors.values()):
+                runs.append(key)
+            return working(tensors)
+
+        engine.run = run
+
+    factory.spoil = spoil
+    return runs
+
+
+@pytest.mark.parametrize("codec", ["raw", "raw+zstd", "uint8"])
+def test_what_the_head_computed_is_finished_from_its_embedding(
+    make, tiny_bundle, factory, settled, codec
+):
+    runs = tail_runs(factory, tiny_bundle)
+    head = make(deadline_s=NEVER_S)
+    plan = plan_for(tiny_bundle, 3, 5, codec=codec, served_by=TAIL)
+    head.use(plan)
+    wait_until(lambda: head.runtime._plans.stages.own_tail is not None)
+    head.put(FRAMES[2])
+    wait_until(lambda: len(head.embeddings) == 1)
+    head.runtime.deserted()
+    head.put(FRAMES[3])
+    head.wait_for(2)
+    assert {result.finished_by for result in head.results} == {"fallback"}
+    assert [(key.part, key.cut) for key in runs] == [
+        ("head", 5), ("tail", 5), ("head", tiny_bundle.last_cut),
+    ]  # fmt: skip
+    # Exactly what the server would have answered.
+    tail = Tail(tiny_bundle, factory)
+    tail.use(plan)
+    tail.runtime.on_embedding(head.embeddings[0])
+    tail.wait_for(1)
+    tail.runtime.close()
+    assert head.results[0].class_scores == tail.answers[0].class_scores
+
+
+def test_the_tail_s_half_is_not_kept_where_it_is_hardly_quicker(
+    make, tiny_bundle, factory, settled
+):
+    settled[:] = [1.9, 2.0]
+    head = make(deadline_s=NEVER_S)
+    head.use(plan_for(tiny_bundle, 3, 5))
+    wait_until(lambda: any(key.part == "tail" for key in factory.made))
+    wait_until(lambda: not any(key.part == "tail" for key in factory.alive))
+    assert head.runtime._plans.stages.own_tail is None
+
+
+def test_the_tail_s_half_goes_with_its_plan(make, tiny_bundle, factory, settled):
+    head = make(deadline_s=NEVER_S)
+    head.use(plan_for(tiny_bundle, 3, 5))
+    wait_until(lambda: head.runtime._plans.stages.own_tail is not None)
+    head.use(plan_for(tiny_bundle, 4, tiny_bundle.last_cut, server_available=False))
+    wait_until(lambda: not any(key.part == "tail" for key in factory.alive))
+
+
+@pytest.mark.parametrize("cut", [0, 15])
+def test_a_plan_with_no_two_halves_wants_no_tail(make, tiny_bundle, factory, settled, cut):
+    assert tiny_bundle.last_cut == 15
+    head = make(deadline_s=NEVER_S)
+    head.use(plan_for(tiny_bundle, 3, cut))
+    head.use(plan_for(tiny_bundle, 4, 5))
+    wait_until(lambda: head.runtime._plans.stages.own_tail is not None)
+    assert [key.cut for key in factory.made if key.part == "tail"] == [5]

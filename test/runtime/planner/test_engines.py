@@ -28,7 +28,7 @@ class World:
             bundle,
             {},
             PlannerSettings(codecs=CODECS, frame_codecs=FRAME_CODECS, **changes),
-            Registry(silence_limit_s=10.0, silence_s=1.0),
+            Registry(silence_limit_s=10.0),
             network_profile or (lambda: None),
         )
         common = {"robot": ROBOT, "state": "active", "model_id": bundle.model_id, "engines": {}}
@@ -133,7 +133,7 @@ def test_each_engine_is_asked_for_once(world):
 
 def test_a_device_that_starts_anew_is_asked_again(world):
     tails = [order for order in world.lead() if order.node == "/robot/tail"]
-    world.planner.hear(replace(world.tail, epoch=1), world.now_s)
+    world.tail = replace(world.tail, session=1)
     assert world.planner.hear(world.tail, world.now_s) == "tail /robot/tail started anew"
     assert world.lead() == tails
 

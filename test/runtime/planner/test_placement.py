@@ -32,7 +32,7 @@ class Pool:
         self.now_s = 0.0
         self.bundle, self.tail_s, self.link_bps = bundle, tail_s, link_bps
         self.planner = PlannerRuntime(
-            bundle, {}, replace(SETTINGS, **settings), Registry(1e6, 1e6), lambda: None
+            bundle, {}, replace(SETTINGS, **settings), Registry(1e6), lambda: None
         )
         self.robots = [f"/miner{number}" for number in range(robots)]
         self.plans = {}

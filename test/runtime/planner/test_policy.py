@@ -18,7 +18,7 @@ def planner(tiny_bundle):
         tiny_bundle,
         {},
         PlannerSettings(codecs=CODECS, frame_codecs=FRAME_CODECS),
-        Registry(silence_limit_s=10.0, silence_s=1.0),
+        Registry(silence_limit_s=10.0),
         lambda: None,
     )
     common = {"robot": ROBOT, "state": "active", "model_id": tiny_bundle.model_id}

@@ -24,9 +24,7 @@ def planner(tiny_bundle):
 
 
 def fleet_of(bundle, robots):
-    planner = PlannerRuntime(
-        bundle, {}, SETTINGS, Registry(silence_limit_s=10.0, silence_s=1.0), lambda: None
-    )
+    planner = PlannerRuntime(bundle, {}, SETTINGS, Registry(silence_limit_s=10.0), lambda: None)
     for number in range(robots):
         name = ROBOT if number == 0 else f"{ROBOT}{number}"
         common = {"robot": name, "state": "active", "model_id": bundle.model_id}

@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 
 from codesign_ros.cost.half_times import HalfTimes
-from codesign_ros.runtime.device import Device, Role
+from codesign_ros.runtime.device import ONLY_SERVER, Device, Role
 from codesign_ros.runtime.planner.changes import retimed_cuts
 from codesign_ros.runtime.planner.registry import Registry
 from codesign_ros.types import HalfForm, Merge, Structure
+from support.planner import beat_of
 
 COMMON = {"robot": "/robot", "state": "active", "model_id": "model"}
 HEAD = Device("/robot/head", role=Role.HEAD, **COMMON)
@@ -24,7 +25,7 @@ def text(change):
 
 @pytest.fixture
 def registry():
-    return Registry(silence_limit_s=5.0, silence_s=1.0)
+    return Registry(silence_limit_s=5.0)
 
 
 def test_a_device_registers_once(registry):
@@ -32,7 +33,8 @@ def test_a_device_registers_once(registry):
     assert registry.hear(HEAD, 1.0) is None
     assert text(registry.hear(TAIL, 1.0)) == "tail /robot/tail registered (active)"
     assert registry.devices == (HEAD, TAIL)
-    assert (registry.head_of("/robot"), registry.tail_of("/robot")) == (HEAD, TAIL)
+    assert registry.head_of("/robot") == HEAD
+    assert registry.tails_of("/robot") == {ONLY_SERVER: TAIL}
 
 
 @pytest.mark.parametrize(
@@ -136,9 +138,89 @@ def test_throttling_is_said_with_engines_and_is_no_option(registry):
 
 
 def test_a_process_that_took_the_place_of_another_is_noticed(registry):
-    registry.hear(replace(TAIL, epoch=3), 0.0)
-    assert text(registry.hear(TAIL, 0.5)) == "tail /robot/tail started anew"
-    assert registry.hear(TAIL, 1.0) is None
+    registry.hear(replace(TAIL, session=3), 0.0)
+    again = replace(TAIL, session=4)
+    assert text(registry.hear(again, 0.5)) == "tail /robot/tail started anew"
+    assert registry.hear(again, 1.0) is None
+    assert registry.conflicts(1.0) == []
+
+
+OLD, NEW = replace(TAIL, session=1), replace(TAIL, session=2)
+
+
+def test_in_a_rolling_restart_the_old_goes_and_the_new_stays(registry):
+    registry.hear(OLD, 0.0)
+    starting = replace(NEW, state="inactive")
+    assert registry.hear(starting, 0.1) is None  # it does not serve yet
+    assert registry.tails_of("/robot") == {ONLY_SERVER: OLD}
+    assert text(registry.hear(NEW, 0.2)) == "tail /robot/tail started anew"
+    assert registry.hear(OLD, 0.3) is None
+    assert registry.known(beat_of(OLD), 0.4) is None
+    assert registry.hear(replace(OLD, state="finalized"), 0.5) is None
+    assert registry.devices == (NEW,)
+    assert registry.known(beat_of(NEW), 0.6) == NEW
+    assert registry.call(0.6) == ()
+
+
+def test_two_of_one_name_are_named_as_long_as_both_live(registry):
+    registry.hear(OLD, 0.0)
+    registry.hear(NEW, 0.1)
+    assert registry.conflicts(0.2) == []  # the old one may have ended
+    assert registry.known(beat_of(OLD), 0.5) is None
+    registry.hear(NEW, 0.6)
+    assert registry.conflicts(0.6) == [
+        "two nodes are named /robot/tail; the one that started last serves; stop one of them"
+    ]
+    assert registry.conflicts(3.0) == []
+
+
+def test_the_older_takes_over_when_the_newer_falls_silent(registry):
+    registry.hear(NEW, 0.0)
+    assert registry.known(beat_of(OLD), 1.0) is None
+    assert registry.call(1.0) == ()
+    assert registry.known(beat_of(OLD), 3.0) is None
+    assert registry.call(3.5) == ("/robot/tail",)
+    assert text(registry.hear(OLD, 3.6)) == "tail /robot/tail started anew"
+    assert registry.known(beat_of(OLD), 3.7) == OLD
+
+
+def test_the_older_takes_over_when_the_newer_says_goodbye(registry):
+    registry.hear(NEW, 0.0)
+    assert text(registry.hear(replace(NEW, state="finalized"), 1.0)).endswith("left (finalized)")
+    assert registry.known(beat_of(OLD), 1.1) is None
+    assert registry.call(1.6) == ("/robot/tail",)
+    assert text(registry.hear(OLD, 1.7)) == "tail /robot/tail registered (active)"
+
+
+def test_who_gives_signs_of_life_without_being_known_is_called_again_and_again(registry):
+    assert registry.known(beat_of(HEAD), 0.0) is None
+    assert registry.call(0.4) == ()  # its announcement may be on the way
+    assert registry.call(0.5) == ("/robot/head",)
+    assert registry.call(1.0) == ()  # it may be answering
+    registry.known(beat_of(HEAD), 1.0)
+    assert registry.call(1.5) == ("/robot/head",)
+    registry.known(beat_of(HEAD), 1.6)
+    registry.hear(HEAD, 1.7)
+    assert registry.call(9.0) == ()
+    # A new start of a known device, whose announcement was lost.
+    assert registry.known(beat_of(replace(HEAD, session=5)), 2.0) is None
+    assert registry.call(2.5) == ("/robot/head",)
+    # One that fell silent is not called for ever.
+    assert registry.call(9.0) == ()
+
+
+def test_of_two_heads_in_a_namespace_the_one_that_started_last_serves(registry):
+    first = replace(HEAD, node="/robot/a_head", session=2)
+    second = replace(HEAD, node="/robot/z_head", session=1)
+    registry.hear(first, 0.0)
+    registry.hear(second, 0.0)
+    assert registry.head_of("/robot") == first
+    assert registry.conflicts(0.1) == [
+        "2 heads in /robot: /robot/a_head, /robot/z_head; /robot/a_head started last and serves; "
+        "stop all but one"
+    ]
+    registry.hear(replace(second, session=3), 0.2)
+    assert registry.head_of("/robot").node == "/robot/z_head"
 
 
 @pytest.mark.parametrize("state", ["unconfigured", "finalized"])
@@ -171,22 +253,32 @@ def test_a_lost_device_is_remembered_until_it_announces_itself(registry):
     assert registry.announced("/robot/tail") is None
 
 
-def test_after_a_lost_writer_silence_counts_sooner(registry):
-    registry.hear(HEAD, 0.0)
-    registry.hear(TAIL, 0.0)
-    registry.suspect(0.5)
-    registry.hear(HEAD, 1.0)
-    assert registry.expire(1.0) == []
-    assert [device for device, _ in registry.expire(1.5)] == [TAIL]
-    # The suspicion ends: the next pause is measured by the lease again.
-    assert registry.expire(2.6) == []
-    assert registry.expire(6.1) == [(HEAD, "head /robot/head left (lost)")]
-
-
 def test_only_active_devices_of_the_robot_serve_it(registry):
     registry.hear(replace(TAIL, state="inactive"), 0.0)
     registry.hear(replace(TAIL, robot="/other", node="/other/tail"), 0.0)
-    assert registry.tail_of("/robot") is None
+    assert registry.tails_of("/robot") == {}
     registry.hear(TAIL, 1.0)
-    assert registry.tail_of("/robot") == TAIL
+    assert registry.tails_of("/robot") == {ONLY_SERVER: TAIL}
     assert registry.head_of("/robot") is None
+
+
+EDGE1 = replace(TAIL, node="/robot/edge1/tail", session=1)
+EDGE2 = replace(TAIL, node="/robot/edge2/tail", session=2)
+
+
+def test_tails_on_several_servers_are_no_rivals(registry):
+    for tail in (EDGE2, TAIL, EDGE1):
+        registry.hear(tail, 0.0)
+    assert registry.tails_of("/robot") == {"edge1": EDGE1, "edge2": EDGE2, ONLY_SERVER: TAIL}
+    assert registry.conflicts(0.1) == []
+
+
+def test_of_several_tails_on_one_server_the_one_that_started_last_serves(registry):
+    other = replace(EDGE1, node="/robot/edge1/other", session=3)
+    for tail in (other, EDGE1, EDGE2):
+        registry.hear(tail, 0.0)
+    assert registry.tails_of("/robot") == {"edge1": other, "edge2": EDGE2}
+    assert registry.conflicts(0.1) == [
+        "2 tails in /robot/edge1: /robot/edge1/other, /robot/edge1/tail; /robot/edge1/other "
+        "started last and serves; stop all but one"
+    ]

@@ -52,7 +52,7 @@ def planner(tiny_bundle):
             "bot": DeviceSpec("bot", {"fp32": 1e10}, 1e9),
         },
         PlannerSettings(codecs=CODECS, frame_codecs=FRAME_CODECS),
-        Registry(silence_limit_s=10.0, silence_s=1.0),
+        Registry(silence_limit_s=10.0),
         no_profile,
     )
 
@@ -118,7 +118,7 @@ def test_the_precision_is_chosen_where_its_time_and_loss_are_known(
         table = replace(table, rows=(*table.rows, row))
     settings = PlannerSettings(precisions=("fp32", "int8-tensor"), lambda_1=lambda_1)
     bundle = replace(tiny_bundle, accuracy=table)
-    planner = PlannerRuntime(bundle, {}, settings, Registry(10.0, 1.0), lambda: None)
+    planner = PlannerRuntime(bundle, {}, settings, Registry(10.0), lambda: None)
     last = bundle.last_cut
     whole_s = head.profile.half_s[HalfForm(last)]
     int8_s = {HalfForm(last, precision="int8-tensor"): whole_s - 0.1}
@@ -243,10 +243,50 @@ def test_a_tail_that_lost_its_plan_is_given_one(planner, head, tail):
     in_force(planner, head, tail)
     planner.heartbeat(replace(beat_of(tail), epoch=1), 1.0)
     planner.due(2.0)
-    # A heartbeat from before the plan may come late; an announcement does not.
+    # A heartbeat from before the plan may come late; a new start has another session.
     assert planner.heartbeat(beat_of(tail), 3.0) is None
-    assert planner.hear(tail, 3.0) == "tail /robot/tail started anew"
+    anew = replace(tail, session=tail.session + 1)
+    assert planner.heartbeat(beat_of(anew), 3.0) is None
+    assert planner.registry.call(3.5) == ("/robot/tail",)
+    assert planner.hear(anew, 3.6) == "tail /robot/tail started anew"
     assert len(planner.due(4.0)) == 1
+
+
+def test_a_device_that_runs_another_plan_is_led_anew(planner, head, tail):
+    plan = in_force(planner, head, tail)
+    following = replace(head, epoch=plan.epoch), replace(tail, epoch=plan.epoch)
+    for device in following:
+        planner.hear(device, 1.0)
+    assert planner.strayed(1.0) == []
+    planner.hear(replace(head, epoch=plan.epoch + 5), 2.0)  # another planner's
+    assert planner.strayed(2.0) == []
+    assert planner.strayed(4.1) == [ROBOT]
+    assert planner.next_plan(ROBOT, "test", 4.2).epoch == plan.epoch + 6
+
+
+def test_a_planner_that_stands_back_has_no_plan_in_force_until_it_leads_again(planner, head, tail):
+    in_force(planner, head, tail)
+    planner.stand_back()
+    assert planner.plans == {}
+    assert planner.due(2.0) == []
+    planner.lead_all("alone again", 3.0)
+    (due,) = planner.due(4.0)
+    assert (due.robot, due.reason, due.optional) == (ROBOT, "alone again", False)
+
+
+def test_an_epoch_that_somebody_made_up_stops_nobody(planner, head, tail):
+    plan = in_force(planner, head, tail)
+    planner.heartbeat(replace(beat_of(head), epoch=2**32 - 1), 1.0)
+    assert in_force(planner, replace(head, epoch=plan.epoch), tail).epoch == plan.epoch + 1
+
+
+def test_a_goodbye_of_another_start_changes_nothing(planner, head, tail):
+    in_force(planner, head, replace(tail, session=5))
+    planner.due(2.0)
+    for session in (4, 6):
+        assert planner.hear(replace(tail, session=session, state="finalized"), 2.0) is None
+    assert planner.due(9.0) == []
+    assert planner.registry.tails_of(ROBOT)
 
 
 def test_a_heartbeat_keeps_the_profile_and_brings_the_rest(planner, head):

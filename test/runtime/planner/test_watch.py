@@ -36,7 +36,7 @@ class World:
             bundle,
             {"box": DeviceSpec("box", {"fp32": 1e12}, 1e11)},
             PlannerSettings(codecs=CODECS, frame_codecs=("raw",), debounce_s=DEBOUNCE_S, **changes),
-            Registry(silence_limit_s=10.0, silence_s=1.0),
+            Registry(silence_limit_s=10.0),
             lambda: None,
         )
         common = {"robot": ROBOT, "state": "active", "model_id": bundle.model_id}

@@ -21,6 +21,7 @@ from codesign_ros.types import CodesignError
 from codesign_ros.wire.codecs import encode
 from codesign_ros.wire.tensor import EncodedTensor
 from support.runtime import (
+    TAIL,
     BatchEngine,
     Head,
     Tail,
@@ -33,6 +34,7 @@ from support.runtime import (
 from support.tiny import tiny_frames
 
 CUT = 4
+SESSION = 11
 EPOCH = 7
 
 
@@ -74,16 +76,20 @@ def frame():
 
 
 def embeddings_of(bundle, factory, plan, frames):
-    """What a real head makes of the frames under a plan; of more than a few it wants answers."""
+    """What a real head makes of the frames under a plan; of more than a few it wants answers.
+
+    All are taken to be of one start of a head.
+    """
     head = Head(bundle, factory)
     head.use(plan)
     for number, frame in enumerate(frames):
         head.put(frame, number)
         wait_until(lambda number=number: len(head.embeddings) == number + 1)
         sent = head.embeddings[-1]
-        head.runtime.on_answer(TailAnswer(sent.stamp, sent.sequence, sent.epoch, label="tail"))
+        about = sent.stamp, sent.sequence, sent.epoch
+        head.runtime.on_answer(TailAnswer(*about, session=sent.session, label="tail"))
     head.runtime.close()
-    return head.embeddings
+    return [replace(embedding, session=SESSION) for embedding in head.embeddings]
 
 
 @pytest.fixture
@@ -118,6 +124,27 @@ def test_probes_are_answered_at_once(tail, good):
     (answer,) = tail.answers
     assert (answer.status, answer.sequence) == (TailStatus.PROBE, 3)
     assert tail.runtime.counts == {"probes": 1}
+
+
+def test_a_tail_that_leaves_says_so_and_answers_frames_until_none_come(tail, good, monkeypatch):
+    monkeypatch.setattr(runtime, "_QUIET_S", 0.0)
+    tail.runtime.on_embedding(good)
+    tail.wait_for(1)
+    tail.runtime.leave()
+    goodbye = tail.answers[-1]
+    assert (goodbye.status, goodbye.epoch) == (TailStatus.LEAVING, EPOCH)
+    assert (goodbye.served_by, goodbye.session) == (TAIL, good.session)
+    tail.runtime.on_embedding(replace(good, kind=EmbeddingKind.PROBE))
+    tail.runtime.on_embedding(good)
+    tail.wait_for(3)
+    statuses = [answer.status for answer in tail.answers]
+    assert statuses == [TailStatus.OK, TailStatus.LEAVING, TailStatus.OK]
+
+
+def test_a_tail_that_leaves_does_not_wait_for_ever(tail, good, monkeypatch):
+    monkeypatch.setattr(runtime, "_QUIET_S", 1e9)
+    monkeypatch.setattr(runtime, "_LEAVING_S", 0.01)
+    tail.runtime.leave()
 
 
 def changed_tensor(**fields):
@@ -353,7 +380,7 @@ def test_both_epochs_are_served_until_the_head_has_drained_the_old(
     assert tail.runtime.epochs == (2,)
     tail.runtime.on_embedding(old)
     assert tail.runtime.refusals == {"epoch": 1}
-    # A frame that says too much drops nothing from its own epoch on, nor what is prepared.
+    # A frame that says too much drops nothing, neither what is in force nor what is prepared.
     tail.runtime.prepare(plans[2])
     tail.runtime.on_embedding(replace(new, oldest_epoch=2**32 - 1))
     tail.wait_for(5)
@@ -361,6 +388,22 @@ def test_both_epochs_are_served_until_the_head_has_drained_the_old(
     tail.runtime.on_embedding(newest)
     tail.wait_for(6)
     assert tail.answers[-1].status is TailStatus.OK
+
+
+def test_what_one_head_has_drained_another_may_need(make, tiny_bundle, factory, frame):
+    tail = make()
+    plans = [plan_for(tiny_bundle, epoch, cut) for epoch, cut in ((1, 2), (2, 5))]
+    old, new = (embeddings_of(tiny_bundle, factory, plan, [frame])[0] for plan in plans)
+    for plan in plans:
+        tail.use(plan)
+    tail.runtime.on_embedding(replace(old, session=7))
+    tail.runtime.on_embedding(replace(new, session=8))
+    tail.wait_for(2)
+    assert tail.runtime.epochs == (1, 2)
+    tail.runtime.on_embedding(replace(new, session=7))
+    tail.wait_for(3)
+    assert tail.runtime.epochs == (2,)
+    assert [(a.session, a.status) for a in tail.answers] == [(n, TailStatus.OK) for n in (7, 8, 7)]
 
 
 def test_engines_go_when_their_epoch_does(make, tiny_bundle, factory, frame):
@@ -379,7 +422,7 @@ def test_a_plan_that_cannot_be_prepared_leaves_the_old_one(tail, tiny_bundle, go
         (plan_for(tiny_bundle, 8, 99), "cut 99 does not exist"),
         (plan_for(tiny_bundle, 8, 3, codec="jpeg"), "codec 'jpeg' cannot carry"),
         (plan_for(tiny_bundle, 8, 3, precision="int1"), "precision 'int1'"),
-        (plan_for(tiny_bundle, EPOCH, 3), "not newer"),
+        (plan_for(tiny_bundle, EPOCH, 3), "is in force here"),
     ):
         with pytest.raises(CodesignError, match=says):
             tail.runtime.prepare(plan)
@@ -428,7 +471,7 @@ def test_no_engine_is_left_whatever_happens(make, tiny_bundle, factory, frame):
         if chance < 0.2:  # prepared again, as after an answer that was lost
             tail.runtime.prepare(plan_for(tiny_bundle, epoch, cut))
         elif chance < 0.4:
-            with pytest.raises(CodesignError, match="not newer"):
+            with pytest.raises(CodesignError, match="is in force here"):
                 tail.runtime.prepare(plan_for(tiny_bundle, tail.runtime.plan.epoch, 3))
         elif chance < 0.6:
             with pytest.raises(CodesignError):

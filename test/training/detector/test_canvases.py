@@ -12,7 +12,13 @@ SPEC = InputSpec(96, 128)
 # Colours of the two classes' squares; nothing else in the pictures has them.
 COLOURS = np.array([[250, 20, 20], [20, 20, 250]])
 PLAIN = Augmentation(
-    gain=(1.0, 1.0), gamma=(1.0, 1.0), saturation=(1.0, 1.0), hue_degrees=0.0, side_px=4.0
+    gain=(1.0, 1.0),
+    gamma=(1.0, 1.0),
+    saturation=(1.0, 1.0),
+    hue_degrees=0.0,
+    degradation=None,
+    scale=(0.6, 1.7),
+    side_px=4.0,
 )
 
 

@@ -1,17 +1,27 @@
 """Training the detector: it learns, repeats itself, goes on, and ends in a bundle."""
 
 import json
+import signal
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from rich.progress import Progress
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.cli.main import main
 from codesign_ros.models.zoo import build
 from codesign_ros.resources import default_bundle
-from codesign_ros.training.detector.trainer import DetectorConfig, DetectorTrainer, canvas_size
+from codesign_ros.training.detector.options import fitting_input
+from codesign_ros.training.detector.trainer import (
+    DetectorConfig,
+    DetectorTrainer,
+    canvas_size,
+    pictures_a_step,
+)
+from codesign_ros.training.loop import TrainingLoop
+from codesign_ros.training.pace import Pace
 from codesign_ros.training.transfer import start_from
 from codesign_ros.types import CodesignError, InputSpec
 
@@ -48,7 +58,7 @@ def make_network():
 
 
 def trainer(steps=8, **kwargs):
-    config = DetectorConfig(steps, batch_frames=2, canvas=(1.0, 0.7), **kwargs)
+    config = DetectorConfig(steps, batch_frames=2, canvases=((1.0, 0.7),), **kwargs)
     return DetectorTrainer(make_network, REG_MAX, Blobs(6), config)
 
 
@@ -80,8 +90,9 @@ def test_the_same_seed_gives_the_same_weights_and_an_interrupted_run_too(tmp_pat
         assert torch.equal(tensor, expected[name]), name
 
 
-def test_it_learns():
-    run = trainer(60, learning_rate=4e-3)
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_it_learns(bfloat16):
+    run = trainer(60, learning_rate=4e-3, bfloat16=bfloat16)
     losses = [run.step()["loss"] for _ in range(60)]
     assert np.mean(losses[-10:]) < 0.6 * np.mean(losses[:10])
 
@@ -118,7 +129,7 @@ def voc_folder(tmp_path_factory):
 
 def test_a_folder_becomes_a_bundle_that_can_be_evaluated(voc_folder, tmp_path, capsys):
     out = tmp_path / "pumps.bundle"
-    arguments = ["--data", str(voc_folder), "--epochs", "1", "--input", "64x96"]
+    arguments = ["--data", str(voc_folder), "--steps", "2", "--input", "64x96"]
     arguments += ["--threads", "1", "--init", "none"]
     assert main(["train", str(out), *arguments]) == 0
     document = json.loads((out / "training.json").read_text())
@@ -196,3 +207,108 @@ def test_images_start_from_the_shipped_detector(voc_folder, tmp_path, capsys):
         torch.nn.functional.cosine_similarity(before[name].flatten(), after[name].flatten(), 0)
         > 0.99
     )
+
+
+def test_an_epoch_sees_each_picture_once():
+    config = DetectorConfig(40, batch_frames=2, whole_share=0.25)
+    run = DetectorTrainer(make_network, REG_MAX, Blobs(6), config)
+    seen = []
+    image = run._sampler._data.image
+    run._sampler._data.image = lambda index: (seen.append(index), image(index))[1]
+    for step in range(40):
+        run._draw(step)
+    assert len(seen) / 40 == pytest.approx(pictures_a_step(SPEC, config), rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ([(416, 416)] * 3, (416, 416)),
+        ([(400, 640)], (400, 640)),
+        ([(1080, 1920), (1080, 1920), (480, 640)], (384, 672)),
+        ([(3000, 2000)], (608, 416)),
+        ([(20, 48)], (32, 48)),
+    ],
+)
+def test_the_input_fits_the_pictures(sizes, expected):
+    assert fitting_input(sizes) == expected
+
+
+class Scored:
+    """Stands for a network in training whose measurements are given."""
+
+    def __init__(self, steps, folder, scores, patience=0.0):
+        self.trainer = trainer(steps, learning_rate=1e-3)
+        self.scores = iter(scores)
+        self.loop = TrainingLoop(
+            self.trainer,
+            folder / "x.bundle",
+            {},
+            lambda: {"score": next(self.scores)},
+            lambda values: values["score"],
+            Progress(disable=True),
+            patience=patience,
+        )
+        self.seen = {}
+        note = self.loop.note
+
+        def noted(values, step):
+            self.seen[step] = weights(self.trainer)
+            note(values, step)
+
+        self.loop.note = noted
+
+
+def test_the_best_weights_are_kept_and_not_the_last(tmp_path):
+    run = Scored(10, tmp_path, [0.1, 0.5, 0.9, 0.3, 0.4, 0.2, 0.2, 0.1, 0.3, 0.2])
+    run.loop.run(Pace(10))
+    assert run.loop.best_step == 3
+    best = run.loop.best_weights()
+    assert all(torch.equal(tensor, best[name]) for name, tensor in run.seen[3].items())
+    assert run.trainer.steps_done == 10
+
+
+def test_the_training_stops_when_nothing_gets_better(tmp_path):
+    run = Scored(20, tmp_path, [0.1, 0.9, *[0.2] * 8], patience=0.3)
+    run.loop.run(Pace(20))
+    assert run.loop.best_step == 4
+    assert run.trainer.steps_done == 12
+
+
+def test_the_last_weights_are_kept_where_they_are_as_good(tmp_path):
+    run = Scored(10, tmp_path, [0.0] * 10, patience=0.3)
+    run.loop.run(Pace(10))
+    assert run.loop.best_step == 10
+    assert run.loop.best_weights() is None
+
+
+def test_nothing_empty_is_left_where_nothing_was_written(tmp_path):
+    run = Scored(10, tmp_path, [])
+    run.trainer.step = lambda: (_ for _ in ()).throw(CodesignError("no picture"))
+    with pytest.raises(CodesignError, match="no picture"):
+        run.loop.run(Pace(10))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_interrupted_and_gone_on_with_it_ends_with_the_same_weights(
+    voc_folder, tmp_path, capsys, monkeypatch
+):
+    arguments = ["--data", str(voc_folder), "--steps", "12", "--input", "64x96", "--threads", "1"]
+    assert main(["train", str(tmp_path / "whole"), *arguments, "--init", "none"]) == 0
+    step = DetectorTrainer.step
+
+    def interrupted(self):
+        if self.steps_done == 6:
+            signal.raise_signal(signal.SIGINT)
+        return step(self)
+
+    out = tmp_path / "parts"
+    with monkeypatch.context() as patch:
+        patch.setattr(DetectorTrainer, "step", interrupted)
+        assert main(["train", str(out), *arguments, "--init", "none"]) == 2
+    error = capsys.readouterr().err.strip()
+    assert error.endswith(f"codesign train {out} --resume goes on")
+    assert main(["train", str(out), "--resume"]) == 0
+    one, other = (Bundle.open(p).network().state_dict() for p in (tmp_path / "whole", out))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["parts", "whole"]

@@ -1,0 +1,152 @@
+"""Many faults and many switches of plan, and what is left of a process after them."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, median
+
+import numpy as np
+from outages import order
+from right_answers import RightAnswers
+
+from codesign_ros.runtime.messages import Status
+from codesign_ros.testbed.session import Session
+
+# The two plans that are switched between.
+POLICIES = "device_only", "server_only_jpeg"
+NODES = "planner", "tail", "head", "camera"
+# Answers this long before and after a plan came are looked at [s].
+_AROUND_S = 0.5
+_SAMPLE_S = 10.0
+# Largest growth of a process's memory from the first third to the last.
+_GROWTH = 0.02
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the table.
+
+    Attributes:
+        what: what was done.
+        seen: what was seen, in words.
+        wrong: what is not as it must be.
+    """
+
+    what: str
+    seen: str
+    wrong: tuple[str, ...] = ()
+
+
+def hurt(session: Session, answers: RightAnswers, count: int, seed: int = 0) -> Finding:
+    """Kill and freeze the server at random moments; every frame has one right answer."""
+    rng = random.Random(seed)
+    nodes, observer = session.processes, session.observer
+    first, back_s = len(observer.results), []
+    for _ in range(count):
+        session.wait(rng.uniform(0.2, 2.0))
+        if rng.random() < 0.5:
+            nodes.send("tail", signal.SIGKILL)
+            session.wait(rng.uniform(0.1, 2.0))
+            nodes.start("tail")
+        else:
+            nodes.send("tail", signal.SIGSTOP)
+            session.wait(rng.uniform(0.1, 2.0))
+            nodes.send("tail", signal.SIGCONT)
+        ended_s = time.monotonic()
+        session.wait_for_server(3, timeout_s=60.0)
+        back_s.append(time.monotonic() - ended_s)
+    results = [result for _, result in observer.results[first:]]
+    counts = order([result.sequence for result in results])
+    counts["dropped"] = sum(result.status is Status.DROPPED for result in results)
+    counts["wrong"] = answers.wrong(results)
+    bad = {name: number for name, number in counts.items() if name != "frames" and number}
+    return Finding(
+        f"{count} kills and freezes",
+        f"{counts['frames']} frames; third answer by the server after {median(back_s):.1f} s, at "
+        f"most {max(back_s):.1f} s",
+        tuple(f"{number} {name}" for name, number in bad.items()),
+    )
+
+
+def switch(session: Session, answers: RightAnswers, count: int) -> Finding:
+    """Change the plan at full rate; the pause is what a gap between answers is beyond the usual."""
+    first = len(session.observer.results)
+    pauses_s, periods_s = [], []
+    for policy in itertools.islice(itertools.cycle(POLICIES), count):
+        session.set_policy(policy)
+        at_s = session.observer.plans[-1][0]
+        session.wait(2 * _AROUND_S)
+        times_s = [when_s for when_s, _ in session.observer.results]
+        around_s = [t for t in times_s if abs(t - at_s) < _AROUND_S]
+        gaps_s = np.diff(around_s)
+        if len(gaps_s):
+            period_s = float(np.median(gaps_s))
+            pauses_s.append(float(gaps_s.max()) - period_s)
+            periods_s.append(period_s)
+    results = [result for _, result in session.observer.results[first:]]
+    period_s, pause_s = median(periods_s), float(np.percentile(pauses_s, 95))
+    counts = {**order([r.sequence for r in results]), "wrong": answers.wrong(results)}
+    wrong = [f"{n} {name}" for name, n in counts.items() if name != "frames" and n]
+    if pause_s > period_s:
+        wrong.append(f"pause of {pause_s / period_s:.1f} frame periods")
+    return Finding(
+        f"{count} switches at full rate",
+        f"pause {1e3 * median(pauses_s):.0f} ms, of 95 % at most {1e3 * pause_s:.0f} ms; frame "
+        f"period {1e3 * period_s:.0f} ms",
+        tuple(wrong),
+    )
+
+
+def last(session: Session, minutes: float, tell: Callable[[str], None]) -> list[Finding]:
+    """Change the plan every second at full rate, and watch what the processes hold on to."""
+    ends_s = time.monotonic() + 60 * minutes
+    samples: dict[str, list[dict[str, int]]] = {node: [] for node in NODES}
+    sampled_s = 0.0
+    for policy in itertools.cycle(POLICIES):
+        now_s = time.monotonic()
+        if now_s > ends_s:
+            break
+        if now_s > sampled_s + min(_SAMPLE_S, minutes):
+            sampled_s = now_s
+            for node in NODES:
+                samples[node].append(holds(session.processes.pid(node)))
+            tell(f"{(ends_s - now_s) / 60:.0f} min left: {samples['head'][-1]}")
+        session.set_policy(policy)
+        session.wait(max(0.0, now_s + 1.0 - time.monotonic()))
+    return [_grown(node, samples[node], minutes) for node in NODES]
+
+
+def holds(pid: int) -> dict[str, int]:
+    """Memory [bytes], handles and threads of a process."""
+    process = Path("/proc", str(pid))
+    status = dict(
+        line.split(":", 1) for line in (process / "status").read_text().splitlines() if ":" in line
+    )
+    return {
+        "memory": 1024 * int(status["VmRSS"].split()[0]),
+        "handles": len(list((process / "fd").iterdir())),
+        "threads": int(status["Threads"]),
+    }
+
+
+def _grown(node: str, samples: list[dict[str, int]], minutes: float) -> Finding:
+    """Compare the last third with the first."""
+    third = max(1, len(samples) // 3)
+    seen, wrong = [], []
+    for name in ("memory", "handles", "threads"):
+        before = mean(sample[name] for sample in samples[:third])
+        after = mean(sample[name] for sample in samples[-third:])
+        unit = 1e6 if name == "memory" else 1
+        seen.append(f"{name} {before / unit:.1f} -> {after / unit:.1f}")
+        most = before * (1 + _GROWTH) if name == "memory" else max(s[name] for s in samples[:third])
+        if after > most:
+            wrong.append(f"more {name}")
+    return Finding(
+        f"{node}, {minutes:g} min with a switch a second", ", ".join(seen) + " [MB]", tuple(wrong)
+    )

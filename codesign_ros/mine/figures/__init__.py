@@ -1,0 +1,1 @@
+"""How people of the synthetic mine are drawn: skeleton, body, head, clothes."""

@@ -1,0 +1,1 @@
+"""What comes from other nodes is looked at here before anything is made of it."""

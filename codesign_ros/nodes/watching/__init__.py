@@ -1,0 +1,1 @@
+"""Nodes that take no part and only listen."""

@@ -1,0 +1,122 @@
+"""The tail's half on the robot, to finish the frames with whose embedding the server goes."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from codesign_ros.bundle import Bundle
+from codesign_ros.runtime.engines.pool import EnginePool
+from codesign_ros.runtime.head.book import FrameBook
+from codesign_ros.runtime.head.plans import HeadPlans
+from codesign_ros.runtime.stages import LeasedStage, TailStage, head_key, tail_key
+from codesign_ros.types import CodesignError, Plan, TensorSpec
+
+_log = logging.getLogger(__name__)
+
+# A plan that has been in force for so long is worth the work and the memory [s].
+SETTLED_S = 3.0
+# The tail's half must take so much less than the whole network: as share of it.
+_WORTH = 0.8
+_RUNS = 3
+
+
+class OwnTail:
+    """Leases the tail's engine of the plan in force, where that finishes a frame sooner.
+
+    Both ways are timed once, on the robot, on a thread of its own; the tail's engine is kept as
+    long as the plan, which takes its weights and its buffers in memory once more. Where engines are
+    built ahead, for minutes, none is: the whole network is there.
+
+    Args:
+        bundle: the network.
+        pool: leases its engines.
+        plans: take the stage.
+        book: its lock guards them.
+    """
+
+    def __init__(self, bundle: Bundle, pool: EnginePool, plans: HeadPlans, book: FrameBook) -> None:
+        self._bundle = bundle
+        self._pool = pool
+        self._plans = plans
+        self._book = book
+        self._changed = threading.Condition()
+        self._wanted: tuple[Plan, float] | None = None
+        self._is_open = True
+        self._thread = threading.Thread(target=self._run, name="own-tail", daemon=True)
+        self._thread.start()
+
+    def follow(self, plan: Plan) -> None:
+        """Note the plan in force."""
+        is_split = plan.server_available and 0 < plan.cut < self._bundle.last_cut
+        with self._changed:
+            wanted = is_split and not self._pool.builds_ahead
+            self._wanted = (plan, time.monotonic() + SETTLED_S) if wanted else None
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Stop; what the plans have taken is theirs."""
+        with self._changed:
+            self._is_open = False
+            self._changed.notify_all()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (plan := self._next()) is not None:
+            try:
+                self._get_ready(plan)
+            except CodesignError as error:
+                _log.warning("the tail's half is not run on the robot: %s", error)
+            except Exception:
+                _log.exception("the tail's half of epoch %d could not be made ready", plan.epoch)
+
+    def _next(self) -> Plan | None:
+        """Wait for a plan that has settled; None when closed."""
+        with self._changed:
+            while self._is_open:
+                left_s = None if self._wanted is None else self._wanted[1] - time.monotonic()
+                if self._wanted is not None and left_s is not None and left_s <= 0:
+                    plan, self._wanted = self._wanted[0], None
+                    return plan
+                self._changed.wait(left_s)
+        return None
+
+    def _get_ready(self, plan: Plan) -> None:
+        lease = self._pool.lease(tail_key(plan))
+        try:
+            whole = self._pool.lease(head_key(plan.standby(self._bundle.last_cut)))
+            try:
+                tail, network = lease.thing, whole.thing
+                tail_s, whole_s = quickest_s(
+                    (
+                        lambda: tail.run(_zeros(tail.inputs)),
+                        lambda: network.run(_zeros(network.inputs)),
+                    )
+                )
+            finally:
+                whole.release()
+            if tail_s <= _WORTH * whole_s:
+                stage = TailStage(self._bundle, plan, lease.thing, self._plans.selection)
+                with self._book.lock:
+                    self._plans.keep_own_tail(LeasedStage(stage, lease.again()))
+        finally:
+            lease.release()
+
+
+def quickest_s(works: Sequence[Callable[[], object]]) -> list[float]:
+    """Shortest time that each takes of a few, which are taken in turns [s]."""
+    best_s = [float("inf")] * len(works)
+    for _ in range(_RUNS):
+        for number, work in enumerate(works):
+            started_s = time.perf_counter()
+            work()
+            best_s[number] = min(best_s[number], time.perf_counter() - started_s)
+    return best_s
+
+
+def _zeros(specs: Sequence[TensorSpec]) -> dict[str, np.ndarray]:
+    return {spec.name: np.zeros(spec.shape, spec.dtype) for spec in specs}

@@ -1,0 +1,1 @@
+"""What a robot knows of its link, measured by what crosses it."""

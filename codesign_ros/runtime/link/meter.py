@@ -1,0 +1,172 @@
+"""What a head knows of its link: delay, rate, how sure it is of it, and what to probe next."""
+
+from __future__ import annotations
+
+import statistics
+from collections import deque
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+from codesign_ros.runtime.link.estimate import LinkEstimator
+from codesign_ros.runtime.link.probing import Prober
+from codesign_ros.runtime.link.transfers import Transfer, TransferBook
+
+# Up to so many bytes a transfer shows the delay, and nothing of the rate.
+_TINY_BYTES = 256
+# Tiny transfers on a free link that are remembered, and the share of them that sets the jitter.
+_DELAYS, _JITTER_SHARE = 20, 0.8
+# Large transfers in a row after which the rate must have been known before it is announced at
+# first, and later: one disturbance would be taken for the link.
+_FIRST_SURE, _SURE = 3, 2
+_SAMPLES = 64
+# The rate is known where it lies within so much either way, as share of it, with 80 %.
+_KNOWN_SPREAD = 0.25
+# Standard deviations in that range to either side of the middle, for a normal distribution.
+_SIGMAS = 1.2816
+# A large probe without an answer after so long is lost; it holds the next one up no longer [s].
+_PROBE_PATIENCE_S = 3.0
+# Frames flow as long as the newest is not older [s].
+_FLOWING_S = 2.0
+
+
+@dataclass(frozen=True)
+class LinkTime:
+    """What an embedding took from the start of sending to the answer, less the tail's time [s].
+
+    Attributes:
+        total_s: all of it, both ways.
+        waited_s: the part that it waited for embeddings before it.
+    """
+
+    total_s: float = 0.0
+    waited_s: float = 0.0
+
+
+class LinkMeter:
+    """Takes in transfers; says what the link is like and which probes should be sent.
+
+    Times are of one clock of the robot. Not thread safe.
+    """
+
+    def __init__(self) -> None:
+        self.samples: deque[Transfer] = deque(maxlen=_SAMPLES)
+        self.bandwidth_bps = 0.0
+        self.error_bps = 0.0
+        self._book = TransferBook()
+        self._delays_s: deque[float] = deque(maxlen=_DELAYS)
+        self._estimator = LinkEstimator()
+        self._prober = Prober()
+        self._least_s = self._jitter_s = 0.0
+        self._sure = self._refuted = 0
+        self._until_s = float("-inf")
+        self._queued = False
+        self._frame_bytes, self._frame_s = 0, float("-inf")
+        self._probe: tuple[Hashable, float] | None = None
+
+    @property
+    def delay_s(self) -> float:
+        """What a tiny transfer usually takes on a free link [s]; 0 before the first."""
+        return statistics.median(self._delays_s) if self._delays_s else 0.0
+
+    @property
+    def learning(self) -> bool:
+        """The rate was never known, and the next probe should not wait."""
+        return not self.bandwidth_bps and self._probe is None and self._prober.may_learn
+
+    def sent(self, key: Hashable, payload_bytes: int, now_s: float, is_frame: bool) -> None:
+        """Note that an embedding goes to the link."""
+        self._book.sent(key, payload_bytes, now_s, is_frame)
+        if is_frame:
+            self._frame_bytes, self._frame_s = payload_bytes, now_s
+
+    def answered(self, key: Hashable, now_s: float, remote_s: float) -> LinkTime:
+        """Note the answer to one.
+
+        Args:
+            key: which one.
+            now_s: when it came [s].
+            remote_s: what the tail says it spent on it [s].
+
+        Returns:
+            Its time on the link; 0 if it is not known when it was sent.
+        """
+        transfer = self._book.answered(key, now_s, remote_s)
+        if transfer is None:
+            return LinkTime()
+        assert transfer.arrived_s is not None
+        if self._probe is not None and self._probe[0] == key:
+            self._probe = None
+        # The news of those before took the delay to come here; the link was free before that.
+        free_s = self._until_s - self._least_s
+        waited_s = max(0.0, min(free_s, transfer.arrived_s) - transfer.started_s)
+        self._until_s = max(self._until_s, transfer.arrived_s)
+        self._queued |= transfer.is_frame and waited_s > 0
+        for each in self._book.take_complete(now_s):
+            self._add(each)
+        return LinkTime(transfer.duration_s, waited_s)
+
+    def probes(self, now_s: float) -> list[int]:
+        """Payloads of the probes that should be sent now [bytes]; ask again about twice a second.
+
+        While ``learning``, ask as soon as the answer to the large one is there.
+        """
+        known = self.bandwidth_bps > 0
+        sizes = [self._prober.tiny_bytes(self._estimator, known, now_s)]
+        waiting = self._probe is not None and now_s - self._probe[1] < _PROBE_PATIENCE_S
+        if self._delays_s and not waiting and not self._queued:
+            sure = self._sure >= _SURE
+            frame_bytes = self._frame_bytes if now_s - self._frame_s < _FLOWING_S else 0
+            sizes.append(self._prober.large_bytes(self._estimator, known, sure, frame_bytes, now_s))
+        self._queued = False
+        return [size for size in sizes if size]
+
+    def probe_sent(self, key: Hashable, payload_bytes: int, now_s: float) -> None:
+        """Note that a probe is on its way to the link."""
+        if payload_bytes > _TINY_BYTES:
+            self._probe = key, now_s
+
+    def _add(self, transfer: Transfer) -> None:
+        """Take in a transfer, in the order of sending."""
+        self.samples.append(transfer)
+        tiny = transfer.payload_bytes <= _TINY_BYTES
+        if tiny and transfer.alone and transfer.arrived_s is not None:
+            self._delays_s.append(transfer.duration_s)
+            self._least_s = min(self._delays_s)
+            ordered_s = sorted(self._delays_s)
+            likely_s = ordered_s[int(_JITTER_SHARE * (len(ordered_s) - 1))]
+            self._jitter_s = 2 * (likely_s - self._least_s)
+        if self._delays_s:
+            least_s, jitter_s = self._least_s, self._jitter_s
+        else:
+            # Frames fill the link from the start. It matters little then: what shows the rate is
+            # the time between their arrivals.
+            arrived = [each for each in self.samples if each.arrived_s is not None]
+            least_s = min((each.duration_s for each in arrived), default=0.0)
+            jitter_s = 0.0
+        # The time of what was sent again says when it was missed, and nothing of the rate.
+        arrived_s = transfer.arrived_s if transfer.in_order else None
+        self._estimator.add(
+            transfer.payload_bytes, transfer.started_s, arrived_s, least_s, jitter_s
+        )
+        if not tiny:
+            self._judge()
+
+    def _judge(self) -> None:
+        """Work out rate and error after a transfer that may show the rate.
+
+        Before the rate has shown, nothing is said of it: all that is known is a bound. When it is
+        lost later, embeddings so small that they do not show it, the last one is held while it is
+        possible, and its error says how little is known. What is not possible any more - the link
+        has become much faster - is moved to the nearest rate that is.
+        """
+        estimator = self._estimator
+        spread = estimator.spread
+        self._sure = self._sure + 1 if spread <= _KNOWN_SPREAD else 0
+        possible = not self.bandwidth_bps or estimator.is_possible(self.bandwidth_bps)
+        self._refuted = 0 if possible else self._refuted + 1
+        if self._sure >= (_SURE if self.bandwidth_bps else _FIRST_SURE):
+            self.bandwidth_bps = estimator.quantile_bps(0.5)
+        elif self._refuted >= _SURE:
+            low_bps, high_bps = map(estimator.quantile_bps, (0.1, 0.9))
+            self.bandwidth_bps = min(max(self.bandwidth_bps, low_bps), high_bps)
+        self.error_bps = spread / _SIGMAS * self.bandwidth_bps

@@ -1,0 +1,90 @@
+"""The node that only listens, beside real nodes; what `codesign top` and `doctor` make of it."""
+
+import contextlib
+import json
+
+import pytest
+
+from codesign_ros.cli.main import main
+from codesign_ros.nodes.watching.listener import Listener
+from codesign_ros.runtime.device import Device, Heartbeat
+from codesign_ros.runtime.messages import Result
+from codesign_ros.runtime.news import NodeStatus
+from codesign_ros.types import CodesignError, Plan
+
+pytest_plugins = ["support.ros"]
+
+NODES = ("camera", "head", "tail", "planner")
+
+
+@pytest.fixture(scope="module")
+def robot(module_site, node_bundle, picture_folder):
+    bundle = {"bundle": str(node_bundle.path), "profile_s": 0.2}
+    robot = module_site.robot(
+        head=bundle,
+        tail=bundle,
+        planner={"bundle": str(node_bundle.path)},
+        camera={"source": str(picture_folder), "loop": True, "pacing": "rate", "rate_hz": 5.0},
+    )
+    robot.start("planner", "tail", "head", "camera")
+    robot.wait(lambda: len(robot.results) > 3, "results")
+    return robot
+
+
+@pytest.fixture
+def domain(robot, module_site, monkeypatch):
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(module_site.domain))
+
+
+def test_everything_is_heard_and_everybody_found(robot, domain):
+    kinds = {Device, Heartbeat, NodeStatus, Plan, Result}
+    heard = []
+    with contextlib.closing(Listener("test_listener")) as listener:
+
+        def all_there():
+            listener.follow_results()
+            heard.extend(listener.news())
+            nodes = set(listener.graph().nodes)
+            return kinds <= {type(news.what) for news in heard} and nodes >= {
+                robot.name(node) for node in NODES
+            }
+
+        robot.wait(all_there, "everything to be heard")
+        graph = listener.graph()
+    assert not graph.mismatches
+    assert graph.middleware
+    devices = {each.node for each in graph.endpoints if each.topic == "/codesign/devices"}
+    assert robot.name("head") in devices
+    assert all(
+        each.type_hash == graph.own_hashes[each.message]
+        for each in graph.endpoints
+        if each.message in graph.own_hashes and each.type_hash
+    )
+
+
+def test_a_domain_that_is_none(monkeypatch):
+    monkeypatch.setenv("ROS_DOMAIN_ID", "robot")
+    with pytest.raises(CodesignError, match="ROS cannot be started here"):
+        Listener("test_listener")
+
+
+def test_top_looks_once(robot, domain, capfd):
+    seen = {}
+
+    def shows_all():
+        # A look is short, and a busy machine may not find all nodes in one.
+        assert main(["top", "--once", "--json"]) == 0
+        seen.update(json.loads(capfd.readouterr().out))
+        return {node["node"] for node in seen["nodes"]} == {robot.name(node) for node in NODES}
+
+    robot.wait(shows_all, "all nodes in one look")
+    (state,) = seen["robots"]
+    assert state["robot"] == robot.namespace
+
+
+def test_the_doctor_finds_all(robot, domain, node_bundle, capfd):
+    arguments = ["--bundle", str(node_bundle.path), "--expect", *NODES]
+    main(["doctor", "--json", "--seconds", "5", *arguments])
+    checks = {each["check"]: each for each in json.loads(capfd.readouterr().out)["checks"]}
+    for name in ("discovery", "messages", "names", "definitions", "topics", "bundles", "clocks"):
+        assert checks[name]["verdict"] == "OK", checks[name]

@@ -1,0 +1,182 @@
+"""When the robot computes alone: in a doubt, after the server was left, until a trial passes."""
+
+from collections import Counter
+
+import pytest
+
+from codesign_ros.runtime.head.ledger import FrameLedger, Phase
+from codesign_ros.runtime.head.server_watch import ServerWatch
+from codesign_ros.runtime.messages import Stamp
+from codesign_ros.types import Plan
+
+USUAL_S, OWN_S = 0.05, 0.06
+# Usual time and least slack, with answers that never vary.
+LIMIT_S = USUAL_S + 0.05
+
+
+class Book:
+    """What of the book of frames the watch uses."""
+
+    def __init__(self):
+        self.ledger, self.counts, self.is_alone = FrameLedger(), Counter(), False
+
+    def wake(self):
+        pass
+
+    def strand_all(self):
+        self.counts["stranded"] += len(self.ledger.strand_all())
+
+
+class Robot:
+    """A watch with frames that go to the server and come back."""
+
+    def __init__(self):
+        self.book = Book()
+        self.watch = ServerWatch(self.book)
+        self.watch.follow(
+            Plan(cut=0, epoch=1, model_id="", link_s=0.03, tail_s=0.02, server_available=True), 0.0
+        )
+        self.watch.own_time(OWN_S)
+
+    def send(self, now_s, size=10_000, deadline_s=1.0):
+        frame = self.book.ledger.admit(Stamp(0), lambda: None)
+        frame.phase, frame.is_asked, frame.epoch = Phase.REMOTE, True, 1
+        frame.sent_s, frame.sent_bytes, frame.deadline_s = now_s, size, now_s + deadline_s
+        self.watch.sent(frame)
+        return frame
+
+    def answer(self, frame, now_s):
+        self.watch.answered(now_s, frame.tail)
+        self.watch.took(frame, now_s)
+        self.book.ledger.finish(frame, None)
+
+    def probe(self, now_s):
+        self.watch.asked(now_s)
+        self.watch.answered(now_s, "")
+
+
+@pytest.fixture
+def robot():
+    robot = Robot()
+    for number in range(100):
+        frame = robot.send(0.25 * number)
+        robot.answer(frame, 0.25 * number + USUAL_S)
+    return robot
+
+
+def test_an_overdue_answer_is_a_doubt_until_anything_comes(robot):
+    first, second = robot.send(30.0), robot.send(30.05)
+    assert first.deadline_s == pytest.approx(30.0 + LIMIT_S, abs=0.005)
+    robot.watch.strand_overdue(30.0 + LIMIT_S + 0.01)
+    assert (first.phase, second.phase) == (Phase.STRANDED, Phase.REMOTE)
+    assert not robot.watch.helps
+    assert robot.watch.relies
+    robot.answer(second, 30.2)
+    assert robot.watch.helps
+
+
+def test_a_doubt_that_lasts_is_no_doubt_any_more(robot):
+    robot.send(30.0)
+    robot.watch.strand_overdue(30.2)
+    robot.watch.check(30.4, 0.0)
+    assert robot.watch.relies
+    robot.watch.check(30.6, on_link_s=0.1)
+    assert robot.watch.relies
+    robot.watch.check(30.6, on_link_s=0.0)
+    assert robot.watch.reason == "no answer of any kind for 0.6 s"
+
+
+def test_without_a_doubt_silence_lasts_longer(robot):
+    robot.watch.asked(30.0)
+    robot.watch.check(31.9, 0.0)
+    assert robot.watch.relies
+    robot.watch.check(32.1, 0.0)
+    assert robot.watch.reason == "no answer of any kind for 2.1 s"
+
+
+def test_a_late_answer_shifts_the_limit_by_no_more_than_the_limit(robot):
+    frame = robot.send(30.0)
+    robot.watch.strand_overdue(30.2)
+    robot.answer(frame, 33.0)
+    assert robot.watch.helps
+    again = robot.send(40.0)
+    assert LIMIT_S < again.deadline_s - 40.0 < 2.2 * LIMIT_S
+
+
+def test_on_a_link_that_became_thin_the_second_late_frame_is_the_last(robot):
+    for start_s in (30.0, 31.0):
+        frame = robot.send(start_s)
+        robot.watch.strand_overdue(start_s + 0.3)
+        robot.answer(frame, start_s + 0.5)
+    assert robot.watch.reason == "2 answers in a row did not come in time"
+    for number in range(8):  # small ones come back at once
+        robot.probe(32.0 + 0.25 * number)
+    assert not robot.watch.helps
+    assert robot.watch.trial_bytes(34.0) == 30_000
+    robot.watch.tried(7, 34.0)
+    assert robot.watch.trial_bytes(34.2) == 0
+    robot.watch.trial_answered(6, 34.2)  # another probe
+    robot.watch.trial_answered(7, 34.8)  # takes too long for frames
+    assert not robot.watch.helps
+    assert robot.watch.trial_bytes(35.9) == 0  # takes a third of the link at most
+    assert robot.watch.trial_bytes(36.5) == 30_000
+    robot.watch.tried(8, 36.5)
+    robot.watch.trial_answered(8, 36.5 + USUAL_S)
+    assert robot.watch.helps
+
+
+def test_a_trial_without_an_answer_is_tried_again(robot):
+    robot.watch.left("it has gone")
+    for number in range(20):
+        robot.probe(31.0 + 0.25 * number)
+    robot.watch.tried(7, 36.0)
+    assert robot.watch.trial_bytes(38.9) == 0
+    assert robot.watch.trial_bytes(39.1) == 30_000
+
+
+def test_no_trial_before_small_probes_have_come_for_a_while(robot):
+    robot.watch.left("it has gone")
+    assert robot.watch.trial_bytes(31.0) == 0
+    robot.probe(31.0)
+    assert robot.watch.trial_bytes(31.3) == 0
+    assert robot.watch.trial_bytes(31.5) == 30_000
+
+
+def test_a_frame_that_was_late_before_it_was_sent_has_the_usual_time(robot):
+    frame = robot.send(30.0, deadline_s=-5.0)
+    assert frame.deadline_s == pytest.approx(30.0 + USUAL_S, abs=0.005)
+
+
+def test_a_deadline_before_the_limit_counts(robot):
+    assert robot.send(30.0, deadline_s=0.08).deadline_s == pytest.approx(30.08)
+
+
+def test_answers_of_an_older_plan_say_nothing_of_the_new_one(robot):
+    frame = robot.send(30.0)
+    robot.watch.follow(
+        Plan(cut=3, epoch=2, model_id="", link_s=0.5, tail_s=0.0, server_available=True), 30.0
+    )
+    robot.answer(frame, 30.05)
+    assert robot.watch.usual_s == 0.5
+
+
+def test_a_new_plan_of_a_server_that_had_gone_is_followed_at_once(robot):
+    robot.watch.left("it has gone")
+    robot.watch.follow(Plan(cut=15, epoch=2, model_id=""), 31.0)
+    assert not robot.watch.helps
+    robot.watch.follow(Plan(cut=0, epoch=3, model_id="", server_available=True), 32.0)
+    assert robot.watch.helps
+
+
+def test_a_new_plan_of_a_server_that_was_late_needs_a_trial_too(robot):
+    for start_s in (30.0, 31.0):
+        frame = robot.send(start_s)
+        robot.watch.strand_overdue(start_s + 0.3)
+        robot.answer(frame, start_s + 0.5)
+    robot.watch.follow(Plan(cut=0, epoch=3, model_id="", server_available=True), 32.0)
+    assert not robot.watch.helps
+
+
+def test_the_same_work_takes_the_same_time_under_the_next_plan(robot):
+    robot.watch.follow(Plan(cut=0, epoch=2, model_id="", link_s=9.0, server_available=True), 30.0)
+    assert robot.watch.usual_s == pytest.approx(USUAL_S, abs=0.005)

@@ -1,0 +1,141 @@
+"""What a head makes of links of known make: buckets of any size, stalls, frames or none."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from codesign_ros.runtime.link.meter import LinkMeter
+from support.link import Frames, SimulatedLink
+
+TRAFFIC = {
+    "idle": None,
+    "few small frames": Frames(3000, 5),
+    "one at a time": Frames(20_000, 1000),
+    "several in flight": Frames(20_000, 1000, 3),
+}
+
+
+def probe_share(link, since_s):
+    """The greatest share of the link's rate that probes took in any 10 s after a time."""
+    sends = [(t, size + link.overhead_bytes) for t, size in link.probe_sends if t >= since_s]
+    windows = (sum(n for u, n in sends if t <= u < t + 10) for t, _ in sends)
+    return max(windows, default=0) / (link.rate_bps / 8 * 10)
+
+
+@pytest.mark.parametrize("traffic", TRAFFIC)
+@pytest.mark.parametrize("burst_bytes", [1600, 16_000, 64_000])
+@pytest.mark.parametrize("rate_bps", [2e5, 1e6, 1e7])
+def test_the_rate_is_known_after_ten_seconds_and_then_quiet(rate_bps, burst_bytes, traffic):
+    link = SimulatedLink(rate_bps, burst_bytes)
+    meter = link.run(10.0, TRAFFIC[traffic])
+    assert meter.bandwidth_bps == pytest.approx(rate_bps, rel=0.2)
+    now_s = link.now_s
+    link.run(20.0, TRAFFIC[traffic])
+    later = [rate for t, rate, _ in link.announced if t >= now_s]
+    assert later == pytest.approx([rate_bps] * len(later), rel=0.2)
+    assert probe_share(link, now_s) <= 0.05
+    assert 0 < meter.error_bps < 0.3 * rate_bps
+
+
+@pytest.mark.parametrize("rate_bps", [1e5, 1e8])
+@pytest.mark.parametrize("burst_bytes", [1600, 64_000])
+def test_an_idle_link_at_either_end_of_the_range(rate_bps, burst_bytes):
+    link = SimulatedLink(rate_bps, burst_bytes)
+    assert link.run(10.0).bandwidth_bps == pytest.approx(rate_bps, rel=0.2)
+    now_s = link.now_s
+    link.run(30.0)
+    assert probe_share(link, now_s) <= 0.05
+
+
+@pytest.mark.parametrize("in_flight", [1, 4])
+@pytest.mark.parametrize(
+    ("before_bps", "after_bps"), [(1e6, 1e7), (1e7, 1e6), (5e6, 2.5e6), (1.6e7, 5e6), (1e8, 2e6)]
+)
+def test_a_change_shows_within_two_seconds_while_frames_flow(before_bps, after_bps, in_flight):
+    link = SimulatedLink(before_bps, 1600)
+    frames = Frames(40_000, 1000, in_flight)
+    link.run(10.0, frames)
+    link.rate_bps, changed_s = after_bps, link.now_s
+    link.run(10.0, frames)
+    later = [rate for t, rate, _ in link.announced if t >= changed_s + 2.0]
+    assert later == pytest.approx([after_bps] * len(later), rel=0.2)
+
+
+def test_with_frames_the_announced_rate_keeps_within_five_per_cent():
+    link = SimulatedLink(5e6, 16_000)
+    link.run(10.0, Frames(40_000, 1000, 2))
+    now_s = link.now_s
+    link.run(60.0, Frames(40_000, 1000, 2))
+    rates = [rate for t, rate, _ in link.announced if t >= now_s]
+    assert max(rates) / min(rates) < 1.1
+    assert np.std(rates) < 0.05 * np.mean(rates)
+
+
+def test_what_passes_at_once_says_nothing_of_the_rate(monkeypatch):
+    """3 kB, one at a time, never empty a bucket; without probes there is only a bound."""
+    monkeypatch.setattr(LinkMeter, "learning", False)  # tiny probes without a pause fill a link
+    link = SimulatedLink(1e6, 64_000)
+    link.meter.probes = lambda now_s: [64]
+    assert link.run(20.0, Frames(3000, 5)).bandwidth_bps == 0.0
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    rate_bps=st.floats(3e5, 3e7),
+    burst_bytes=st.integers(1600, 64_000),
+    size_bytes=st.integers(30_000, 200_000),
+    in_flight=st.integers(2, 4),
+    seed=st.integers(0, 1000),
+)
+def test_frames_that_fill_the_link_show_its_rate(
+    rate_bps, burst_bytes, size_bytes, in_flight, seed
+):
+    link = SimulatedLink(rate_bps, burst_bytes, seed)
+    transfers = 12
+    duration_s = max(10.0, transfers * 8 * size_bytes / rate_bps)
+    meter = link.run(duration_s, Frames(size_bytes, 1000, in_flight))
+    assert meter.bandwidth_bps == pytest.approx(rate_bps, rel=0.2)
+
+
+@pytest.mark.parametrize("burst_bytes", [16_000, 64_000])
+def test_a_rate_that_small_frames_do_not_show_is_held(burst_bytes):
+    """At 0.84 of the link's rate none of them waits for another, nor empties the bucket."""
+    link = SimulatedLink(1e6, burst_bytes)
+    link.run(10.0, Frames(3000, 30))
+    now_s = link.now_s
+    link.run(60.0, Frames(3000, 30))
+    later = [rate for t, rate, _ in link.announced if t >= now_s]
+    assert later == pytest.approx([1e6] * len(later), rel=0.2)
+    assert probe_share(link, now_s) <= 0.05
+
+
+@pytest.mark.parametrize(
+    ("slow_bps", "fast_bps", "burst_bytes", "within_s"),
+    [
+        (8e5, 1.6e7, 1600, 15.0),
+        (1e6, 1e7, 1600, 4.0),
+        (2e6, 1e8, 1600, 4.0),
+        (5e6, 5e7, 16_000, 6.0),
+        (8e5, 1.6e7, 16_000, 20.0),
+        (2e6, 1e8, 16_000, 15.0),
+        (5e6, 5e7, 64_000, 15.0),
+    ],
+)
+def test_an_idle_link_that_becomes_fast_or_slow_again_is_noticed(
+    slow_bps, fast_bps, burst_bytes, within_s
+):
+    """As soon as probes can show it that are larger than the burst, and below 5 % of the link."""
+    link = SimulatedLink(fast_bps, burst_bytes)
+    frames = Frames(40_000, 1000, 2)
+    link.run(10.0, frames)
+    link.rate_bps = slow_bps
+    link.run(10.0, frames)
+    assert link.run(20.0).bandwidth_bps == pytest.approx(slow_bps, rel=0.2)
+    assert probe_share(link, link.now_s - 20) <= 0.05
+    link.rate_bps = fast_bps
+    assert link.run(within_s).bandwidth_bps == pytest.approx(fast_bps, rel=0.2)
+    assert link.run(20.0).bandwidth_bps == pytest.approx(fast_bps, rel=0.2)
+    link.rate_bps = slow_bps
+    # What probes took of the fast link is more than they may of the slow one: they pause first.
+    assert link.run(60.0).bandwidth_bps == pytest.approx(slow_bps, rel=0.4)

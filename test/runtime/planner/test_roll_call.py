@@ -1,0 +1,37 @@
+"""Which nodes are called by their names, and how often."""
+
+from codesign_ros.runtime.planner.roll_call import MOST_NAMES, RollCall
+
+
+def test_a_fleet_is_called_in_turns():
+    roll_call, now_s, called = RollCall(), 0.0, []
+    names = [f"/robot{number}/head" for number in range(2 * MOST_NAMES + 50)]
+    while len(called) < len(names):
+        for name in names:
+            roll_call.hear(name, now_s)
+        called += (batch := roll_call.take(now_s))
+        assert len(batch) <= MOST_NAMES
+        now_s += 0.25
+    assert sorted(called) == sorted(names)
+
+
+def test_those_that_are_made_up_do_not_keep_others_from_being_called():
+    roll_call, now_s, called = RollCall(), 0.0, set()
+    roll_call.hear("/robot/head", now_s)
+    while now_s < 20:
+        roll_call.hear("/robot/head", now_s)
+        for number in range(1000):
+            roll_call.hear(f"/fake{number}/head", now_s)
+        called |= set(roll_call.take(now_s))
+        now_s += 0.25
+    assert "/robot/head" in called
+
+
+def test_names_that_are_made_up_take_little_memory():
+    roll_call = RollCall()
+    for number in range(100_000):
+        roll_call.hear(f"/fake{number}", 0.0)
+    assert len(roll_call._heard_s) == len(roll_call._due_s) == 4096
+    assert roll_call.take(10.0) == ()
+    assert not roll_call._heard_s
+    assert not roll_call._due_s
