@@ -280,6 +280,7 @@ def test_two_robots_on_one_server(server, peers):
     assert (values["engines"], values["engines_shared_by"]) == ("1", "1")
     # It said goodbye, and answered nothing.
     assert {answer.status for answer in peers[0].answers} == {TailStatus.LEAVING}
+    peers[0].answers.clear()
 
     # And comes back.
     server.observer.change_state("/miner1/tail", "configure")
