@@ -219,7 +219,7 @@ def test_rank_that_was_not_measured_has_no_loss_to_offer():
 
 @pytest.mark.parametrize("precision", ["fp32", "int8-tensor"])
 def test_a_bundle_runs_in_rank_and_can_be_cut_anywhere(tiny_bundle, engine_cache, precision):
-    frame = normalise(tiny_frames(1)[0], tiny_bundle.input)
+    (frame,) = tiny_frames(1)
     last = len(tiny_bundle.segments)
     (output,) = tiny_bundle.crossings[last]
     factory = open_backend(tiny_bundle, cache_dir=engine_cache)
@@ -235,7 +235,7 @@ def test_a_bundle_runs_in_rank_and_can_be_cut_anywhere(tiny_bundle, engine_cache
     if precision == "fp32":
         with torch.no_grad():
             network = reparameterize(tiny_bundle.network(), Structure.RANK, Merge.FOLD)
-            expected = network(torch.from_numpy(frame)).numpy()
+            expected = network(torch.from_numpy(normalise(frame, tiny_bundle.input))).numpy()
         np.testing.assert_allclose(whole, expected, atol=1e-4)
 
 

@@ -292,12 +292,20 @@ class Leader:
             assert answer.ok, answer.message
 
     def embedding(self, picture, plan):
-        """Send a picture and wait for its embedding under a plan."""
+        """Send a picture and wait for its embedding under a plan.
+
+        It is sent again where the head has finished it alone: it doubts the server for a moment
+        after an answer that did not come in time.
+        """
         frame = self.camera.message(picture)
         self.camera.send(frame)
         found = []
 
         def is_there():
+            nonlocal frame
+            if self.camera.results_of(frame):
+                frame = self.camera.message(picture)
+                self.camera.send(frame)
             found[:] = [
                 msg
                 for msg in self._embeddings[:]
@@ -395,15 +403,16 @@ def test_led_by_the_test(leader):
     robot.wait(lambda: robot.values("head").get("epoch") == str(plan.epoch), "the epoch")
     assert robot.values("head")["served_by"] == "/robot/tail"
 
-    # Frames in flight when the head deactivates are answered as dropped.
+    # Frames in flight when the head deactivates are answered: as dropped, or by the robot where it
+    # was so late that it had begun with it.
     frame, _ = leader.embedding(9, plan)
     robot.observer.change_state(robot.name("head"), "deactivate")
     result = camera.wait_for_answer(frame)
-    assert (result.status, result.drop_reason, result.reason) == (
-        Status.DROPPED,
-        DropReason.CLOSED,
-        "the head is not active any more",
-    )
+    closed = (Status.DROPPED, DropReason.CLOSED, "the head is not active any more")
+    finished = (Status.OK, DropReason.NONE, "")
+    is_finished = result.finished_by == "fallback"
+    said = (result.status, result.drop_reason, result.reason)
+    assert said == (finished if is_finished else closed)
     answer = leader.prepare(leader.plan())
     assert (answer.ok, answer.message) == (False, "/robot/head is not active")
     robot.observer.change_state(robot.name("head"), "activate")

@@ -1018,10 +1018,8 @@ def test_a_frame_is_due_so_long_after_its_stamp_if_that_can_be_right(make, age_s
 
 def test_a_server_that_says_goodbye_is_left_at_once(make, tiny_bundle):
     def leaving(node):
-        session = head.runtime.session
-        return TailAnswer(
-            Stamp(0), 0, 3, session=session, served_by=node, status=TailStatus.LEAVING
-        )
+        about = Stamp(0), 0, 3, TailStatus.LEAVING
+        return TailAnswer(*about, served_by=node, session=head.runtime.session)
 
     head = make(deadline_s=NEVER_S)
     head.use(plan_for(tiny_bundle, 3, 0, codec="jpeg", served_by=TAIL))
