@@ -313,7 +313,8 @@ class Plan:
     """One answer to the co-design problem; see ``msg/Plan.msg`` for the same fields on the wire.
 
     ``cut`` 0 sends the frame, ``cut`` N keeps all on the robot. ``epoch`` names the plan; 0 means
-    "no plan yet". Times are predictions of the cost model [s]. The ``standby_*`` say how the robot
+    "no plan yet". Times are predictions of the cost model [s]. ``placed_on`` is the tail to which
+    frames and probes go, also while ``served_by`` is empty. The ``standby_*`` say how the robot
     runs the whole network where the server does not answer.
     """
 
@@ -328,6 +329,7 @@ class Plan:
     robot: str = ""
     model_id: str = ""
     served_by: str = ""
+    placed_on: str = ""
     server_available: bool = False
     reason: str = ""
     objective: str = "latency"
@@ -358,6 +360,11 @@ class Plan:
             codec="raw",
             served_by="",
         )
+
+    @property
+    def tail(self) -> str:
+        """The tail to which frames and probes go; empty where there is none."""
+        return self.placed_on or self.served_by
 
     @property
     def latency_s(self) -> float:

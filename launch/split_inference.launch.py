@@ -4,6 +4,8 @@
     ros2 launch codesign_ros split_inference.launch.py role:=robot robot:=/miner1
     ros2 launch codesign_ros split_inference.launch.py role:=server robot:=/miner1
     ros2 launch codesign_ros split_inference.launch.py role:=server robots:=miner1,miner2
+    ros2 launch codesign_ros split_inference.launch.py role:=server robots:=... server:=edge1
+    ros2 launch codesign_ros split_inference.launch.py role:=tail robots:=... server:=edge2
 
 The nodes are lifecycle nodes that configure and activate themselves (parameter ``autostart``).
 """
@@ -16,7 +18,7 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-NODES = {"robot": ("camera", "head"), "server": ("planner", "tail")}
+NODES = {"robot": ("camera", "head"), "server": ("planner", "tail"), "tail": ("tail",)}
 PLANNER_NAMESPACE = "/codesign"
 
 
@@ -28,7 +30,8 @@ def generate_launch_description() -> LaunchDescription:
                 "role",
                 default_value="all",
                 choices=["all", *NODES],
-                description="robot: camera and head; server: tail and planner; all: the four",
+                description="robot: camera and head; server: tail and planner; tail: another "
+                "server of the same robots; all: the four",
             ),
             DeclareLaunchArgument(
                 "robot",
@@ -46,6 +49,11 @@ def generate_launch_description() -> LaunchDescription:
                 default_value="",
                 description="namespaces of several robots, e.g. miner1,miner2: instead of the tail "
                 "of one, an edge server with a tail for each",
+            ),
+            DeclareLaunchArgument(
+                "server",
+                default_value="",
+                description="name of this edge server where robots have several, e.g. edge1",
             ),
             DeclareLaunchArgument(
                 "bundle",
@@ -84,11 +92,11 @@ def start_nodes(context: LaunchContext) -> list[Node]:
     given = {
         name: LaunchConfiguration(name).perform(context)
         for name in (
-            "role", "robot", "together", "robots", "bundle", "bag", "params", "lambda_1",
-            "objective",
+            "role", "robot", "together", "robots", "server", "bundle", "bag", "params",
+            "lambda_1", "objective",
         )
     }  # fmt: skip
-    names = NODES.get(given["role"]) or [name for role in NODES.values() for name in role]
+    names = NODES.get(given["role"]) or ("camera", "head", "planner", "tail")
     together = [name for name in names if given["together"] == "true" and name in NODES["robot"]]
     names = [name for name in names if name not in together]
     return [robot(given)] * bool(together) + [
@@ -98,12 +106,21 @@ def start_nodes(context: LaunchContext) -> list[Node]:
             package="codesign_ros",
             executable=f"{name}_node",
             name=name,
-            namespace=PLANNER_NAMESPACE if name == "planner" else given["robot"],
+            namespace=namespace_of(name, given),
             parameters=[given["params"], overrides(name, given)],
             output="screen",
         )
         for name in names
     ]
+
+
+def namespace_of(node: str, given: dict[str, str]) -> str:
+    """Namespace of a node; a tail of several lies in one of its server's name in the robot's."""
+    if node == "planner":
+        return PLANNER_NAMESPACE
+    if node == "tail" and given["server"]:
+        return f"{given['robot'].rstrip('/')}/{given['server']}"
+    return given["robot"]
 
 
 def robot(given: dict[str, str]) -> Node:
@@ -133,6 +150,8 @@ def overrides(node: str, given: dict[str, str]) -> dict[str, object]:
     values: dict[str, object] = {}
     if given["bundle"] and node != "camera":
         values["bundle"] = str(Path(given["bundle"]).resolve())
+    if given["server"] and node == "tail":
+        values["server"] = given["server"]
     if given["bag"] and node == "camera":
         values["source"] = str(Path(given["bag"]).resolve())
     if given["bag"] and node == "head":

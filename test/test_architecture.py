@@ -30,7 +30,7 @@ _ARROWS = {
     "data": "types jpeg resources pixels mine",
     "planning": "types cost",
     "bundle": "types models cost",
-    "engines": "types pixels models bundle",
+    "engines": "types hardware pixels models bundle",
     "paper": "types console models cost planning",
     "explain": "types pixels mine models data bundle",
     "runtime.engines": "types bundle engines",

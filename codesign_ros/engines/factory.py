@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping
@@ -12,6 +14,7 @@ from codesign_ros.bundle import Bundle
 from codesign_ros.engines.base import Engine, EngineKey
 from codesign_ros.engines.cache import default_cache_dir
 from codesign_ros.engines.frames import FrameEngine
+from codesign_ros.hardware.cpu_quota import cpu_quota
 from codesign_ros.pixels.letterbox import normalise
 from codesign_ros.types import IMAGE, CodesignError, HalfForm, Part, TensorSpec, one_line
 
@@ -59,6 +62,13 @@ class EngineFactory(ABC):
         self.bundle = bundle
         self.threads = threads
         self.cache_dir = cache_dir if cache_dir is not None else default_cache_dir()
+
+    @property
+    def runs_at_once(self) -> int:
+        """Runs that may be under way at once; with one more, each would only be slower."""
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        usable = min(cores or 1, math.ceil(cpu_quota() or cores or 1))
+        return max(1, usable // max(1, self.threads))
 
     def build(self, key: EngineKey) -> Engine:
         """Make the engine for ``key``; it is not warmed up.

@@ -33,7 +33,7 @@ from codesign_ros.runtime.head.runtime import HeadRuntime
 from codesign_ros.runtime.sessions import Place
 from codesign_ros.runtime.tail.runtime import TailRuntime
 from codesign_ros.srv import CommitPlan, PreparePlan
-from codesign_ros.types import CodesignError, Part
+from codesign_ros.types import CodesignError, Part, Plan
 
 HEARTBEAT_PERIOD_S = 0.5
 THIS_MACHINE = "this-machine"
@@ -163,7 +163,7 @@ class DeviceNode(CodesignNode):
         gpu = factory.gpu if factory else None
         device = Device(
             **vars(self.heartbeat()),
-            robot=self.get_namespace(),
+            robot=self.robot,
             role=self.role,
             state=self.state_label,
             model_id=self.bundle.model_id if self.bundle else "",
@@ -209,6 +209,18 @@ class DeviceNode(CodesignNode):
             name: value for name, value in changed.items() if name in SELECTION
         }
         return Selection(**values)
+
+    def get_ready(self, plan: Plan) -> None:
+        """Do what a plan needs beside engines, before they are made; on the services' thread.
+
+        Raises:
+            CodesignError: it cannot be followed.
+        """
+
+    @property
+    def robot(self) -> str:
+        """Namespace of the robot that it belongs to."""
+        return self.get_namespace()
 
     def on_parameters(self, values: Mapping[str, Any]) -> None:
         """Take over parameters that were set while it runs."""
@@ -256,6 +268,7 @@ class DeviceNode(CodesignNode):
             if request.build_only:
                 response.message = self.engines.order(plan)
             else:
+                self.get_ready(plan)
                 self._active_runtime().prepare(plan)
         except CodesignError:
             if self.engines.forms() is not None:

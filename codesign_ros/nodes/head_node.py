@@ -12,17 +12,17 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from sensor_msgs.msg import CompressedImage, Image
 
 from codesign_ros.data.frames import SourceFrame
-from codesign_ros.msg import Embedding, InferenceResult, TailAnswer
+from codesign_ros.msg import InferenceResult, TailAnswer
 from codesign_ros.nodes.camera_node import IMAGE_TOPICS, CameraNode
 from codesign_ros.nodes.device_node import DeviceNode
 from codesign_ros.nodes.interface import qos
 from codesign_ros.nodes.interface.messages import (
-    embedding_to_msg,
     result_to_msg,
     stamp_from,
     tail_answer_from_msg,
 )
 from codesign_ros.nodes.interface.params import Param
+from codesign_ros.nodes.interface.server_topics import ServerTopics
 from codesign_ros.nodes.interface.vision_messages import MISSING, detections_to_msg, vision
 from codesign_ros.nodes.overlay import OverlayPainter
 from codesign_ros.nodes.process import run
@@ -34,6 +34,7 @@ from codesign_ros.runtime.head.runtime import HeadRuntime
 from codesign_ros.runtime.head.settings import HeadSettings
 from codesign_ros.runtime.head.stamps import age_s
 from codesign_ros.runtime.messages import Result, Stamp, Status
+from codesign_ros.types import Plan
 
 # How often the head is asked for probes; it sends them less often while all is well [s].
 PROBE_PERIOD_S = 0.25
@@ -101,7 +102,7 @@ class HeadNode(DeviceNode):
 
     def __init__(self, camera: CameraNode | None = None) -> None:
         super().__init__("head", PARAMS)
-        self._embeddings = self.advertise(Embedding, "embedding", qos.embedding())
+        self._embeddings = ServerTopics(self)
         self._results = self.advertise(InferenceResult, "result", qos.result())
         self._overlays = self.advertise(Image, "overlay", qos.picture())
         self._detections = None
@@ -142,7 +143,7 @@ class HeadNode(DeviceNode):
             self.bundle,
             self.share.pool,
             settings,
-            send_embedding=lambda e: self._embeddings.publish(embedding_to_msg(e)),
+            send_embedding=self._embeddings.send,
             send_result=self._send_result,
             clock_ns=lambda: self.get_clock().now().nanoseconds,
             emulated_bps=self.params["emulation.link_bps"],
@@ -158,6 +159,15 @@ class HeadNode(DeviceNode):
         if runtime is not None:
             runtime.close()
             self._painter.close()
+
+    def cleanup(self) -> None:
+        """Let go of the bundle, the engines, and the topics of the servers of a pool."""
+        super().cleanup()
+        self._embeddings.forget()
+
+    def get_ready(self, plan: Plan) -> None:
+        """See that the plan's tail listens."""
+        self._embeddings.reach(plan.tail)
 
     def heartbeat(self) -> Heartbeat:
         """Add what it knows of the link and of its frames."""
@@ -278,7 +288,7 @@ class HeadNode(DeviceNode):
         runtime = self.runtime
         if runtime is None or not self.seat.serves:
             return
-        if self._embeddings.get_subscription_count() == 0:
+        if self._embeddings.listeners(runtime.plan.tail) == 0:
             runtime.deserted()
         runtime.probe()
 

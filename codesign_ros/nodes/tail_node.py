@@ -22,6 +22,13 @@ PARAMS = (
     Param(
         "queue_depth", 8, "embeddings that may wait; one more is refused as busy", low=1, high=1000
     ),
+    Param(
+        "server",
+        "",
+        "name of this edge server, where its robot has several; the tail lies then in a namespace "
+        "of that name in the robot's, e.g. /miner1/edge1. Empty = in the robot's own",
+        fixed=True,
+    ),
 )
 
 
@@ -43,8 +50,23 @@ class TailNode(DeviceNode):
     ) -> None:
         super().__init__("tail", PARAMS, engines, arguments=arguments)
         self._malformed = 0
-        self._answers = self.advertise(TailAnswer, "result/remote", qos.result())
+        server = self.params["server"]
+        self._robot = self.get_namespace().removesuffix(f"/{server}")
+        if server and self._robot in ("", self.get_namespace()):
+            raise CodesignError(
+                f"parameter server is {server!r}, but this tail lies in {self.get_namespace()}: "
+                f"put it into ROBOT/{server} (-r __ns:=/miner1/{server}), or leave server empty"
+            )
+        topic = f"{self._robot.rstrip('/')}/result/remote"
+        self._answers = self.advertise(
+            TailAnswer, topic if server else "result/remote", qos.result()
+        )
         self.listen(Embedding, "embedding", self._on_embedding, qos.embedding())
+
+    @property
+    def robot(self) -> str:
+        """Namespace of the robot that it serves."""
+        return self._robot
 
     def activate(self) -> None:
         """Start to take plans and embeddings."""
@@ -61,6 +83,7 @@ class TailNode(DeviceNode):
             settings,
             node=self.get_fully_qualified_name(),
             send_answer=lambda a: self._answers.publish(tail_answer_to_msg(a)),
+            turns=self.share.turns,
         )
 
     def deactivate(self) -> None:

@@ -113,7 +113,8 @@ class System:
     def _node(self, name: str, now_s: float) -> NodeState:
         status, heard_s = self._statuses.get(name), self._heard_s.get(name)
         silent_s = None if heard_s is None else now_s - heard_s
-        robot = name.rpartition("/")[0]
+        device = self._devices.get(name)
+        robot = device.robot if device else name.rpartition("/")[0]
         known = Known(
             status=status,
             counts=self._counts.get(name, CountHistory()),

@@ -77,6 +77,8 @@ def _tail(known: Known, status: NodeStatus) -> str:
         return "a plan"
     if not plan.served_by:
         return f"a plan that uses it: epoch {plan.epoch} keeps all on the robot"
+    if plan.served_by != status.node:
+        return f"a plan that uses it: epoch {plan.epoch} is served by {plan.served_by}"
     return "embeddings" if counts.rate("embeddings") == 0 else ""
 
 

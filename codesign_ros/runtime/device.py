@@ -9,6 +9,9 @@ from enum import IntEnum
 from codesign_ros.cost.half_times import HalfTimes
 from codesign_ros.types import HalfForm, Part
 
+ONLY_SERVER = "server"
+"""Name of the server of tails that lie in their robot's namespace itself."""
+
 WINDOW_FRAMES = 9
 """Frames in ``StageMedians``. Few, so that a change shows about as soon as in the link's rate."""
 
@@ -94,3 +97,16 @@ class Device(Heartbeat):
     power_mode: str = ""
     engines: Mapping[HalfForm, bool] | None = None
     profile: HalfTimes | None = None
+
+    @property
+    def namespace(self) -> str:
+        """Where it lies: nodes of one role in one namespace are in a place for one."""
+        return self.node.rpartition("/")[0] or "/"
+
+    @property
+    def server(self) -> str:
+        """Of a tail: the edge server that it is on, by what its namespace adds to its robot's.
+
+        A robot may have a tail on each of several, e.g. /miner1/edge1/tail and /miner1/edge2/tail.
+        """
+        return self.namespace.removeprefix(self.robot).strip("/") or ONLY_SERVER

@@ -57,7 +57,10 @@ class Stamp:
 
 @dataclass(frozen=True)
 class Embedding:
-    """One frame's tensors on their way to the server, or a probe of the link."""
+    """One frame's tensors on their way to the server, or a probe of the link.
+
+    ``tail`` is the node that it is for; the topic that it is sent on says so, no field does.
+    """
 
     stamp: Stamp
     sequence: int
@@ -68,6 +71,7 @@ class Embedding:
     tensors: tuple[EncodedTensor, ...]
     kind: EmbeddingKind = EmbeddingKind.FRAME
     session: int = 0
+    tail: str = ""
 
     @property
     def payload_bytes(self) -> int:

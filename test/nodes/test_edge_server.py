@@ -53,6 +53,24 @@ def test_robots_that_are_none(robots, says):
         namespaces(robots)
 
 
+def test_a_server_s_name_that_cannot_be_part_of_a_namespace(start, node_bundle):
+    server = start(parameters(node_bundle), ["-p", "server:=edge-1"])
+    assert server.process.wait(PATIENCE_S) == 1
+    (line,) = (line for line in server.log.splitlines() if line.startswith("error: "))
+    assert line == (
+        "error: parameter server: 'edge-1' cannot be part of a namespace; give a name, e.g. edge1"
+    )
+
+
+def test_a_tail_of_several_lies_in_its_server_s_namespace(site):
+    """The parameter alone says nothing to the head, which sends to a namespace."""
+    line = site.run_node("tail", "-r", "__ns:=/miner1", "-p", "server:=edge1")
+    assert line == (
+        "error: parameter server is 'edge1', but this tail lies in /miner1: put it into "
+        "ROBOT/edge1 (-r __ns:=/miner1/edge1), or leave server empty"
+    )
+
+
 def test_robots_have_their_slash_or_not():
     assert namespaces(["miner1", "/mine/miner2"]) == ["/miner1", "/mine/miner2"]
 

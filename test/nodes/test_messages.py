@@ -357,6 +357,24 @@ def test_device_that_makes_no_sense(fields, text):
 
 
 @pytest.mark.parametrize(
+    ("node", "role", "is_taken"),
+    [
+        ("/robot/edge1/tail", Role.TAIL, True),
+        ("/robot/edge1/head", Role.HEAD, False),
+        ("/robot/edge1/more/tail", Role.TAIL, False),
+        ("/tail", Role.TAIL, False),
+    ],
+)
+def test_a_tail_may_lie_in_the_namespace_of_one_of_several_servers(node, role, is_taken):
+    msg = device_msg(heartbeat=Heartbeat(node=node), role=int(role))
+    if is_taken:
+        assert device_messages.device_from_msg(msg).server == "edge1"
+        return
+    with pytest.raises(CodesignError, match="it is not in the namespace of robot '/robot'"):
+        device_messages.device_from_msg(msg)
+
+
+@pytest.mark.parametrize(
     ("fields", "text"),
     [
         ({"node": "robot/head"}, "that is no full name of a node"),

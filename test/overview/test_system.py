@@ -6,7 +6,7 @@ import pytest
 
 from codesign_ros.overview.counts import CountHistory
 from codesign_ros.overview.system import System
-from codesign_ros.runtime.device import Heartbeat, StageMedians
+from codesign_ros.runtime.device import Device, Heartbeat, Role, StageMedians
 from codesign_ros.runtime.messages import Result, Stamp, Status
 from codesign_ros.runtime.news import Level, News, NodeStatus
 from codesign_ros.types import Plan
@@ -195,6 +195,16 @@ def test_a_tail_that_no_plan_uses(watched):
     watched.later()
     watched.status("/r/tail", embeddings=4)
     assert watched.waits("/r/tail") == "embeddings"
+
+
+def test_a_tail_of_one_of_several_servers(watched):
+    tails = [f"/r/edge{number}/tail" for number in (1, 2)]
+    for tail in tails:
+        watched.hear(Device(tail, robot="/r", role=Role.TAIL, state="active", model_id=""))
+        watched.status(tail, embeddings=4)
+    watched.hear(Plan(cut=2, epoch=4, robot="/r", served_by=tails[1], placed_on=tails[1]))
+    assert watched.waits(tails[0]) == f"a plan that uses it: epoch 4 is served by {tails[1]}"
+    assert watched.waits(tails[1]) == ""
 
 
 def test_a_head_that_is_on_its_own(watched):

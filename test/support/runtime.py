@@ -135,14 +135,15 @@ class Head:
 class Tail:
     """A ``TailRuntime`` with its answers in a list."""
 
-    def __init__(self, bundle, factory, *, send_answer=None, **settings):
+    def __init__(self, bundle, factory, *, send_answer=None, node=TAIL, turns=None, **settings):
         self.answers = []
         self.runtime = TailRuntime(
             bundle,
             EnginePool(factory),
             TailSettings(**settings),
-            node=TAIL,
+            node=node,
             send_answer=send_answer or self.answers.append,
+            turns=turns,
         )
 
     def use(self, plan):

@@ -69,6 +69,11 @@ class TensorRtBackend(OnnxBackend):
         self.settings_id = (*versions, self.gpu.identity, repr(settings))
         self._store = EngineStore(self.cache_dir, self._api, self.gpu, settings)
 
+    @property
+    def runs_at_once(self) -> int:
+        """As many as an engine has contexts."""
+        return self._settings.contexts
+
     def require_device(self) -> None:
         """Make sure that there is a GPU to run on."""
         if self._context is None:

@@ -96,7 +96,10 @@ def device_from_msg(msg: DeviceProfileMsg) -> Device:
             length, or a time, rate or size is negative or not finite.
     """
     beat = heartbeat_from_msg(msg.heartbeat)
-    if (beat.node.rpartition("/")[0] or "/") != msg.robot:
+    namespace = beat.node.rpartition("/")[0]
+    # That of one of several servers is one below.
+    places = (namespace, namespace.rpartition("/")[0]) if msg.role == Role.TAIL else (namespace,)
+    if msg.robot not in (places if namespace else ("/",)):
         raise CodesignError(
             f"profile of {beat.node!r}: it is not in the namespace of robot {msg.robot!r}"
         )

@@ -42,7 +42,7 @@ from codesign_ros.wire.tensor import EncodedTensor
 
 # Fields that Plan and msg/Plan.msg have in common and that need no conversion.
 _PLAN_FIELDS = (
-    "epoch", "planner", "robot", "model_id", "cut", "precision", "codec", "served_by",
+    "epoch", "planner", "robot", "model_id", "cut", "precision", "codec", "served_by", "placed_on",
     "server_available", "reason", "objective", "lambda_1", "head_s", "link_s", "tail_s",
     "accuracy_loss", "payload_bytes", "link_bps", "standby_precision",
 )  # fmt: skip

@@ -21,6 +21,12 @@ ROBOTS = Param(
     "namespaces of the robots that this process has a tail for, e.g. [miner1, miner2]",
     fixed=True,
 )
+SERVER = Param(
+    "server",
+    "",
+    "name of this edge server, where its robots have several; empty = it is the only one",
+    fixed=True,
+)
 
 
 def namespaces(robots: Sequence[str]) -> list[str]:
@@ -60,18 +66,27 @@ def make_tails() -> list[TailNode]:
     """
     node = rclpy.create_node("edge_server")
     try:
-        robots = namespaces(Params(node, (ROBOTS,))["robots"])
+        params = Params(node, (ROBOTS, SERVER))
+        server = params["server"]
+        if server and not _is_namespace(f"/{server}"):
+            raise CodesignError(
+                f"parameter server: {server!r} cannot be part of a namespace; give a name, e.g. "
+                "edge1"
+            )
+        robots = namespaces(params["robots"])
     finally:
         node.destroy_node()
     engines = EngineShare()
     tails: list[TailNode] = []
     for robot in robots:
         # Names given for the process, as `ros2 launch` does, must not rename its tails.
-        own = ["--ros-args", "-r", "__node:=tail", "-r", f"__ns:={robot}"]
+        namespace = f"{robot}/{server}" if server else robot
+        own = ["--ros-args", "-r", "__node:=tail", "-r", f"__ns:={namespace}"]
+        own += ["-p", f"server:='{server}'"]
         try:
             tails.append(TailNode(engines, arguments=own))
         except CodesignError as error:
-            mistake = f"{robot}/tail: {error}"
+            mistake = f"{namespace}/tail: {error}"
             if not tails and robot == robots[-1]:
                 raise CodesignError(mistake) from None
             print(f"error: {mistake}", file=sys.stderr)

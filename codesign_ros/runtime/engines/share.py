@@ -10,6 +10,7 @@ from codesign_ros.bundle import Bundle
 from codesign_ros.engines.factory import DEFAULT_BACKEND, EngineFactory, open_backend
 from codesign_ros.runtime.engines.leases import Lease, Leases
 from codesign_ros.runtime.engines.pool import EnginePool
+from codesign_ros.runtime.engines.turns import FairTurns
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class _Opened:
     bundle: Bundle
     factory: EngineFactory
     pool: EnginePool
+    turns: FairTurns
 
 
 class Share:
@@ -34,12 +36,14 @@ class Share:
         bundle: the network.
         factory: makes its engines.
         pool: its engines that are in use.
+        turns: whose frames run next, among all nodes that have the same.
     """
 
     def __init__(self, lease: Lease[_Opened]) -> None:
         self.bundle = lease.thing.bundle
         self.factory = lease.thing.factory
         self.pool = lease.thing.pool
+        self.turns = lease.thing.turns
         self.lease = lease
 
     @property
@@ -92,4 +96,4 @@ class EngineShare:
 def _open(wanted: _Wanted) -> _Opened:
     bundle = Bundle.open(wanted.bundle)
     factory = open_backend(bundle, wanted.backend, threads=wanted.threads, settings=wanted.settings)
-    return _Opened(bundle, factory, EnginePool(factory))
+    return _Opened(bundle, factory, EnginePool(factory), FairTurns(factory.runs_at_once))

@@ -40,10 +40,10 @@ class Frame:
 
     ``size`` is its (height, width) as the camera took it [px], known once its pixels were loaded;
     before that, a JPEG that is sent as it is has the size of the network's input. ``due_s`` is when
-    its answer is due. ``encoded`` is its embedding, from when that is ready; ``sent_bytes`` is what
-    of it has been put on the link [bytes], and ``sent_s`` when. ``is_asked``: the tail has it, and
-    may answer. ``head_gap_s`` passed between the frame that was computed before and this one, where
-    this one was there already [s].
+    its answer is due. ``encoded`` is its embedding, from when that is ready, and ``tail`` for whom;
+    ``sent_bytes`` is what of it has been put on the link [bytes], and ``sent_s`` when.
+    ``is_asked``: the tail has it, and may answer. ``head_gap_s`` passed between the frame that was
+    computed before and this one, where this one was there already [s].
     """
 
     sequence: int
@@ -65,6 +65,7 @@ class Frame:
     is_asked: bool = False
     sent_bytes: int = 0
     sent_s: float = 0.0
+    tail: str = ""
     deadline_s: float = float("inf")
     result: Result | None = None
 

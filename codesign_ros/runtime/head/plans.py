@@ -72,10 +72,10 @@ class HeadPlans:
         """Whether the plan in force sends anything to a server."""
         return self.plan.cut < self._bundle.last_cut
 
-    def served_by(self, epoch: int) -> str:
+    def tail_of(self, epoch: int) -> str:
         """The tail of an epoch's plan; empty where it has none, or is not kept any more."""
         plan = self._epochs.plan_of(epoch)
-        return plan.served_by if plan else ""
+        return plan.tail if plan else ""
 
     def stages_of(self, epoch: int) -> PlanStages:
         """What runs the plan of an epoch; that of the plan in force if it is not kept any more."""

@@ -221,7 +221,7 @@ class HeadRuntime:
                 self._book.strand(frame)
                 return
             embedding = self._embedding(frame.stamp, frame.sequence, plan, output.encoded)
-            frame.phase = Phase.SENDING
+            frame.phase, frame.tail = Phase.SENDING, embedding.tail
             on_link_s = self._on_link_s(embedding.payload_bytes)
             # What is late already has the usual time, or the server could never help it.
             due_s = max(frame.due_s, time.monotonic() + self._server.usual_s)
@@ -269,6 +269,7 @@ class HeadRuntime:
             cut=plan.cut,
             tensors=tensors,
             session=self.session,
+            tail=plan.tail,
         )
 
     # From the server
@@ -280,7 +281,7 @@ class HeadRuntime:
         now_s = time.monotonic()
         if answer.status is TailStatus.LEAVING:
             with self._book.lock:
-                if self._plans.plan.served_by == answer.served_by:
+                if self._plans.plan.tail == answer.served_by:
                     self._server.left(f"{answer.served_by} is being stopped")
             return
         is_probe = answer.status is TailStatus.PROBE
@@ -289,7 +290,7 @@ class HeadRuntime:
         link = self.uplink.answered(kind, answer.sequence, remote_s)
         book = self._book
         with book.lock:
-            self._server.answered(now_s)
+            self._server.answered(now_s, answer.served_by)
             if is_probe:
                 self._server.trial_answered(answer.sequence, now_s)
         if is_probe:
@@ -334,8 +335,8 @@ class HeadRuntime:
         does not have. ``mismatched``: a frame of that number was sent, of another plan or stamp.
         """
         with self._book.lock:
-            served_by = self._plans.served_by(answer.epoch)
-            if answer.session != self.session or (served_by and answer.served_by != served_by):
+            tail = self._plans.tail_of(answer.epoch)
+            if answer.session != self.session or (tail and answer.served_by != tail):
                 self._book.counts["foreign"] += 1
                 return False
             if answer.status in (TailStatus.PROBE, TailStatus.LEAVING):

@@ -38,6 +38,9 @@ class ServerWatch:
     frames in hardly more time than one has: where the link has become thin, only that one shows it,
     for a small one passes in the burst that a link lets through after a pause.
 
+    A robot may be moved from one server to another: what was learned of the one says nothing of the
+    other, nor do answers that still come from it.
+
     Times are of any one steady clock [s]. The lock of the book of frames is held at all calls.
 
     Args:
@@ -46,6 +49,7 @@ class ServerWatch:
 
     def __init__(self, book: FrameBook) -> None:
         self._book = book
+        self._tail = ""
         self._judgement = Judgement()
         self._answer_times = AnswerTimes()
         self._epoch = 0
@@ -84,6 +88,9 @@ class ServerWatch:
 
         A server that had gone, as it or the middleware had said, has just prepared it.
         """
+        if plan.tail and self._tail not in ("", plan.tail):
+            self._begin(plan.tail)
+        self._tail = plan.tail or self._tail
         self._epoch = plan.epoch
         work = plan.cut, plan.codec, plan.tail_structure, plan.precision, plan.served_by
         if plan.server_available and work != self._work:
@@ -92,6 +99,15 @@ class ServerWatch:
         if plan.server_available and self._judgement.is_certain:
             self._judgement.return_(now_s)
             self._follow()
+
+    def _begin(self, tail: str) -> None:
+        """Begin anew with another server."""
+        if self._said:
+            _log.info("the robot has another server now: %s", tail)
+        self._judgement = Judgement()
+        self._probed_s = self._next_trial_s = -math.inf
+        self._trial, self._said = None, ""
+        self._follow()
 
     def asked(self, now_s: float) -> None:
         """Note that something was sent to which an answer must come."""
@@ -106,8 +122,10 @@ class ServerWatch:
         due_s = max(frame.deadline_s, frame.sent_s + times.usual_s)
         frame.deadline_s = min(due_s, frame.sent_s + limit_s)
 
-    def answered(self, now_s: float) -> None:
-        """Note an answer of any kind."""
+    def answered(self, now_s: float, tail: str) -> None:
+        """Note an answer of any kind, and from whom."""
+        if self._tail not in ("", tail):
+            return
         self._judgement.answered(now_s)
         if self._judgement.is_back(now_s) and not self._frame_bytes:
             self._judgement.return_(now_s)
@@ -115,6 +133,8 @@ class ServerWatch:
 
     def took(self, frame: Frame, now_s: float) -> None:
         """Note the answer to a frame that has none yet."""
+        if frame.tail != self._tail:
+            return
         is_late = now_s > frame.deadline_s
         if not is_late:
             self._judgement.in_time()
@@ -145,7 +165,7 @@ class ServerWatch:
         overdue = self._book.ledger.strand_overdue(now_s)
         self._book.counts["overdue"] += len(overdue)
         for frame in overdue:
-            if frame.is_asked:
+            if frame.is_asked and frame.tail == self._tail:
                 self._judgement.overdue(now_s, frame.sent_s)
         self._follow()
 

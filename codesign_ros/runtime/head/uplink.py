@@ -83,7 +83,7 @@ class Uplink:
         of them at once replace it in the middleware's queue.
 
         Args:
-            template: gives session, epoch and model of the probe.
+            template: gives session, epoch, model and tail of the probe.
             is_urgent: whether the server is there at all is the question: a tiny one is sent,
                 whatever else is on the link, and counts as overdue what should be across.
 
@@ -109,7 +109,7 @@ class Uplink:
         """Queue one probe of a given size; returns its number.
 
         Args:
-            template: gives session, epoch and model of the probe.
+            template: gives session, epoch, model and tail of the probe.
             payload_bytes: its size [bytes].
         """
         with self._lock:
@@ -134,6 +134,7 @@ class Uplink:
                 tensors=(encode("probe", np.zeros(payload_bytes, np.uint8), "raw"),),
                 kind=EmbeddingKind.PROBE,
                 session=template.session,
+                tail=template.tail,
             ),
             lambda: True,
         )

@@ -151,6 +151,13 @@ class Correction:
             logs[cut] = level.mean
         return np.exp(np.clip(logs, math.log(LEAST_FACTOR), math.log(GREATEST_FACTOR)))
 
+    @property
+    def load(self) -> float | None:
+        """Factor of a cut that never ran; None while nothing was measured."""
+        if not self._levels:
+            return None
+        return min(max(math.exp(self._common()), LEAST_FACTOR), GREATEST_FACTOR)
+
     def spread(self, weights: np.ndarray) -> float:
         """How far a weighted sum of the logarithms of factors may be off (a standard deviation).
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +16,7 @@ from codesign_ros.runtime.device import Device, Role
 from codesign_ros.runtime.planner.correction import corrected
 from codesign_ros.runtime.planner.costs import DeviceCosts
 from codesign_ros.runtime.planner.engine_wishes import Build, built, lacking, runnable
+from codesign_ros.runtime.planner.placement import Placements, over_servers
 from codesign_ros.runtime.planner.policy import under_policy
 from codesign_ros.runtime.planner.registry import Registry
 from codesign_ros.runtime.planner.settings import SHARED, PlannerSettings
@@ -35,6 +37,7 @@ class RobotProblems:
     def __init__(self, bundle: Bundle, costs: DeviceCosts, registry: Registry) -> None:
         # Problems solved.
         self.solved = 0
+        self.placements = Placements()
         self._bundle = bundle
         self._costs = costs
         self._registry = registry
@@ -70,21 +73,98 @@ class RobotProblems:
             robot, settings, factors, link_bps, in_force=in_force, built_only=built_only
         )
         self.solved += 1
-        if settings.shared != SHARED[0] and tail is not None and others:
-            problems = {robot: problem} | {
-                name: self._problem(name, settings, each)[2]
-                for name, each in others.items()
-                if self._runs_this_network(name)
-            }
-            names = sorted(name for name, each in problems.items() if each.links)
-            common = max((problems[name].links[0] for name in names), key=_rate_bps)
-            link = common if settings.shared == SHARED[2] else None
-            part = share_of(names.index(robot), [problems[name] for name in names], link)
-            solution = solve_at(problem, part)
+        if self.shared(robot, settings) != SHARED[0] and tail is not None and others:
+            solution = self._solve_among(robot, problem, settings, others)
         else:
             solution = grid(problem)
         robot_spec, server_spec = self._costs.spec(head), self._costs.spec(tail) if tail else None
         return under_policy(solution, settings.policy, robot_spec, server_spec)
+
+    def place(
+        self,
+        robot: str,
+        settings: PlannerSettings,
+        factors_at: Callable[[str, str], Factors],
+        now_s: float,
+    ) -> None:
+        """Place a robot on one of its servers where that is due.
+
+        Args:
+            robot: namespace of the robot.
+            settings: what to solve for.
+            factors_at: gives by what the times of a robot, and of its tail on a server, are
+                multiplied.
+            now_s: the time on any steady clock [s].
+
+        Raises:
+            CodesignError: as ``solve``, for this robot.
+        """
+        tails, before = self.tails_of(robot), self.placements.of(robot)
+        if not self.placements.is_due(robot, sorted(tails), now_s):
+            return
+        server = next(iter(tails))
+        if len(tails) > 1:
+            problems = {robot: self._problems_at(robot, settings, factors_at)}
+            for name in self._robots_of_this_network():
+                # What keeps another from having a plan is not this one's trouble.
+                with contextlib.suppress(CodesignError):
+                    problems[name] = self._problems_at(name, settings, factors_at)
+            problems = {name: by_server for name, by_server in problems.items() if by_server}
+            link = _common_link([p for each in problems.values() for p in each.values()], settings)
+            server = self.placements.best(robot, problems, link, settings.switch_gain)
+        self.placements.put(robot, server, now_s, chosen=before in tails)
+
+    def is_in_pool(self, robot: str) -> bool:
+        """Whether a robot has several servers."""
+        return len(self.tails_of(robot)) > 1
+
+    def is_placement_stale(self, robot: str, now_s: float) -> bool:
+        """Whether it is time to look again whether another server of a pool is better."""
+        return self.placements.is_stale(robot, now_s) and self.is_in_pool(robot)
+
+    def _problems_at(
+        self, robot: str, settings: PlannerSettings, factors_at: Callable[[str, str], Factors]
+    ) -> dict[str, Problem]:
+        """A robot's problem with each of its servers, as if there were no others."""
+        return {
+            server: self._problem(robot, settings, factors_at(robot, server), tail=tail)[2]
+            for server, tail in self.tails_of(robot).items()
+        }
+
+    def shared(self, robot: str, settings: PlannerSettings) -> str:
+        """What robots share; those of a pool of servers always share these, one of ``SHARED``."""
+        if settings.shared == SHARED[0] and self.is_in_pool(robot):
+            return SHARED[1]
+        return settings.shared
+
+    def _solve_among(
+        self,
+        robot: str,
+        problem: Problem,
+        settings: PlannerSettings,
+        others: Mapping[str, Factors],
+    ) -> Solution:
+        """Solve a robot's problem at its shares of what it shares with others."""
+        problems = {robot: problem} | {
+            name: self._problem(name, settings, each)[2]
+            for name, each in others.items()
+            if self._runs_this_network(name)
+        }
+        problems = {name: each for name, each in problems.items() if each.links}
+        servers = {name: self._server_of(name) for name in problems}
+        link = _common_link(list(problems.values()), settings)
+        if link is None:
+            # Those on other servers are in nobody's way.
+            mine = servers[robot]
+            problems = {name: each for name, each in problems.items() if servers[name] == mine}
+        axis = sorted({servers[name] for name in problems})
+        names = sorted(problems)
+        part = share_of(
+            names.index(robot),
+            [over_servers({servers[name]: problems[name]}, axis) for name in names],
+            link,
+        )
+        return solve_at(problem, part)
 
     def _problem(
         self,
@@ -95,8 +175,12 @@ class RobotProblems:
         *,
         in_force: Plan | None = None,
         built_only: bool = False,
+        tail: Device | None = None,
     ) -> tuple[Device, Device | None, Problem]:
-        """Return a robot's head, its tail and its problem as if there were no others."""
+        """Return a robot's head, its tail and its problem as if there were no others.
+
+        ``tail``: another of its tails than that of the server on which it is.
+        """
         head = self._registry.head_of(robot)
         if head is None:
             known = sorted({d.robot for d in self._registry.devices if d.role is Role.HEAD})
@@ -106,7 +190,7 @@ class RobotProblems:
             )
         if head.model_id != self._bundle.model_id:
             raise CodesignError(self._foreign(head))
-        tail = self.tail_of(robot)
+        tail = tail or self.tail_of(robot)
         tails = (tail,) if tail else ()
         axes = settings.axes(tuple(each.node for each in tails))
         tables = self._costs.tables(head, tail, settings.mode, axes)
@@ -139,11 +223,17 @@ class RobotProblems:
         return head, tail, problem
 
     def labelled(self, plan: Plan, robot: str) -> Plan:
-        """Write on a solution for which robot and network it is and who serves."""
+        """Write on a solution for which robot and network it is, who serves and who would."""
         tail = self.tail_of(robot)
-        all_on_robot = plan.cut == len(self._bundle.segments)
-        served_by = "" if tail is None or all_on_robot else tail.node
-        return replace(plan, robot=robot, model_id=self._bundle.model_id, served_by=served_by)
+        placed_on = tail.node if tail else ""
+        served_by = "" if plan.cut == len(self._bundle.segments) else placed_on
+        return replace(
+            plan,
+            robot=robot,
+            model_id=self._bundle.model_id,
+            served_by=served_by,
+            placed_on=placed_on,
+        )
 
     def lacking(self, plan: Plan, in_force: Plan | None) -> list[Build]:
         """List the engines of a labelled plan that have to be built first."""
@@ -152,9 +242,26 @@ class RobotProblems:
         return lacking(plan, devices, in_force, len(self._bundle.segments))
 
     def tail_of(self, robot: str) -> Device | None:
-        """The active tail that has the same network."""
-        tail = self._registry.tail_of(robot)
-        return tail if tail is not None and tail.model_id == self._bundle.model_id else None
+        """The active tail of the server on which a robot is; the first by name before it is."""
+        tails = self.tails_of(robot)
+        placed_on = self.placements.of(robot)
+        return tails.get(placed_on or "") or next(iter(tails.values()), None)
+
+    def tails_of(self, robot: str) -> dict[str, Device]:
+        """The active tails of a robot that have the same network, by server."""
+        return {
+            server: tail
+            for server, tail in self._registry.tails_of(robot).items()
+            if tail.model_id == self._bundle.model_id
+        }
+
+    def _server_of(self, robot: str) -> str:
+        tail = self.tail_of(robot)
+        return tail.server if tail else ""
+
+    def _robots_of_this_network(self) -> list[str]:
+        heads = (device for device in self._registry.devices if device.role is Role.HEAD)
+        return [head.robot for head in heads if self._runs_this_network(head.robot)]
 
     def foreign_tails(self) -> list[str]:
         """Why active tails with another network are not used, one line each."""
@@ -182,8 +289,12 @@ def rate_of(head: Device, settings: PlannerSettings) -> float:
     return min(head.link_bps or settings.link_bps, FAST_BPS)
 
 
-def _rate_bps(link: LinkSpec) -> float:
-    return link.bandwidth_bps
+def _common_link(problems: Sequence[Problem], settings: PlannerSettings) -> LinkSpec | None:
+    """The link that all robots share: as fast as any of them finds it; None = none is shared."""
+    links = [link for problem in problems for link in problem.links]
+    if settings.shared != SHARED[2] or not links:
+        return None
+    return max(links, key=lambda link: link.bandwidth_bps)
 
 
 def _link(head: Device, settings: PlannerSettings, link_bps: float | None) -> LinkSpec:

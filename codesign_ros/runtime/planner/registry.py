@@ -113,11 +113,12 @@ class Registry:
 
     def head_of(self, robot: str) -> Device | None:
         """The active head in a robot's namespace."""
-        return self._active(robot, Role.HEAD)
+        return next(reversed(self._active(robot, Role.HEAD)), None)
 
-    def tail_of(self, robot: str) -> Device | None:
-        """The active tail in a robot's namespace."""
-        return self._active(robot, Role.TAIL)
+    def tails_of(self, robot: str) -> dict[str, Device]:
+        """The active tails that a robot has, by server; of several on one that which serves."""
+        found = {tail.server: tail for tail in self._active(robot, Role.TAIL)}
+        return dict(sorted(found.items()))
 
     @property
     def devices(self) -> tuple[Device, ...]:
@@ -133,15 +134,15 @@ class Registry:
         active = defaultdict(list)
         for device in self._devices.values():
             if device.state == "active":
-                active[device.robot, device.role].append(device)
+                active[device.namespace, device.role].append(device)
         lines = []
-        for (robot, role), rivals in active.items():
+        for (namespace, role), rivals in active.items():
             if len(rivals) > 1:
                 names = ", ".join(sorted(device.node for device in rivals))
                 first = max(rivals, key=_rank).node
                 lines.append(
-                    f"{len(rivals)} {role.name.lower()}s in {robot}: {names}; {first} started last "
-                    "and serves; stop all but one"
+                    f"{len(rivals)} {role.name.lower()}s in {namespace}: {names}; {first} started "
+                    "last and serves; stop all but one"
                 )
         lines += [
             f"two nodes are named {node}; the one that started last serves; stop one of them"
@@ -158,14 +159,14 @@ class Registry:
             first_s = now_s
         self._twins_s[node] = first_s, now_s
 
-    def _active(self, robot: str, role: Role) -> Device | None:
-        """Of several the one that started last, as they themselves have it."""
+    def _active(self, robot: str, role: Role) -> list[Device]:
+        """In the order of their starts: the last one of a place serves, as they know themselves."""
         rivals = [
             device
             for device in self.devices_of(robot)
             if (device.role, device.state) == (role, "active")
         ]
-        return max(rivals, key=_rank, default=None)
+        return sorted(rivals, key=_rank)
 
     def _remove(self, node: str, why: str) -> str:
         device = self._devices.pop(node)

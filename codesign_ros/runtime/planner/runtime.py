@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
+from statistics import median
 from typing import NamedTuple
 
 import numpy as np
@@ -104,6 +105,8 @@ class PlannerRuntime:
             return None
         watch = self._robot(device.robot).watch
         before = self.registry.announced(device.node)
+        if not self._concerns(device):
+            return self._hear_of_pool(device, now_s)
         change = self.registry.hear(device, now_s)
         if change and change.anew:
             watch.forget(device.role, now_s=now_s)
@@ -139,10 +142,14 @@ class PlannerRuntime:
         """Let time pass; returns who left or does not build, one line each."""
         said = []
         for device, change in self.registry.expire(now_s):
-            self._robot(device.robot).watch.forget(device.role, now_s=now_s)
-            self._builds.forget(device.node)
-            self.request(device.robot, change, now_s)
             said.append(change)
+            self._builds.forget(device.node)
+            if self._concerns(device):
+                self._robot(device.robot).watch.forget(device.role, now_s=now_s)
+                self.request(device.robot, change, now_s)
+        for robot in self._robots:
+            if self.problems.is_placement_stale(robot, now_s):
+                self.request(robot, "another server may be better", now_s, optional=True)
         timeout_s = self.settings.build_timeout_s
         for node, form in self._builds.overdue(now_s, timeout_s):
             change = f"{node} has not built {forms_text([form])} in {timeout_s:.0f} s"
@@ -151,6 +158,27 @@ class PlannerRuntime:
             if late is not None:
                 self.request(late.robot, change, now_s, optional=True)
         return said
+
+    def _concerns(self, device: Device) -> bool:
+        """Whether a device is its robot's head, or the tail that it is placed on."""
+        server = self.problems.placements.of(device.robot)
+        return device.role is Role.HEAD or server in (None, device.server)
+
+    def _hear_of_pool(self, device: Device, now_s: float) -> str | None:
+        """Take an announcement of a tail that its robot does not use now.
+
+        It may be better than the one that it uses, and no more than that.
+        """
+        change = self.registry.hear(device, now_s)
+        if change is None:
+            return None
+        if change.anew:
+            self._robot(device.robot).watch.forget_tail(device.node)
+            self._builds.forget(device.node)
+        self._builds.hear(device)
+        self.problems.placements.look_again(device.robot)
+        self.request(device.robot, change.text, now_s, optional=True)
+        return change.text
 
     def request(self, robot: str, reason: str, now_s: float, *, optional: bool = False) -> None:
         """Note that ``robot`` needs a new plan soon; see ``Due``."""
@@ -220,6 +248,8 @@ class PlannerRuntime:
         head = self.registry.head_of(robot)
         if head is None:
             return None
+        if moved := self._place(robot, now_s):
+            reason, optional = f"{reason}; {moved}", False
         factors, rate_bps = self._factors(robot, self.settings), rate_of(head, self.settings)
         entry.watch.solved(factors, rate_bps, head.frame_bytes > 0, now_s)
         best = self.solve(robot, self.settings)
@@ -317,6 +347,7 @@ class PlannerRuntime:
         entry.plan = plan
         took_s = now_s - entry.started_s
         entry.watch.steadiness.switched(now_s, took_s, chosen=entry.chosen)
+        entry.watch.serve_by(plan.tail)
         if entry.prepared is not None:
             entry.watch.follow(entry.prepared)
 
@@ -327,6 +358,45 @@ class PlannerRuntime:
         factors, others = self._factors(robot, settings), self._others(robot, settings)
         return self.problems.solve(robot, settings, factors, link_bps, others=others)
 
+    def _place(self, robot: str, now_s: float) -> str:
+        """Place a robot on one of its servers; returns what moved, one line, or nothing.
+
+        Others on the two servers have other shares then.
+        """
+        placements = self.problems.placements
+        before = placements.of(robot)
+        self.problems.place(robot, self.settings, self._factors_at, now_s)
+        now = placements.of(robot)
+        if now == before:
+            return ""
+        moved = f"{robot} moved from {before} to {now}" if before else f"{robot} is on {now} now"
+        for other in self._robots:
+            is_there = other != robot and placements.of(other) in (before, now)
+            if is_there and self.problems.is_in_pool(other):
+                self.request(other, moved, now_s, optional=True)
+        return moved if before else ""
+
+    def _factors_at(self, robot: str, server: str) -> Factors:
+        """By what the times of a robot would be multiplied on a server of its pool."""
+        factors = self._factors(robot, self.settings)
+        if not self.settings.corrects:
+            return factors
+        return replace(factors, tail=np.full(self._cuts, self.overload(server)), tail_gap_s=0.0)
+
+    def overload(self, server: str) -> float:
+        """How many times longer a server takes than its robots' shares of it explain, at least 1.
+
+        By what its robots find now; where there are none, by what those found who were there.
+        """
+        found: dict[bool, list[float]] = {True: [], False: []}
+        for name, robot in self._robots.items():
+            for node, factor in robot.watch.tail_loads().items():
+                tail = self.registry.announced(node)
+                if tail is not None and tail.server == server:
+                    is_here = self.problems.placements.of(name) == server
+                    found[is_here].append(factor)
+        return max(1.0, median(found[True] or found[False] or [1.0]))
+
     def _robot(self, name: str) -> _Robot:
         return self._robots.setdefault(name, _Robot(RobotWatch(self._cuts)))
 
@@ -335,14 +405,18 @@ class PlannerRuntime:
         if not (settings.corrects and settings.mode == self.settings.mode):
             return Factors.none(self._cuts)
         factors = self.watch(robot).factors()
-        if settings.shared != SHARED[0]:
+        if self.problems.shared(robot, settings) != SHARED[0]:
             # What the others do to the server is in the share already.
             factors = replace(factors, tail=np.ones(self._cuts), tail_gap_s=0.0)
+            tail = self.problems.tail_of(robot)
+            if tail is not None and self.problems.is_in_pool(robot):
+                load = self.overload(tail.server)
+                factors = replace(factors, tail=np.full(self._cuts, load))
         return factors
 
     def _others(self, robot: str, settings: PlannerSettings) -> dict[str, Factors]:
         """Factors of the other robots that have an active head, where robots share something."""
-        if settings.shared == SHARED[0]:
+        if self.problems.shared(robot, settings) == SHARED[0]:
             return {}
         heads = (device for device in self.registry.devices if device.role is Role.HEAD)
         names = {device.robot for device in heads if device.state == "active"} - {robot}

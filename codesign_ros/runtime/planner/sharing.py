@@ -44,13 +44,13 @@ def share_of(place: int, problems: Sequence[Problem], link: LinkSpec | None) -> 
 
     Args:
         place: of the robot among the problems.
-        problems: of the robots, each with one server, which is the same for all.
+        problems: of the robots, over the same servers, each with choices on one of them alone.
         link: the link that all share; None = each has its own.
 
     Raises:
         CodesignError: a robot has nothing to choose from, or the frame rates cannot be kept.
     """
-    plan = share([_fleet_robot(i, problem, link) for i, problem in enumerate(problems)])
+    plan = share([fleet_robot(i, problem, link) for i, problem in enumerate(problems)])
     return Share(
         plan.rows[place].candidate,
         _own(plan.link_shares, place) if link is not None else 1.0,
@@ -74,15 +74,27 @@ def solve_at(problem: Problem, part: Share) -> Solution:
             links=tuple(link.scaled(part.link) for link in problem.links),
         )
     )
-    index = solution.evaluation.index_of(part.candidate)
+    # A fleet's servers have names of their own; here there is one.
+    here = tables.axes.servers[0] if part.candidate.server else ""
+    index = solution.evaluation.index_of(replace(part.candidate, server=here))
     if not np.isfinite(solution.evaluation.objective[index]):
         return solution
     return replace(solution, best=solution.evaluation.row(index))
 
 
-def _fleet_robot(number: int, problem: Problem, link: LinkSpec | None) -> FleetRobot:
+def fleet_robot(number: int, problem: Problem, link: LinkSpec | None) -> FleetRobot:
+    """Make a robot of a fleet of a robot's problem.
+
+    Args:
+        number: counts the robots of the fleet.
+        problem: what it can choose; its way to all servers is the same.
+        link: the link that all share; None = it has its own.
+
+    Raises:
+        CodesignError: it has nothing to choose from.
+    """
     limits = replace(problem.limits, deadline_s=None, uplink_bytes_per_s=None, robot_energy_j=None)
-    (own,) = problem.links
+    own = problem.links[0]
     whole = replace(own, name=f"of robot {number + 1}") if link is None else link
     return FleetRobot(
         f"robot {number + 1}",

@@ -103,6 +103,29 @@ class RobotWatch:
         # A device is not throttled any more, and frames before which medians are of before.
         self._recovered = False
         self._fresh_frames = 0
+        # The tail that serves, and what is known of those that did before, by node.
+        self._tail = ""
+        self._other_tails: dict[str, Correction] = {}
+
+    def serve_by(self, tail: str) -> None:
+        """Note which tail serves from now on, by its node; what is known is kept for each."""
+        if not tail or tail == self._tail:
+            return
+        if self._tail:
+            self._other_tails[self._tail] = self._before.pop(Role.TAIL, self._devices[Role.TAIL])
+            self._devices[Role.TAIL] = self._other_tails.pop(tail, Correction(self._cuts))
+            self._gaps_s.pop(Role.TAIL, None)
+        self._tail = tail
+
+    def forget_tail(self, tail: str) -> None:
+        """Note that a tail which does not serve now is not the one that was measured."""
+        self._other_tails.pop(tail, None)
+
+    def tail_loads(self) -> dict[str, float]:
+        """How many times longer than predicted tails take, where that was measured, by node."""
+        known = {**self._other_tails, self._tail: self._devices[Role.TAIL]}
+        loads = {node: correction.load for node, correction in known.items()}
+        return {node: load for node, load in loads.items() if load is not None}
 
     def forget(self, *roles: Role, now_s: float) -> None:
         """Begin anew with these devices: they are not those that were measured.
@@ -204,7 +227,7 @@ class RobotWatch:
 
     def take(self, device: Device, now_s: float) -> None:
         """Take what the head measured while running."""
-        for correction in self._devices.values():
+        for correction in (*self._devices.values(), *self._other_tails.values()):
             correction.fade(now_s)
         basis, running = self._basis, device.running
         if basis is None or running.epoch != basis.plan.epoch:

@@ -15,6 +15,7 @@ from codesign_ros.pixels.boxes import Selection
 from codesign_ros.runtime.answers import Answer
 from codesign_ros.runtime.emulation import stretched
 from codesign_ros.runtime.engines.pool import EnginePool
+from codesign_ros.runtime.engines.turns import FairTurns
 from codesign_ros.runtime.epochs import EpochTable
 from codesign_ros.runtime.messages import Embedding, EmbeddingKind, Stamp, TailAnswer, TailStatus
 from codesign_ros.runtime.stages import LeasedStage, TailStage, check_plan, tail_key
@@ -51,6 +52,7 @@ class TailRuntime:
     """Runs tails by epoch on a thread of its own, embeddings in the order in which they come.
 
     Those that wait together for an engine that can run several at once go through it together.
+    Where other robots' tails share the device, they take turns with this one.
 
     Every embedding is answered. ``refusals`` counts those that were refused, by reason: those of
     ``codesign_ros.wire.decode.REASONS`` and ``kind``, ``model``, ``epoch``, ``cut``, ``busy``,
@@ -64,6 +66,7 @@ class TailRuntime:
         settings: see ``TailSettings``; may be changed while running.
         node: who answers, fully qualified.
         send_answer: hands an answer to the middleware.
+        turns: of the device, shared with other robots' tails; None = it is this one's alone.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class TailRuntime:
         *,
         node: str,
         send_answer: Callable[[TailAnswer], None],
+        turns: FairTurns | None = None,
     ) -> None:
         self.settings = settings
         self.counts: Counter[str] = Counter()
@@ -83,6 +87,7 @@ class TailRuntime:
         self._node = node
         self._send_answer = send_answer
         self._pool = pool
+        self._turns = turns or FairTurns(at_once=1)
         nothing = Plan(cut=bundle.last_cut, model_id=bundle.model_id, reason="no plan yet")
         self._epochs: EpochTable[LeasedStage[TailStage] | None] = EpochTable(
             nothing, None, _release
@@ -244,25 +249,30 @@ class TailRuntime:
 
     def _compute_next(self) -> bool:
         """Wait for embeddings and answer them; False when the tail is closed."""
-        batch = self._take()
-        if not batch:
-            return False
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            if not self._waiting:
+                return False
+        with self._turns.turn(self._node, lambda: bool(self._waiting)):
+            batch = self._take()
+            started_s = time.perf_counter()
+            stretched(lambda: run(batch, self.counts), self.settings.slowdown)
+            ended_s = time.perf_counter()
         try:
-            self._answer_all(batch)
+            self._answer_all(batch, started_s, ended_s)
         finally:
             for each in batch:
                 each.leased.release()
         return True
 
     def _take(self) -> list[Waiting]:
-        """Wait for an embedding; take with it those behind it that one run can do, and no others.
+        """Take the oldest embedding and those behind it that one run can do, and no others.
 
-        Nothing waits for a batch to fill. Empty when the tail is closed.
+        Nothing waits for a batch to fill.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._closed)
-            batch: list[Waiting] = []
-            while self._waiting and (not batch or self._fits(batch)):
+            batch = [self._waiting.popleft()]
+            while self._waiting and self._fits(batch):
                 batch.append(self._waiting.popleft())
             return batch
 
@@ -270,11 +280,8 @@ class TailRuntime:
         stage = batch[0].leased.stage
         return len(batch) < stage.max_batch and self._waiting[0].leased.stage is stage
 
-    def _answer_all(self, batch: list[Waiting]) -> None:
-        """Run a batch and answer each of its frames, in the order in which they came."""
-        started_s = time.perf_counter()
-        stretched(lambda: run(batch, self.counts), self.settings.slowdown)
-        ended_s = time.perf_counter()
+    def _answer_all(self, batch: list[Waiting], started_s: float, ended_s: float) -> None:
+        """Answer each frame of a batch that was run, in the order in which they came."""
         sound = [each for each in batch if each.tensors is not None]
         in_engine_s = ended_s - started_s - sum(each.decode_s for each in batch)
         for each in batch:

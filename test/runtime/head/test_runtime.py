@@ -15,6 +15,7 @@ import pytest
 
 from codesign_ros.runtime.answers import classified
 from codesign_ros.runtime.head import own_tail
+from codesign_ros.runtime.head.ledger import Phase
 from codesign_ros.runtime.messages import (
     DropReason,
     EmbeddingKind,
@@ -840,6 +841,87 @@ def test_a_robot_whose_server_is_silent_computes_alone_and_returns(make, tiny_bu
     wait_until(returns)
     assert put(10) == {"server"}
     check_promise(head, 40)
+
+
+def test_a_robot_that_is_moved_begins_anew_with_the_other_server(make, tiny_bundle):
+    """What the lost server did not answer says nothing of the one that the new plan names."""
+    edge1, edge2 = "/robot/edge1/tail", "/robot/edge2/tail"
+    head = make(deadline_s=0.05)
+    head.use(plan_for(tiny_bundle, 1, 3, served_by=edge1, placed_on=edge1))
+    head.put(FRAMES[0], 0)
+    head.wait_for(1)  # it was overdue
+
+    def leaves():
+        head.runtime.probe()
+        return head.runtime.alone.startswith("no answer of any kind for ")
+
+    wait_until(leaves)
+    head.put(FRAMES[1], 1)
+    head.wait_for(2)
+    assert {embedding.tail for embedding in head.embeddings} == {edge1}
+
+    def frames():
+        return [each for each in head.embeddings if each.kind is EmbeddingKind.FRAME]
+
+    assert len(frames()) == 1
+
+    head.runtime.settings.deadline_s = PATIENCE_S
+    head.use(plan_for(tiny_bundle, 2, 3, served_by=edge2, placed_on=edge2))
+    assert head.runtime.alone == ""
+    head.put(FRAMES[2], 2)
+    wait_until(lambda: len(frames()) == 2)
+    embedding = frames()[-1]
+    assert embedding.tail == edge2
+    head.runtime.on_answer(replace(answer_to(embedding), served_by=edge2))
+    head.wait_for(3)
+    assert [result.finished_by for result in head.results] == ["fallback", "fallback", "server"]
+    assert head.results[-1].served_by == edge2
+    assert [result.sequence for result in head.results] == [0, 1, 2]
+
+
+def test_a_server_that_was_left_is_no_reason_to_leave_the_other(make, tiny_bundle):
+    edge1, edge2 = "/robot/edge1/tail", "/robot/edge2/tail"
+    head = make(emulated_bps=1e9)
+    head.use(plan_for(tiny_bundle, 1, 3, served_by=edge1, placed_on=edge1))
+    head.put(FRAMES[0], 0)
+    head.put(FRAMES[1], 1)
+    wait_until(lambda: len(head.embeddings) == 2)
+    # Both are away when the robot is moved, and overdue after it.
+    head.use(plan_for(tiny_bundle, 2, 3, served_by=edge2, placed_on=edge2))
+    book = head.runtime._book
+    with book.lock:
+        for frame in book.ledger.in_phase(Phase.REMOTE):
+            frame.deadline_s = 0.0
+        book.wake()
+    head.wait_for(2)
+    assert head.runtime.counts["overdue"] == 2
+    assert head.runtime.alone == ""
+
+
+def test_probes_go_to_the_server_on_which_the_robot_is(make, tiny_bundle):
+    head = make()
+    head.use(plan_for(tiny_bundle, 1, tiny_bundle.last_cut, placed_on="/robot/edge2/tail"))
+    head.runtime.probe()
+    wait_until(lambda: head.embeddings)
+    assert {embedding.tail for embedding in head.embeddings} == {"/robot/edge2/tail"}
+
+
+def test_the_goodbye_of_a_server_of_the_pool_concerns_the_robots_that_are_on_it(make, tiny_bundle):
+    edge1, edge2 = "/robot/edge1/tail", "/robot/edge2/tail"
+    head = make()
+    head.use(plan_for(tiny_bundle, 1, 3, served_by=edge1, placed_on=edge1))
+    head.use(plan_for(tiny_bundle, 2, 3, served_by=edge2, placed_on=edge2))
+
+    def leaves(node, epoch):
+        about = {"session": head.runtime.session, "served_by": node}
+        head.runtime.on_answer(TailAnswer(Stamp(0), 0, epoch, status=TailStatus.LEAVING, **about))
+
+    leaves(edge1, 1)
+    assert head.runtime.alone == ""
+    leaves(edge2, 2)
+    assert head.runtime.alone == f"{edge2} is being stopped"
+    head.use(plan_for(tiny_bundle, 3, 3, served_by=edge1, placed_on=edge1))
+    assert head.runtime.alone == ""
 
 
 def test_a_head_to_which_nobody_listens_sends_nothing(make, tiny_bundle):

@@ -46,13 +46,13 @@ class Robot:
         return frame
 
     def answer(self, frame, now_s):
-        self.watch.answered(now_s)
+        self.watch.answered(now_s, frame.tail)
         self.watch.took(frame, now_s)
         self.book.ledger.finish(frame, None)
 
     def probe(self, now_s):
         self.watch.asked(now_s)
-        self.watch.answered(now_s)
+        self.watch.answered(now_s, "")
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from codesign_ros.cost.half_times import HalfTimes
-from codesign_ros.runtime.device import Device, Role
+from codesign_ros.runtime.device import ONLY_SERVER, Device, Role
 from codesign_ros.runtime.planner.changes import retimed_cuts
 from codesign_ros.runtime.planner.registry import Registry
 from codesign_ros.types import HalfForm, Merge, Structure
@@ -33,7 +33,8 @@ def test_a_device_registers_once(registry):
     assert registry.hear(HEAD, 1.0) is None
     assert text(registry.hear(TAIL, 1.0)) == "tail /robot/tail registered (active)"
     assert registry.devices == (HEAD, TAIL)
-    assert (registry.head_of("/robot"), registry.tail_of("/robot")) == (HEAD, TAIL)
+    assert registry.head_of("/robot") == HEAD
+    assert registry.tails_of("/robot") == {ONLY_SERVER: TAIL}
 
 
 @pytest.mark.parametrize(
@@ -151,7 +152,7 @@ def test_in_a_rolling_restart_the_old_goes_and_the_new_stays(registry):
     registry.hear(OLD, 0.0)
     starting = replace(NEW, state="inactive")
     assert registry.hear(starting, 0.1) is None  # it does not serve yet
-    assert registry.tail_of("/robot") == OLD
+    assert registry.tails_of("/robot") == {ONLY_SERVER: OLD}
     assert text(registry.hear(NEW, 0.2)) == "tail /robot/tail started anew"
     assert registry.hear(OLD, 0.3) is None
     assert registry.known(beat_of(OLD), 0.4) is None
@@ -255,7 +256,29 @@ def test_a_lost_device_is_remembered_until_it_announces_itself(registry):
 def test_only_active_devices_of_the_robot_serve_it(registry):
     registry.hear(replace(TAIL, state="inactive"), 0.0)
     registry.hear(replace(TAIL, robot="/other", node="/other/tail"), 0.0)
-    assert registry.tail_of("/robot") is None
+    assert registry.tails_of("/robot") == {}
     registry.hear(TAIL, 1.0)
-    assert registry.tail_of("/robot") == TAIL
+    assert registry.tails_of("/robot") == {ONLY_SERVER: TAIL}
     assert registry.head_of("/robot") is None
+
+
+EDGE1 = replace(TAIL, node="/robot/edge1/tail", session=1)
+EDGE2 = replace(TAIL, node="/robot/edge2/tail", session=2)
+
+
+def test_tails_on_several_servers_are_no_rivals(registry):
+    for tail in (EDGE2, TAIL, EDGE1):
+        registry.hear(tail, 0.0)
+    assert registry.tails_of("/robot") == {"edge1": EDGE1, "edge2": EDGE2, ONLY_SERVER: TAIL}
+    assert registry.conflicts(0.1) == []
+
+
+def test_of_several_tails_on_one_server_the_one_that_started_last_serves(registry):
+    other = replace(EDGE1, node="/robot/edge1/other", session=3)
+    for tail in (other, EDGE1, EDGE2):
+        registry.hear(tail, 0.0)
+    assert registry.tails_of("/robot") == {"edge1": other, "edge2": EDGE2}
+    assert registry.conflicts(0.1) == [
+        "2 tails in /robot/edge1: /robot/edge1/other, /robot/edge1/tail; /robot/edge1/other "
+        "started last and serves; stop all but one"
+    ]

@@ -286,7 +286,7 @@ def test_a_goodbye_of_another_start_changes_nothing(planner, head, tail):
     for session in (4, 6):
         assert planner.hear(replace(tail, session=session, state="finalized"), 2.0) is None
     assert planner.due(9.0) == []
-    assert planner.registry.tail_of(ROBOT) is not None
+    assert planner.registry.tails_of(ROBOT)
 
 
 def test_a_heartbeat_keeps_the_profile_and_brings_the_rest(planner, head):

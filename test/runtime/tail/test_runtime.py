@@ -1,5 +1,6 @@
 """The server's side: right answers, and attacks that are refused, counted and survived."""
 
+import itertools
 import random
 import threading
 from dataclasses import replace
@@ -11,6 +12,7 @@ import zstandard
 
 from codesign_ros.engines.base import EngineKey
 from codesign_ros.runtime import emulation
+from codesign_ros.runtime.engines.turns import FairTurns
 from codesign_ros.runtime.messages import Embedding, EmbeddingKind, Stamp, TailAnswer, TailStatus
 from codesign_ros.runtime.stages import TailStage
 from codesign_ros.runtime.tail import batch as tail_batch
@@ -697,3 +699,45 @@ def test_a_frame_s_times_are_all_of_its_time_at_the_tail(
         assert answer.tail_s == pytest.approx((together_s - 3) / 3)
         total_s = answer.queue_s + answer.decode_s + answer.tail_s
         assert total_s == pytest.approx(waited_s + together_s)
+
+
+# Several robots on one server
+
+
+def test_a_robot_that_floods_does_not_keep_another_from_its_share(
+    make, tiny_bundle, factory, frame
+):
+    """What floods fills its own queue, and runs no more than every other time."""
+    plan = plan_for(tiny_bundle, EPOCH, CUT)
+    (good,) = embeddings_of(tiny_bundle, factory, plan, [frame])
+    gate = Gate(factory, closed_for=1)
+    # By this clock each run takes the same, however busy the machine is.
+    turns = FairTurns(1, itertools.count().__next__)
+    order = []
+
+    def robot(name):
+        def note(answer):
+            if answer.status is TailStatus.OK:
+                order.append((name, answer.sequence))
+
+        tail = make(send_answer=note, turns=turns, node=f"/{name}/tail", queue_depth=20)
+        tail.use(plan)
+        return tail.runtime
+
+    flood, polite = robot("flood"), robot("polite")
+    flood.on_embedding(good)
+    gate.wait()
+    for number in range(1, 100):
+        flood.on_embedding(replace(good, sequence=number))
+    for number in range(4):
+        polite.on_embedding(replace(good, sequence=number))
+    wait_until(lambda: turns.waiting == 1)
+    gate.open()
+    wait_until(lambda: len(order) == 25)
+    places = [place for place, (name, _) in enumerate(order) if name == "polite"]
+    # Answers are sent beside the next one's turn: two that follow each other may change places.
+    assert [place <= 2 * (number + 1) for number, place in enumerate(places)] == [True] * 4
+    assert [n for name, n in order if name == "polite"] == list(range(4))
+    assert [n for name, n in order if name == "flood"] == list(range(21))
+    assert flood.refusals == {"busy": 79}
+    assert polite.refusals == {}
