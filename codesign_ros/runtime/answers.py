@@ -13,6 +13,10 @@ from codesign_ros.runtime.messages import Answer, Result, TailAnswer
 from codesign_ros.types import CodesignError
 
 
+class NotFiniteError(CodesignError):
+    """A network's output is no number, so that no answer would be right."""
+
+
 def answer_of(message: Result | TailAnswer) -> Answer:
     """The part of a result, or of what a tail says, that the network decided."""
     return Answer(**{part.name: getattr(message, part.name) for part in fields(Answer)})
@@ -27,11 +31,11 @@ def answer_from(outputs: Mapping[str, np.ndarray], bundle: Bundle, selection: Se
         selection: which boxes of a detector count.
 
     Raises:
-        CodesignError: an output is not finite; no answer would be right.
+        NotFiniteError: an output is not finite.
     """
     for name, array in outputs.items():
         if not np.isfinite(array).all():
-            raise CodesignError(f"the network's output {name!r} is not finite")
+            raise NotFiniteError(f"the network's output {name!r} is not finite")
     if bundle.task == "classification":
         (logits,) = outputs.values()
         return classified(logits, bundle.classes)

@@ -10,6 +10,7 @@ import numpy as np
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.pixels.letterbox import letterbox
+from codesign_ros.runtime.answers import NotFiniteError
 from codesign_ros.runtime.emulation import stretched
 from codesign_ros.runtime.head.book import FrameBook
 from codesign_ros.runtime.head.ledger import Frame, Phase
@@ -93,6 +94,8 @@ class HeadCompute:
             self._work(frame, leased.stage, falls_back)
         except _UnreadableError as error:
             self._drop(frame, DropReason.UNREADABLE, str(error))
+        except NotFiniteError as error:
+            self._drop(frame, DropReason.NOT_FINITE, str(error))
         except CodesignError as error:
             self._drop(frame, DropReason.ENGINE, str(error))
         except Exception as error:

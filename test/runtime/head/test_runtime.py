@@ -198,6 +198,31 @@ def test_an_engine_that_fails_costs_one_frame(make, factory):
     assert [r.reason for r in head.results] == ["", "unexpected RuntimeError: no memory", ""]
 
 
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (lambda outputs: {n: np.full_like(a, np.nan) for n, a in outputs.items()}, "NOT_FINITE"),
+        (lambda outputs: no_room(), "ENGINE"),
+    ],
+)
+def test_an_answer_that_the_engine_spoils_is_dropped_by_its_reason(make, factory, spoil, why):
+    def spoiled(key, engine):
+        working = engine.run
+        engine.run = lambda tensors: (spoil if warm else dict)(working(tensors))
+
+    factory.spoil, warm = spoiled, []
+    head = make()
+    warm.append(True)
+    head.put(FRAMES[0])
+    head.wait_for(1)
+    check_promise(head, 1)
+    assert head.runtime.account.drops == {DropReason[why]: 1}
+
+
+def no_room():
+    raise CodesignError("no room on the device")
+
+
 class Gate:
     """Holds the head up in ``load`` of one frame."""
 
