@@ -6,10 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.duration import Duration
 from rclpy.qos import (
     DurabilityPolicy,
-    LivelinessPolicy,
     QoSPolicyKind,
     QoSProfile,
     ReliabilityPolicy,
@@ -25,8 +23,6 @@ except ImportError:
     from rclpy.qos_event import SubscriptionEventCallbacks  # Humble
     from rclpy.qos_event import UnsupportedEventTypeError as UnsupportedEventTypeError
 
-# How long DDS waits for a sign of life of a device before it reports the writer as lost.
-LIVELINESS_LEASE_S = 1.0
 RELIABLE, BEST_EFFORT = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
 TRANSIENT_LOCAL = DurabilityPolicy.TRANSIENT_LOCAL
 
@@ -82,20 +78,16 @@ def state(depth: int = 1) -> QoSProfile:
         depth=depth,
         reliability=RELIABLE,
         durability=TRANSIENT_LOCAL,
-        liveliness=LivelinessPolicy.AUTOMATIC,
-        liveliness_lease_duration=Duration(seconds=LIVELINESS_LEASE_S),
     )
 
 
 def overridable(profile: QoSProfile) -> QoSOverridingOptions:
     """Which policies of a profile the parameters ``qos_overrides.*`` may change.
 
-    What late joiners must hear stays so; how long its senders may be silent is a parameter too.
+    What late joiners must hear stays so.
     """
     kinds = [*QoSOverridingOptions.with_default_policies().policy_kinds, QoSPolicyKind.DURABILITY]
     for_late_joiners = profile.durability is TRANSIENT_LOCAL
-    if for_late_joiners:
-        kinds.append(QoSPolicyKind.LIVELINESS_LEASE_DURATION)
 
     def check(changed: QoSProfile) -> SetParametersResult:
         # Raised, for rclpy puts many words around what this returns.

@@ -7,14 +7,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
 from codesign_ros.bundle import Bundle
+from codesign_ros.engines.base import zeros
 from codesign_ros.runtime.engines.pool import EnginePool
 from codesign_ros.runtime.head.book import FrameBook
 from codesign_ros.runtime.head.plans import HeadPlans
 from codesign_ros.runtime.stages import LeasedStage, TailStage, head_key, tail_key
-from codesign_ros.types import CodesignError, Plan, TensorSpec
+from codesign_ros.types import CodesignError, Plan
 
 _log = logging.getLogger(__name__)
 
@@ -72,7 +71,7 @@ class OwnTail:
             except CodesignError as error:
                 _log.warning("the tail's half is not run on the robot: %s", error)
             except Exception:
-                _log.exception("the tail's half of epoch %d could not be made ready", plan.epoch)
+                self._book.error(f"the tail's half of epoch {plan.epoch} could not be made ready")
 
     def _next(self) -> Plan | None:
         """Wait for a plan that has settled; None when closed."""
@@ -93,8 +92,8 @@ class OwnTail:
                 tail, network = lease.thing, whole.thing
                 tail_s, whole_s = quickest_s(
                     (
-                        lambda: tail.run(_zeros(tail.inputs)),
-                        lambda: network.run(_zeros(network.inputs)),
+                        lambda: tail.run(zeros(tail.inputs)),
+                        lambda: network.run(zeros(network.inputs)),
                     )
                 )
             finally:
@@ -116,7 +115,3 @@ def quickest_s(works: Sequence[Callable[[], object]]) -> list[float]:
             work()
             best_s[number] = min(best_s[number], time.perf_counter() - started_s)
     return best_s
-
-
-def _zeros(specs: Sequence[TensorSpec]) -> dict[str, np.ndarray]:
-    return {spec.name: np.zeros(spec.shape, spec.dtype) for spec in specs}
