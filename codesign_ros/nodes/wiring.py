@@ -241,13 +241,22 @@ class WiredNode(Node):
                 msg = read(kind, data) if is_raw else data
                 callback(msg)
             except CodesignError as error:
-                why = one_line(error)
-                if self.refusals.note(topic, msg, why):
-                    self.get_logger().warning(f"ignored a message on {topic}: {why}")
+                self.refused(topic, msg, one_line(error))
             except Exception as error:
                 self.fail(self.defect(error))
 
         return receive
+
+    def refused(self, topic: str, msg: Any, why: str) -> None:
+        """Count a message that was refused, and log the first of each sender.
+
+        Args:
+            topic: where it came.
+            msg: the message; None where it could not be read.
+            why: one line.
+        """
+        if self.refusals.note(topic, msg, why):
+            self.get_logger().warning(f"ignored a message on {topic}: {why}")
 
     def _guarded(self, callback: Callable[..., None], what: str) -> Callable[..., None]:
         # rclpy looks at the signature for what to call it with.

@@ -6,10 +6,11 @@ import json
 import pytest
 
 from codesign_ros.cli.main import main
+from codesign_ros.msg import InferenceResult
 from codesign_ros.nodes.watching.listener import Listener
 from codesign_ros.runtime.device import Device, Heartbeat
 from codesign_ros.runtime.messages import Result
-from codesign_ros.runtime.news import NodeStatus
+from codesign_ros.runtime.news import NodeStatus, Unreadable
 from codesign_ros.types import CodesignError, Plan
 
 pytest_plugins = ["support.ros"]
@@ -62,6 +63,30 @@ def test_everything_is_heard_and_everybody_found(robot, domain):
     )
 
 
+def test_a_message_that_is_refused_is_news_and_no_line_in_the_log(robot, domain, capfd):
+    """Before it is read, for its length, as a foreign version's may be; and for what it says."""
+    topic = f"{robot.namespace}/forged"
+    forged = robot.observer.node.create_publisher(InferenceResult, topic, 10)
+    too_long, unknown = InferenceResult(reason="x" * 5000), InferenceResult(status=99)
+    with contextlib.closing(Listener("test_listener")) as listener:
+        whys = []
+
+        def both_refused():
+            listener.follow_results()
+            for msg in (too_long, unknown):
+                forged.publish(msg)
+            whys.extend(
+                news.what.why
+                for news in listener.news()
+                if isinstance(news.what, Unreadable) and news.topic == topic
+            )
+            return all(any(text in why for why in whys) for text in ("at most", "unknown status"))
+
+        robot.wait(both_refused, "both to be refused")
+    robot.observer.node.destroy_publisher(forged)
+    assert "ignored a message" not in capfd.readouterr().err
+
+
 def test_a_domain_that_is_none(monkeypatch):
     monkeypatch.setenv("ROS_DOMAIN_ID", "robot")
     with pytest.raises(CodesignError, match="ROS cannot be started here"):
@@ -72,9 +97,10 @@ def test_top_looks_once(robot, domain, capfd):
     seen = {}
 
     def shows_all():
-        # A look is short, and a busy machine may not find all nodes in one.
-        assert main(["top", "--once", "--json"]) == 0
+        # A look is short, and a busy machine may not find all nodes in one, or none (status 1).
+        status = main(["top", "--once", "--json"])
         seen.update(json.loads(capfd.readouterr().out))
+        assert status == (0 if seen["nodes"] else 1)
         return {node["node"] for node in seen["nodes"]} == {robot.name(node) for node in NODES}
 
     robot.wait(shows_all, "all nodes in one look")

@@ -62,7 +62,8 @@ class Listener:
             rclpy.init(
                 args=[], context=self._context, signal_handler_options=SignalHandlerOptions.NO
             )
-            self._node = WiredNode(
+            self._node = _ListeningNode(
+                lambda topic, why: self._note(topic, None, Unreadable(why)),
                 f"{purpose}_{os.getpid()}",
                 context=self._context,
                 use_global_arguments=False,
@@ -139,13 +140,7 @@ class Listener:
     def _listen(
         self, kind: Any, topic: str, profile: QoSProfile, read: Callable[[Any, str], None]
     ) -> None:
-        def hear(msg: Any) -> None:
-            try:
-                read(msg, topic)
-            except CodesignError as error:
-                self._note(topic, None, Unreadable(str(error)))
-
-        self._node.listen(kind, topic, hear, profile)
+        self._node.listen(kind, topic, lambda msg: read(msg, topic), profile)
 
     def _note(self, topic: str, stamp: Time | None, what: Any) -> None:
         stamp_ns = 0 if stamp is None else time_to_ns(stamp)
@@ -176,6 +171,24 @@ class Listener:
             self._note(
                 topic, msg.header.stamp, NodeStatus(status.name, known, status.message, values)
             )
+
+
+class _ListeningNode(WiredNode):
+    """Tells of refused messages instead of logging them: they are news too.
+
+    Args:
+        on_refused: takes the topic and why, one line.
+        name: of the node.
+        options: see ``WiredNode``.
+    """
+
+    def __init__(self, on_refused: Callable[[str, str], None], name: str, **options: Any) -> None:
+        self._on_refused = on_refused
+        super().__init__(name, **options)
+
+    def refused(self, topic: str, msg: Any, why: str) -> None:
+        """Tell of a message that was refused."""
+        self._on_refused(topic, why)
 
 
 def _concerns(message: str) -> bool:
