@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Sequence
 
 from codesign_ros.bundle import Bundle
-from codesign_ros.engines.base import zeros
 from codesign_ros.runtime.engines.pool import EnginePool
 from codesign_ros.runtime.head.book import FrameBook
 from codesign_ros.runtime.head.plans import HeadPlans
@@ -91,10 +90,7 @@ class OwnTail:
             try:
                 tail, network = lease.thing, whole.thing
                 tail_s, whole_s = quickest_s(
-                    (
-                        lambda: tail.run(zeros(tail.inputs)),
-                        lambda: network.run(zeros(network.inputs)),
-                    )
+                    (lambda: tail.warm_up(runs=1), lambda: network.warm_up(runs=1))
                 )
             finally:
                 whole.release()
