@@ -6,7 +6,8 @@ With ROS, the package is built by colcon (CMakeLists.txt), which also makes the 
 from pathlib import Path
 from xml.etree import ElementTree
 
-from setuptools import find_packages, setup
+from setuptools import Extension, find_packages, setup
+from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).parent
 SHARED = ("msg", "config", "bundles", "bags", "launch")
@@ -15,6 +16,14 @@ SHARED = ("msg", "config", "bundles", "bags", "launch")
 def requirements(name):
     lines = (ROOT / "requirements" / name).read_text().splitlines()
     return [line for line in lines if line and not line.startswith("#")]
+
+
+class BuildLibrary(build_ext):
+    """Builds C that Python loads with ctypes: its file is named as CMakeLists.txt names it."""
+
+    def get_ext_filename(self, name):
+        *folders, library = name.split(".")
+        return str(Path(*folders, f"lib{library}.so"))
 
 
 setup(
@@ -28,5 +37,15 @@ setup(
     package_dir={f"codesign_ros.share.{kind}": kind for kind in SHARED},
     package_data={f"codesign_ros.share.{kind}": ["*", "*/*"] for kind in SHARED},
     install_requires=requirements("runtime.txt"),
+    # Optional: without a C compiler the coder in Python takes its place, and says so.
+    ext_modules=[
+        Extension(
+            "codesign_ros.wire.neck.rans",
+            ["codesign_ros/wire/neck/rans.c"],
+            optional=True,
+            extra_compile_args=["-std=c99", "-O2"],
+        )
+    ],
+    cmdclass={"build_ext": BuildLibrary},
     entry_points={"console_scripts": ["codesign = codesign_ros.cli.main:main"]},
 )

@@ -9,7 +9,7 @@ import numpy as np
 import zstandard
 
 from codesign_ros import jpeg
-from codesign_ros.types import CodesignError, TensorSpec
+from codesign_ros.types import TensorSpec
 from codesign_ros.wire.codecs import (
     AFFINE_LEVELS,
     AFFINE_MAX,
@@ -17,24 +17,14 @@ from codesign_ros.wire.codecs import (
     codecs_for,
     split_codec,
 )
+from codesign_ros.wire.refusal import WireError
 from codesign_ros.wire.tensor import EncodedTensor
-
-REASONS = ("name", "shape", "dtype", "codec", "length", "params", "limit", "corrupt")
-"""Why a tensor can be refused; used as keys of the counters in diagnostics."""
 
 # No JPEG of ours is larger than its frame and this much for tables and headers.
 _JPEG_OVERHEAD_BYTES = 4096
 # zstd takes a buffer of the frame's window when the data ends early; ours needs no window above
 # the content, and frames of other encoders round it up to this.
 _ZSTD_SMALLEST_WINDOW_BYTES = 1 << 20
-
-
-class WireError(CodesignError):
-    """A tensor from the wire is refused; ``reason`` is one of ``REASONS``."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from codesign_ros.wire.codecs import (
     TENSOR_CODECS,
     encode,
 )
-from codesign_ros.wire.decode import REASONS, WireError, WireLimits, decode
+from codesign_ros.wire.decode import WireError, WireLimits, decode
+from codesign_ros.wire.refusal import REASONS
 from codesign_ros.wire.tensor import EncodedTensor
 
 RNG = np.random.default_rng(0)

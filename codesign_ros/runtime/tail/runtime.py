@@ -55,7 +55,7 @@ class TailRuntime:
     Where other robots' tails share the device, they take turns with this one.
 
     Every embedding is answered. ``refusals`` counts those that were refused, by reason: those of
-    ``codesign_ros.wire.decode.REASONS`` and ``kind``, ``model``, ``epoch``, ``cut``, ``busy``,
+    ``codesign_ros.wire.refusal.REASONS`` and ``kind``, ``model``, ``epoch``, ``cut``, ``busy``,
     ``closed``, ``output`` (it makes no finite answer) and ``internal`` (nobody foresaw it; it is
     logged and costs this embedding alone). ``counts`` has ``batches`` of several that were run at
     once, and ``batches_failed``, after which each was run alone.
