@@ -7,6 +7,7 @@
       weights.safetensors  branch weights before any folding, so every structure can be made
       accuracy.json        measured accuracy by structure, merge, precision and codec
       calibration.npz      ``frames``: uint8 (n, H, W, 3), RGB, letterboxed
+      neck_CUT.safetensors a neck (``models.neck``) for each cut that has one
 
 Opening one imports no torch; ``Bundle.network`` does.
 """
@@ -16,11 +17,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,13 +32,28 @@ import safetensors.numpy
 import yaml
 
 from codesign_ros.cost.accuracy import AccuracyTable
+from codesign_ros.neck_file import (
+    NeckInfo,
+    check_file,
+    check_tables,
+    described,
+    neck_bytes,
+    parse_necks,
+    read_tables,
+    read_weights,
+)
 from codesign_ros.types import CodesignError, InputSpec, TensorSpec, one_line
+from codesign_ros.wire.neck.tables import CodeTables
 
 if TYPE_CHECKING:
+    from codesign_ros.models.neck import Neck
     from codesign_ros.models.network import Network
 
-VERSION = 1
-"""The newest layout of a bundle that this package reads, and the one it writes."""
+VERSION = 2
+"""The newest layout of a bundle that this package reads."""
+
+_WITHOUT_NECKS = 1
+"""The layout of a bundle without necks, which older packages read too."""
 
 TASKS = ("classification", "detection", "features")
 """What the network's output means.
@@ -74,8 +91,10 @@ class Bundle:
         segments: names of the N segments.
         crossings: for each cut 0..N the tensors that cross there. Cut 0 has the frame as it is on
             the wire: ``image``, uint8 (H, W, 3).
-        model_id: hash of architecture, arguments, classes, input and weights (16 hex digits).
+        model_id: hash of architecture, arguments, classes, input, weights and necks (16 hex
+            digits).
         accuracy: what was measured of this model.
+        necks: what may cross a cut instead of its tensors, by cut.
     """
 
     path: Path
@@ -90,6 +109,7 @@ class Bundle:
     crossings: tuple[tuple[TensorSpec, ...], ...]
     model_id: str
     accuracy: AccuracyTable
+    necks: tuple[NeckInfo, ...] = ()
 
     @property
     def last_cut(self) -> int:
@@ -119,6 +139,11 @@ class Bundle:
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise BundleError(f"bundle {path}: {_MODEL} is not sound: {_say(error)}") from error
         _check_weights(path / _WEIGHTS, str(description["weights_sha256"]))
+        try:
+            for neck in fields["necks"]:
+                check_file(path, neck)
+        except CodesignError as error:
+            raise BundleError(f"bundle {path}: {error}") from error
         try:
             accuracy = AccuracyTable.from_json((path / _ACCURACY).read_text(encoding="utf-8"))
         except (CodesignError, UnicodeDecodeError) as error:
@@ -152,6 +177,49 @@ class Bundle:
                 f"architecture '{self.architecture}'; write the bundle again"
             )
         return network.eval()
+
+    def neck(self, cut: int) -> NeckInfo:
+        """Return the neck at a cut.
+
+        Raises:
+            BundleError: there is none.
+        """
+        for neck in self.necks:
+            if neck.cut == cut:
+                return neck
+        has = ", ".join(str(neck.cut) for neck in self.necks) or "none"
+        raise BundleError(f"bundle {self.path} has no neck at cut {cut} (it has: {has})")
+
+    def neck_tables(self, cut: int) -> CodeTables:
+        """Read gains and frequencies of the neck at a cut; imports no torch.
+
+        Raises:
+            BundleError: there is none, or its file is damaged.
+        """
+        try:
+            return read_tables(self.path, self.neck(cut))
+        except CodesignError as error:
+            raise _of_bundle(self.path, error) from error
+
+    def neck_module(self, cut: int) -> Neck:
+        """Build the encoder and the decoder at a cut, in evaluation mode.
+
+        Raises:
+            BundleError: there is none, or its file is damaged or not what ``model.yaml`` states.
+        """
+        from codesign_ros.models.neck import Neck, form_of
+        from codesign_ros.models.network import load_weights
+
+        info = self.neck(cut)
+        (source,), (target,) = self.crossings[info.cut], self.crossings[info.enter]
+        try:
+            neck = Neck(source.shape[1:], target.shape[1:], form_of(info.form))
+            if neck.latent != info.shape:
+                raise CodesignError(f"{info.file}: its latent is {neck.latent}, not {info.shape}")
+            load_weights(neck, read_weights(self.path, info))
+        except CodesignError as error:
+            raise _of_bundle(self.path, error) from error
+        return neck.eval()
 
     def calibration_frames(self) -> np.ndarray:
         """Read the calibration frames.
@@ -232,7 +300,7 @@ def write_bundle(
     check_place(path)
     weights = safetensors.numpy.save(weights_of(network))
     document = {
-        "version": VERSION,
+        "version": _WITHOUT_NECKS,
         "name": name,
         "task": task,
         "architecture": architecture,
@@ -249,14 +317,59 @@ def write_bundle(
         (path / _ACCURACY).write_text(accuracy.to_json(), encoding="utf-8")
         np.savez_compressed(path / _CALIBRATION, frames=calibration_frames)
         # Last: with an older or no description beside them, new weights do not pass for a bundle.
-        text = yaml.safe_dump(document, sort_keys=False, default_flow_style=None, width=100)
-        (path / _MODEL).write_text(text, encoding="utf-8")
+        (path / _MODEL).write_text(_yaml(document), encoding="utf-8")
     except OSError as error:
         raise BundleError(f"cannot write bundle {path}: {error.strerror}") from error
     bundle = Bundle.open(path)
     bundle.network()
     bundle.calibration_frames()
     return bundle
+
+
+def write_neck(
+    path: Path | str, bundle: Bundle, neck: NeckInfo, module: Neck, tables: CodeTables
+) -> Bundle:
+    """Write a bundle that has one more neck, or another at its cut, and open it.
+
+    Args:
+        path: the directory; it may be that of ``bundle``.
+        bundle: what gets the neck.
+        neck: the neck; its hash is worked out here.
+        module: its encoder and decoder.
+        tables: its gains and frequencies.
+
+    Raises:
+        BundleError: ``path`` holds something that is not a bundle, cannot be written, or what was
+            written cannot be read back.
+        CodesignError: the tables are not those of the neck.
+    """
+    from codesign_ros.models.network import weights_of
+
+    path = Path(path)
+    check_place(path)
+    check_tables(tables, neck)
+    content = neck_bytes(weights_of(module), tables)
+    neck = replace(neck, sha256=hashlib.sha256(content).hexdigest())
+    others = [each for each in bundle.necks if each.cut != neck.cut]
+    description = _read_description(bundle.path)
+    description["version"] = VERSION
+    description["necks"] = [described(each) for each in (*others, neck)]
+    kept = [*_PARTS, *(each.file for each in others)]
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if path.resolve() != bundle.path.resolve():
+            for part in kept:
+                if part != _MODEL:
+                    shutil.copyfile(bundle.path / part, path / part)
+        (path / neck.file).write_bytes(content)
+        # Last, as in write_bundle.
+        (path / _MODEL).write_text(_yaml(description), encoding="utf-8")
+    except OSError as error:
+        raise BundleError(f"cannot write bundle {path}: {error.strerror}") from error
+    written = Bundle.open(path)
+    written.neck_module(neck.cut)
+    written.neck_tables(neck.cut)
+    return written
 
 
 def check_place(path: Path) -> None:
@@ -333,6 +446,7 @@ def _parse_description(description: dict[str, Any]) -> dict[str, Any]:
         "input": InputSpec(int(input_spec["height"]), int(input_spec["width"]), mean, std),
         "segments": segments,
         "crossings": crossings,
+        "necks": parse_necks(_necks_of(description), crossings),
     }
 
 
@@ -370,15 +484,32 @@ def _check_weights(file: Path, sha256: str) -> None:
         )
 
 
+def _necks_of(description: dict[str, Any]) -> Any:
+    """What ``model.yaml`` says of necks; the first layout knows none."""
+    return description.get("necks", []) if description["version"] > _WITHOUT_NECKS else []
+
+
 def _model_id(description: dict[str, Any]) -> str:
     keys = ("architecture", "architecture_args", "classes", "input", "weights_sha256")
-    content = json.dumps({key: description[key] for key in keys}, sort_keys=True)
+    hashed = {key: description[key] for key in keys}
+    if necks := _necks_of(description):
+        hashed["necks"] = sorted(necks, key=lambda neck: neck["cut"])
+    content = json.dumps(hashed, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def _plain(fields: dict[str, Any]) -> dict[str, Any]:
     """Tuples as lists: safe YAML has no tuples."""
     return {key: list(v) if isinstance(v, tuple) else v for key, v in fields.items()}
+
+
+def _yaml(document: dict[str, Any]) -> str:
+    return yaml.safe_dump(document, sort_keys=False, default_flow_style=None, width=100)
+
+
+def _of_bundle(path: Path, error: CodesignError) -> BundleError:
+    """Say of which bundle an error is, where it does not."""
+    return error if isinstance(error, BundleError) else BundleError(f"bundle {path}: {error}")
 
 
 def _say(error: Exception) -> str:

@@ -16,6 +16,9 @@ import numpy as np
 IMAGE = "image"
 """Name of a network's input, and of the frame on the wire at cut 0."""
 
+NECK = "neck"
+"""Name of the tensor between the encoder and the decoder of a neck (``models.neck``)."""
+
 
 class CodesignError(Exception):
     """A mistake the user can mend. Its text is one line that names the thing and the way out.
@@ -89,13 +92,15 @@ class HalfForm(NamedTuple):
     """A half of a network, whose part is known, and the form in which it runs.
 
     ``cut`` is the segment after which the head ends: a head runs segments 1..cut, a tail runs
-    segments cut+1..N.
+    segments cut+1..N. With ``neck`` the head ends with the encoder and the tail begins with the
+    decoder of the neck that the bundle has at this cut.
     """
 
     cut: int
     structure: Structure = Structure.S3
     merge: Merge = Merge.FOLD
     precision: str = "fp32"
+    neck: bool = False
 
 
 @dataclass(frozen=True)

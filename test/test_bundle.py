@@ -135,8 +135,8 @@ def test_missing_part(copy, part):
 
 
 def test_newer_version(copy):
-    edit_model(copy, version=2)
-    assert "version 2, this package reads up to 1: update codesign_ros" in refused(copy)
+    edit_model(copy, version=3)
+    assert "version 3, this package reads up to 2: update codesign_ros" in refused(copy)
 
 
 @pytest.mark.parametrize(

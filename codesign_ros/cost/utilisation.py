@@ -123,9 +123,10 @@ def timings_of(
     offset_s = 0.0 if tail else prepare_s(times)
     last = network.segments
     found = []
-    for (cut, structure, _, precision), time_s in times.measured_s.items():
+    for form, time_s in times.measured_s.items():
+        cut, structure, precision = form.cut, form.structure, form.precision
         first, end = (cut, last) if tail else (0, cut)
-        if structure not in network.segment_flops or not device.has(precision):
+        if form.neck or structure not in network.segment_flops or not device.has(precision):
             continue
         flops, traffic = network.flops(first, end, structure), network.bytes(first, end, structure)
         if flops > 0 and time_s > offset_s:

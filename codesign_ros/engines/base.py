@@ -21,11 +21,12 @@ class EngineKey:
     structure: Structure = Structure.S3
     merge: Merge = Merge.FOLD
     precision: str = "fp32"
+    neck: bool = False
 
     @property
     def form(self) -> HalfForm:
         """All but the part."""
-        return HalfForm(self.cut, self.structure, self.merge, self.precision)
+        return HalfForm(self.cut, self.structure, self.merge, self.precision, self.neck)
 
 
 class Engine(Protocol):

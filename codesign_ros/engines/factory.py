@@ -76,8 +76,8 @@ class EngineFactory(ABC):
         Raises:
             ValueError: that half has no segments (head of cut 0, tail of cut N), or there is no
                 such cut.
-            CodesignError: the backend has not that precision, or the bundle, cache or device cannot
-                be used.
+            CodesignError: the backend has not that precision, the bundle has no neck at that cut,
+                or the bundle, cache or device cannot be used.
         """
         inputs, outputs = self._ends(key)
         engine = self._load(key, inputs, outputs)
@@ -159,9 +159,10 @@ class EngineFactory(ABC):
         # On the wire cut 0 is the uint8 frame; the network takes it normalised.
         image = (TensorSpec(IMAGE, (1, 3, spec.height, spec.width)),)
         crossings = (image, *self.bundle.crossings[1:])
+        crossing = (self.bundle.neck(key.cut).spec,) if key.neck else crossings[key.cut]
         if key.part == "head":
-            return image, crossings[key.cut]
-        return crossings[key.cut], crossings[last]
+            return image, crossing
+        return crossing, crossings[last]
 
 
 def open_backend(

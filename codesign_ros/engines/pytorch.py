@@ -14,6 +14,7 @@ from codesign_ros.engines.base import EngineKey, OneFrameEngine
 from codesign_ros.engines.factory import EngineFactory
 from codesign_ros.engines.onnx_model.forms import as_it_runs
 from codesign_ros.models.halves import NetworkHalf, split
+from codesign_ros.models.neck import with_neck
 from codesign_ros.models.network import Network
 from codesign_ros.types import Merge, Structure, TensorSpec
 
@@ -40,7 +41,11 @@ class TorchBackend(EngineFactory):
     ) -> TorchEngine:
         torch.set_num_threads(self.threads)
         with self._lock:
-            head, tail = split(self._network(key.structure, key.merge), key.cut)
+            network, cut = self._network(key.structure, key.merge), key.cut
+            if key.neck:
+                neck = self.bundle.neck_module(cut)
+                network, cut = with_neck(network, cut, self.bundle.neck(cut).enter, neck), cut + 1
+            head, tail = split(network, cut)
         return TorchEngine(head if key.part == "head" else tail)
 
     def _as_it_runs(self, structure: Structure, merge: Merge) -> Network:

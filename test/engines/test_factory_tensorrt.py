@@ -10,13 +10,13 @@ from codesign_ros.engines.cache import CacheError
 from codesign_ros.engines.factory import open_backend
 from codesign_ros.engines.tensorrt.settings import TensorRtSettings
 from codesign_ros.runtime.engines.share import EngineShare
-from codesign_ros.types import PRECISIONS, CodesignError, Merge, Structure
+from codesign_ros.types import PRECISIONS, CodesignError, HalfForm, Merge, Structure
 
 pytest.importorskip(
     "tensorrt_rtx_bindings", reason="TensorRT for RTX is not installed", exc_type=ImportError
 )
 
-FORM = (1, Structure.S3, Merge.FOLD, "fp32")
+FORM = HalfForm(1, Structure.S3, Merge.FOLD, "fp32")
 
 
 @pytest.fixture

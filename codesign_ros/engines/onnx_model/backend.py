@@ -54,6 +54,8 @@ class OnnxBackend(EngineFactory):
             parts.append(f"energy{RANK_ENERGY_KEPT}")
         if key.merge is Merge.PRUNE_BN or key.precision != "fp32":
             parts.append(self._frames_digest)
+        if key.neck:
+            parts.append(f"neck{key.cut}")
         return hashlib.sha256("|".join(parts).encode()).hexdigest()[:32] + ".onnx.cache"
 
     def file_of(self, key: EngineKey) -> Path | None:
@@ -86,11 +88,15 @@ class OnnxBackend(EngineFactory):
     def _exported(self, key: EngineKey) -> bytes:
         model = self._cache.get(self.network_name(key))
         if model is None:
-            from codesign_ros.engines.onnx_model.forms import as_onnx
+            from codesign_ros.engines.onnx_model.forms import as_it_runs, in_precision
 
-            model = as_onnx(
-                self.bundle.network(), key.structure, key.merge, key.precision, self._frames
-            )
+            network = as_it_runs(self.bundle.network(), key.structure, key.merge, self._frames)
+            if key.neck:
+                from codesign_ros.models.neck import with_neck
+
+                neck = self.bundle.neck_module(key.cut)
+                network = with_neck(network, key.cut, self.bundle.neck(key.cut).enter, neck)
+            model = in_precision(network, key.precision, self._frames)
             self._cache.keep(self.network_name(key), model)
         return model
 

@@ -29,7 +29,8 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
-from codesign_ros.models.network import IMAGE
+from codesign_ros.models.neck import DECODED
+from codesign_ros.types import IMAGE, NECK
 
 # What takes the time, and has weights.
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -45,7 +46,8 @@ def quantise(model: bytes, images: Iterable[np.ndarray], *, per_channel: bool) -
     """Quantise an exported network to 8 bits.
 
     What follows the last weights on a way to an output stays in float, and so do these weights:
-    the answer itself (logits, box distances) would else be rounded to 255 steps.
+    the answer itself (logits, box distances) would else be rounded to 255 steps. So does a neck:
+    its latent's channels are of very different size.
 
     A tensor named as a segment is, where the next operation takes it rounded, the rounded one: what
     crosses a cut is float32 and rounding it again changes nothing, so that head and tail together
@@ -75,7 +77,7 @@ def quantise(model: bytes, images: Iterable[np.ndarray], *, per_channel: bool) -
             per_channel=per_channel,
             activation_type=QuantType.QInt8,
             weight_type=QuantType.QInt8,
-            nodes_to_exclude=_after_the_last_weights(onnx.load_model_from_string(model).graph),
+            nodes_to_exclude=_left_in_float(onnx.load_model_from_string(model).graph),
             calibrate_method=CalibrationMethod.MinMax,
             extra_options={
                 "ActivationSymmetric": True,
@@ -113,6 +115,26 @@ class _Frames(CalibrationDataReader):
     def get_next(self) -> dict[str, np.ndarray] | None:
         image = next(self._images, None)
         return None if image is None else {IMAGE: image}
+
+
+def _left_in_float(graph: onnx.GraphProto) -> list[str]:
+    """Names of the nodes that are not quantised."""
+    return [*_after_the_last_weights(graph), *_of_the_neck(graph)]
+
+
+def _of_the_neck(graph: onnx.GraphProto) -> list[str]:
+    """Names of the nodes between what a neck takes and what it makes."""
+    producers = {name: node for node in graph.node for name in node.output}
+    ends = {output.name for output in graph.output} - {NECK, DECODED}
+    found: dict[str, None] = {}
+    waiting = [DECODED]
+    while waiting:
+        name = waiting.pop()
+        node = None if name in ends else producers.get(name)
+        if node is not None and node.name not in found:
+            found[node.name] = None
+            waiting += node.input
+    return list(found)
 
 
 def _after_the_last_weights(graph: onnx.GraphProto) -> list[str]:

@@ -88,8 +88,11 @@ class TensorRtBackend(OnnxBackend):
         last = self.bundle.last_cut
         cuts = range(1, last + 1) if part == "head" else range(last)
         found = {}
-        for half in itertools.product(cuts, Structure, Merge, self.precisions):
+        with_neck = {neck.cut for neck in self.bundle.necks}
+        for half in itertools.product(cuts, Structure, Merge, self.precisions, (False, True)):
             form = HalfForm(*half)
+            if form.neck and form.cut not in with_neck:
+                continue
             key = EngineKey(part, *form)
             if self.is_built(key):
                 found[form] = True

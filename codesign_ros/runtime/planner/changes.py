@@ -64,9 +64,9 @@ def retimed_cuts(before: Device, after: Device) -> frozenset[int]:
 
 def form_text(form: HalfForm) -> str:
     """Name an engine for people; folding, which is usual, is not said."""
-    cut, structure, merge, precision = form
-    folded = "" if merge is Merge.FOLD else f" {merge.value}"
-    return f"cut {cut} {structure.value}{folded} {precision}"
+    folded = "" if form.merge is Merge.FOLD else f" {form.merge.value}"
+    neck = " neck" if form.neck else ""
+    return f"cut {form.cut}{neck} {form.structure.value}{folded} {form.precision}"
 
 
 def forms_text(forms: Collection[HalfForm]) -> str:

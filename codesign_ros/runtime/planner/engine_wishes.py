@@ -170,9 +170,10 @@ def _places(
     """Where engines stand in (N+1, S, M, P), those among what can be chosen."""
     axes = tables.axes
     for form in forms:
-        cut, structure, merge, precision = form
+        cut, structure, merge, precision, neck = form
         if (
-            cut <= tables.segments
+            not neck
+            and cut <= tables.segments
             and structure in axes.structures
             and merge in axes.merges
             and precision in axes.precisions

@@ -1,0 +1,191 @@
+"""What a bundle holds of its necks (see ``models.neck``): one file each, and what it says of it.
+
+::
+
+    neck_CUT.safetensors   encoder.*, decoder.*  float32, the weights
+                           gains, frequencies    see ``wire.neck.tables.CodeTables``
+
+Reading the tables imports no torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from codesign_ros.types import NECK, CodesignError, TensorSpec, one_line
+from codesign_ros.wire.neck.tables import CodeTables
+
+_GAINS, _FREQUENCIES = "gains", "frequencies"
+_MOST_LEVELS, _MOST_CODE, _MOST_SYMBOLS = 16, 127, 2**24
+
+
+@dataclass(frozen=True)
+class NeckInfo:
+    """One neck as ``model.yaml`` states it.
+
+    Attributes:
+        cut: where it is; the head runs the segments up to it and the encoder.
+        enter: the cut whose tensor the decoder makes; the tail runs the decoder and the segments
+            behind it.
+        shape: (C, h, w) of the latent.
+        levels: how many rates there are; 0 has the most bytes.
+        largest_code: A: codes are -A..A.
+        form: sizes of encoder and decoder, see ``models.neck.NeckForm``.
+        sha256: of its file.
+    """
+
+    cut: int
+    enter: int
+    shape: tuple[int, int, int]
+    levels: int
+    largest_code: int
+    form: Mapping[str, Any]
+    sha256: str
+
+    @property
+    def spec(self) -> TensorSpec:
+        """The tensor between encoder and decoder."""
+        return TensorSpec(NECK, (1, *self.shape))
+
+    @property
+    def symbols(self) -> int:
+        """Codes of a frame."""
+        return self.spec.elements
+
+    @property
+    def file(self) -> str:
+        """Name of its file in the bundle."""
+        return f"neck_{self.cut}.safetensors"
+
+
+def parse_necks(
+    entries: Any, crossings: tuple[tuple[TensorSpec, ...], ...]
+) -> tuple[NeckInfo, ...]:
+    """Read what ``model.yaml`` says of the necks.
+
+    Args:
+        entries: its ``necks``.
+        crossings: of the network, by cut.
+
+    Returns:
+        The necks, by cut.
+
+    Raises:
+        KeyError: a field is missing.
+        TypeError, ValueError, OverflowError: a field is not what it should be.
+    """
+    if not isinstance(entries, list):
+        raise TypeError("necks is not a list")
+    necks = [
+        NeckInfo(
+            cut=int(entry["cut"]),
+            enter=int(entry["enter"]),
+            shape=_shape(entry["shape"]),
+            levels=int(entry["levels"]),
+            largest_code=int(entry["largest_code"]),
+            form=dict(entry["form"]),
+            sha256=str(entry["sha256"]),
+        )
+        for entry in entries
+    ]
+    for neck in necks:
+        _check(neck, crossings)
+    if len({neck.cut for neck in necks}) != len(necks):
+        raise ValueError("two necks have the same cut")
+    return tuple(sorted(necks, key=lambda neck: neck.cut))
+
+
+def described(neck: NeckInfo) -> dict[str, Any]:
+    """Return what ``model.yaml`` says of a neck."""
+    return {**vars(neck), "shape": list(neck.shape), "form": dict(neck.form)}
+
+
+def read_tables(bundle: Path, neck: NeckInfo) -> CodeTables:
+    """Read gains and frequencies.
+
+    Raises:
+        CodesignError: the file is damaged, or not the one that ``model.yaml`` was written with.
+    """
+    file = check_file(bundle, neck)
+    try:
+        with safetensors.safe_open(file, "numpy") as stored:
+            gains, frequencies = stored.get_tensor(_GAINS), stored.get_tensor(_FREQUENCIES)
+        tables = CodeTables(gains, frequencies, -neck.largest_code, neck.shape)
+        check_tables(tables, neck)
+    except (safetensors.SafetensorError, CodesignError, OSError) as error:
+        raise CodesignError(f"{file.name}: {one_line(error)}") from error
+    return tables
+
+
+def read_weights(bundle: Path, neck: NeckInfo) -> dict[str, np.ndarray]:
+    """Read the weights of encoder and decoder, by name.
+
+    Raises:
+        CodesignError: as `read_tables`.
+    """
+    file = check_file(bundle, neck)
+    try:
+        tensors = safetensors.numpy.load_file(file)
+    except (safetensors.SafetensorError, OSError) as error:
+        raise CodesignError(f"{file.name}: {one_line(error)}") from error
+    return {name: t for name, t in tensors.items() if name not in (_GAINS, _FREQUENCIES)}
+
+
+def check_tables(tables: CodeTables, neck: NeckInfo) -> None:
+    """Raise CodesignError where tables are not those of a neck."""
+    found = (tables.levels, tables.low, tables.high, tables.shape)
+    if found != (neck.levels, -neck.largest_code, neck.largest_code, neck.shape):
+        raise CodesignError(
+            f"its tables are of {tables.levels} levels and codes {tables.low}..{tables.high}, "
+            f"not of {neck.levels} and {-neck.largest_code}..{neck.largest_code}"
+        )
+
+
+def neck_bytes(weights: Mapping[str, np.ndarray], tables: CodeTables) -> bytes:
+    """Return the content of a neck's file."""
+    content = {**weights, _GAINS: tables.gains, _FREQUENCIES: tables.frequencies}
+    return safetensors.numpy.save({n: np.ascontiguousarray(t) for n, t in content.items()})
+
+
+def check_file(bundle: Path, neck: NeckInfo) -> Path:
+    """Return a neck's file, which is the one that ``model.yaml`` was written with.
+
+    Raises:
+        CodesignError: it is not there, or another.
+    """
+    file = bundle / neck.file
+    try:
+        found = hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError as error:
+        raise CodesignError(f"{file.name} cannot be read: {error.strerror}") from error
+    if found != neck.sha256:
+        raise CodesignError(
+            f"{file.name} is not the file that model.yaml was written with (damaged, or from "
+            "another bundle)"
+        )
+    return file
+
+
+def _shape(value: Any) -> tuple[int, int, int]:
+    channels, rows, columns = (int(each) for each in value)
+    return channels, rows, columns
+
+
+def _check(neck: NeckInfo, crossings: tuple[tuple[TensorSpec, ...], ...]) -> None:
+    if not 1 <= neck.cut <= neck.enter < len(crossings) - 1:
+        raise ValueError(f"a neck from cut {neck.cut} to {neck.enter} does not exist")
+    for cut in (neck.cut, neck.enter):
+        if len(crossings[cut]) != 1 or len(crossings[cut][0].shape) != 4:
+            raise ValueError(f"a neck at cut {cut}, which not one map alone crosses")
+    if min(neck.shape) < 1 or neck.symbols > _MOST_SYMBOLS:
+        raise ValueError(f"a neck's latent of {neck.shape}")
+    if not 1 <= neck.levels <= _MOST_LEVELS or not 1 <= neck.largest_code <= _MOST_CODE:
+        raise ValueError(f"a neck of {neck.levels} levels and codes up to {neck.largest_code}")

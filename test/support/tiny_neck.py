@@ -1,0 +1,38 @@
+"""A neck with random weights for the tiny network, and a bundle that has it."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from codesign_ros.bundle import Bundle, write_neck
+from codesign_ros.neck_file import NeckInfo
+from codesign_ros.wire.neck.tables import CodeTables, frequencies_of
+
+LEVELS, LARGEST = 3, 15
+
+
+def tiny_neck(bundle: Bundle, cut: int, enter: int, seed: int = 0, **sizes):
+    """The neck as `write_neck` takes it: what is said of it, its module, its tables."""
+    import torch
+
+    from codesign_ros.models.neck import Neck, NeckForm
+
+    form = NeckForm(channels=6, encoder_width=5, decoder_width=7, **sizes)
+    shapes = [bundle.crossings[each][0].shape[1:] for each in (cut, enter)]
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        module = Neck(*shapes, form).eval()
+        for parameter in module.parameters():
+            parameter.normal_(0, 0.1)
+    info = NeckInfo(cut, enter, module.latent, LEVELS, LARGEST, vars(form), "")
+    rng = np.random.default_rng(seed)
+    gains = rng.uniform(0.5, 8, (LEVELS, 6)).astype(np.float32)
+    counts = rng.integers(0, 1000, (LEVELS, 6, 2 * LARGEST + 1))
+    return info, module, CodeTables(gains, frequencies_of(counts), -LARGEST, module.latent)
+
+
+def write_tiny_neck(path: Path, bundle: Bundle, cut: int = 3, enter: int = 3, **more) -> Bundle:
+    """Copy a bundle and give it a neck."""
+    shutil.copytree(bundle.path, path)
+    return write_neck(path, Bundle.open(path), *tiny_neck(bundle, cut, enter, **more))

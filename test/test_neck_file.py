@@ -1,0 +1,190 @@
+import dataclasses
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.numpy
+import yaml
+
+from codesign_ros.bundle import Bundle, BundleError, write_neck
+from codesign_ros.models.network import weights_of
+from codesign_ros.types import TensorSpec
+from support.tiny_neck import LARGEST, LEVELS, tiny_neck, write_tiny_neck
+
+FILE = "neck_3.safetensors"
+
+
+@pytest.fixture(scope="module")
+def necked(tiny_bundle, tmp_path_factory) -> Bundle:
+    return write_tiny_neck(tmp_path_factory.mktemp("neck") / "necked.bundle", tiny_bundle)
+
+
+@pytest.fixture
+def copy(necked, tmp_path) -> Path:
+    return Path(shutil.copytree(necked.path, tmp_path / "copy.bundle"))
+
+
+def refused(path: Path) -> str:
+    """Use a bundle with a neck at cut 3; return the one line of the refusal that must come."""
+    with pytest.raises(BundleError) as raised:
+        use(path)
+    message = str(raised.value)
+    assert "\n" not in message
+    assert str(path) in message
+    return message
+
+
+def use(path: Path) -> None:
+    bundle = Bundle.open(path)
+    bundle.neck_tables(3)
+    bundle.neck_module(3)
+
+
+def edit(path: Path, **changes) -> None:
+    document = yaml.safe_load((path / "model.yaml").read_text())
+    document["necks"][0].update(changes)
+    (path / "model.yaml").write_text(yaml.safe_dump(document))
+
+
+def rewrite(path: Path, **tensors) -> None:
+    """Change tensors in the neck's file and let model.yaml name the new one."""
+    content = {**safetensors.numpy.load_file(path / FILE), **tensors}
+    data = safetensors.numpy.save({name: t for name, t in content.items() if t is not None})
+    (path / FILE).write_bytes(data)
+    edit(path, sha256=hashlib.sha256(data).hexdigest())
+
+
+def test_what_was_written_comes_back(tiny_bundle, necked):
+    info, module, tables = tiny_neck(tiny_bundle, 3, 3)
+    (found,) = necked.necks
+    assert necked.version == 2
+    assert found == dataclasses.replace(info, sha256=found.sha256)
+    assert found.spec == TensorSpec("neck", (1, *info.shape), "float32")
+    assert found.symbols == np.prod(info.shape)
+    assert necked.neck(3) == found
+    read = necked.neck_tables(3)
+    np.testing.assert_array_equal(read.gains, tables.gains)
+    np.testing.assert_array_equal(read.frequencies, tables.frequencies)
+    written, built = weights_of(module), weights_of(necked.neck_module(3))
+    assert written.keys() == built.keys()
+    for name, array in written.items():
+        np.testing.assert_array_equal(array, built[name])
+    np.testing.assert_array_equal(necked.calibration_frames(), tiny_bundle.calibration_frames())
+
+
+def test_the_model_id_follows_the_necks(tiny_bundle, necked, tmp_path):
+    assert tiny_bundle.version == 1
+    assert tiny_bundle.necks == ()
+    assert necked.model_id != tiny_bundle.model_id
+    again = write_tiny_neck(tmp_path / "again.bundle", tiny_bundle)
+    assert again.model_id == necked.model_id
+    other = write_tiny_neck(tmp_path / "other.bundle", tiny_bundle, seed=1)
+    assert other.model_id not in (necked.model_id, tiny_bundle.model_id)
+
+
+def test_a_second_neck_and_another_in_its_place(tiny_bundle, necked, tmp_path):
+    first = necked.necks[0]
+    out = tmp_path / "two.bundle"
+    two = write_neck(out, necked, *tiny_neck(tiny_bundle, 2, 5, seed=3))
+    assert [neck.cut for neck in two.necks] == [2, 3]
+    assert two.necks[1] == first
+    replaced = write_neck(out, two, *tiny_neck(tiny_bundle, 3, 3, seed=4))
+    assert [neck.cut for neck in replaced.necks] == [2, 3]
+    assert replaced.necks[0] == two.necks[0]
+    assert replaced.necks[1].sha256 != first.sha256
+    assert len({necked.model_id, two.model_id, replaced.model_id}) == 3
+
+
+def test_tables_need_no_torch(necked):
+    code = (
+        "import sys; from codesign_ros.bundle import Bundle; "
+        "Bundle.open(sys.argv[1]).neck_tables(3); sys.exit('torch' in sys.modules)"
+    )
+    path = os.pathsep.join(filter(None, sys.path))
+    subprocess.run(
+        [sys.executable, "-c", code, str(necked.path)],
+        env={**os.environ, "PYTHONPATH": path},
+        check=True,
+        timeout=60,
+    )
+
+
+def test_a_neck_that_is_not_there(necked):
+    with pytest.raises(BundleError, match=r"has no neck at cut 4 \(it has: 3\)"):
+        necked.neck(4)
+
+
+def test_damage_is_refused(copy):
+    data = (copy / FILE).read_bytes()
+    for damaged in (data[: len(data) // 2], data[:-1] + bytes([data[-1] ^ 1]), b""):
+        (copy / FILE).write_bytes(damaged)
+        assert f"{FILE} is not the file that model.yaml was written with" in refused(copy)
+    (copy / FILE).unlink()
+    assert f"{FILE} cannot be read" in refused(copy)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"cut": 0}, "a neck from cut 0 to 3 does not exist"),
+        ({"enter": 2}, "a neck from cut 3 to 2 does not exist"),
+        ({"enter": 10**9}, "does not exist"),
+        ({"levels": 0}, "a neck of 0 levels"),
+        ({"largest_code": 128}, "codes up to 128"),
+        ({"shape": [6, 8, 2**40]}, "a neck's latent of"),
+        ({"shape": [6, 8]}, "model.yaml is not sound"),
+        ({"shape": [5, 8, 12]}, "a neck's tables do not fit each other"),
+        ({"form": {"depth": 1}}, "a neck has no 'depth' that is 1"),
+        ({"form": 3}, "model.yaml is not sound"),
+        ({"levels": 2}, "its tables are of 3 levels and codes -15..15, not of 2 and -15..15"),
+        ({"largest_code": 7}, "its tables are of 3 levels and codes -7..23, not of 3 and -7..7"),
+    ],
+)
+def test_what_is_said_of_a_neck_is_checked(copy, changes, said):
+    edit(copy, **changes)
+    assert said in refused(copy)
+
+
+def test_necks_that_are_no_list(copy):
+    document = yaml.safe_load((copy / "model.yaml").read_text())
+    for necks in (3, {"cut": 3}, [3], [[]], [{}]):
+        (copy / "model.yaml").write_text(yaml.safe_dump({**document, "necks": necks}))
+        assert "model.yaml is not sound" in refused(copy)
+    twice = document["necks"] * 2
+    (copy / "model.yaml").write_text(yaml.safe_dump({**document, "necks": twice}))
+    assert "two necks have the same cut" in refused(copy)
+
+
+def test_a_neck_where_several_tensors_cross(copy):
+    document = yaml.safe_load((copy / "model.yaml").read_text())
+    document["crossings"][3].append(dict(document["crossings"][2][0]))
+    (copy / "model.yaml").write_text(yaml.safe_dump(document))
+    assert "a neck at cut 3, which not one map alone crosses" in refused(copy)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "said"),
+    [
+        ({"gains": None}, "gains"),
+        (
+            {"gains": np.zeros((LEVELS, 6), np.float32)},
+            "gains must be above zero",
+        ),
+        (
+            {"gains": np.full((LEVELS, 6), 1e-42, np.float32)},
+            "gains must be above zero",
+        ),
+        ({"gains": np.ones((LEVELS, 6), np.float64)}, "gains must be float32"),
+        ({"frequencies": np.ones((LEVELS, 6, 2 * LARGEST + 1), np.uint16)}, "of sum 65536"),
+        ({"encoder.linear.bias": None}, "lack 'encoder.linear.bias'"),
+        ({"stranger": np.zeros(3, np.float32)}, "have 'stranger'"),
+    ],
+)
+def test_a_file_with_other_content(copy, tensors, said):
+    rewrite(copy, **tensors)
+    assert said in refused(copy)
