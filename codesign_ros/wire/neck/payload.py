@@ -101,6 +101,11 @@ def encode_codes(codes: np.ndarray, tables: CodeTables, level: int) -> bytes:
         )
     symbols = (codes.astype(np.int16) - tables.low).astype(np.uint8).reshape(-1)
     body = coder().encode(symbols, tables.rows, tables.cumulative[level])
+    return sealed(level, body, tables)
+
+
+def sealed(level: int, body: bytes, tables: CodeTables) -> bytes:
+    """Put the header before what the entropy coder wrote."""
     head = _HEAD.pack(FORMAT, level)
     return b"".join((head, _CHECKSUM.pack(_checksum(head, body, tables)), body))
 
