@@ -47,8 +47,14 @@ from codesign_ros.types import (
 from codesign_ros.types import Plan as PlanValue
 from codesign_ros.wire.codecs import codecs_for, encode
 from codesign_ros.wire.decode import WireLimits, decode
-from codesign_ros.wire.neck.payload import HEADER_BYTES, decode_codes, encode_codes, sealed
-from codesign_ros.wire.neck.tables import CodeTables, frequencies_of
+from codesign_ros.wire.neck.payload import (
+    HEADER_BYTES,
+    CodedFrame,
+    decode_codes,
+    encode_codes,
+    sealed,
+)
+from codesign_ros.wire.neck.tables import CodeTables, frequencies_after, frequencies_of
 
 # Counts and lengths that are wrong in some way.
 _COUNTS = (0, 1, 2, 3, 255, 256, 65535, 65536, 2**20, 2**24, 2**31 - 1, 2**31, 2**32 - 1)
@@ -138,18 +144,25 @@ def others(bundle: Bundle) -> list[tuple[str, bytes, Reader]]:
 
 
 def necks() -> list[tuple[str, bytes, Reader]]:
-    """Payloads of a small neck and of one as large as the shipped ones, at two levels each."""
+    """Payloads of a small neck and of one as large as the shipped ones, alone and after a frame."""
     made = []
     for shape in ((6, 5, 7), (32, 25, 40)):
         codes = np.arange(-31, 32)
         spread = np.geomspace(3.0, 0.2, shape[0])[:, np.newaxis]
         weights = np.stack([np.exp(-np.abs(codes) / (spread / level)) for level in (1, 4)])
-        gains = np.ones((2, shape[0]), np.float32)
-        tables = CodeTables(gains, frequencies_of(weights), -31, shape)
+        alone = frequencies_of(weights)
         drawn = np.random.default_rng(0).laplace(size=shape) * spread[..., np.newaxis]
+        frames = [np.rint(drawn / step).clip(-31, 31).astype(np.int8) for step in (1, 4)]
+        after = [
+            frequencies_after(frame[np.newaxis], frame[np.newaxis].astype(int), table, -31)
+            for frame, table in zip(frames, alone, strict=True)
+        ]
+        gains = np.ones((2, shape[0]), np.float32)
+        tables = CodeTables(gains, alone, -31, shape, np.stack(after))
+        before = CodedFrame(5, frames[0], 0)
 
-        def take(data: bytes, tables: CodeTables = tables) -> None:
-            codes, level = decode_codes(data, tables)
+        def take(data: bytes, tables: CodeTables = tables, before: CodedFrame = before) -> None:
+            codes, level = decode_codes(data, tables, {before.sequence: before})
             assert codes.shape == tables.shape
             assert 0 <= level < tables.levels
             assert tables.low <= codes.min()
@@ -159,11 +172,21 @@ def necks() -> list[tuple[str, bytes, Reader]]:
             level = data[1] % tables.levels if len(data) > 1 else 0
             take(sealed(level, bytes(data[HEADER_BYTES:]), tables))
 
-        for level in range(tables.levels):
-            frame = np.rint(drawn / (1, 4)[level]).clip(-31, 31).astype(np.int8)
+        def take_sealed_after(
+            data: bytes, tables: CodeTables = tables, before: CodedFrame = before, take: Any = take
+        ) -> None:
+            level = data[1] % tables.levels if len(data) > 1 else 0
+            take(sealed(level, bytes(data[HEADER_BYTES + 4 :]), tables, before))
+
+        for level, frame in enumerate(frames):
             data = encode_codes(frame, tables, level)
-            made += [(f"neck {shape} {level}", data, take)]
-            made += [(f"sealed-neck {shape} {level}", data, take_sealed)]
+            film = encode_codes(frame, tables, level, before)
+            made += [
+                (f"neck {shape} {level}", data, take),
+                (f"sealed-neck {shape} {level}", data, take_sealed),
+                (f"film {shape} {level}", film, take),
+                (f"sealed-film {shape} {level}", film, take_sealed_after),
+            ]
     return made
 
 
