@@ -1,11 +1,13 @@
 """Mutated messages, as a broken or hostile peer sends them: each is taken, or refused in one line.
 
     make fuzz ARGS="--count 1000000"
+    make fuzz ARGS="--count 1000000 --neck"
 
 What this package's nodes hear from each other (embeddings in every codec, answers, profiles,
 heartbeats, plans) is serialized, damaged, and read as nodes read it; an embedding's tensors are
-decoded too. Anything but a refusal, a refusal of more than a line, or memory above the bound ends
-it with the seed and the number of the message.
+decoded too. With --neck it is payloads of a neck's codes alone, half of which get a checksum that
+is right after the damage, as only a hostile peer makes them. Anything but a refusal, a refusal of
+more than a line, or memory above the bound ends it with the seed and the number of the message.
 """
 
 from __future__ import annotations
@@ -45,6 +47,14 @@ from codesign_ros.types import (
 from codesign_ros.types import Plan as PlanValue
 from codesign_ros.wire.codecs import codecs_for, encode
 from codesign_ros.wire.decode import WireLimits, decode
+from codesign_ros.wire.neck.payload import (
+    HEADER_BYTES,
+    CodedFrame,
+    decode_codes,
+    encode_codes,
+    sealed,
+)
+from codesign_ros.wire.neck.tables import CodeTables, frequencies_after, frequencies_of
 
 # Counts and lengths that are wrong in some way.
 _COUNTS = (0, 1, 2, 3, 255, 256, 65535, 65536, 2**20, 2**24, 2**31 - 1, 2**31, 2**32 - 1)
@@ -133,6 +143,53 @@ def others(bundle: Bundle) -> list[tuple[str, bytes, Reader]]:
     ]
 
 
+def necks() -> list[tuple[str, bytes, Reader]]:
+    """Payloads of a small neck and of one as large as the shipped ones, alone and after a frame."""
+    made = []
+    for shape in ((6, 5, 7), (32, 25, 40)):
+        codes = np.arange(-31, 32)
+        spread = np.geomspace(3.0, 0.2, shape[0])[:, np.newaxis]
+        weights = np.stack([np.exp(-np.abs(codes) / (spread / level)) for level in (1, 4)])
+        alone = frequencies_of(weights)
+        drawn = np.random.default_rng(0).laplace(size=shape) * spread[..., np.newaxis]
+        frames = [np.rint(drawn / step).clip(-31, 31).astype(np.int8) for step in (1, 4)]
+        after = [
+            frequencies_after(frame[np.newaxis], frame[np.newaxis].astype(int), table, -31)
+            for frame, table in zip(frames, alone, strict=True)
+        ]
+        gains = np.ones((2, shape[0]), np.float32)
+        tables = CodeTables(gains, alone, -31, shape, np.stack(after))
+        before = CodedFrame(5, frames[0], 0)
+
+        def take(data: bytes, tables: CodeTables = tables, before: CodedFrame = before) -> None:
+            codes, level = decode_codes(data, tables, {before.sequence: before})
+            assert codes.shape == tables.shape
+            assert 0 <= level < tables.levels
+            assert tables.low <= codes.min()
+            assert codes.max() <= tables.high
+
+        def take_sealed(data: bytes, tables: CodeTables = tables, take: Any = take) -> None:
+            level = data[1] % tables.levels if len(data) > 1 else 0
+            take(sealed(level, bytes(data[HEADER_BYTES:]), tables))
+
+        def take_sealed_after(
+            data: bytes, tables: CodeTables = tables, before: CodedFrame = before, take: Any = take
+        ) -> None:
+            level = data[1] % tables.levels if len(data) > 1 else 0
+            take(sealed(level, bytes(data[HEADER_BYTES + 4 :]), tables, before))
+
+        for level, frame in enumerate(frames):
+            data = encode_codes(frame, tables, level)
+            film = encode_codes(frame, tables, level, before)
+            made += [
+                (f"neck {shape} {level}", data, take),
+                (f"sealed-neck {shape} {level}", data, take_sealed),
+                (f"film {shape} {level}", film, take),
+                (f"sealed-film {shape} {level}", film, take_sealed_after),
+            ]
+    return made
+
+
 def _drop(value: Any) -> None:
     assert value is not None
 
@@ -181,13 +238,17 @@ def main() -> int:
     parser.add_argument("--most-mb", type=float, default=64.0, help="memory they may take [MB]")
     parser.add_argument("--bundle", type=Path, default=default_bundle(), help="the network")
     parser.add_argument("--json", type=Path, help="write the figures there too")
+    parser.add_argument("--neck", action="store_true", help="payloads of a neck's codes alone")
     args = parser.parse_args()
-    bundle = Bundle.open(args.bundle)
-    cases = embeddings(bundle) + others(bundle)
-    for _, data, take in cases:
-        take(data)  # sound ones are taken
     # Kinds alternate, so that each has its share.
-    families = [[c for c in cases if c[0].startswith("embedding")], *([c] for c in others(bundle))]
+    if args.neck:
+        families = [[case] for case in necks()]
+    else:
+        bundle = Bundle.open(args.bundle)
+        families = [embeddings(bundle), *([case] for case in others(bundle))]
+    for family in families:
+        for _, data, take in family:
+            take(data)  # sound ones are taken
     rng = random.Random(args.seed)
     before_bytes, started_s = resident_bytes(), time.monotonic()
     taken: Counter[str] = Counter()
@@ -218,7 +279,7 @@ def main() -> int:
         "seconds": round(time.monotonic() - started_s, 1),
     }
     for kind in sorted(taken | refused):
-        print(f"{kind:10} taken {taken[kind]:8} refused {refused[kind]:8}")
+        print(f"{kind:11} taken {taken[kind]:8} refused {refused[kind]:8}")
     print(
         f"{args.count} messages of seed {args.seed} in {figures['seconds']} s; "
         f"memory grew by {grown_mb:.1f} MB, at most {args.most_mb:.0f} allowed"

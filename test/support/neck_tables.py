@@ -1,8 +1,10 @@
 """Tables of a neck and codes that look like its own."""
 
+from dataclasses import replace
+
 import numpy as np
 
-from codesign_ros.wire.neck.tables import CodeTables, frequencies_of
+from codesign_ros.wire.neck.tables import CodeTables, frequencies_after, frequencies_of
 
 
 def neck_tables(shape=(6, 5, 7), levels=3, most=10):
@@ -21,3 +23,24 @@ def codes_of(tables, level, rng):
     plane = tables.shape[1:]
     codes = [rng.choice(len(each), size=plane, p=each) + tables.low for each in p]
     return np.int8(codes)
+
+
+def film_of(tables, level, frames, rng):
+    """Codes of frames of which each keeps nine tenths of the one before."""
+    film = [codes_of(tables, level, rng)]
+    while len(film) < frames:
+        fresh = rng.random(tables.shape) < 0.1
+        film.append(np.where(fresh, codes_of(tables, level, rng), film[-1]))
+    return film
+
+
+def film_tables(tables=None, most=2):
+    """The same with frequencies after a frame before, as ``film_of`` has them."""
+    tables = tables or neck_tables()
+    after = []
+    for level in range(tables.levels):
+        film = np.stack(film_of(tables, level, 100, np.random.default_rng(7)))
+        after.append(
+            frequencies_after(film[:-1], film[1:], tables.frequencies[level], tables.low, most)
+        )
+    return replace(tables, after=np.stack(after))

@@ -1,4 +1,4 @@
-"""The entropy coder of ``rans.c`` in Python, to the same bytes; some ten times slower."""
+"""The entropy coder of ``rans.c`` in Python, to the same bytes; many times slower."""
 
 from __future__ import annotations
 

@@ -7,10 +7,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from codesign_ros.types import CodesignError
-from codesign_ros.wire.neck.tables import TOTAL, CodeTables, frequencies_of
-from support.neck_tables import neck_tables
+from codesign_ros.wire.neck.tables import TOTAL, CodeTables, frequencies_after, frequencies_of
+from support.neck_tables import film_tables, neck_tables
 
 TABLES = neck_tables()
+FILM_TABLES = film_tables(TABLES)
+AFTER = FILM_TABLES.after
 
 
 @given(
@@ -84,6 +86,16 @@ def changed(array, value):
         ({"gains": changed(TABLES.gains, 1e-40)}, "above zero and finite"),
         ({"frequencies": changed(TABLES.frequencies, 0)}, "at least 1 and of sum 65536"),
         ({"frequencies": changed(TABLES.frequencies, 9)}, "at least 1 and of sum 65536"),
+        ({"after": changed(AFTER, 9)}, "at least 1 and of sum 65536"),
+        ({"after": AFTER.astype(np.int64)}, "not float32 and uint16, int64"),
+        (
+            {"after": AFTER[:, :, :4]},
+            r"after a frame before do not fit the others: \(3, 6, 4, 21\)",
+        ),
+        ({"after": AFTER[:, :, 0]}, "after a frame before do not fit"),
+        ({"after": AFTER[0, 0, 0, 0]}, "after a frame before do not fit"),
+        ({"after": AFTER[..., :-1]}, "after a frame before do not fit"),
+        ({"after": np.repeat(AFTER[:, :, :1], 10923, axis=2)}, "after a frame before do not fit"),
     ],
 )
 def test_tables_that_make_no_sense_are_refused_in_a_line(change, message):
@@ -100,5 +112,26 @@ def test_digest_is_of_all_that_both_ends_need():
         replace(TABLES, frequencies=TABLES.frequencies[..., ::-1].copy()[:, ::-1]),
         replace(TABLES, low=-9),
         replace(TABLES, shape=(6, 7, 5)),
+        FILM_TABLES,
+        replace(FILM_TABLES, after=AFTER[..., ::-1]),
     ]
-    assert len({TABLES.digest, *(each.digest for each in others)}) == 5
+    assert len({TABLES.digest, *(each.digest for each in others)}) == 7
+
+
+def test_frequencies_after_by_hand():
+    """One channel of codes -1, 0, 1: after -1 comes 1, after 0 comes 0, nothing after 1."""
+    own = frequencies_of(np.array([[1, 2, 1]]))
+    before = np.array([-1, -1, 0, 0]).reshape(2, 1, 1, 2)
+    codes = np.array([1, 1, 0, 0]).reshape(2, 1, 1, 2)
+    after = frequencies_after(before, codes, own, low=-1, most=1)
+    assert after.shape == (1, 3, 3)
+    np.testing.assert_array_equal(after[0, 0], frequencies_of(np.array([5, 10, 7])))
+    np.testing.assert_array_equal(after[0, 1], frequencies_of(np.array([5, 12, 5])))
+    np.testing.assert_array_equal(after[0, 2], own[0])
+
+
+def test_codes_far_from_zero_before_share_a_row():
+    before = np.int8([-9, -2, 0, 1, 2, 3]).reshape(1, 1, 6)
+    tables = CodeTables(TABLES.gains[:, :1], TABLES.frequencies[:, :1], -10, (1, 1, 6),
+                        AFTER[:, :1])  # fmt: skip
+    assert tables.rows_after(before).tolist() == [0, 0, 2, 3, 4, 4]
