@@ -42,7 +42,7 @@ from codesign_ros.neck_file import (
     read_tables,
     read_weights,
 )
-from codesign_ros.types import CodesignError, InputSpec, TensorSpec, one_line
+from codesign_ros.types import NECK_CODECS, CodesignError, InputSpec, TensorSpec, one_line
 from codesign_ros.wire.neck.tables import CodeTables
 
 if TYPE_CHECKING:
@@ -220,6 +220,21 @@ class Bundle:
         except CodesignError as error:
             raise _of_bundle(self.path, error) from error
         return neck.eval()
+
+    @property
+    def neck_codecs(self) -> tuple[str, ...]:
+        """The codecs of all its necks; which of them a cut has depends on its neck."""
+        return NECK_CODECS[: max((neck.levels for neck in self.necks), default=0)]
+
+    def network_with_neck(self, cut: int) -> Network:
+        """Build the trained network with the neck at a cut, see ``models.neck.with_neck``.
+
+        Raises:
+            BundleError: as ``network`` and ``neck_module``.
+        """
+        from codesign_ros.models.neck import with_neck
+
+        return with_neck(self.network(), cut, self.neck(cut).enter, self.neck_module(cut))
 
     def calibration_frames(self) -> np.ndarray:
         """Read the calibration frames.

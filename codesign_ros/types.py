@@ -313,6 +313,27 @@ class LinkSpec:
         return replace(self, bandwidth_bps=bandwidth_bps, states=())
 
 
+NECK_CODECS = tuple(f"neck.{level}" for level in range(4))
+"""Codecs of a neck: what a trained encoder makes of a cut, at one of its rate levels. Level 0 is
+the finest; which of them there are, and at which cuts, says the bundle."""
+
+
+def neck_level(codec: str) -> int | None:
+    """The rate level that a codec names; None where it is no codec of a neck."""
+    return NECK_CODECS.index(codec) if codec in NECK_CODECS else None
+
+
+class RateLevel(NamedTuple):
+    """A rate level of a neck: its number, mean payload [bytes], and what a plan loses by it.
+
+    ``accuracy_loss`` is that of the whole plan at this level, 0 to 1.
+    """
+
+    level: int
+    payload_bytes: float
+    accuracy_loss: float
+
+
 @dataclass(frozen=True)
 class Plan:
     """One answer to the co-design problem; see ``msg/Plan.msg`` for the same fields on the wire.
@@ -320,7 +341,9 @@ class Plan:
     ``cut`` 0 sends the frame, ``cut`` N keeps all on the robot. ``epoch`` names the plan; 0 means
     "no plan yet". Times are predictions of the cost model [s]. ``placed_on`` is the tail to which
     frames and probes go, also while ``served_by`` is empty. The ``standby_*`` say how the robot
-    runs the whole network where the server does not answer.
+    runs the whole network where the server does not answer. ``levels`` are those of a neck
+    among which the head chooses for each frame by the link as it is, finest first; none where the
+    codec stays.
     """
 
     cut: int
@@ -348,6 +371,7 @@ class Plan:
     standby_structure: Structure = Structure.S3
     standby_merge: Merge = Merge.FOLD
     standby_precision: str = "fp32"
+    levels: tuple[RateLevel, ...] = ()
 
     def standby(self, last_cut: int) -> Plan:
         """The plan that the head follows by itself while the server does not answer.
@@ -364,7 +388,13 @@ class Plan:
             precision=self.standby_precision,
             codec="raw",
             served_by="",
+            levels=(),
         )
+
+    @property
+    def has_neck(self) -> bool:
+        """Whether a neck is run: its encoder behind the head, its decoder before the tail."""
+        return neck_level(self.codec) is not None
 
     @property
     def tail(self) -> str:

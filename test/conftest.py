@@ -11,6 +11,7 @@ from hypothesis import settings
 from codesign_ros.bundle import Bundle
 from support.sampling import covering
 from support.tiny import write_tiny_bundle
+from support.tiny_neck import with_losses, write_tiny_neck
 
 # The nodes' tests need ROS 2 and the package's built messages; `make test` has both.
 HAS_ROS = all(find_spec(name) for name in ("rclpy", "codesign_ros.msg"))
@@ -63,6 +64,13 @@ def _one_thread_again():
 def tiny_bundle(tmp_path_factory) -> Bundle:
     """A bundle with random weights, input 64 x 96; do not change its files."""
     return write_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny.bundle")
+
+
+@pytest.fixture(scope="session")
+def neck_bundle(tmp_path_factory, tiny_bundle) -> Bundle:
+    """The tiny bundle with an untrained neck at cut 3; do not change its files."""
+    path = tmp_path_factory.mktemp("bundles") / "neck.bundle"
+    return with_losses(write_tiny_neck(path, tiny_bundle), 3)
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from codesign_ros.cost.accuracy import AccuracyTable
 
 _LOSSY = tuple(codec for codec in TENSOR_CODECS if "raw" not in codec and "+" not in codec)
+_NECK = "neck"
 
 
 def add(commands: Any) -> None:
@@ -31,7 +32,13 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--cuts", type=int, nargs="*", default=[], help="where codecs are measured; 0 = the JPEG"
     )
-    parser.add_argument("--codec", nargs="+", choices=_LOSSY, default=list(_LOSSY))
+    parser.add_argument(
+        "--codec",
+        nargs="+",
+        choices=(*_LOSSY, _NECK),
+        default=[*_LOSSY, _NECK],
+        help="neck: the rate levels of the necks at these cuts (default: all)",
+    )
     add_structures(parser, "to measure")
     parser.add_argument(
         "--merge",
@@ -87,6 +94,7 @@ def _merges_of(bundle: Bundle) -> list[Merge]:
 
 def _measured(bundle: Bundle, options: argparse.Namespace) -> AccuracyTable:
     from codesign_ros.evaluation.accuracy_table import all_forms, measure_forms
+    from codesign_ros.evaluation.neck_accuracy import MeasuredNeck
 
     with measured_frames(options, bundle) as (frames, progress):
         task = progress.add_task("measuring", total=None)
@@ -101,7 +109,12 @@ def _measured(bundle: Bundle, options: argparse.Namespace) -> AccuracyTable:
                 tuple(options.precision),
             ),
             cuts=options.cuts,
-            codecs=options.codec,
+            codecs=[codec for codec in options.codec if codec != _NECK],
+            necks=[
+                MeasuredNeck.of(bundle, neck.cut)
+                for neck in bundle.necks
+                if neck.cut in options.cuts and _NECK in options.codec
+            ],
             calibration_frames=bundle.calibration_frames(),
             threads=options.threads,
             checkpoint=Path(options.checkpoint) if options.checkpoint else None,

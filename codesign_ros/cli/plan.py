@@ -23,6 +23,7 @@ from codesign_ros.cost.model import MODES
 from codesign_ros.planning.objective import parse_objective
 from codesign_ros.resources import resource_path
 from codesign_ros.types import (
+    NECK_CODECS,
     PRECISIONS,
     CodesignError,
     DeviceSpec,
@@ -299,7 +300,7 @@ def _conditions(
         structures=tuple(map(Structure, options.structure)),
         merges=tuple(map(Merge, options.merge)),
         precisions=tuple(options.precision or every),
-        codecs=tuple(chosen.get("codecs", TENSOR_CODECS)),
+        codecs=tuple(chosen.get("codecs", (*TENSOR_CODECS, *NECK_CODECS))),
         frame_codecs=tuple(chosen.get("frame_codecs", FRAME_CODECS)),
         objective=parse_objective(options.objective or default.objective.value),
         lambda_1=default.lambda_1 if options.lambda_1 is None else options.lambda_1,

@@ -6,7 +6,7 @@ import json
 import math
 import re
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from codesign_ros.cost.accuracy_row import (
     row_from_json,
     share_from_json,
 )
-from codesign_ros.types import CodesignError, Merge, Structure, one_line
+from codesign_ros.types import CodesignError, Merge, Structure, neck_level, one_line
 
 # Another processor may round otherwise; other frames make more of a difference.
 _SAME = 1e-4
@@ -118,7 +118,7 @@ class AccuracyTable:
 
         ``raw`` loses nothing: the tail gets the very tensors. Nor does zstd on top of a codec.
         Where a codec was measured at cuts before and behind this one, the larger loss of the two
-        nearest stands for it.
+        nearest stands for it; never for a neck, which is another network at each cut.
 
         The largest loss counts where several structures were measured. Where the codec was not
         measured there with this merge, the largest loss with another one stands for it: the codec
@@ -131,10 +131,13 @@ class AccuracyTable:
         if codec == _RAW:
             return _EXACT
         of_codec = self._codec_losses.get((codec, precision), {})
-        loss = _around(of_codec.get(merge, {}), cut)
+        at: Callable[[Mapping[int, Loss], int], Loss | None] = _around
+        if neck_level(codec) is not None:
+            at = Mapping.get
+        loss = at(of_codec.get(merge, {}), cut)
         if loss is not None:
             return loss
-        losses = [_around(by_cut, cut) for by_cut in of_codec.values()]
+        losses = [at(by_cut, cut) for by_cut in of_codec.values()]
         return max((loss for loss in losses if loss is not None), key=_value, default=None)
 
     def is_codec_measured(self, cut: int, codec: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,12 +22,14 @@ class HalfTimes:
             cut, or from other cuts.
         codec_s: time to encode (head) or decode (tail) by (cut, codec) [s].
         codec_bytes: mean payload by (cut, codec) [bytes].
+        codec_spread: its standard deviation from frame to frame [bytes]; none where not known.
     """
 
     half_s: Mapping[HalfForm, float]
     estimated: frozenset[HalfForm] = frozenset()
     codec_s: Mapping[tuple[int, str], float] = field(default_factory=dict)
     codec_bytes: Mapping[tuple[int, str], float] = field(default_factory=dict)
+    codec_spread: Mapping[tuple[int, str], float] = field(default_factory=dict)
 
     @property
     def measured_s(self) -> dict[HalfForm, float]:
@@ -51,6 +53,7 @@ class HalfTimes:
             (newer.estimated - spared.keys()) | (self.estimated - newer.half_s.keys()),
             {**self.codec_s, **newer.codec_s},
             {**self.codec_bytes, **newer.codec_bytes},
+            {**self.codec_spread, **newer.codec_spread},
         )
 
     def to_json(self) -> dict[str, list[Any]]:
@@ -60,7 +63,8 @@ class HalfTimes:
                 [*form, time_s, form not in self.estimated] for form, time_s in self.half_s.items()
             ],
             "codecs": [
-                [*key, time_s, self.codec_bytes[key]] for key, time_s in self.codec_s.items()
+                [*key, time_s, self.codec_bytes[key], self.codec_spread.get(key, 0.0)]
+                for key, time_s in self.codec_s.items()
             ],
         }
 
@@ -72,12 +76,15 @@ class HalfTimes:
             ValueError: it is something else, or a time or size in it is none.
         """
         try:
-            # Files from before merge was told have it not; what they hold was folded.
+            # Files from before merge was told have it not; what they hold was folded. Nor have
+            # older ones necks, or how far sizes vary.
             halves = (
                 [*row[:2], Merge.FOLD, *row[2:]] if len(row) == 5 else row
                 for row in content["halves"]
             )
-            return cls.from_rows(halves, content["codecs"])
+            halves = ([*row[:4], False, *row[4:]] if len(row) == 6 else row for row in halves)
+            codecs = ([*row, 0.0] if len(row) == 4 else row for row in content["codecs"])
+            return cls.from_rows(halves, codecs)
         except (KeyError, TypeError, OverflowError) as error:
             raise ValueError(f"no times of halves: {error}") from None
 
@@ -88,27 +95,33 @@ class HalfTimes:
         """Make it of rows that come from elsewhere.
 
         Args:
-            halves: cut, structure, merge, precision, time [s], and whether it was timed.
-            codecs: cut, codec, time [s] and mean payload [bytes].
+            halves: cut, structure, merge, precision, whether it has a neck, time [s], and
+                whether it was timed.
+            codecs: cut, codec, time [s], mean payload [bytes] and its standard deviation [bytes].
 
         Raises:
             ValueError: a row has more or less in it, a structure or a merge is not known, or a time
                 or size is negative or not finite.
         """
         half_s, estimated = {}, set()
-        for cut, structure, merge, precision, time_s, timed in halves:
-            form = HalfForm(int(cut), Structure(structure), Merge(merge), str(precision))
+        for cut, structure, merge, precision, neck, time_s, timed in halves:
+            form = HalfForm(
+                int(cut), Structure(structure), Merge(merge), str(precision), bool(neck)
+            )
             half_s[form] = float(time_s)
             if not timed:
                 estimated.add(form)
-        codec_s, codec_bytes = {}, {}
-        for cut, codec, time_s, size in codecs:
+        codec_s, codec_bytes, spread = {}, {}, {}
+        for cut, codec, time_s, size, deviation in codecs:
             key = int(cut), str(codec)
             codec_s[key], codec_bytes[key] = float(time_s), float(size)
-        for number in (*half_s.values(), *codec_s.values(), *codec_bytes.values()):
+            if deviation != 0:
+                spread[key] = float(deviation)
+        numbers = (half_s, codec_s, codec_bytes, spread)
+        for number in (each for some in numbers for each in some.values()):
             if not 0 <= number < math.inf:
                 raise ValueError(f"{number} is no time or size")
-        return cls(half_s, frozenset(estimated), codec_s, codec_bytes)
+        return cls(half_s, frozenset(estimated), codec_s, codec_bytes, spread)
 
 
 @dataclass(frozen=True)
@@ -128,11 +141,18 @@ class Extent:
     precisions: tuple[str, ...] = ()
     budget_s: float = 3.0
 
-    def halves(self, segments: int) -> list[HalfForm]:
-        """All halves of it, those in S3 first, which are never estimated."""
+    def halves(self, segments: int, necks: Collection[int] = ()) -> list[HalfForm]:
+        """All halves of it, those in S3 first, which are never estimated.
+
+        Args:
+            segments: N.
+            necks: cuts at which the network has a neck; there it is timed with and without.
+        """
+        cuts = range(segments + 1) if self.cuts is None else sorted({*self.cuts})
         return [
-            HalfForm(cut, structure, precision=precision)
+            HalfForm(cut, structure, precision=precision, neck=neck)
             for structure in dict.fromkeys((Structure.S3, *self.structures))
             for precision in dict.fromkeys(("fp32", *sorted(self.precisions)))
-            for cut in (range(segments + 1) if self.cuts is None else sorted({*self.cuts}))
+            for cut in cuts
+            for neck in ((False, True) if cut in necks else (False,))
         ]

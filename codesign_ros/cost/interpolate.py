@@ -108,7 +108,7 @@ def between_cuts(
     In each structure and precision in which some cut was timed the others are filled in; what is
     filled in counts as ``estimated``. Codecs whose size follows from the shapes are filled in at
     the inner cuts, their times in proportion to the elements that cross; what depends on the values
-    (``+zstd``, JPEG) is not.
+    (``+zstd``, JPEG) is not. Nor is a half with a neck, which is another network at each cut.
 
     Args:
         network: what the network does.
@@ -122,7 +122,8 @@ def between_cuts(
     # The empty half: a tail's at cut N, a head's at cut 0, which only prepares the frame.
     empty = last if tail else 0
     half_s, estimated = dict(times.half_s), set(times.estimated)
-    for form in dict.fromkeys(form._replace(cut=empty) for form in times.half_s):
+    plain = (form for form in times.half_s if not form.neck)
+    for form in dict.fromkeys(form._replace(cut=empty) for form in plain):
         if form.structure not in network.segment_flops or not device.has(form.precision):
             continue
         forms = [form._replace(cut=cut) for cut in range(last + 1)]
@@ -133,7 +134,8 @@ def between_cuts(
         added = {forms[cut]: float(filled_s[cut]) + offset_s for cut in np.flatnonzero(filled)}
         half_s |= added
         estimated |= added.keys()
-    return HalfTimes(half_s, frozenset(estimated), *_codecs_between(network, times))
+    codecs = _codecs_between(network, times)
+    return HalfTimes(half_s, frozenset(estimated), *codecs, times.codec_spread)
 
 
 def _codecs_between(

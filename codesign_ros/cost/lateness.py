@@ -8,7 +8,8 @@ P(rate < r) = p <= q,
     T1 + T2 + T3(r) + z((q - p) / (1 - p)) * sqrt((s1 T1)^2 + (s2 T2)^2 + (s3 T3(r))^2),
 
 where z(a) is what a normal deviate exceeds with probability a: of the frames in states as fast as r
-or faster, no more than that are later than they would be at r. The least of these is taken.
+or faster, no more than that are later than they would be at r. The least of these is taken. s3 has
+both in it, how far the rate may be off and how far payloads vary from frame to frame.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ def margin_s(
     link: LinkSpec,
     spreads: Spreads,
     late_share: float,
+    payload_spread: np.ndarray | float = 0.0,
 ) -> np.ndarray:
     """Tell what to add to T1 + T2 + T3 so that all but ``late_share`` of the frames keep it [s].
 
@@ -74,6 +76,7 @@ def margin_s(
         link: the link.
         spreads: how far T1 and T2 vary.
         late_share: share of the frames that may take longer, 0 to below 1.
+        payload_spread: how far payloads vary from frame to frame, as share of their mean.
     """
     kept_s = 8.0 * payload_bytes / payload_rate_bps(link, late_share)
     rate_spread = link.bandwidth_error_bps / link.bandwidth_bps
@@ -83,7 +86,7 @@ def margin_s(
         if slower > late_share * (1.0 + ROUNDING):
             break
         payload_s = 8.0 * payload_bytes / rate_bps
-        spread_s = np.sqrt(of_devices + (rate_spread * payload_s) ** 2)
+        spread_s = np.sqrt(of_devices + (rate_spread**2 + payload_spread**2) * payload_s**2)
         more_s = payload_s - kept_s + _deviations((late_share - slower) / (1.0 - slower)) * spread_s
         least = more_s if least is None else np.minimum(least, more_s)
     assert least is not None  # nothing is slower than the slowest state

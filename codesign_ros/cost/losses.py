@@ -10,6 +10,7 @@ import numpy as np
 
 from codesign_ros.cost.accuracy import AccuracyTable, Loss
 from codesign_ros.cost.tables import Axes
+from codesign_ros.types import neck_level
 
 # Codecs that hand on the very values; see ``AccuracyTable.codec_loss``.
 _LOSSLESS = "raw"
@@ -36,7 +37,9 @@ class Losses(NamedTuple):
     notes: tuple[str, ...]
 
 
-def losses(accuracy: AccuracyTable | None, segments: int, axes: Axes) -> Losses:
+def losses(
+    accuracy: AccuracyTable | None, segments: int, axes: Axes, necks: Sequence[int] = ()
+) -> Losses:
     """Look the losses of all choices up.
 
     What was not measured is not known: it is never taken for nothing. Two things need no
@@ -46,6 +49,7 @@ def losses(accuracy: AccuracyTable | None, segments: int, axes: Axes) -> Losses:
         accuracy: what was measured; None or without rows where nothing was.
         segments: N.
         axes: the choices.
+        necks: cuts that have a neck.
     """
     table = accuracy or AccuracyTable("accuracy", 0.0, "nothing", ())
     notes: list[str] = []
@@ -68,7 +72,14 @@ def losses(accuracy: AccuracyTable | None, segments: int, axes: Axes) -> Losses:
     # zstd on top of a codec loses nothing more, so it needs no note of its own.
     bases = [name.removesuffix(_LOSSLESS_STAGE) for name in axes.codecs]
     for base in dict.fromkeys(bases):
-        if base != _LOSSLESS:
+        if neck_level(base) is not None:
+            loss = codec.value[:, bases.index(base)]
+            if left_out := [cut for cut in necks if not np.isfinite(loss[cut]).all()]:
+                notes.append(
+                    f"codec {base} is not offered in every form at cut {ranges(left_out)}: what it "
+                    f"loses was not measured there ({_HOW})"
+                )
+        elif base != _LOSSLESS:
             notes += _codec_notes(base, codec.value[:, bases.index(base)], table)
     levelled = Losses(
         level(structure.value, structure.resolution),

@@ -39,6 +39,8 @@ def analytic_tables(
     accuracy: AccuracyTable | None = None,
     measured_bytes: Mapping[tuple[int, str], float] | None = None,
     answer_bytes: float = 0.0,
+    necks: Mapping[int, NetworkProfile] | None = None,
+    payload_spread: Mapping[tuple[int, str], float] | None = None,
 ) -> CostTables:
     """Modes ``paper`` and ``roofline``: times from the devices' peaks, sizes from shapes.
 
@@ -56,6 +58,9 @@ def analytic_tables(
             on the values (jpeg, zstd); it goes before the size worked out from the shape.
         answer_bytes: size of an answer [bytes]; Eq. 7-8 know none, nor any delay of the link, and
             mode ``paper`` counts neither.
+        necks: what the network does with a neck, by the cut that has it; the head ends with the
+            neck's encoder, one segment after the cut.
+        payload_spread: standard deviation of ``measured_bytes``, likewise [bytes].
     """
     last = network.segments
     notes: list[str] = []
@@ -69,7 +74,14 @@ def analytic_tables(
     if mode is RooflineMode.PAPER and set(axes.precisions) - {"fp32"}:
         notes.append("Eq. 5-6 know nothing of precision: mode paper offers fp32 alone")
 
-    def half_s(device: DeviceSpec, first: int, end: int, s: Structure, precision: str) -> float:
+    def half_s(
+        device: DeviceSpec,
+        first: int,
+        end: int,
+        s: Structure,
+        precision: str,
+        network: NetworkProfile = network,
+    ) -> float:
         offered = precision == "fp32" if mode is RooflineMode.PAPER else device.has(precision)
         if not offered:
             return np.nan
@@ -85,7 +97,19 @@ def analytic_tables(
 
     payload = _by_codec(last, axes, bytes_at)
     no_time = np.where(np.isnan(payload), np.nan, 0.0)
-    found = losses(accuracy, last, axes)
+    necks = necks or {}
+
+    def head_with_neck(cut: int, s: Structure, precision: str) -> float:
+        with_neck = necks.get(cut)
+        return half_s(robot, 0, cut + 1, s, precision, with_neck) if with_neck else np.nan
+
+    def tail_with_neck(device: DeviceSpec, cut: int, s: Structure, precision: str) -> float:
+        with_neck = necks.get(cut)
+        if with_neck is None:
+            return np.nan
+        return half_s(device, cut + 1, with_neck.segments, s, precision, with_neck)
+
+    found = losses(accuracy, last, axes, tuple(necks))
     tables = CostTables(
         axes=axes,
         head_s=_by_half(last, axes, lambda cut, s, p: half_s(robot, 0, cut, s, p)),
@@ -109,6 +133,17 @@ def analytic_tables(
         metric=accuracy.metric if accuracy else "accuracy",
         reference=_reference(accuracy),
         notes=(*notes, *found.notes),
+        neck_head_s=_by_half(last, axes, head_with_neck) if necks else None,
+        neck_tail_s=_stack(
+            (
+                _by_half(last, axes, lambda cut, s, p, d=d: tail_with_neck(d, cut, s, p))  # type: ignore[misc]
+                for d in servers
+            ),
+            (len(servers), last + 1, len(axes.structures), len(axes.precisions)),
+        )
+        if necks
+        else None,
+        payload_spread=_spread(last, axes, measured_bytes or {}, payload_spread or {}),
     )
     return _counted(tables, network)
 
@@ -156,7 +191,8 @@ def measured_tables(
 
     encode = _by_codec(segments, axes, encode_s)
     payload = _by_codec(segments, axes, lambda c, k: head.codec_bytes.get((c, k), np.nan))
-    found = losses(accuracy, segments, axes)
+    necks = sorted({form.cut for form in head.half_s if form.neck})
+    found = losses(accuracy, segments, axes, necks)
     if sendable_bytes > 0 and _JPEG in axes.codecs:
         jpeg = axes.codecs.index(_JPEG)
         encode[0, jpeg], payload[0, jpeg] = 0.0, sendable_bytes
@@ -187,15 +223,25 @@ def measured_tables(
         metric=accuracy.metric if accuracy else "accuracy",
         reference=_reference(accuracy),
         notes=found.notes,
+        neck_head_s=_measured_s(segments, axes, head, neck=True) if necks else None,
+        neck_tail_s=_stack(
+            (_measured_s(segments, axes, tail, neck=True) for tail in tails),
+            (len(tails), segments + 1, len(axes.structures), len(axes.precisions)),
+        )
+        if necks
+        else None,
+        payload_spread=_spread(segments, axes, head.codec_bytes, head.codec_spread),
     )
     return tables if network is None else _counted(tables, network)
 
 
-def _measured_s(segments: int, axes: Axes, times: HalfTimes, empty: int) -> np.ndarray:
+def _measured_s(
+    segments: int, axes: Axes, times: HalfTimes, empty: int | None = None, neck: bool = False
+) -> np.ndarray:
     """Fill (N+1, S, P); the half at the cut ``empty`` takes no time."""
 
     def half_s(cut: int, structure: Structure, precision: str) -> float:
-        form = HalfForm(cut, structure, precision=precision)
+        form = HalfForm(cut, structure, precision=precision, neck=neck)
         return 0.0 if cut == empty else times.half_s.get(form, np.nan)
 
     return _by_half(segments, axes, half_s)
@@ -248,6 +294,23 @@ def _by_codec(last: int, axes: Axes, value: Callable[[int, str], float]) -> np.n
     table = np.array([[value(cut, k) for k in axes.codecs] for cut in range(last + 1)], float)
     table[last] = [0.0 if codec == NO_CODEC else np.nan for codec in axes.codecs]
     return table
+
+
+def _spread(
+    last: int,
+    axes: Axes,
+    mean: Mapping[tuple[int, str], float],
+    deviation: Mapping[tuple[int, str], float],
+) -> np.ndarray | None:
+    """Fill (N+1, K) with standard deviations as share of the mean; None where none is known."""
+    if not deviation:
+        return None
+
+    def share(cut: int, codec: str) -> float:
+        size = mean.get((cut, codec), 0.0)
+        return deviation.get((cut, codec), 0.0) / size if size > 0 else 0.0
+
+    return np.array([[share(cut, k) for k in axes.codecs] for cut in range(last + 1)], float)
 
 
 def _stack(arrays: Iterable[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codesign_ros.types import CodesignError, Merge, Structure
+from codesign_ros.types import CodesignError, Merge, Structure, neck_level
 
 NO_CODEC = "raw"
 """Codec of a plan that keeps all on the robot: nothing is sent, so nothing is encoded."""
@@ -76,6 +76,11 @@ class CostTables:
             on these devices, in a few words.
         structure_error: (S, M, P) standard errors of ``structure_loss``; None = not known.
         codec_error: (N+1, K, P, M) likewise of ``codec_loss``.
+        neck_head_s: (N+1, S, P) time of ``head_s`` with the encoder of a neck behind, which
+            counts with its codecs (``types.NECK_CODECS``) [s]; None = no cut has one.
+        neck_tail_s: (V, N+1, S, P) time of the tail with its decoder before it, likewise [s].
+        payload_spread: (N+1, K) standard deviation of ``payload_bytes`` from frame to frame, as
+            share of it; None = not known, and counts as 0.
     """
 
     axes: Axes
@@ -99,6 +104,9 @@ class CostTables:
     structure_error: np.ndarray | None = None
     codec_error: np.ndarray | None = None
     coding: str = ""
+    neck_head_s: np.ndarray | None = None
+    neck_tail_s: np.ndarray | None = None
+    payload_spread: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         a, n = self.axes, len(self.head_s)
@@ -118,11 +126,19 @@ class CostTables:
             "segment_bytes": (n - 1, s),
             "head_memory_bytes": (n, s, p),
             "tail_memory_bytes": (n, s, p),
+            "neck_head_s": (n, s, p),
+            "neck_tail_s": (v, n, s, p),
+            "payload_spread": (n, k),
         }
         for name, shape in shapes.items():
             array = getattr(self, name)
             if array is not None and array.shape != shape:
                 raise ValueError(f"{name} has shape {array.shape}, not {shape}")
+
+    @property
+    def is_neck(self) -> np.ndarray:
+        """(K,) which codecs are those of a neck."""
+        return np.array([neck_level(codec) is not None for codec in self.axes.codecs])
 
     @property
     def segments(self) -> int:

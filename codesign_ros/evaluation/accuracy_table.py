@@ -20,6 +20,7 @@ from codesign_ros.engines.onnx_model.forms import as_onnx
 from codesign_ros.engines.onnx_model.pieces import PieceCutter
 from codesign_ros.engines.ort import OnnxEngine
 from codesign_ros.evaluation.judges import ClassJudge, Judge
+from codesign_ros.evaluation.neck_accuracy import MeasuredNeck
 from codesign_ros.evaluation.resume import Resumable, fingerprint
 from codesign_ros.models.network import Network
 from codesign_ros.pixels.letterbox import normalise
@@ -105,6 +106,7 @@ def measure_forms(
     coded_forms: Sequence[Form] | None = None,
     cuts: Sequence[int] = (),
     codecs: Sequence[str] = LOSSY_CODECS,
+    necks: Sequence[MeasuredNeck] = (),
     calibration_frames: np.ndarray | None = None,
     threads: int = 1,
     checkpoint: Path | None = None,
@@ -126,6 +128,7 @@ def measure_forms(
         coded_forms: those of them in which codecs are measured; None = all.
         cuts: where, 0 to N - 1.
         codecs: codecs that change a tensor.
+        necks: those whose rate levels are measured, at their own cuts.
         calibration_frames: uint8 (n, H, W, 3), for the forms that need them.
         threads: threads of one engine.
         checkpoint: file that keeps the forms that are done; where it is there, the measurement
@@ -155,7 +158,10 @@ def measure_forms(
         sent = [(cut, codec) for cut in cuts if cut for codec in codecs]
         return [*([(0, "jpeg")] if 0 in cuts else []), *sent] if form in coded else []
 
-    runs = {form: len(images) * (1 + len(ways(form))) for form in forms}
+    of_necks = sum(len(neck.ways) for neck in necks)
+    runs = {
+        form: len(images) * (1 + len(ways(form)) + of_necks * (form in coded)) for form in forms
+    }
     total = len(images) + sum(runs.values())
     done = 0
 
@@ -168,7 +174,8 @@ def measure_forms(
     kept = Resumable(
         checkpoint,
         lambda: fingerprint(
-            network, images, calibration_frames, judge.metric, data, cuts, codecs, coded_forms
+            *(network, images, calibration_frames, judge.metric, data, cuts, codecs, coded_forms),
+            *necks,
         ),
     )
     # The unchanged network, its BatchNorms and all its branches as they were trained.
@@ -180,6 +187,14 @@ def measure_forms(
             continue
         pieces = _Pieces(network, as_onnx(network, *form, calibration), form.precision, threads)
         answers = _answers(pieces, images, judge, ways(form), ran)
+        for neck in necks if form in coded else ():
+            with_neck, model = neck.in_form(network, *form, calibration)
+            run = _Pieces(with_neck, model, form.precision, threads).run
+            answers |= {way: [] for way in neck.ways}
+            for image in images:
+                for way, output in neck.outputs(with_neck, run, image):
+                    answers[way].append(judge.answer(output))
+                ran(len(neck.ways))
         kept.add(form, [_row(form, sent, answers, original, judge) for sent in answers])
     reference = judge.score(original)
     rows = tuple(itertools.chain.from_iterable(kept.rows[form] for form in forms))
@@ -244,7 +259,7 @@ class _Pieces:
         input = self._network.input_spec
         crossings = {cut: self._network.crossing(cut) for cut, _ in ways if cut}
         (output,) = self._network.crossing(len(self._network.segment_names))
-        made = self._run(
+        made = self.run(
             {"image": normalise(image, input)},
             self._network.crossing(0),
             tuple(dict.fromkeys((*itertools.chain.from_iterable(crossings.values()), output))),
@@ -265,14 +280,15 @@ class _Pieces:
                 frame = TensorSpec("image", image.shape, "uint8")
                 jpeg = decode(encode("image", image, codec), frame, self._limits)
                 received = {"image": normalise(jpeg, input)}
-            yield (cut, codec), self._run(received, specs, (output,))[output.name]
+            yield (cut, codec), self.run(received, specs, (output,))[output.name]
 
-    def _run(
+    def run(
         self,
         tensors: dict[str, np.ndarray],
         inputs: tuple[TensorSpec, ...],
         outputs: tuple[TensorSpec, ...],
     ) -> dict[str, np.ndarray]:
+        """Run what lies between two sets of tensors."""
         if (inputs, outputs) not in self._engines:
             piece = self._cutter.piece(inputs, outputs)
             self._engines[inputs, outputs] = OnnxEngine(piece, inputs, outputs, self._threads)

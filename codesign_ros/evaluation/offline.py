@@ -14,7 +14,7 @@ from codesign_ros.data.frames import FrameSource
 from codesign_ros.engines.factory import DEFAULT_BACKEND, open_backend
 from codesign_ros.evaluation.quality import Quality
 from codesign_ros.evaluation.replay import ReplayedFrame, Runner
-from codesign_ros.types import CodesignError, Merge, Plan, Structure
+from codesign_ros.types import NECK_CODECS, CodesignError, Merge, Plan, Structure
 from codesign_ros.wire.codecs import codecs_for
 
 # What can be chosen of the plan that is run.
@@ -138,6 +138,14 @@ def _check(plan: Plan, bundle: Bundle) -> None:
     if not 0 <= plan.cut <= last:
         raise CodesignError(f"cut {plan.cut} does not exist: {bundle.name} has cuts 0 to {last}")
     if plan.cut == last:
+        return
+    if plan.has_neck:
+        codecs = NECK_CODECS[: bundle.neck(plan.cut).levels]
+        if plan.codec not in codecs:
+            raise CodesignError(
+                f"the neck at cut {plan.cut} has no level '{plan.codec}'; it has: "
+                f"{', '.join(codecs)}"
+            )
         return
     for spec in bundle.crossings[plan.cut]:
         usable = codecs_for(spec)

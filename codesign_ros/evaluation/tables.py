@@ -14,7 +14,7 @@ from codesign_ros.cost.profile import NetworkProfile
 from codesign_ros.evaluation.classification import recalls
 from codesign_ros.evaluation.offline import Evaluation
 from codesign_ros.evaluation.quality import Quality
-from codesign_ros.types import Part, Structure
+from codesign_ros.types import NECK_CODECS, HalfForm, Part, Structure
 
 _NO_TRUTH = "no ground truth"
 # Whose sizes are shown.
@@ -71,7 +71,8 @@ def profile_json(
     """What each cut that was timed means: work before it, what crosses, and a machine's times.
 
     The times beside the cut are those of S3, by precision; every form, timed or estimated, stands
-    under ``forms``.
+    under ``forms``. What a neck makes of the cut that has it stands under ``necks``, its halves' in
+    fp32.
     """
     last = network.segments
     s3 = Structure.S3
@@ -94,11 +95,27 @@ def profile_json(
                 f"{part}_ms": {
                     form.precision: time_s * 1e3
                     for form, time_s in of.half_s.items()
-                    if (form.cut, form.structure) == (cut, s3)
+                    if (form.cut, form.structure, form.neck) == (cut, s3, False)
                 }
                 for part, of in times.items()
             }
             for cut in sorted({form.cut for form in times["head"].half_s})
+        ],
+        "necks": [
+            {
+                "cut": neck.cut,
+                "codec": codec,
+                "bytes": times["head"].codec_bytes.get((neck.cut, codec)),
+                "bytes_spread": times["head"].codec_spread.get((neck.cut, codec)),
+                "encode_ms": _ms(times["head"].codec_s.get((neck.cut, codec))),
+                "decode_ms": _ms(times["tail"].codec_s.get((neck.cut, codec))),
+                **{
+                    f"{part}_ms": _ms(of.half_s.get(HalfForm(neck.cut, neck=True)))
+                    for part, of in times.items()
+                },
+            }
+            for neck in bundle.necks
+            for codec in NECK_CODECS[: neck.levels]
         ],
         "forms": [
             {
@@ -111,6 +128,24 @@ def profile_json(
             for form, time_s in of.half_s.items()
         ],
     }
+
+
+def _ms(time_s: float | None) -> float | None:
+    return None if time_s is None else time_s * 1e3
+
+
+def necks_table(content: Mapping[str, Any]) -> Table:
+    """What each rate level of the necks takes and sends."""
+    columns = ("encode_ms", "head_ms", "decode_ms", "tail_ms", "bytes", "bytes_spread")
+    table = slim_table(
+        "necks: times with encoder and decoder (fp32, S3) and bytes of a calibration frame",
+        *(*right("cut"), "codec", *right(*(name.replace("_", " ") for name in columns))),
+    )
+    for row in content["necks"]:
+        values = (("" if row[name] is None else f"{row[name]:.2f}") for name in columns[:4])
+        sizes = (("" if row[name] is None else f"{row[name]:.0f}") for name in columns[4:])
+        table.add_row(str(row["cut"]), row["codec"], *values, *sizes)
+    return table
 
 
 def profile_table(content: Mapping[str, Any]) -> Table:

@@ -166,9 +166,14 @@ def evaluate(problem: Problem) -> Candidates:
         tail[:, -1], decode[:, -1] = 0.0, 0.0
 
     head_s = t.head_s.reshape(n, s, 1, 1, p, 1, 1) + t.encode_s.reshape(n, 1, 1, 1, 1, k, 1)
-    tail_s = tail.transpose(1, 2, 3, 0).reshape(n, 1, s, 1, p, 1, v) + decode.transpose(
-        1, 2, 0
-    ).reshape(n, 1, 1, 1, 1, k, v)
+    tail_s = _by_tail(tail) + decode.transpose(1, 2, 0).reshape(n, 1, 1, 1, 1, k, v)
+    if (neck := t.is_neck).any():
+        # Encoder and decoder run as part of the halves.
+        heads, tails = t.neck_head_s, t.neck_tail_s if problem.links else None
+        more_s = np.full((n, s, p), np.nan) if heads is None else heads - t.head_s
+        head_s = head_s + np.where(neck[:, None], more_s.reshape(n, s, 1, 1, p, 1, 1), 0.0)
+        more_s = np.full(tail.shape, np.nan) if tails is None else tails - tail
+        tail_s = tail_s + np.where(neck[:, None], _by_tail(more_s), 0.0)
     payload = t.payload_bytes.reshape(n, 1, 1, 1, 1, k, 1)
     link_s, busy_s = (
         np.concatenate(parts, axis=-1)
@@ -187,10 +192,12 @@ def evaluate(problem: Problem) -> Candidates:
     ) + t.codec_loss.transpose(0, 3, 2, 1).reshape(n, 1, 1, m, p, k, 1)
     margin_s = np.zeros((1,) * 7)
     if problem.late_share is not None:
+        spread = np.zeros((n, k)) if t.payload_spread is None else np.nan_to_num(t.payload_spread)
+        varies_by = spread.reshape(n, 1, 1, 1, 1, k, 1)
         late = problem.spreads, problem.late_share
         margin_s = np.concatenate(
             [
-                margin(head_s, tail_s[..., [server]], payload, link, *late)
+                margin(head_s, tail_s[..., [server]], payload, link, *late, varies_by)
                 for server, link in enumerate(links)
             ],
             axis=-1,
@@ -219,13 +226,11 @@ def evaluate(problem: Problem) -> Candidates:
         if codecs is not None:
             objective[part][..., [codec not in codecs for codec in axes.codecs], :] = np.nan
 
-    if problem.halves is not None:
-        heads, tails = problem.halves.head, problem.halves.tail
-        if not problem.links:
-            tails = np.ones((1, n, s, m, p), bool)
-        chosen = heads.reshape(n, s, 1, m, p, 1, 1) & tails.transpose(1, 2, 3, 4, 0).reshape(
-            n, 1, s, m, p, 1, v
-        )
+    if (halves := problem.halves) is not None:
+        chosen = _both(halves.head, halves.tail, problem)
+        if t.is_neck.any() and halves.neck_head is not None and halves.neck_tail is not None:
+            with_neck = _both(halves.neck_head, halves.neck_tail, problem)
+            chosen = np.where(t.is_neck[:, None], with_neck, chosen)
         objective[~np.broadcast_to(chosen, shape)] = np.nan
 
     energy = None
@@ -244,6 +249,21 @@ def evaluate(problem: Problem) -> Candidates:
         *(problem, head_s, link_s, busy_s, tail_s, margin_s, loss, payload, energy),
         *(offered, objective, found),
     )
+
+
+def _by_tail(times_s: np.ndarray) -> np.ndarray:
+    """Times of tails (V, N+1, S, P) along the axes of ``Candidates``."""
+    v, n, s, p = times_s.shape
+    return times_s.transpose(1, 2, 3, 0).reshape(n, 1, s, 1, p, 1, v)
+
+
+def _both(heads: np.ndarray, tails: np.ndarray, problem: Problem) -> np.ndarray:
+    """Tell which pairs of halves may be chosen, along the axes of ``Candidates``."""
+    n, s, m, p = heads.shape
+    if not problem.links:
+        tails = np.ones((1, n, s, m, p), bool)
+    served = tails.transpose(1, 2, 3, 4, 0).reshape(n, 1, s, m, p, 1, len(tails))
+    return heads.reshape(n, s, 1, m, p, 1, 1) & served
 
 
 def _pace_s(

@@ -12,6 +12,7 @@ import numpy as np
 from codesign_ros.planning.candidates import Candidates, evaluate
 from codesign_ros.planning.limits import refusal
 from codesign_ros.planning.problem import Problem, Row
+from codesign_ros.planning.rate_levels import rate_levels
 from codesign_ros.types import PRECISIONS, CodesignError, Merge, Plan, Structure
 
 # Position is simplicity: ties go to the structure with fewer and cheaper branches, to folding and
@@ -92,6 +93,7 @@ class Solution:
             accuracy_loss=prediction.accuracy_loss,
             payload_bytes=prediction.payload_bytes,
             link_bps=link.bandwidth_bps if link else 0.0,
+            levels=rate_levels(self.evaluation, row),
         )
 
 

@@ -152,10 +152,14 @@ class AllowedHalves:
     Attributes:
         head: (N+1, S, M, P).
         tail: (V, N+1, S, M, P).
+        neck_head: likewise of heads with the encoder of a neck; None = as ``head``.
+        neck_tail: likewise of tails with its decoder; None = as ``tail``.
     """
 
     head: np.ndarray
     tail: np.ndarray
+    neck_head: np.ndarray | None = None
+    neck_tail: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from pathlib import Path
 from codesign_ros.bundle import Bundle
 from codesign_ros.cost.half_times import Extent, HalfTimes
 from codesign_ros.cost.interpolate import between_cuts, half_roofline_s
-from codesign_ros.cost.profile import profile_network
+from codesign_ros.cost.profile import NetworkProfile, profile_network
 from codesign_ros.engines.base import EngineKey
 from codesign_ros.engines.factory import EngineFactory, open_backend
 from codesign_ros.profiling.timer import StageTimer
@@ -85,13 +85,15 @@ def time_built(
     whole = _whole_cut(bundle, part)
     empty = last - whole
     known = HalfTimes({}) if known is None else known
-    asked = (*extent.halves(last), *known.half_s)
+    wanted = extent.halves(last, [neck.cut for neck in bundle.necks])
     wholes = [
         half
-        for half in dict.fromkeys(half._replace(cut=whole) for half in asked)
+        for half in dict.fromkeys(
+            half._replace(cut=whole, neck=False) for half in (*wanted, *known.half_s)
+        )
         if factory.is_built(EngineKey(part, whole, precision=half.precision))
     ]
-    halves = [*wholes, *(h for h in extent.halves(last) if h._replace(cut=whole) in wholes)]
+    halves = [*wholes, *(h for h in wanted if h._replace(cut=whole, neck=False) in wholes)]
     timed = known.measured_s
     new = [
         half
@@ -126,6 +128,7 @@ def time_built(
         timed,
         codec_s={**known.codec_s, **codec_s},
         codec_bytes={**known.codec_bytes, **timer.codec_bytes},
+        codec_spread={**known.codec_spread, **timer.codec_spread},
     )
     return _with_estimates(bundle, part, measured, wholes, prepare_s)
 
@@ -159,4 +162,34 @@ def _with_estimates(
         )
         scaled[half] = prepare_s + alike_s / base_s * (measured.half_s[s3] - prepare_s)
     begun = replace(measured, half_s={**measured.half_s, **scaled}, estimated=frozenset(scaled))
-    return between_cuts(network, begun, _GPU, tail)
+    filled = between_cuts(network, begun, _GPU, tail)
+    return _with_necks(bundle, network, filled, wholes, prepare_s, tail)
+
+
+def _with_necks(
+    bundle: Bundle,
+    network: NetworkProfile,
+    times: HalfTimes,
+    wholes: Sequence[HalfForm],
+    prepare_s: float,
+    tail: bool,
+) -> HalfTimes:
+    """Add halves with a neck: that without one, by the ratio of their roofline times."""
+    scaled = {}
+    for neck in bundle.necks:
+        with_neck = profile_network(bundle.network_with_neck(neck.cut), network.segment_flops)
+        for half in wholes:
+            plain = half._replace(cut=neck.cut)
+            if (form := plain._replace(neck=True)) in times.half_s or plain not in times.half_s:
+                continue
+            alike_s, base_s = (
+                half_roofline_s(of, _GPU, half.structure, half.precision, tail)[cut]
+                for of, cut in ((with_neck, neck.cut + 1), (network, neck.cut))
+            )
+            offset_s = 0.0 if tail else prepare_s
+            scaled[form] = offset_s + alike_s / base_s * (times.half_s[plain] - offset_s)
+    return replace(
+        times,
+        half_s={**times.half_s, **scaled},
+        estimated=times.estimated | scaled.keys(),
+    )

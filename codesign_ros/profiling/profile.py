@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -23,7 +24,7 @@ from codesign_ros.profiling.timer import StageTimer
 from codesign_ros.types import HalfForm, Part, Structure
 
 # Part of the cache key; raise it when other things are timed.
-_VERSION = 8
+_VERSION = 9
 
 _BASE = Structure.S3
 
@@ -65,7 +66,7 @@ def profile_cached(
         if profile != known:
             cache.keep(name, _as_bytes(profile))
         return profile
-    wanted = set(extent.halves(bundle.last_cut))
+    wanted = set(extent.halves(bundle.last_cut, _necks(bundle)))
     if known is not None and not fresh:
         missing = wanted - known.half_s.keys()
         if extent.budget_s == math.inf:
@@ -150,7 +151,7 @@ def measure(
         CodesignError: the backend does not have one of the precisions.
     """
     started_s = time.perf_counter()
-    halves = extent.halves(bundle.last_cut)
+    halves = extent.halves(bundle.last_cut, _necks(bundle))
     cuts = [cut for cut in dict.fromkeys(h.cut for h in halves) if cut < bundle.last_cut]
     total = len(halves) + len(cuts)
     longest = max if part == "head" else min
@@ -168,6 +169,10 @@ def measure(
         return profile_from(timer, halves)
 
 
+def _necks(bundle: Bundle) -> list[int]:
+    return [neck.cut for neck in bundle.necks]
+
+
 def profile_from(timer: StageTimer, halves: Collection[HalfForm]) -> HalfTimes:
     """Make a profile of what was timed, with these halves: timed, empty, or estimated."""
     timed, codec_s, prepare_s = timer.results()
@@ -178,6 +183,7 @@ def profile_from(timer: StageTimer, halves: Collection[HalfForm]) -> HalfTimes:
         frozenset(scaled),
         codec_s,
         timer.codec_bytes,
+        timer.codec_spread,
     )
 
 
@@ -187,8 +193,10 @@ def _scaled(half: HalfForm, timed: dict[HalfForm, float]) -> float:
     def timed_like(form: HalfForm) -> list[HalfForm]:
         return [f for f, time_s in timed.items() if f._replace(cut=half.cut) == form and time_s > 0]
 
-    # Where nothing was timed in this precision, the ratio in fp32 stands for it.
-    alike = timed_like(half) or timed_like(half._replace(precision="fp32"))
+    # Where nothing was timed in this precision, the ratio in fp32 stands for it, and that without
+    # a neck where nothing with one was timed.
+    forms = itertools.product((half.neck, False), (half.precision, "fp32"))
+    alike = next(filter(None, (timed_like(half._replace(neck=n, precision=p)) for n, p in forms)))
     nearest = min(alike, key=lambda form: abs(form.cut - half.cut))
     ratio = timed[nearest] / timed[nearest._replace(structure=_BASE)]
     return ratio * timed[half._replace(structure=_BASE)]

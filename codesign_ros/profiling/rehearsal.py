@@ -20,13 +20,16 @@ from codesign_ros.pixels.boxes import Selection
 from codesign_ros.pixels.decode import to_rgb
 from codesign_ros.pixels.letterbox import letterbox
 from codesign_ros.runtime.answers import answer_from
-from codesign_ros.types import CodesignError
+from codesign_ros.runtime.neck_codec import NeckCodec
+from codesign_ros.types import NECK, CodesignError, neck_level
 from codesign_ros.wire.codecs import codecs_for, encode
 from codesign_ros.wire.decode import WireLimits, decode
 from codesign_ros.wire.tensor import EncodedTensor
 
 # Frames that work is rehearsed on, in turn: zstd, JPEG and the choice of boxes depend on them.
 _FRAMES = 4
+# Frames of which the payloads of a neck are counted, which depend on them more than others do.
+_NECK_FRAMES = 32
 # Crossing tensors are kept up to this size [bytes]; beyond it they are computed anew when needed.
 _KEPT_BYTES = 200e6
 
@@ -49,7 +52,16 @@ class Encoding:
     @property
     def mean_bytes(self) -> float:
         """Mean payload over the frames [bytes]."""
-        return float(np.mean([sum(t.payload_bytes for t in coded) for coded in self.frames]))
+        return float(np.mean(self._sizes))
+
+    @property
+    def spread_bytes(self) -> float:
+        """Standard deviation of the payload from frame to frame [bytes]."""
+        return float(np.std(self._sizes, ddof=1)) if len(self._sizes) > 1 else 0.0
+
+    @property
+    def _sizes(self) -> list[int]:
+        return [sum(tensor.payload_bytes for tensor in coded) for coded in self.frames]
 
 
 @dataclass(frozen=True)
@@ -88,7 +100,7 @@ class Rehearsal:
         frames = self._bundle.calibration_frames()[:_FRAMES]
         self._jpegs = [encode("frame", frame, "jpeg").data for frame in frames]
         self._images = [letterbox(frame, self._bundle.input) for frame in frames]
-        self._kept: dict[int, list[Tensors]] = {}
+        self._kept: dict[tuple[int, bool], list[Tensors]] = {}
 
     def prepare(self, number: int) -> np.ndarray:
         """Decode a camera's JPEG and fit it into the network's input."""
@@ -102,7 +114,7 @@ class Rehearsal:
             engine.warm_up()  # until a GPU's clocks are up and its work is recorded
         run = self._from_image(engine)
         if key.part == "tail" and key.cut > 0:
-            run = self._from_tensors(engine, self._crossing(key.cut))
+            run = self._from_tensors(engine, self._crossing(key.cut, key.neck))
         if key.part == "head" and key.cut < self._bundle.last_cut:
             return RehearsedHalf(engine, run)
         return RehearsedHalf(
@@ -110,7 +122,7 @@ class Rehearsal:
         )
 
     def encodings(self, cut: int) -> dict[str, Encoding]:
-        """Encode the tensors at ``cut``, by codec.
+        """Encode the tensors at ``cut``, by codec; with those of its neck if it has one.
 
         A codec that cannot express the values (fp16 beyond 65504) is left out, and so never
         planned.
@@ -126,11 +138,32 @@ class Rehearsal:
 
             with contextlib.suppress(CodesignError):
                 encodings[codec] = Encoding(work, tuple(map(work, range(len(frames)))))
+        return encodings | self._neck_encodings(cut)
+
+    def _neck_encodings(self, cut: int) -> dict[str, Encoding]:
+        """What the neck at ``cut`` sends at each of its levels; none where there is no neck.
+
+        How large that is depends on the scene, so all frames are sent.
+        """
+        if cut not in {neck.cut for neck in self._bundle.necks}:
+            return {}
+        neck = NeckCodec(self._bundle, cut)
+        latents = self._crossing(cut, neck=True)
+        encodings = {}
+        for level, codec in enumerate(neck.codecs):
+
+            def work(number: int, level: int = level) -> Coded:
+                return (neck.encode(latents[number % len(latents)][NECK], level),)
+
+            encodings[codec] = Encoding(work, tuple(map(work, range(len(latents)))))
         return encodings
 
     def decoder(self, cut: int, frames: Sequence[Coded]) -> Callable[[int], object]:
         """Decode what a codec made of the tensors at ``cut``."""
         specs = self._bundle.crossings[cut]
+        if neck_level(frames[0][0].codec) is not None:
+            neck, limits = NeckCodec(self._bundle, cut), WireLimits()
+            return lambda number: neck.decode(frames[number % len(frames)][0], limits)
 
         def work(number: int) -> list[np.ndarray]:
             coded = frames[number % len(frames)]
@@ -147,17 +180,22 @@ class Rehearsal:
     ) -> Callable[[int], Mapping[str, np.ndarray]]:
         return lambda number: engine.run(frames[number % len(frames)])
 
-    def _crossing(self, cut: int) -> list[Tensors]:
-        """What crosses at ``cut``, frame by frame."""
+    def _crossing(self, cut: int, neck: bool = False) -> list[Tensors]:
+        """What crosses at ``cut``, frame by frame; or what the encoder of its neck makes."""
         if cut == 0:
             return [{"image": image} for image in self._images]
-        if cut not in self._kept:
-            engine = self._crossings.build(EngineKey("head", cut))
-            run = self._from_image(engine)
-            tensors = [dict(run(number)) for number in range(len(self._images))]
+        if (cut, neck) not in self._kept:
+            images = self._all_images() if neck else self._images
+            engine = self._crossings.build(EngineKey("head", cut, neck=neck))
+            tensors = [dict(engine.run({"image": image})) for image in images]
             engine.close()
             kept = [*self._kept.values(), tensors]
             if sum(a.nbytes for frames in kept for f in frames for a in f.values()) > _KEPT_BYTES:
                 return tensors
-            self._kept[cut] = tensors
-        return self._kept[cut]
+            self._kept[cut, neck] = tensors
+        return self._kept[cut, neck]
+
+    def _all_images(self) -> list[np.ndarray]:
+        """All calibration frames, as far as they count."""
+        frames = self._bundle.calibration_frames()[:_NECK_FRAMES]
+        return [letterbox(frame, self._bundle.input) for frame in frames]

@@ -43,6 +43,7 @@ class StageTimer:
     ) -> None:
         self.segments = factory.bundle.last_cut
         self.codec_bytes: dict[tuple[int, str], float] = {}
+        self.codec_spread: dict[tuple[int, str], float] = {}
         self._part = part
         self._progress = progress
         self._done = 0
@@ -92,6 +93,8 @@ class StageTimer:
             for cut in group:
                 for codec, encoding in self._rehearsal.encodings(cut).items():
                     self.codec_bytes[cut, codec] = encoding.mean_bytes
+                    if (spread := encoding.spread_bytes) > 0:
+                        self.codec_spread[cut, codec] = spread
                     works[cut, codec] = (
                         encoding.work
                         if self._part == "head"

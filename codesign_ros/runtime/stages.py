@@ -15,7 +15,9 @@ from codesign_ros.jpeg import END
 from codesign_ros.pixels.boxes import Selection
 from codesign_ros.runtime.answers import Answer, answer_from
 from codesign_ros.runtime.engines.leases import Lease
-from codesign_ros.types import CodesignError, InputSpec, Part, Plan
+from codesign_ros.runtime.neck_codec import NeckCodec
+from codesign_ros.runtime.rate_level import RateLevelChoice
+from codesign_ros.types import NECK, NECK_CODECS, CodesignError, InputSpec, Part, Plan
 from codesign_ros.wire.codecs import codecs_for, encode
 from codesign_ros.wire.decode import WireError, WireLimits, decode, jpeg_shape
 from codesign_ros.wire.tensor import EncodedTensor
@@ -36,12 +38,16 @@ class HeadOutput:
 
 def head_key(plan: Plan) -> EngineKey:
     """Name the engine that a plan's head runs (for a cut above 0)."""
-    return EngineKey("head", plan.cut, plan.head_structure, plan.merge, plan.precision)
+    return EngineKey(
+        "head", plan.cut, plan.head_structure, plan.merge, plan.precision, plan.has_neck
+    )
 
 
 def tail_key(plan: Plan) -> EngineKey:
     """Name the engine that a plan's tail runs (for a cut below N)."""
-    return EngineKey("tail", plan.cut, plan.tail_structure, plan.merge, plan.precision)
+    return EngineKey(
+        "tail", plan.cut, plan.tail_structure, plan.merge, plan.precision, plan.has_neck
+    )
 
 
 def half_key(plan: Plan, part: Part, segments: int) -> EngineKey | None:
@@ -71,6 +77,8 @@ class HeadStage:
         plan: what to run.
         engine: engine for ``head_key(plan)``; None at cut 0, where the frame itself is sent.
         selection: asked at every answer which boxes of a detector count.
+        rate_bps: asked at every frame that a neck encodes how fast the uplink is [bit/s]; 0 = not
+            known, and the plan's own rate level is taken.
     """
 
     def __init__(
@@ -79,11 +87,16 @@ class HeadStage:
         plan: Plan,
         engine: Engine | None,
         selection: Callable[[], Selection] = Selection,
+        rate_bps: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self.plan = plan
         self._bundle = bundle
         self._engine = engine
         self._selection = selection
+        self._neck: NeckCodec | None = None
+        if plan.has_neck:
+            self._neck = NeckCodec(bundle, plan.cut)
+            self._level = RateLevelChoice(plan, rate_bps)
 
     @property
     def sends_jpeg(self) -> bool:
@@ -111,8 +124,19 @@ class HeadStage:
         if self.plan.cut == len(self._bundle.segments):
             answer = answer_from(tensors, self._bundle, self._selection())
             return HeadOutput(answer, (), time.perf_counter() - start, 0.0)
-        encoded = tuple(encode(name, array, self.plan.codec) for name, array in tensors.items())
+        encoded: tuple[EncodedTensor, ...]
+        if self._neck is not None:
+            encoded = (self._encode_latent(self._neck, tensors[NECK]),)
+        else:
+            encoded = tuple(encode(name, array, self.plan.codec) for name, array in tensors.items())
         return HeadOutput(None, encoded, computed - start, time.perf_counter() - computed)
+
+    def _encode_latent(self, neck: NeckCodec, latent: np.ndarray) -> EncodedTensor:
+        """Write what the neck's encoder made, at the level that the link asks for."""
+        level = self._level.choose()
+        encoded = neck.encode(latent, level)
+        self._level.sent(level, encoded.payload_bytes)
+        return encoded
 
 
 class TailStage:
@@ -137,6 +161,7 @@ class TailStage:
         self._engine = engine
         self._selection = selection
         self._expected = bundle.crossings[plan.cut]
+        self._neck = NeckCodec(bundle, plan.cut) if plan.has_neck else None
         self._limits = WireLimits()
 
     @property
@@ -147,6 +172,8 @@ class TailStage:
     def decode(self, tensors: Sequence[EncodedTensor]) -> dict[str, np.ndarray]:
         """Turn what came over the wire into the tensors that cross at this cut.
 
+        With a neck that is what its encoder made, at any of its levels.
+
         Raises:
             WireError: number, name, shape, type, codec, length or content is not what the plan's
                 cut needs; nothing was allocated for it.
@@ -156,6 +183,8 @@ class TailStage:
                 "shape",
                 f"{len(tensors)} tensors came, cut {self.plan.cut} has {len(self._expected)}",
             )
+        if self._neck is not None:
+            return {NECK: self._neck.decode(tensors[0], self._limits)}
         arrays = {}
         for encoded, spec in zip(tensors, self._expected, strict=True):
             if encoded.codec != self.plan.codec:
@@ -229,9 +258,13 @@ def check_plan(plan: Plan, bundle: Bundle) -> None:
     last = bundle.last_cut
     if not 0 <= plan.cut <= last:
         raise CodesignError(f"cut {plan.cut} does not exist; cuts are 0 to {last}")
+    necks = [neck for neck in bundle.necks if neck.cut == plan.cut]
+    of_neck = NECK_CODECS[: necks[0].levels] if necks else ()
+    if plan.codec in of_neck:
+        return
     for spec in bundle.crossings[plan.cut] if plan.cut < last else ():
         if plan.codec not in codecs_for(spec):
             raise CodesignError(
                 f"codec {plan.codec!r} cannot carry tensor {spec.name!r} at cut {plan.cut}; "
-                f"usable: {', '.join(codecs_for(spec))}"
+                f"usable: {', '.join((*codecs_for(spec), *of_neck))}"
             )

@@ -20,7 +20,15 @@ from codesign_ros.engines.factory import open_backend
 from codesign_ros.planning.objective import Objective
 from codesign_ros.planning.problem import Limits, Problem
 from codesign_ros.profiling.profile import profile_cached
-from codesign_ros.types import CodesignError, DeviceSpec, LinkSpec, Merge, Part, Structure
+from codesign_ros.types import (
+    NECK_CODECS,
+    CodesignError,
+    DeviceSpec,
+    LinkSpec,
+    Merge,
+    Part,
+    Structure,
+)
 from codesign_ros.whatif.coding import Profiled, with_coding
 from codesign_ros.whatif.device_times import read_device_times
 
@@ -80,7 +88,8 @@ def what_if_problem(bundle: Bundle, what_if: WhatIf) -> Problem:
         CodesignError: a limit stands on what is not known, or a device cannot be measured here.
     """
     names = tuple(device.name for device in what_if.servers)
-    codecs = tuple(sorted({*what_if.codecs, *what_if.frame_codecs}))
+    left_out = {*NECK_CODECS} - {*bundle.neck_codecs}
+    codecs = tuple(sorted({*what_if.codecs, *what_if.frame_codecs} - left_out))
     axes = Axes(what_if.structures, what_if.merges, what_if.precisions, codecs, names)
     # S3 counts the load of Eq. 10, whatever is allowed.
     structures = dict.fromkeys((Structure.S3, *what_if.structures))
@@ -117,6 +126,11 @@ def what_if_problem(bundle: Bundle, what_if: WhatIf) -> Problem:
             bundle.accuracy,
             head.codec_bytes,
             ANSWER_BYTES,
+            {
+                neck.cut: profile_network(bundle.network_with_neck(neck.cut), structures)
+                for neck in bundle.necks
+            },
+            head.codec_spread,
         )
         notes = ()
         if what_if.mode == RooflineMode.ROOFLINE.value:

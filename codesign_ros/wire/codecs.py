@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import zstandard
 
-from codesign_ros.types import CodesignError, TensorSpec
+from codesign_ros.types import NECK_CODECS, CodesignError, TensorSpec
 from codesign_ros.wire.tensor import EncodedTensor, no_params
 
 TENSOR_CODECS = (
@@ -26,7 +26,9 @@ TENSOR_CODECS = (
 FRAME_CODECS = ("raw", "raw+zstd", "jpeg")
 """Codecs of uint8 tensors; jpeg only for RGB frames (H, W, 3)."""
 
-KNOWN_CODECS = (*TENSOR_CODECS, "jpeg")
+KNOWN_CODECS = (*TENSOR_CODECS, "jpeg", *NECK_CODECS)
+"""All codecs. Those of a neck carry what its encoder makes, see ``neck.latent``, and no other
+tensor."""
 
 JPEG_QUALITY = 90
 

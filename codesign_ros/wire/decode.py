@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -52,8 +53,10 @@ def decode(encoded: EncodedTensor, expected: TensorSpec, limits: WireLimits) -> 
     Raises:
         WireError: anything does not fit; nothing else is ever raised.
     """
-    base, with_zstd = _check_description(encoded, expected, limits)
-    scale, offset = _check_params(encoded, expected, base)
+    base, with_zstd = split_codec(
+        check_description(encoded, expected, limits, codecs_for(expected))
+    )
+    scale, offset = check_params(encoded, expected, base)
     data = memoryview(encoded.data).cast("B")
     if base == "jpeg":
         return _decode_jpeg(data, expected)
@@ -77,10 +80,10 @@ def decode(encoded: EncodedTensor, expected: TensorSpec, limits: WireLimits) -> 
     return values.reshape(expected.shape)
 
 
-def _check_description(
-    encoded: EncodedTensor, expected: TensorSpec, limits: WireLimits
-) -> tuple[str, bool]:
-    """Check name, type, shape, limit and codec; return the split codec."""
+def check_description(
+    encoded: EncodedTensor, expected: TensorSpec, limits: WireLimits, usable: Sequence[str]
+) -> str:
+    """Check name, type, shape, limit and codec; return the codec, which is one of ``usable``."""
     if encoded.name != expected.name:
         raise WireError("name", f"tensor '{encoded.name}' came where '{expected.name}' should be")
     if encoded.dtype != expected.dtype:
@@ -98,14 +101,14 @@ def _check_description(
             f"tensor '{expected.name}' takes {expected.nbytes} bytes, "
             f"the limit is {limits.max_tensor_bytes}",
         )
-    if encoded.codec not in codecs_for(expected):
+    if encoded.codec not in usable:
         raise WireError(
             "codec", f"tensor '{expected.name}' cannot be written with codec '{encoded.codec}'"
         )
-    return split_codec(encoded.codec)
+    return encoded.codec
 
 
-def _check_params(
+def check_params(
     encoded: EncodedTensor, expected: TensorSpec, base: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return scale and offset as float32, checked: one of each per channel, finite, in range."""

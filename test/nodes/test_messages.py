@@ -33,6 +33,7 @@ from codesign_ros.types import (
     HalfForm,
     Merge,
     Plan,
+    RateLevel,
     Structure,
 )
 from codesign_ros.wire.tensor import EncodedTensor
@@ -92,6 +93,9 @@ plans = st.builds(
     server_available=st.booleans(),
     reason=texts,
     objective=texts,
+    levels=st.lists(st.builds(RateLevel, st.integers(0, 255), size64, size64), max_size=4).map(
+        tuple
+    ),
     **dict.fromkeys(
         (
             "lambda_1",
@@ -113,6 +117,7 @@ half_forms = st.builds(
     st.sampled_from(Structure),
     st.sampled_from(Merge),
     st.sampled_from(PRECISIONS),
+    st.booleans(),
 )
 
 
@@ -125,6 +130,7 @@ def profiles(draw):
         frozenset(form for form in halves if draw(st.booleans())),
         codec_s,
         {key: float(draw(uint32)) for key in codec_s},
+        {key: size for key in codec_s if (size := draw(size32)) > 0},
     )
 
 
@@ -288,6 +294,13 @@ def test_unknown_word_in_a_plan(field):
         messages.plan_from_msg(msg)
 
 
+def test_levels_of_a_plan_that_do_not_fit_each_other():
+    msg = messages.plan_to_msg(Plan(cut=1, epoch=3, levels=(RateLevel(1, 2e3, 0.01),)))
+    msg.level_accuracy_loss = array("d", [])
+    with pytest.raises(CodesignError, match="plan of epoch 3: its arrays of levels differ"):
+        messages.plan_from_msg(msg)
+
+
 def device_msg(**fields):
     """A head that has measured one half and one codec."""
     return DeviceProfile(
@@ -300,12 +313,14 @@ def device_msg(**fields):
             "half_structure": ["S3"],
             "half_merge": ["fold"],
             "half_precision": ["int8-tensor"],
+            "half_neck": [False],
             "half_s": array("f", [0.5]),
             "half_measured": [True],
             "codec_cut": array("H", [1]),
             "codec_name": ["raw"],
             "codec_s": array("f", [0.25]),
             "codec_bytes": array("I", [9]),
+            "codec_bytes_spread": array("f", [0.0]),
             **fields,
         }
     )
@@ -328,7 +343,10 @@ def test_measured_and_estimated_halves():
         ({"half_merge": []}, "differ in length"),
         ({"half_precision": ["fp32", "fp16"]}, "differ in length"),
         ({"half_measured": []}, "differ in length"),
+        ({"half_neck": []}, "differ in length"),
         ({"codec_bytes": array("I")}, "differ in length"),
+        ({"codec_bytes_spread": array("f", [1.0, 2.0])}, "differ in length"),
+        ({"codec_bytes_spread": array("f", [-1.0])}, "-1.0 is no time or size"),
         ({"engine_cut": array("H", [1])}, "differ in length"),
         (
             {
@@ -337,6 +355,7 @@ def test_measured_and_estimated_halves():
                 "engine_structure": ["S3"],
                 "engine_merge": ["glue"],
                 "engine_precision": ["fp16"],
+                "engine_neck": [False],
                 "engine_built": [True],
             },
             "'glue' is not a valid Merge",

@@ -121,7 +121,7 @@ class FakeTimer(StageTimer):
     """Times by a formula; each half takes one second of the clock."""
 
     def __init__(self, part, last, time_of, clock):
-        self.codec_bytes = {}
+        self.codec_bytes, self.codec_spread = {}, {}
         self._part, self._last, self._time_of, self._clock = part, last, time_of, clock
         self.timed = []
 

@@ -1,12 +1,15 @@
 """A neck with random weights for the tiny network, and a bundle that has it."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from codesign_ros.bundle import Bundle, write_neck
+from codesign_ros.cost.accuracy_row import AccuracyRow
 from codesign_ros.neck_file import NeckInfo
+from codesign_ros.types import Merge, Structure
 from codesign_ros.wire.neck.tables import CodeTables, frequencies_of
 
 LEVELS, LARGEST = 3, 15
@@ -36,3 +39,15 @@ def write_tiny_neck(path: Path, bundle: Bundle, cut: int = 3, enter: int = 3, **
     """Copy a bundle and give it a neck."""
     shutil.copytree(bundle.path, path)
     return write_neck(path, Bundle.open(path), *tiny_neck(bundle, cut, enter, **more))
+
+
+def with_losses(bundle: Bundle, cut: int, losses: tuple[float, ...] = (0.01, 0.02, 0.04)) -> Bundle:
+    """Give a bundle accuracy rows of the neck at a cut, made up, in its own directory."""
+    reference = bundle.accuracy.reference
+    folded = Merge.FOLD, Structure.S3, Structure.S3, "fp32"
+    rows = tuple(
+        AccuracyRow(*folded, f"neck.{level}", cut, reference - loss)
+        for level, loss in enumerate(losses)
+    )
+    bundle.replace_accuracy(replace(bundle.accuracy, rows=bundle.accuracy.rows + rows))
+    return Bundle.open(bundle.path)

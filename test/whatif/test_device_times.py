@@ -49,6 +49,13 @@ def test_files_from_before_merge_was_told_are_read(tiny_bundle, conditions, tmp_
     write_device_times(path, TIMES, conditions)
     content = json.loads(path.read_text())
     for part in ("head", "tail"):
+        assert {row.pop(4) for row in content[part]["halves"]} == {False}
+        for row in content[part]["codecs"]:
+            assert row.pop(4) >= 0
+    # From before necks were told.
+    path.write_text(json.dumps(content))
+    assert read_device_times(path, tiny_bundle) == ("my-robot", TIMES)
+    for part in ("head", "tail"):
         assert {row.pop(2) for row in content[part]["halves"]} == {"fold"}
     path.write_text(json.dumps(content))
     assert read_device_times(path, tiny_bundle) == ("my-robot", TIMES)

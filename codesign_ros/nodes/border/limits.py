@@ -17,10 +17,11 @@ _SENTENCES = dict.fromkeys(("reason", "message", "throttled"), 1024)
 # A half for each cut, structure, merge and precision; of each there are a few.
 _ROWS = {
     **dict.fromkeys(("half_cut", "half_structure", "half_merge", "half_precision"), 8192),
-    **dict.fromkeys(("half_s", "half_measured"), 8192),
+    **dict.fromkeys(("half_neck", "half_s", "half_measured"), 8192),
     **dict.fromkeys(("engine_cut", "engine_structure", "engine_merge"), 8192),
-    **dict.fromkeys(("engine_precision", "engine_built"), 8192),
+    **dict.fromkeys(("engine_precision", "engine_neck", "engine_built"), 8192),
     **dict.fromkeys(("codec_cut", "codec_name", "codec_bytes", "codec_s"), 8192),
+    **dict.fromkeys(("codec_bytes_spread",), 8192),
 }
 
 

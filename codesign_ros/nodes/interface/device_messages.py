@@ -84,6 +84,8 @@ def device_to_msg(device: Device, stamp: Time) -> DeviceProfileMsg:
         msg.codec_name = [codec for _, codec in profile.codec_s]
         msg.codec_s = array("f", profile.codec_s.values())
         msg.codec_bytes = array("I", [round(profile.codec_bytes[key]) for key in profile.codec_s])
+        spread = profile.codec_spread
+        msg.codec_bytes_spread = array("f", [spread.get(key, 0.0) for key in profile.codec_s])
     return msg
 
 
@@ -106,7 +108,9 @@ def device_from_msg(msg: DeviceProfileMsg) -> Device:
     if msg.state not in STATES:
         raise CodesignError(f"profile of {beat.node!r}: unknown state {msg.state!r}")
     halves = *_form_arrays(msg, "half"), msg.half_s, msg.half_measured
-    codecs = msg.codec_cut, msg.codec_name, msg.codec_s, msg.codec_bytes
+    codecs = (
+        msg.codec_cut, msg.codec_name, msg.codec_s, msg.codec_bytes, msg.codec_bytes_spread,
+    )  # fmt: skip
     engines = *_form_arrays(msg, "engine"), msg.engine_built
     if any(len({*map(len, arrays)}) > 1 for arrays in (halves, codecs, engines)):
         raise CodesignError(
@@ -118,8 +122,8 @@ def device_from_msg(msg: DeviceProfileMsg) -> Device:
     try:
         profile = HalfTimes.from_rows(zip(*halves, strict=True), zip(*codecs, strict=True))
         built = {
-            HalfForm(cut, Structure(structure), Merge(merge), precision): is_built
-            for cut, structure, merge, precision, is_built in zip(*engines, strict=True)
+            HalfForm(cut, Structure(structure), Merge(merge), precision, neck): is_built
+            for cut, structure, merge, precision, neck, is_built in zip(*engines, strict=True)
         }
         role = Role(msg.role)
     except ValueError as error:

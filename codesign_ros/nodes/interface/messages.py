@@ -35,6 +35,7 @@ from codesign_ros.types import (
     GroundTruth,
     Merge,
     Plan,
+    RateLevel,
     Structure,
     one_line,
 )
@@ -242,6 +243,9 @@ def plan_to_msg(plan: Plan) -> PlanMsg:
         standby_structure=plan.standby_structure.value,
         standby_merge=plan.standby_merge.value,
         latency_s=plan.latency_s,
+        level=array("B", [each.level for each in plan.levels]),
+        level_payload_bytes=array("d", [each.payload_bytes for each in plan.levels]),
+        level_accuracy_loss=array("d", [each.accuracy_loss for each in plan.levels]),
         **copied(plan, _PLAN_FIELDS),
     )
 
@@ -250,8 +254,12 @@ def plan_from_msg(msg: PlanMsg) -> Plan:
     """Message to plan.
 
     Raises:
-        CodesignError: a structure or the merge is not known.
+        CodesignError: a structure or the merge is not known, or the arrays of levels differ in
+            length.
     """
+    levels = msg.level, msg.level_payload_bytes, msg.level_accuracy_loss
+    if len({*map(len, levels)}) > 1:
+        raise CodesignError(f"plan of epoch {msg.epoch}: its arrays of levels differ in length")
     try:
         return Plan(
             head_structure=Structure(msg.head_structure),
@@ -259,6 +267,7 @@ def plan_from_msg(msg: PlanMsg) -> Plan:
             merge=Merge(msg.merge),
             standby_structure=Structure(msg.standby_structure),
             standby_merge=Merge(msg.standby_merge),
+            levels=tuple(map(RateLevel._make, zip(*levels, strict=True))),
             **copied(msg, _PLAN_FIELDS),
         )
     except ValueError as error:

@@ -11,7 +11,7 @@ from codesign_ros.nodes.interface.params import Param
 from codesign_ros.planning.objective import Objective, parse_objective
 from codesign_ros.resources import resource_path
 from codesign_ros.runtime.planner.settings import SHARED, PlannerSettings
-from codesign_ros.types import PRECISIONS, Merge, Structure
+from codesign_ros.types import NECK_CODECS, PRECISIONS, Merge, Structure
 from codesign_ros.wire.codecs import FRAME_CODECS, TENSOR_CODECS
 
 _DEFAULT = PlannerSettings()
@@ -52,8 +52,8 @@ SOLVE_PARAMS = (
     Param(
         "codecs",
         list(_DEFAULT.codecs),
-        "codecs for tensors (cuts 1 to N-1)",
-        choices=TENSOR_CODECS,
+        "codecs for tensors (cuts 1 to N-1); neck.* count at the cuts where the bundle has a neck",
+        choices=(*TENSOR_CODECS, *NECK_CODECS),
     ),
     Param(
         "frame_codecs",

@@ -3,7 +3,8 @@
 What a peer's paper does not choose - in which numbers the network runs, how what crosses is packed
 - is chosen for it: it decides by its own rule once for each precision and for each codec of frames
 and of tensors, and of these decisions the one of least objective (Eq. 11) stands. So a peer has all
-that ours has beside its own rule, and is never worse than in fp32 with raw tensors.
+that ours has beside its own rule, and is never worse than in fp32 with raw tensors. The one thing
+that it has not is a neck: that is trained for a network and a cut, and no peer's paper has it.
 """
 
 from __future__ import annotations
@@ -50,10 +51,11 @@ def variants(situation: Situation) -> Iterator[list[Row]]:
     axes, last = situation.problem.tables.axes, situation.problem.tables.segments
     s, m = situation.form()
     offered = situation.evaluation.offered[:, s, s, m]  # (N+1, P, K, V)
+    neck = situation.problem.tables.is_neck[:, None]
     precisions = sorted(axes.precisions, key=PRECISIONS.index)
     for p in map(axes.precisions.index, precisions):
         rows: dict[tuple[int, int], list[Row]] = {}
-        for cut, codec, server in np.argwhere(offered[:, p]).tolist():
+        for cut, codec, server in np.argwhere(offered[:, p] & ~neck).tolist():
             row = situation.evaluation.row((cut, s, s, m, p, codec, server))
             rows.setdefault((cut, codec), []).append(row)
         frame = [codec for cut, codec in rows if cut == 0] or [-1]

@@ -46,11 +46,19 @@ class HeadPlans:
         bundle: the network.
         pool: leases its engines.
         selection: asked at every answer which boxes of a detector count.
+        rate_bps: asked at every frame how fast the uplink is [bit/s]; 0 = not known.
     """
 
-    def __init__(self, bundle: Bundle, pool: EnginePool, selection: Callable[[], Selection]):
+    def __init__(
+        self,
+        bundle: Bundle,
+        pool: EnginePool,
+        selection: Callable[[], Selection],
+        rate_bps: Callable[[], float] = lambda: 0.0,
+    ) -> None:
         self._bundle = bundle
         self._pool = pool
+        self._rate_bps = rate_bps
         self.selection = selection
         nothing = Plan(cut=bundle.last_cut, model_id=bundle.model_id, reason="no plan yet")
         self._epochs: EpochTable[PlanStages] = EpochTable(
@@ -132,5 +140,5 @@ class HeadPlans:
     def _stage(self, plan: Plan) -> LeasedStage[HeadStage]:
         lease = self._pool.lease(head_key(plan)) if plan.cut > 0 else None
         engine = lease.thing if lease else None
-        stage = HeadStage(self._bundle, plan, engine, self.selection)
+        stage = HeadStage(self._bundle, plan, engine, self.selection, self._rate_bps)
         return LeasedStage(stage, lease)

@@ -79,7 +79,9 @@ class HeadRuntime:
         # start, are told from its own by this.
         self.session = new_session()
         self._bundle = bundle
-        self._plans = HeadPlans(bundle, pool, lambda: settings.selection)
+        self._plans = HeadPlans(
+            bundle, pool, lambda: settings.selection, lambda: self.uplink.bandwidth_bps
+        )
         self._book = FrameBook(self._plans, send_result, clock_ns)
         self._server = ServerWatch(self._book)
         self._times = RunningTimes()

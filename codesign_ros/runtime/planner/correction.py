@@ -275,8 +275,11 @@ def _bounded(log: float) -> float:
 
 def corrected(tables: CostTables, head: np.ndarray, tail: np.ndarray) -> CostTables:
     """Multiply the times of head and tail, encoding and decoding included, by factors (N+1,)."""
+    neck_head_s, neck_tail_s = tables.neck_head_s, tables.neck_tail_s
     return replace(
         tables,
+        neck_head_s=None if neck_head_s is None else neck_head_s * head[:, None, None],
+        neck_tail_s=None if neck_tail_s is None else neck_tail_s * tail[None, :, None, None],
         head_s=tables.head_s * head[:, None, None],
         encode_s=tables.encode_s * head[:, None],
         tail_s=tables.tail_s * tail[None, :, None, None],

@@ -9,7 +9,7 @@ from dataclasses import replace
 from codesign_ros.bundle import Bundle
 from codesign_ros.cost.half_times import HalfTimes
 from codesign_ros.cost.model import analytic_tables, measured_tables
-from codesign_ros.cost.profile import NetworkProfile
+from codesign_ros.cost.profile import NetworkProfile, profile_network
 from codesign_ros.cost.roofline import RooflineMode
 from codesign_ros.cost.tables import Axes, CostTables
 from codesign_ros.runtime.device import Device
@@ -36,6 +36,7 @@ class DeviceCosts:
         self._devices = devices
         self._make_network_profile = network_profile
         self._network_profile: NetworkProfile | None = None
+        self._with_necks: dict[int, NetworkProfile] = {}
         self._counting = threading.Lock()
 
     def network_profile(self) -> NetworkProfile:
@@ -45,10 +46,20 @@ class DeviceCosts:
                 self._network_profile = self._make_network_profile()
             return self._network_profile
 
+    def _neck_profiles(self) -> dict[int, NetworkProfile]:
+        """FLOPs and bytes of the network with each of its necks, by cut; seconds at first."""
+        with self._counting:
+            for neck in self._bundle.necks:
+                if neck.cut not in self._with_necks:
+                    network = self._bundle.network_with_neck(neck.cut)
+                    self._with_necks[neck.cut] = profile_network(network)
+            return self._with_necks
+
     def get_ready(self, mode: str, devices: Iterable[Device]) -> None:
         """Do what takes seconds before ``tables`` is called for some of these devices."""
         if mode in {known.value for known in RooflineMode}:
             self.network_profile()
+            self._neck_profiles()
         elif any(device.memory_bytes > 0 for device in devices):
             self._memory_needs()
 
@@ -79,6 +90,8 @@ class DeviceCosts:
             axes,
             self._bundle.accuracy,
             head.profile.codec_bytes if head.profile else {},
+            necks=self._neck_profiles(),
+            payload_spread=head.profile.codec_spread if head.profile else {},
         )
 
     def _memory_needs(self) -> tuple[NetworkProfile | None, tuple[str, ...]]:

@@ -72,12 +72,15 @@ def lacking(
     return builds
 
 
-def runnable(device: Device, tables: CostTables) -> tuple[np.ndarray, tuple[str, ...]]:
+def runnable(
+    device: Device, tables: CostTables, *, neck: bool = False
+) -> tuple[np.ndarray, tuple[str, ...]]:
     """Tell which halves a device can run, built or not.
 
     Args:
         device: head or tail.
         tables: the problem's; with the memory that halves need, if that is to count.
+        neck: halves with a neck, and not those without.
 
     Returns:
         (N+1, S, M, P) of bool, and what is left out and why, one line each. What the device does
@@ -91,7 +94,7 @@ def runnable(device: Device, tables: CostTables) -> tuple[np.ndarray, tuple[str,
             possible[..., [axes.precisions.index(each) for each in lacks]] = False
             notes.append(f"{device.node} has not {', '.join(lacks)}: not offered")
     refused = {form for form, built in (device.engines or {}).items() if built is False}
-    places = dict(_places(refused, tables))
+    places = dict(_places(refused, tables, neck))
     for place in places.values():
         possible[place] = False
     if places:
@@ -109,12 +112,17 @@ def runnable(device: Device, tables: CostTables) -> tuple[np.ndarray, tuple[str,
     return _with_empty(possible, device.role), tuple(notes)
 
 
-def built(device: Device, tables: CostTables, in_force: Plan | None) -> np.ndarray:
-    """Tell which halves a device can run at once, (N+1, S, M, P) of bool; see ``built_forms``."""
+def built(
+    device: Device, tables: CostTables, in_force: Plan | None, *, neck: bool = False
+) -> np.ndarray:
+    """Tell which halves a device can run at once, (N+1, S, M, P) of bool; see ``built_forms``.
+
+    ``neck``: halves with a neck, and not those without.
+    """
     if device.engines is None:
         return _all(tables)
     there = ~_all(tables)
-    for _, place in _places(built_forms(device, in_force, tables.segments), tables):
+    for _, place in _places(built_forms(device, in_force, tables.segments), tables, neck):
         there[place] = True
     return _with_empty(there, device.role)
 
@@ -165,14 +173,14 @@ def _with_empty(halves: np.ndarray, role: Role) -> np.ndarray:
 
 
 def _places(
-    forms: Iterable[HalfForm], tables: CostTables
+    forms: Iterable[HalfForm], tables: CostTables, neck: bool
 ) -> Iterator[tuple[HalfForm, tuple[int, int, int, int]]]:
     """Where engines stand in (N+1, S, M, P), those among what can be chosen."""
     axes = tables.axes
     for form in forms:
-        cut, structure, merge, precision, neck = form
+        cut, structure, merge, precision, has_neck = form
         if (
-            not neck
+            has_neck == neck
             and cut <= tables.segments
             and structure in axes.structures
             and merge in axes.merges

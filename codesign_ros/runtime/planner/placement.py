@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from codesign_ros.planning.fleet.solve import FleetPlan, share
-from codesign_ros.planning.problem import AllowedHalves, Problem
+from codesign_ros.planning.problem import Problem
 from codesign_ros.runtime.planner.sharing import fleet_robot
 from codesign_ros.types import CodesignError, LinkSpec
 
@@ -141,14 +141,15 @@ def over_servers(by_server: Mapping[str, Problem], servers: Sequence[str]) -> Pr
         found[:, -1] = one[-1]  # all on the robot is the same with each of them
         return found
 
-    halves = None
-    if first.halves is not None:
-        alone = first.halves.tail[0]
-        tails = [
-            each.halves.tail[0] if (each := by_server.get(server)) and each.halves else alone
-            for server in servers
-        ]
-        halves = AllowedHalves(first.halves.head, np.array(tails))
+    halves = first.halves
+    if halves is not None:
+        own = [by_server[s].halves or halves if s in by_server else halves for s in servers]
+        with_neck = [each.neck_tail[0] for each in own if each.neck_tail is not None]
+        halves = replace(
+            halves,
+            tail=np.array([each.tail[0] for each in own]),
+            neck_tail=np.array(with_neck) if len(with_neck) == len(own) else None,
+        )
     return replace(
         first,
         tables=replace(
@@ -156,6 +157,7 @@ def over_servers(by_server: Mapping[str, Problem], servers: Sequence[str]) -> Pr
             axes=replace(tables.axes, servers=tuple(servers)),
             tail_s=spread("tail_s"),
             decode_s=spread("decode_s"),
+            neck_tail_s=None if tables.neck_tail_s is None else spread("neck_tail_s"),
         ),
         links=first.links * len(servers),
         halves=halves,

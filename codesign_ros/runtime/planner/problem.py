@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -192,15 +193,15 @@ class RobotProblems:
             raise CodesignError(self._foreign(head))
         tail = tail or self.tail_of(robot)
         tails = (tail,) if tail else ()
-        axes = settings.axes(tuple(each.node for each in tails))
+        axes = settings.axes(tuple(each.node for each in tails), self._bundle.neck_codecs)
         tables = self._costs.tables(head, tail, settings.mode, axes)
-        halves = []
-        for device in (head, *tails):
-            possible, notes = runnable(device, tables)
-            tables = replace(tables, notes=(*tables.notes, *notes))
+        halves: dict[bool, list[np.ndarray]] = {False: [], True: []}
+        for device, neck in itertools.product((head, *tails), (False, True)):
+            possible, notes = runnable(device, tables, neck=neck)
+            tables = replace(tables, notes=tuple(dict.fromkeys((*tables.notes, *notes))))
             if built_only:
-                possible &= built(device, tables, in_force)
-            halves.append(possible)
+                possible &= built(device, tables, in_force, neck=neck)
+            halves[neck].append(possible)
         links = tuple(_link(head, settings, link_bps) for _ in tails)
         is_late = factors.spreads != STEADY or any(map(varies, links))
         problem = Problem(
@@ -211,7 +212,10 @@ class RobotProblems:
             codecs=settings.codecs,
             frame_codecs=settings.frame_codecs,
             limits=settings.limits(self._bundle.accuracy),
-            halves=AllowedHalves(halves[0], np.array(halves[1:])),
+            halves=AllowedHalves(
+                *(halves[False][0], np.array(halves[False][1:])),
+                *(halves[True][0], np.array(halves[True][1:])),
+            ),
             frame_rate_hz=settings.frame_rate_hz or None,
             window=settings.window or None,
             # Where nothing varies, no frame takes longer than the others.

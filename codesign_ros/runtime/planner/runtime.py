@@ -24,7 +24,7 @@ from codesign_ros.runtime.planner.problem import RobotProblems, rate_of
 from codesign_ros.runtime.planner.registry import Registry
 from codesign_ros.runtime.planner.settings import SHARED, PlannerSettings
 from codesign_ros.runtime.planner.watch import Basis, Factors, RobotWatch
-from codesign_ros.types import CodesignError, DeviceSpec, Plan
+from codesign_ros.types import NECK_CODECS, CodesignError, DeviceSpec, Plan
 
 
 class Due(NamedTuple):
@@ -427,9 +427,10 @@ class PlannerRuntime:
         assert entry.plan is not None
         evaluation, watch = solution.evaluation, entry.watch
         try:
-            index = evaluation.index_of(Candidate.of(entry.plan))
+            places = [evaluation.index_of(each) for each in _within(entry.plan)]
         except CodesignError:
             return None  # it cannot be chosen any more
+        index = min(places, key=lambda place: float(evaluation.objective[place]))
         now = float(evaluation.objective[index])
         if not math.isfinite(now):
             return None  # its cost is not known any more, or over a limit
@@ -444,3 +445,9 @@ class PlannerRuntime:
         spread = watch.spread(row, best, solution.problem.objective, rate_error)
         least = self.settings.switch_gain
         return None if watch.steadiness.is_worth_it(gain, least, spread, now_s) else row
+
+
+def _within(plan: Plan) -> list[Candidate]:
+    """The choices among which a robot is under one plan: it takes a neck's levels as they come."""
+    own = Candidate.of(plan)
+    return [replace(own, codec=NECK_CODECS[each.level]) for each in plan.levels] or [own]

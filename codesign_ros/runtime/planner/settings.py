@@ -11,7 +11,14 @@ from codesign_ros.cost.tables import Axes
 from codesign_ros.planning.objective import Objective
 from codesign_ros.planning.problem import Limits
 from codesign_ros.runtime.planner.policy import OURS, check_policy
-from codesign_ros.types import BRANCH_STRUCTURES, CodesignError, LinkSpec, Merge, Structure
+from codesign_ros.types import (
+    BRANCH_STRUCTURES,
+    NECK_CODECS,
+    CodesignError,
+    LinkSpec,
+    Merge,
+    Structure,
+)
 
 SHARED = ("nothing", "server", "server and link")
 """What several robots share: each has a server and a link of its own, one server, or both."""
@@ -28,7 +35,7 @@ class PlannerSettings:
         lambda_1: weight of the accuracy loss in Eq. 11 [s per unit of loss].
         structures: structures that head and tail may have.
         merges: what may become of branches that do not stay.
-        codecs: codecs for cuts 1..N-1.
+        codecs: codecs for cuts 1..N-1; those of a neck count where the network has one.
         frame_codecs: codecs for the frame at cut 0.
         precisions: numeric precisions; both halves have the same.
         accuracy_floor: least accuracy, in the metric that the bundle was measured by; 0 = any.
@@ -59,7 +66,7 @@ class PlannerSettings:
     lambda_1: float = 1.0
     structures: tuple[Structure, ...] = BRANCH_STRUCTURES
     merges: tuple[Merge, ...] = (Merge.FOLD,)
-    codecs: tuple[str, ...] = ("raw", "fp16+zstd", "uint8+zstd")
+    codecs: tuple[str, ...] = ("raw", "fp16+zstd", "uint8+zstd", *NECK_CODECS)
     frame_codecs: tuple[str, ...] = ("jpeg", "raw")
     precisions: tuple[str, ...] = ("fp32",)
     accuracy_floor: float = 0.0
@@ -101,7 +108,8 @@ class PlannerSettings:
             uplink_bytes_per_s=self.uplink_limit_bytes_per_s or None,
         )
 
-    def axes(self, servers: tuple[str, ...]) -> Axes:
-        """What can be chosen, with these servers."""
-        codecs = tuple(sorted({*self.codecs, *self.frame_codecs}))
+    def axes(self, servers: tuple[str, ...], neck_codecs: tuple[str, ...] = ()) -> Axes:
+        """What can be chosen, with these servers, of a network that has these necks."""
+        left_out = {*NECK_CODECS} - {*neck_codecs}
+        codecs = tuple(sorted({*self.codecs, *self.frame_codecs} - left_out))
         return Axes(self.structures, self.merges, self.precisions, codecs, servers)

@@ -64,12 +64,15 @@ def solve_at(problem: Problem, part: Share) -> Solution:
     Raises:
         CodesignError: no candidate keeps the limits.
     """
-    tables = problem.tables
+    tables, necks_s = problem.tables, problem.tables.neck_tail_s
     solution = grid(
         replace(
             problem,
             tables=replace(
-                tables, tail_s=tables.tail_s / part.server, decode_s=tables.decode_s / part.server
+                tables,
+                tail_s=tables.tail_s / part.server,
+                decode_s=tables.decode_s / part.server,
+                neck_tail_s=None if necks_s is None else necks_s / part.server,
             ),
             links=tuple(link.scaled(part.link) for link in problem.links),
         )

@@ -21,14 +21,14 @@ from codesign_ros.runtime.planner.engine_wishes import (
     lacking,
     runnable,
 )
-from codesign_ros.types import BRANCH_STRUCTURES, CodesignError, Merge, Plan, Structure
+from codesign_ros.types import BRANCH_STRUCTURES, CodesignError, HalfForm, Merge, Plan, Structure
 from support.planning import LINK, random_tables
 
 SEGMENTS = 3
 MERGES = (Merge.FOLD, Merge.PRUNE)
 PRECISIONS = ("fp32", "fp16")
 FORMS = [
-    (cut, s, m, p)
+    HalfForm(cut, s, m, p)
     for cut in range(SEGMENTS + 1)
     for s in BRANCH_STRUCTURES
     for m in MERGES
@@ -47,7 +47,7 @@ def chosen(mask):
     """The forms that a mask holds."""
     axes = tables().axes
     return {
-        (int(c), axes.structures[s], axes.merges[m], axes.precisions[p])
+        HalfForm(int(c), axes.structures[s], axes.merges[m], axes.precisions[p])
         for c, s, m, p in np.argwhere(mask)
     }
 
@@ -75,11 +75,11 @@ def test_precisions_that_are_not_announced_are_not_offered(device):
 
 @pytest.mark.parametrize("device", [HEAD, TAIL])
 def test_what_could_not_be_built_is_not_offered(device):
-    refused = (2, Structure.S3_S1, Merge.PRUNE, "fp16")
+    refused = HalfForm(2, Structure.S3_S1, Merge.PRUNE, "fp16")
     others = {
-        (1, Structure.S3, Merge.FOLD, "fp16"): True,
-        (99, Structure.S3, Merge.FOLD, "fp16"): False,  # of another network
-        (1, Structure.RANK, Merge.FOLD, "fp16"): False,  # nobody asks for it
+        HalfForm(1, precision="fp16"): True,
+        HalfForm(99, precision="fp16"): False,  # of another network
+        HalfForm(1, Structure.RANK, precision="fp16"): False,  # nobody asks for it
     }
     possible, notes = runnable(replace(device, engines={refused: False, **others}), tables())
     assert chosen(possible) == {*FORMS} - {refused}
@@ -103,28 +103,50 @@ def test_halves_that_need_more_memory_than_there_is_are_not_offered(device, name
 
 @pytest.mark.parametrize("device", [HEAD, TAIL])
 def test_built_are_those_announced_those_loaded_and_empty_halves(device):
-    there = {(1, Structure.S3, Merge.FOLD, "fp16"), (2, Structure.S3_S1, Merge.PRUNE, "fp32")}
-    engines = dict.fromkeys(there, True) | {(1, Structure.S3, Merge.PRUNE, "fp32"): False}
+    there = {
+        HalfForm(1, Structure.S3, Merge.FOLD, "fp16"),
+        HalfForm(2, Structure.S3_S1, Merge.PRUNE, "fp32"),
+    }
+    engines = dict.fromkeys(there, True) | {HalfForm(1, merge=Merge.PRUNE): False}
     device = replace(device, engines=engines)
     empty = {form for form in FORMS if is_empty(form, device.role)}
-    whole = {(SEGMENTS, Structure.S3, Merge.FOLD, "fp32")} if device.role is Role.HEAD else set()
+    whole = {HalfForm(SEGMENTS)} if device.role is Role.HEAD else set()
     assert chosen(built(device, tables(), None)) == there | empty | whole
     plan = Plan(cut=1, head_structure=Structure.S3_SS, tail_structure=Structure.S3_S1)
     loaded = form_of(plan, device.role, SEGMENTS)
     assert chosen(built(device, tables(), plan)) == there | empty | whole | {loaded}
     # What is lacking says the same, candidate by candidate.
-    for cut, structure, merge, precision in FORMS:
+    for form in FORMS:
+        cut, structure, merge, precision, _ = form
         wanted = Plan(cut, structure, structure, merge, precision)
         builds = lacking(wanted, [device], plan, SEGMENTS)
-        form = (cut, structure, merge, precision)
         is_there = form in there | empty | whole | {loaded}
         assert builds == ([] if is_there else [Build(device.node, form, wanted)])
 
 
+@pytest.mark.parametrize("device", [HEAD, TAIL])
+def test_halves_with_a_neck_are_engines_of_their_own(device):
+    here, neck = HalfForm(1), HalfForm(1, neck=True)
+    device = replace(device, engines={neck: True, HalfForm(2, neck=True): False})
+    empty = {form for form in FORMS if is_empty(form, device.role)}
+    assert chosen(built(device, tables(), None, neck=True)) == {here} | empty
+    assert here not in chosen(built(device, tables(), None))
+    possible, notes = runnable(device, tables(), neck=True)
+    assert chosen(possible) == {*FORMS} - {HalfForm(2)}
+    assert notes == (f"{device.node} could not build cut 2 neck S3 fp32: not offered",)
+    assert chosen(runnable(device, tables())[0]) == {*FORMS}
+    plan = Plan(cut=1, codec="neck.2")
+    assert form_of(plan, device.role, SEGMENTS) == neck
+    assert lacking(plan, [device], None, SEGMENTS) == []
+    other = replace(plan, cut=2)
+    (build,) = lacking(other, [device], None, SEGMENTS)
+    assert build == Build(device.node, HalfForm(2, neck=True), other)
+
+
 def test_form_of_a_half():
     plan = Plan(2, Structure.S3_SS, Structure.S3_S1, Merge.PRUNE, "fp16")
-    assert form_of(plan, Role.HEAD, 3) == (2, Structure.S3_SS, Merge.PRUNE, "fp16")
-    assert form_of(plan, Role.TAIL, 3) == (2, Structure.S3_S1, Merge.PRUNE, "fp16")
+    assert form_of(plan, Role.HEAD, 3) == HalfForm(2, Structure.S3_SS, Merge.PRUNE, "fp16")
+    assert form_of(plan, Role.TAIL, 3) == HalfForm(2, Structure.S3_S1, Merge.PRUNE, "fp16")
     assert form_of(Plan(cut=0), Role.HEAD, 3) is None
     assert form_of(Plan(cut=3), Role.TAIL, 3) is None
 
@@ -164,7 +186,7 @@ def test_the_best_of_the_halves_that_may_be_chosen(seed, share, servers, objecti
 
 def build(node="/robot/head", cut=1):
     plan = Plan(cut=cut)
-    return Build(node, (cut, Structure.S3, Merge.FOLD, "fp32"), plan)
+    return Build(node, HalfForm(cut), plan)
 
 
 def test_an_engine_is_asked_for_once():

@@ -12,7 +12,7 @@ from codesign_ros.runtime.planner.engine_wishes import form_of
 from codesign_ros.runtime.planner.registry import Registry
 from codesign_ros.runtime.planner.runtime import PlannerRuntime
 from codesign_ros.runtime.planner.settings import PlannerSettings
-from codesign_ros.types import BRANCH_STRUCTURES, CodesignError, Merge, Structure
+from codesign_ros.types import BRANCH_STRUCTURES, CodesignError, HalfForm, Merge, Structure
 from support.planner import CODECS, FRAME_CODECS, ROBOT, beat_of, profile
 from support.planning import ranked
 
@@ -74,7 +74,7 @@ class World:
             form = form_of(plan, device.role, self.last)
             if before is not None and form == form_of(before, device.role, self.last):
                 continue
-            warm = (self.last, Structure.S3, Merge.FOLD, "fp32")
+            warm = HalfForm(self.last)
             is_warm = device.role is Role.HEAD and form == warm
             if not (form is None or is_warm or device.engines is None or device.engines.get(form)):
                 return False
@@ -214,7 +214,7 @@ def test_a_heartbeat_keeps_what_was_announced_of_engines_and_memory(world):
     world.head = replace(
         world.head,
         memory_bytes=10**9,
-        engines={(1, Structure.S3, Merge.FOLD, "fp16"): True},
+        engines={HalfForm(1, precision="fp16"): True},
         precisions=("fp32", "fp16"),
         power_mode="15W",
         dla_cores=2,
@@ -295,7 +295,8 @@ def test_memory_is_not_counted_where_the_network_cannot_be_read(tiny_bundle):
     assert "what memory the halves need is not known on this machine: no torch here" in notes
 
 
-FORM = st.tuples(
+FORM = st.builds(
+    HalfForm,
     st.integers(0, 16),
     st.sampled_from(BRANCH_STRUCTURES),
     st.just(Merge.FOLD),
@@ -340,7 +341,7 @@ def test_what_is_put_in_force_is_there_and_never_refused(tiny_bundle, steps):
 def test_building_comes_to_an_end_with_the_best(tiny_bundle, refused):
     """Devices that build what they are told, but for what they cannot, end with the best."""
     world = World(tiny_bundle, switch_gain=0.0)
-    refused -= {(world.last, Structure.S3, Merge.FOLD, "fp32")}
+    refused -= {HalfForm(world.last)}
     orders = world.lead()
     asked = set()
     while orders:

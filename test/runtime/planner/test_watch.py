@@ -15,7 +15,7 @@ from codesign_ros.runtime.planner.correction import HALF_LIFE_S
 from codesign_ros.runtime.planner.registry import Registry
 from codesign_ros.runtime.planner.runtime import PlannerRuntime
 from codesign_ros.runtime.planner.settings import PlannerSettings
-from codesign_ros.types import DeviceSpec, HalfForm, Merge, Plan, Structure
+from codesign_ros.types import DeviceSpec, HalfForm, Plan
 from support.planner import CODECS, ROBOT, beat_of, profile
 
 BEAT_S = 0.5
@@ -307,7 +307,7 @@ def test_another_power_mode_is_learned_anew(world):
 def test_a_cut_that_was_timed_anew_forgets_its_own_error_and_keeps_the_load(tiny_bundle):
     world = World(tiny_bundle)
     # Only cut 2 is built beside the whole network.
-    world.head = replace(world.head, engines={(2, Structure.S3, Merge.FOLD, "fp32"): True})
+    world.head = replace(world.head, engines={HalfForm(2): True})
     world.announce(world.head)
     world.load = 1.2
     world.beat(10)

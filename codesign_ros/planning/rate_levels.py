@@ -1,0 +1,42 @@
+"""Rate levels of a neck among which a robot may choose by itself under one plan."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from codesign_ros.planning.candidates import Candidates
+from codesign_ros.planning.problem import Row
+from codesign_ros.types import RateLevel, neck_level
+
+_ROUNDING = 1e-12
+
+
+def rate_levels(evaluation: Candidates, row: Row) -> tuple[RateLevel, ...]:
+    """List the levels that may take the place of a choice's own, finest first, its own included.
+
+    All keep the limit on accuracy, which is the budget that a coarser one may spend. A finer one
+    keeps all other limits too; a coarser one sends less, so it keeps what the choice keeps.
+
+    Returns:
+        The levels; none where the choice has no neck.
+    """
+    own = neck_level(row.candidate.codec)
+    if own is None:
+        return ()
+    most = evaluation.problem.limits.accuracy_loss
+    found = []
+    for codec in evaluation.problem.tables.axes.codecs:
+        level = neck_level(codec)
+        if level is None:
+            continue
+        index = evaluation.index_of(replace(row.candidate, codec=codec))
+        if not evaluation.offered[index]:
+            continue
+        cost = evaluation.row(index).prediction
+        keeps_limits = bool(np.isfinite(evaluation.objective[index]))
+        keeps_accuracy = most is None or cost.accuracy_loss <= most + _ROUNDING
+        if keeps_limits or (level >= own and keeps_accuracy):
+            found.append(RateLevel(level, cost.payload_bytes, cost.accuracy_loss))
+    return tuple(sorted(found))

@@ -1,0 +1,46 @@
+"""What crosses a cut with a neck, as nodes, profiles and evaluation write and read it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from codesign_ros.bundle import Bundle
+from codesign_ros.types import NECK_CODECS
+from codesign_ros.wire.decode import WireLimits
+from codesign_ros.wire.neck.latent import decode_latent, encode_latent
+from codesign_ros.wire.tensor import EncodedTensor
+
+
+class NeckCodec:
+    """Codes of one neck of a bundle.
+
+    Args:
+        bundle: has the neck.
+        cut: where it is.
+
+    Attributes:
+        codecs: its rate levels as codecs, the finest first.
+
+    Raises:
+        CodesignError: there is no neck at this cut, or its tables are damaged.
+    """
+
+    def __init__(self, bundle: Bundle, cut: int) -> None:
+        self._spec, self._tables = bundle.neck(cut).spec, bundle.neck_tables(cut)
+        self.codecs = NECK_CODECS[: self._tables.levels]
+
+    def encode(self, latent: np.ndarray, level: int) -> EncodedTensor:
+        """Write what the encoder made, float32 (1, C, h, w), at a rate level.
+
+        Raises:
+            CodesignError: the values are no numbers, or there is no such level.
+        """
+        return encode_latent(latent, self._tables, level)
+
+    def decode(self, encoded: EncodedTensor, limits: WireLimits) -> np.ndarray:
+        """Read what the decoder takes, float32 (1, C, h, w), whatever the level.
+
+        Raises:
+            WireError: it is not a payload of this neck.
+        """
+        return decode_latent(encoded, self._spec, self._tables, limits)
