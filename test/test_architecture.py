@@ -33,7 +33,7 @@ _ARROWS = {
     "bundle": "types wire models cost neck_file",
     "engines": "types hardware pixels models bundle",
     "paper": "types console models cost planning",
-    "explain": "types pixels mine models data bundle",
+    "explain": "types wire pixels mine models data bundle",
     "runtime.engines": "types bundle engines",
     "runtime": "types jpeg wire pixels cost bundle engines runtime.engines",
     "runtime.link": "",

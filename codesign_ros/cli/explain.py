@@ -46,6 +46,11 @@ def _run(options: argparse.Namespace) -> int:
     files = write_pictures(explanation, options.out)
     lines = [
         *((answer.variant.name, explanation.said(answer)) for answer in explanation.answers),
+        *(
+            (view.codec or f"cut {view.cut}", f"{view.payload_bytes} bytes: {explanation.said(a)}")
+            for view, a in explanation.necks
+            if a is not None
+        ),
         *files.items(),
         *(("note", note) for note in explanation.notes),
     ]

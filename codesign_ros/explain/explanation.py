@@ -18,8 +18,9 @@ from codesign_ros.explain.class_activation import (
     share_inside,
 )
 from codesign_ros.explain.feature_maps import FeatureMaps, best_block, feature_maps
+from codesign_ros.explain.neck_views import NeckView, neck_views
 from codesign_ros.explain.scene import Picture
-from codesign_ros.explain.structures import Variant, networks_to_compare
+from codesign_ros.explain.structures import AS_IT_IS, Variant, networks_to_compare
 from codesign_ros.models.network import Network
 from codesign_ros.pixels.boxes import DISPLAY_THRESHOLD, decode_detections, to_frame
 from codesign_ros.pixels.letterbox import Letterbox, letterbox, normalise
@@ -58,6 +59,8 @@ class Explanation:
         maps_segment: the segment whose feature maps are shown; None where none makes a map.
         feature_maps: one for each structure of that segment.
         notes: what was left out or chosen differently, a line each.
+        necks: the ways to the tail at the cuts that have a neck, and what the network then says;
+            None where its output has no known meaning.
     """
 
     scene: Picture
@@ -70,6 +73,7 @@ class Explanation:
     maps_segment: str | None
     feature_maps: tuple[FeatureMaps, ...]
     notes: tuple[str, ...]
+    necks: tuple[tuple[NeckView, VariantAnswer | None], ...] = ()
 
     @property
     def is_detection(self) -> bool:
@@ -148,6 +152,19 @@ class Explanation:
                     "detail": each.detail,
                 }
                 for each in self.feature_maps
+            ],
+            "necks": [
+                {
+                    "cut": view.cut,
+                    "codec": view.codec,
+                    "payload_bytes": view.payload_bytes,
+                    "error": view.error,
+                    "scores": dict(zip(self.bundle.classes, answer.scores, strict=True))
+                    if answer
+                    else {},
+                    "boxes": [asdict(box) for box in answer.boxes] if answer else [],
+                }
+                for view, answer in self.necks
             ],
             "notes": list(self.notes),
         }
@@ -246,6 +263,13 @@ def explain(
         maps_segment=shown,
         feature_maps=maps,
         notes=tuple(notes),
+        necks=tuple(
+            (
+                view,
+                _answer(AS_IT_IS, view.output, bundle, height, width) if answers else None,
+            )
+            for view in neck_views(bundle, trained, image)
+        ),
     )
 
 

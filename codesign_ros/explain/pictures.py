@@ -33,8 +33,8 @@ def write_pictures(explanation: Explanation, folder: Path) -> dict[str, Path]:
         folder: made if it is not there; files of the same names are replaced.
 
     Returns:
-        Files by what is in them: ``answers``, ``class_activation``, ``feature_maps``, as far as
-        they apply, and ``overview``.
+        Files by what is in them: ``answers``, ``class_activation``, ``feature_maps``, ``necks``,
+        as far as they apply, and ``overview``.
 
     Raises:
         CodesignError: the folder cannot be made or written to, or nothing can be drawn.
@@ -46,6 +46,8 @@ def write_pictures(explanation: Explanation, folder: Path) -> dict[str, Path]:
         sheets["class_activation"] = activation_sheet(explanation)
     if explanation.feature_maps:
         sheets["feature_maps"] = maps_sheet(explanation)
+    if explanation.necks:
+        sheets["necks"] = necks_sheet(explanation)
     if not sheets:
         raise CodesignError(
             f"there is nothing to draw of {explanation.bundle.name}: {'; '.join(explanation.notes)}"
@@ -131,6 +133,33 @@ def maps_sheet(explanation: Explanation) -> np.ndarray:
         [panels],
         Scale(_MAP_COLOURS, low, high, "activation, cut off at 99.9 % of the values"),
     )
+
+
+def necks_sheet(explanation: Explanation) -> np.ndarray:
+    """Draw what the tail sees through each neck, beside what it sees without, a row a neck."""
+    rows, ends = [], []
+    for cut in dict.fromkeys(view.cut for view, _ in explanation.necks):
+        ways = [(view, answer) for view, answer in explanation.necks if view.cut == cut]
+        plain = ways[0][0].maps
+        varied = np.argsort(-plain.var(axis=(1, 2)), kind="stable")[: _GRID_COLUMNS * _GRID_ROWS]
+        low, high = float(plain[varied].min()), float(np.quantile(plain[varied], 0.999))
+        ends.append((low, high))
+        panels = []
+        for view, answer in ways:
+            how = "as it is" if view.codec is None else f"through {view.codec}"
+            caption = f"cut {cut} {how}: {view.payload_bytes} bytes"
+            if view.codec is not None:
+                caption += f", {view.error:.0%} off (root mean square)"
+            if answer is not None:
+                caption += f"\n{explanation.said(answer)}"
+            panels.append(Panel(colour_grid(view.maps[varied], low, high), caption))
+        rows.append(panels)
+    title = (
+        "What the segments behind a neck take, the channels with the largest variance: "
+        f"{_subject(explanation)}"
+    )
+    scale = Scale(_MAP_COLOURS, *ends[0], "activation, cut off at 99.9 % of the values")
+    return sheet(title, rows, scale if len(ends) == 1 else None)
 
 
 def _subject(explanation: Explanation) -> str:

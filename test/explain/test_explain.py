@@ -14,6 +14,7 @@ from codesign_ros.explain.feature_maps import best_block, feature_maps, most_var
 from codesign_ros.explain.pictures import colour_grid
 from codesign_ros.explain.scene import Picture, open_scene
 from codesign_ros.mine.generator import MineGenerator
+from codesign_ros.models.halves import split
 from codesign_ros.models.network import IMAGE
 from codesign_ros.pixels.boxes import DISPLAY_THRESHOLD, decode_detections, to_frame
 from codesign_ros.pixels.letterbox import letterbox, normalise
@@ -253,3 +254,41 @@ def test_a_scene_is_the_frame_of_the_mine():
     frame = MineGenerator(3).frame(2)
     assert (scene.image == frame.image[..., ::-1]).all()
     assert scene.truth == frame.truth
+
+
+def test_what_the_tail_sees_through_a_neck(neck_bundle, image_file, tmp_path, capsys):
+    out = tmp_path / "out"
+    status, said, _ = run(
+        capsys, image_file, "--bundle", neck_bundle.path, "--out", out, "--json", tmp_path / "j"
+    )
+    assert status == 0
+    assert cv2.imread(str(out / "necks.png")) is not None
+    content = json.loads((tmp_path / "j").read_text())
+    assert [each["codec"] for each in content["necks"]] == [None, "neck.0", "neck.1", "neck.2"]
+    without, *levels = content["necks"]
+    (spec,) = neck_bundle.crossings[3]
+    assert (without["payload_bytes"], without["error"]) == (spec.nbytes, 0.0)
+    whole = content["answers"][0]["scores"]
+    assert without["scores"] == pytest.approx(whole, abs=1e-5)
+
+    # The network with the neck inside, cut there, says the same of the rounded latent.
+    image = cv2.cvtColor(cv2.imread(str(image_file)), cv2.COLOR_BGR2RGB)
+    x = normalise(letterbox(image, neck_bundle.input), neck_bundle.input)
+    head, tail = split(neck_bundle.network_with_neck(3), 4)
+    tables = neck_bundle.neck_tables(3)
+    for level, each in enumerate(levels):
+        gain = tables.gains[level][:, None, None]
+        with torch.no_grad():
+            latent = head({IMAGE: torch.from_numpy(x)})["neck"].numpy()
+            codes = np.clip(np.rint(latent * gain), -15, 15)
+            received = (codes * (np.float32(1) / gain)).astype(np.float32)
+            (logits,) = tail({"neck": torch.from_numpy(received)}).values()
+        scores = logits[0].softmax(0).numpy()
+        assert list(each["scores"].values()) == pytest.approx(scores, abs=1e-4)
+        assert 0 < each["payload_bytes"] < spec.nbytes
+        assert each["error"] > 0
+        assert f"neck.{level}" in said
+
+
+def test_without_a_neck_nothing_is_said_of_one(detector, frame):
+    assert explain(Picture("frame", frame, None), detector).necks == ()
