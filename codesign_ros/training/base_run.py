@@ -156,7 +156,7 @@ def train(
             shown = run.write()
         except KeyboardInterrupt:
             raise CodesignError(
-                f"interrupted while what was trained was measured; codesign train {out} "
+                f"interrupted while the trained network was measured; codesign train {out} "
                 "--resume goes on"
             ) from None
     for each in shown:
