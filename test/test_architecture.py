@@ -51,7 +51,7 @@ _ARROWS = {
     "doctor": "types console hardware bundle engines runtime nodes",
     "testbed": "types resources runtime nodes",
     "demo": "types console pixels data bundle engines runtime nodes evaluation testbed",
-    "training": "types console pixels mine models cost data bundle evaluation",
+    "training": "types console wire pixels mine models cost data neck_file bundle evaluation",
     "cli": (
         "types resources console wire pixels mine models cost data planning bundle engines "
         "paper explain nodes runtime.planner evaluation whatif overview doctor demo training"

@@ -10,8 +10,8 @@ from codesign_ros.cli.common import command, image_size
 from codesign_ros.console import result_console
 from codesign_ros.resources import default_bundle
 
-_DETECTION, _CLASSIFICATION = "detection", "classification"
-_MINUTES = {_DETECTION: 75.0, _CLASSIFICATION: 25.0}
+_DETECTION, _CLASSIFICATION, _NECK = "detection", "classification", "neck"
+_MINUTES = {_DETECTION: 75.0, _CLASSIFICATION: 25.0, _NECK: 20.0}
 _NANO = "nano"
 _NONE = "none"
 
@@ -27,7 +27,7 @@ def add(commands: Any) -> None:
         "mnist:DIR, fashion-mnist:DIR, cifar100:DIR",
     )
     parser.add_argument(
-        "--task", choices=tuple(_MINUTES), help="what to learn (default: detection)"
+        "--task", choices=(_DETECTION, _CLASSIFICATION), help="what to learn (default: detection)"
     )
     parser.add_argument("--seed", type=int, help="of data, weights and augmentation")
     parser.add_argument("--frames", type=int, help="scenes of the mine to train on")
@@ -83,11 +83,29 @@ def add(commands: Any) -> None:
         metavar="SHARE",
         help="stop when nothing was better for this share of the steps (default 0.4; 0: never)",
     )
+    neck = parser.add_argument_group(
+        "a neck", "few bytes at a cut of the network in --init; any source of frames will do"
+    )
+    neck.add_argument("--neck", type=int, metavar="CUT", help="the cut: train a neck for it")
+    neck.add_argument(
+        "--enter",
+        type=int,
+        metavar="CUT",
+        help="the cut whose tensor the decoder makes (default: the same)",
+    )
+    neck.add_argument(
+        "--bytes", type=int, nargs="+", metavar="N", help="of a frame by level, the most first"
+    )
+    neck.add_argument("--channels", type=int, help="of the latent (default 32)")
+    neck.add_argument("--encoder-width", type=int, help="channels in the encoder (default 64)")
+    neck.add_argument("--encoder-depth", type=int, help="residual blocks in the encoder")
+    neck.add_argument("--decoder-width", type=int, help="channels in the decoder (default 96)")
     parser.add_argument("--threads", type=int, help="processor cores (default: the idle ones)")
 
 
 def _run(options: argparse.Namespace) -> int:
     # torch takes seconds to load; only this command needs it.
+    from codesign_ros.training.base_run import train
     from codesign_ros.training.classifier.options import ClassifierOptions
     from codesign_ros.training.classifier.run import open_classifier_run
     from codesign_ros.training.detector.options import DetectorOptions
@@ -96,8 +114,9 @@ def _run(options: argparse.Namespace) -> int:
         MineClassifierOptions,
         open_mine_classifier_run,
     )
+    from codesign_ros.training.neck.options import NeckOptions
+    from codesign_ros.training.neck.run import open_neck_run
     from codesign_ros.training.options import MINE, TrainingOptions, resumed
-    from codesign_ros.training.run import train
 
     given: dict[str, Any] = {
         name: value
@@ -106,19 +125,22 @@ def _run(options: argparse.Namespace) -> int:
     }
     if options.resume:
         given = resumed(options.out, given)
-    task, of_mine = given.pop("task", _DETECTION), given.get("data", MINE) == MINE
+    task = given.pop("task", _NECK if "neck" in given else _DETECTION)
+    of_mine = given.get("data", MINE) == MINE
     if "init" in given:
         given["init"] = None if given["init"] in (None, _NONE) else Path(given["init"])
     elif task == _DETECTION and not of_mine and given.get("variant", _NANO) == _NANO:
         given["init"] = default_bundle()
     if given.get("scenes") is not None:
         given["scenes"] = Path(given["scenes"])
-    if of_mine and given.keys().isdisjoint(("epochs", "steps", "minutes")):
+    if (of_mine or task == _NECK) and given.keys().isdisjoint(("epochs", "steps", "minutes")):
         given["minutes"] = _MINUTES[task]
     given = {name: tuple(v) if isinstance(v, list) else v for name, v in given.items()}
     kind: type[TrainingOptions]
     open_run: Any
-    if task == _DETECTION:
+    if task == _NECK:
+        kind, open_run = NeckOptions, open_neck_run
+    elif task == _DETECTION:
         kind, open_run = DetectorOptions, open_detector_run
     elif of_mine:
         kind, open_run = MineClassifierOptions, open_mine_classifier_run

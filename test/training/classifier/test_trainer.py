@@ -13,6 +13,7 @@ from rich.console import Console
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.models.zoo import build
+from codesign_ros.training.base_run import train
 from codesign_ros.training.classifier import run
 from codesign_ros.training.classifier.options import ClassifierOptions
 from codesign_ros.training.classifier.run import open_classifier_run
@@ -23,7 +24,6 @@ from codesign_ros.training.classifier.trainer import (
     augmentation,
 )
 from codesign_ros.training.curves import CURVE_FILE, CURVE_PICTURE
-from codesign_ros.training.run import train
 from codesign_ros.training.tensors import classify
 from codesign_ros.types import CodesignError, InputSpec
 from support.tiny import TINY_ACCURACY

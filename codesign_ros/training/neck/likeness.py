@@ -1,0 +1,81 @@
+"""How far the network's answer through a neck is from its answer without.
+
+No truth is needed: the network teaches (Hinton et al., "Distilling the Knowledge in a Neural
+Network", 2015).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+
+from codesign_ros.bundle import Bundle
+from codesign_ros.models.zoo.yolo import RAW
+
+Likeness = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""Distance of an answer from the teacher's, both of (B, ...), as a scalar; 0 where they agree."""
+
+# IoU is no number where a box has no area.
+_LEAST_AREA_PX = 1e-6
+
+
+def judged_segment(bundle: Bundle) -> tuple[str, Likeness]:
+    """Return the segment whose tensor is compared, and how."""
+    if bundle.architecture == "yolo" and RAW in bundle.segments:
+        bins = 4 * int(bundle.architecture_args.get("reg_max", 16))
+        return RAW, lambda found, taught: of_distributions(found, taught, bins)
+    by_task = {"classification": of_classes, "detection": of_boxes, "features": of_maps}
+    return bundle.crossings[-1][0].name, by_task[bundle.task]
+
+
+def of_maps(found: torch.Tensor, taught: torch.Tensor) -> torch.Tensor:
+    """Squared error as a share of the variance."""
+    return (found - taught).square().mean() / taught.var().clamp(min=1e-12)
+
+
+def of_classes(found: torch.Tensor, taught: torch.Tensor) -> torch.Tensor:
+    """Kullback-Leibler divergence of logits (B, classes)."""
+    target = taught.log_softmax(1)
+    return F.kl_div(found.log_softmax(1), target, reduction="batchmean", log_target=True)
+
+
+def of_distributions(found: torch.Tensor, taught: torch.Tensor, bins: int) -> torch.Tensor:
+    """Distance of a detector's raw answers (B, bins + C, anchors).
+
+    Classes by cross entropy above the teacher's own, box sides by the divergence of their
+    distributions, weighted by how sure the teacher is of an object.
+    """
+    wanted = taught[:, bins:].sigmoid()
+    sure = wanted.amax(1)
+    total = wanted.sum().clamp(min=len(taught))
+    classes = _cross_entropy(found[:, bins:], wanted) - _cross_entropy(taught[:, bins:], wanted)
+    own, right = (each[:, :bins].unflatten(1, (4, -1)).log_softmax(2) for each in (found, taught))
+    sides = (right.exp() * (right - own)).sum((1, 2)) * sure
+    return (classes + sides.sum()) / total
+
+
+def of_boxes(found: torch.Tensor, taught: torch.Tensor) -> torch.Tensor:
+    """Distance of detections (B, 4 + C, anchors): corners in pixels, then probabilities."""
+    right = taught[:, 4:].clamp(0, 1)
+    own = found[:, 4:].clamp(1e-6, 1 - 1e-6)
+    sure = right.amax(1)
+    total = right.sum().clamp(min=len(taught))
+    classes = F.binary_cross_entropy(own, right, reduction="sum") - F.binary_cross_entropy(
+        right.clamp(1e-6, 1 - 1e-6), right, reduction="sum"
+    )
+    return (classes + ((1 - _overlap(found[:, :4], taught[:, :4])) * sure).sum()) / total
+
+
+def _cross_entropy(logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    return F.binary_cross_entropy_with_logits(logits, wanted, reduction="sum")
+
+
+def _overlap(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """Intersection over union of boxes (B, 4, anchors)."""
+    low = torch.maximum(one[:, :2], other[:, :2])
+    high = torch.minimum(one[:, 2:], other[:, 2:])
+    common = (high - low).clamp(min=0).prod(1)
+    areas = [(each[:, 2:] - each[:, :2]).clamp(min=0).prod(1) for each in (one, other)]
+    return common / (areas[0] + areas[1] - common).clamp(min=_LEAST_AREA_PX)

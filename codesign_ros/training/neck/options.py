@@ -1,0 +1,73 @@
+"""What ``codesign train --neck`` takes beside what every training takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from codesign_ros.training.scenes import SceneOptions
+from codesign_ros.types import CodesignError
+
+BYTES_A_PIXEL = (0.025, 0.015, 0.0078, 0.004)
+"""What the rate levels are to have where nothing else is said, for each pixel of the input."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeckOptions(SceneOptions):
+    """Options of a neck's training.
+
+    Attributes:
+        data: ``mine``, or a source that ``data.sources`` opens; no labels are needed.
+        frames: pictures to learn from, at most.
+        neck: the cut.
+        enter: the cut whose tensor the decoder makes; None = the same.
+        bytes: what a frame is to have at each level, the most first; None = `BYTES_A_PIXEL`.
+        channels: of the latent.
+        encoder_width: channels inside the encoder.
+        encoder_depth: residual blocks inside the encoder.
+        decoder_width: channels inside the decoder.
+        bfloat16: compute in 16 bits while training.
+    """
+
+    what: ClassVar[str] = "the training of a neck"
+    usual_epochs: ClassVar[float] = 10.0
+    least: ClassVar[Mapping[str, int]] = {
+        **SceneOptions.least, "neck": 1, "channels": 1, "encoder_width": 1, "encoder_depth": 0,
+        "decoder_width": 1,
+    }  # fmt: skip
+
+    neck: int
+    enter: int | None = None
+    bytes: tuple[int, ...] | None = None
+    channels: int = 32
+    encoder_width: int = 64
+    encoder_depth: int | None = None
+    decoder_width: int = 96
+    frames: int = 2000
+    val_frames: int = 60
+    bfloat16: bool = False
+
+    @property
+    def target(self) -> int:
+        """The cut whose tensor the decoder makes."""
+        return self.neck if self.enter is None else self.enter
+
+    @property
+    def peak_rate(self) -> float:
+        """The peak of the learning rate."""
+        return 2e-3 if self.learning_rate is None else self.learning_rate
+
+    def check(self) -> None:
+        """Raise CodesignError with one line on a value that makes no sense."""
+        super().check()
+        if self.init is None:
+            raise CodesignError("a neck needs --init BUNDLE, the network that it is for")
+        if self.target < self.neck:
+            raise CodesignError(f"--enter must be {self.neck} or more, not {self.target}")
+        sizes = self.bytes
+        if sizes is not None and (
+            not 1 <= len(sizes) <= 16 or min(sizes) < 1 or sorted(sizes, reverse=True) != [*sizes]
+        ):
+            said = " ".join(map(str, sizes))
+            raise CodesignError(f"--bytes must be 1 to 16 sizes, the largest first, not {said}")

@@ -1,0 +1,230 @@
+"""A neck as it is trained: with gains by level and a model of how many bits its codes take.
+
+A code's bits are those of a logistic distribution, one for each channel and level, whose place and
+width are learned; the true ones are then counted (`count_codes`). While training, noise stands in
+for rounding where bits are counted (Balle et al., "End-to-end Optimized Image Compression", ICLR
+2017), and rounding whose gradient is passed on where the answer is judged.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from codesign_ros.models.neck import Neck
+from codesign_ros.wire.neck.tables import CodeTables, frequencies_of
+
+LARGEST_CODE = 31
+"""Codes are -31..31."""
+
+# By how much more than weights the gains move with one step: they are logarithms.
+_FASTER = 3.0
+# From level to level codes become coarser and bytes dearer, to begin with.
+_STEP_OF_LEVELS = 2.0
+_FIRST_PRICE, _PRICE_OF_LEVELS = 0.03, 2.5
+_LEAST_PROBABILITY = 1e-6
+# Seen in none of the frames that tables are counted on, and yet possible.
+_UNSEEN = 0.05
+
+
+class RatedNeck(nn.Module):
+    """A neck with its gains.
+
+    Args:
+        neck: encoder and decoder.
+        levels: how many rates there are.
+
+    Attributes:
+        log_price: logarithm of what a kilobyte costs at each level, see `trainer`.
+    """
+
+    log_price: torch.Tensor
+
+    def __init__(self, neck: Neck, levels: int) -> None:
+        super().__init__()
+        self.neck = neck
+        channels = neck.latent[0]
+        self.gain = nn.Parameter(torch.zeros(levels, channels))
+        self.place = nn.Parameter(torch.zeros(levels, channels))
+        self.width = nn.Parameter(torch.zeros(levels, channels))
+        prices = _FIRST_PRICE * _PRICE_OF_LEVELS ** torch.arange(levels)
+        self.register_buffer("log_price", prices.log())
+
+    @property
+    def levels(self) -> int:
+        """How many rates there are."""
+        return int(self.gain.shape[0])
+
+    def gains(self) -> torch.Tensor:
+        """Codes for each unit of the latent, (levels, C)."""
+        return (_FASTER * self.gain).exp()
+
+    def forward(
+        self, source: torch.Tensor, level: torch.Tensor, noise: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Encode, round and decode.
+
+        Args:
+            source: (B, ...) what the encoder takes.
+            level: (B,) of each sample.
+            noise: (B, C, h, w) in -0.5..0.5.
+
+        Returns:
+            What the decoder makes, and the bits of each sample (B,).
+        """
+        gain = self.gains()[level][..., None, None]
+        latent = self.neck.encoder(source).float() * gain
+        latent = latent.clamp(-LARGEST_CODE, LARGEST_CODE)
+        codes = latent + (latent.round() - latent).detach()
+        decoded = self.neck.decoder(codes / gain)
+        return decoded, self._bits(latent + noise, level).sum((1, 2, 3))
+
+    def _bits(self, codes: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
+        place = _FASTER * self.place[level][..., None, None]
+        width = (_FASTER * self.width[level][..., None, None]).exp()
+        high, low = (codes + 0.5 - place) / width, (codes - 0.5 - place) / width
+        # In the tail where the difference of two numbers near 1 would not be lost.
+        sign = torch.where(high + low > 0, -1.0, 1.0)
+        probability = (torch.sigmoid(sign * high) - torch.sigmoid(sign * low)).abs()
+        return -torch.log2(probability.clamp(min=_LEAST_PROBABILITY))
+
+    @torch.no_grad()
+    def start(self, source: torch.Tensor, target: torch.Tensor) -> tuple[float, float]:
+        """Set encoder and decoder to the best linear ones, and gains that fit.
+
+        The decoder's are the principal components of patches of the target; the encoder's those of
+        its coefficients that the source tells by least squares.
+
+        Args:
+            source: (n, *neck.source) float32, from frames.
+            target: (n, *neck.target), of the same.
+
+        Returns:
+            The share of the target's variance that the components hold, and the share of theirs
+            that the encoder tells.
+        """
+        neck = self.neck
+        patches = _patches(target, neck.form.patch)
+        mean = patches.mean(0)
+        centred = patches - mean
+        values, vectors = torch.linalg.eigh(centred.T @ centred / len(centred))
+        channels = neck.latent[0]
+        components = vectors[:, -channels:].flip(1)
+        variances = values[-channels:].flip(0).clamp(min=1e-12)
+        coefficients = centred @ components
+        out = neck.decoder.expand.linear
+        assert out.bias is not None
+        out.weight.copy_(components[:, :, None, None])
+        out.bias.copy_(mean)
+        told = _regress(neck.encoder.linear, source, coefficients)
+        finest = -variances[-1].sqrt().log()
+        for level in range(self.levels):
+            self.gain[level] = (finest - math.log(_STEP_OF_LEVELS) * level) / _FASTER
+        self._spread(variances.sqrt())
+        return float(variances.sum() / values.clamp(min=0).sum()), told
+
+    @torch.no_grad()
+    def go_on_from(self, neck: Neck, gains: np.ndarray, source: torch.Tensor) -> None:
+        """Take over a neck of the same form.
+
+        Args:
+            neck: encoder and decoder.
+            gains: (levels, C), codes for each unit of its latent.
+            source: (n, *neck.source) float32, from frames.
+        """
+        self.neck.load_state_dict(neck.state_dict())
+        self.gain.copy_(torch.from_numpy(gains).log() / _FASTER)
+        latents = torch.cat([self.neck.encoder(each[None]) for each in source])
+        self.place.copy_(latents.mean((0, 2, 3)) * self.gains() / _FASTER)
+        self._spread(latents.std((0, 2, 3)))
+
+    def _spread(self, deviations: torch.Tensor) -> None:
+        """Set widths that fit a latent of these standard deviations, (C,)."""
+        self.width.copy_((deviations * self.gains() * 0.5 + 0.15).log() / _FASTER)
+
+
+def _patches(maps: torch.Tensor, patch: int) -> torch.Tensor:
+    """Every patch of (n, C, H, W) as a row of C * patch * patch, edges repeated where it ends."""
+    rows, columns = (-side % patch for side in maps.shape[2:])
+    maps = F.pad(maps, (0, columns, 0, rows), mode="replicate") if rows or columns else maps
+    unfolded = F.pixel_unshuffle(maps, patch)
+    return unfolded.permute(0, 2, 3, 1).reshape(-1, unfolded.shape[1])
+
+
+# Columns of a least-squares problem; more take minutes.
+_MOST_COLUMNS = 3000
+
+
+def _regress(linear: nn.Conv2d, source: torch.Tensor, wanted: torch.Tensor) -> float:
+    """Set a convolution to what comes nearest to ``wanted``; return the share that it tells."""
+    kernel, stride, padding = linear.kernel_size[0], linear.stride[0], linear.padding[0]
+    assert isinstance(padding, int)
+    used = torch.ones(kernel, kernel, dtype=torch.bool)
+    if source.shape[1] * kernel**2 > _MOST_COLUMNS:
+        used[:] = False
+        used[padding : padding + stride, padding : padding + stride] = True
+    columns = used.flatten().repeat(source.shape[1])
+    places = len(wanted) // len(source)
+    count = int(columns.sum())
+    mean = torch.zeros(count, dtype=torch.float64)
+    square, product = torch.zeros(count, count), torch.zeros(count, wanted.shape[1])
+    # One frame at a time: all columns of all frames would not fit into memory.
+    for index, frame in enumerate(source):
+        each = F.unfold(frame[None], kernel, padding=padding, stride=stride)[0].T[:, columns]
+        mean += each.sum(0, dtype=torch.float64)
+        square += each.T @ each
+        product += each.T @ wanted[index * places : (index + 1) * places]
+    mean = (mean / len(wanted)).float()
+    square -= len(wanted) * mean[:, None] * mean
+    ridge = 1e-3 * square.diagonal().mean()
+    weights = torch.linalg.solve(square + ridge * torch.eye(count), product)
+    kernels = torch.zeros(len(columns), wanted.shape[1])
+    kernels[columns] = weights
+    linear.weight.copy_(kernels.T.reshape(linear.weight.shape))
+    assert linear.bias is not None
+    linear.bias.copy_(-(mean @ weights))
+    # Of least squares with a small ridge: what is left over.
+    told = (2 * (product * weights).sum() - (weights * (square @ weights)).sum()) / (
+        wanted.square().sum()
+    )
+    return float(told)
+
+
+class CodeCounter:
+    """Counts codes frame by frame, for tables that both ends agree on."""
+
+    def __init__(self, gains: np.ndarray, shape: tuple[int, ...]) -> None:
+        levels, channels = gains.shape
+        self._gains, self._shape = gains, shape
+        self._counts = np.zeros((levels, channels, 2 * LARGEST_CODE + 1), np.int64)
+        flat = np.ones((levels, channels, 2 * LARGEST_CODE + 1))
+        self.rounding = self._tables(flat)  # rounds as the codec will
+
+    def add(self, codes: np.ndarray, level: int) -> None:
+        """Count int8 (C, h, w) codes of a level."""
+        symbols = 2 * LARGEST_CODE + 1
+        for channel, values in enumerate(codes.reshape(len(codes), -1)):
+            places = values.astype(np.int64) + LARGEST_CODE
+            self._counts[level, channel] += np.bincount(places, minlength=symbols)
+
+    def tables(self) -> CodeTables:
+        """Return tables of all that was counted."""
+        return self._tables(self._counts + _UNSEEN)
+
+    def _tables(self, weights: np.ndarray) -> CodeTables:
+        channels, rows, columns = self._shape
+        frequencies = frequencies_of(weights)
+        return CodeTables(self._gains, frequencies, -LARGEST_CODE, (channels, rows, columns))
+
+
+def entropy_bytes(codes: Iterable[np.ndarray], tables: CodeTables, level: int) -> list[float]:
+    """Return what the codes of each frame take with an ideal coder [bytes]."""
+    bits = np.log2(tables.frequencies[level].sum(-1, keepdims=True, dtype=np.int64))
+    bits = bits - np.log2(tables.frequencies[level])
+    channel = np.arange(len(bits))[:, None, None]
+    return [float(bits[channel, each.astype(int) - tables.low].sum() / 8) for each in codes]

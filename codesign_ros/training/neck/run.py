@@ -1,0 +1,171 @@
+"""One training of a neck, from pictures to a bundle that has it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import RenderableType
+from rich.progress import Progress
+from rich.table import Table
+
+from codesign_ros.bundle import Bundle, write_neck
+from codesign_ros.models.neck import Neck, NeckForm, form_of
+from codesign_ros.neck_file import NeckInfo
+from codesign_ros.training.base_run import BaseRun
+from codesign_ros.training.neck.curves import draw_neck, write_neck_curves
+from codesign_ros.training.neck.frames import Pictures, open_pictures
+from codesign_ros.training.neck.measure import NeckJudge, RatePoint, count_tables, to_json
+from codesign_ros.training.neck.options import BYTES_A_PIXEL, NeckOptions
+from codesign_ros.training.neck.rate import LARGEST_CODE
+from codesign_ros.training.neck.teacher import Teacher
+from codesign_ros.training.neck.trainer import NeckConfig, NeckTrainer
+from codesign_ros.training.options import plain
+
+# Pictures that tables are counted on, and those that are measured on while it trains.
+_COUNTED_FRAMES, _MEASURED_FRAMES = 400, 24
+# Of the steps, those that compare maps alone: quicker, and more where the map is not there yet.
+_FEATURE_SHARE, _FEATURES_AHEAD = 0.12, 0.5
+# A patch of 2 x 2 places has at most so many numbers; principal components of more take minutes.
+_MOST_PATCH = 2048
+_LEAST_SIDE = 8
+
+
+class NeckRun(BaseRun):
+    """The training of a neck."""
+
+    task = "neck"
+    options: NeckOptions
+    _trainer: NeckTrainer
+
+    def __init__(self, out: Path, options: NeckOptions, bundle: Bundle, progress: Progress) -> None:
+        super().__init__(out, options, progress)
+        self._bundle = bundle
+        self.teacher = Teacher(bundle, options.neck, options.target, options.torch_device)
+
+    def open(self, train: Pictures, val: Pictures) -> NeckRun:
+        """Take the pictures."""
+        self._train, self._val = train, val
+        # Those at the end, and the answers without a neck.
+        self.judge_passes = 1.25 * len(val) / min(len(val), _MEASURED_FRAMES)
+        self._judge = self._judge_on(val.first(_MEASURED_FRAMES))
+        self._form = self._sizes()
+        return self
+
+    def make_trainer(self, steps: int) -> NeckTrainer:
+        """Make what does the steps."""
+        options, spec = self.options, self._bundle.input
+        sizes = options.bytes or tuple(
+            max(1, round(each * spec.height * spec.width)) for each in BYTES_A_PIXEL
+        )
+        config = NeckConfig(
+            steps,
+            **{**options.config, "learning_rate": options.peak_rate},
+            bytes=sizes,
+            feature_share=_FEATURE_SHARE if options.target == options.neck else _FEATURES_AHEAD,
+            form=self._form,
+            bfloat16=options.bfloat16,
+        )
+        start = self._start(len(sizes))
+        return NeckTrainer(self.teacher, self._train, config, options.torch_device, start)
+
+    def measure(self) -> dict[str, Any]:
+        """Measure bytes and answers at each level."""
+        points = self._judge(self._trainer.rated())
+        self.progress.console.print(_line(points, self._judge.metric))
+        return {"levels": to_json(points)}
+
+    def write(self) -> Iterable[RenderableType]:
+        """Count the tables, measure, write the bundle with its curves, remove the checkpoint."""
+        rated = self._trainer.rated()
+        tables = count_tables(rated, self.teacher, self._train, _COUNTED_FRAMES)
+        self._judge = self._judge_on(self._val)
+        points = self._judge(rated, tables)
+        neck = rated.neck
+        channels, rows, columns = neck.latent
+        info = NeckInfo(
+            self.options.neck, self.options.target, (channels, rows, columns), rated.levels,
+            LARGEST_CODE, asdict(neck.form), "",
+        )  # fmt: skip
+        bundle = write_neck(self.out, self._bundle, info, neck, tables)
+        loop = self._loop
+        document = {
+            "command": plain(self.options),
+            "config": asdict(self._trainer.config),
+            "start": dict(zip(("variance_held", "variance_told"), self._trainer.told, strict=True)),
+            "trained_on": self._train.name,
+            "measured_on": self._val.name,
+            "of_the_truth": self._judge.truths_known,
+            "training_minutes": round(loop.seconds / 60, 2),
+            "without": self._judge.without,
+            "levels": to_json(points),
+            "measured": loop.measured,
+            "curve": loop.curve,
+        }
+        write_neck_curves(self.out, info, document)
+        draw_neck(self.out, info, document, self._judge.metric)
+        loop.remove_checkpoint()
+        return (self._table(points), f"{self.out}: model {bundle.model_id}")
+
+    def _start(self, levels: int) -> tuple[Neck, np.ndarray] | None:
+        """The neck that the bundle has already, if it is of the same form."""
+        cut = self.options.neck
+        wanted = (cut, self.options.target, levels, self._form)
+        for info in self._bundle.necks:
+            if (info.cut, info.enter, info.levels, form_of(info.form)) == wanted:
+                self.progress.console.print(f"goes on from the neck of {self._bundle.path}")
+                return self._bundle.neck_module(cut), self._bundle.neck_tables(cut).gains
+        return None
+
+    def _judge_on(self, pictures: Pictures) -> NeckJudge:
+        return NeckJudge(self._bundle, self.teacher, pictures, self.options.torch_device)
+
+    def _table(self, points: list[RatePoint]) -> Table:
+        of = "the truth" if self._judge.truths_known else "the network's own answers"
+        table = Table(
+            "level", "bytes a frame", *self._judge.without,
+            title=f"Neck at cut {self.options.neck}, against {of} on {self._val.name}",
+        )  # fmt: skip
+        table.add_row("without", "", *(f"{v:.1%}" for v in self._judge.without.values()))
+        for level, point in enumerate(points):
+            values = (f"{value:.1%}" for value in point.values.values())
+            table.add_row(str(level), f"{point.bytes_a_frame:,.0f}", *values)
+        return table
+
+    def _sizes(self) -> NeckForm:
+        options = self.options
+        channels, rows, columns = self.teacher.target_shape
+        patch = 2 if 4 * channels <= _MOST_PATCH and min(rows, columns) >= _LEAST_SIDE else 1
+        depth = options.encoder_depth
+        if depth is None:  # a head that stops early leaves more to the encoder
+            depth = 0 if options.target == options.neck else 2
+        return NeckForm(
+            channels=min(options.channels, channels * patch**2),
+            patch=patch,
+            encoder_width=options.encoder_width,
+            encoder_depth=depth,
+            decoder_width=options.decoder_width,
+            positive=self._judge.is_positive,
+        )
+
+
+def _line(points: list[RatePoint], metric: str) -> str:
+    return "measured: " + ", ".join(
+        f"{point.bytes_a_frame:,.0f} bytes {metric} {point.values[metric]:.4f}" for point in points
+    )
+
+
+@contextmanager
+def open_neck_run(
+    out: Path, options: NeckOptions, progress: Progress
+) -> Iterator[tuple[NeckRun, int]]:
+    """Open the bundle and the pictures; see ``training.base_run.train``."""
+    assert options.init is not None
+    bundle = Bundle.open(options.init)
+    run = NeckRun(out, options, bundle, progress)
+    with open_pictures(options, bundle.input, progress) as (train, val):
+        yield run.open(train, val), len(train)

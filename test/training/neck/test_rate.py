@@ -1,0 +1,115 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from codesign_ros.models.neck import Neck, NeckForm
+from codesign_ros.training.neck.rate import (
+    LARGEST_CODE,
+    CodeCounter,
+    RatedNeck,
+    entropy_bytes,
+)
+from codesign_ros.wire.neck.payload import encode_codes
+
+
+def rated(source=(4, 8, 12), target=(4, 8, 12), levels=3, **sizes):
+    torch.manual_seed(0)
+    form = NeckForm(channels=5, encoder_width=6, decoder_width=6, positive=False, **sizes)
+    return RatedNeck(Neck(source, target, form), levels)
+
+
+def smooth_maps(count, channels, rows, columns, seed=0):
+    torch.manual_seed(seed)
+    coarse = torch.randn(count, channels, rows // 4 + 2, columns // 4 + 2)
+    return torch.nn.functional.interpolate(coarse, (rows, columns), mode="bilinear")
+
+
+def test_the_start_is_what_principal_components_say():
+    maps = smooth_maps(6, 4, 8, 12)
+    neck = rated()
+    held, told = neck.start(maps, maps)
+    # Independently: numpy's singular values of all 2 x 2 patches.
+    patches = maps.numpy().reshape(6, 4, 4, 2, 6, 2).transpose(0, 2, 4, 1, 3, 5).reshape(-1, 16)
+    centred = patches - patches.mean(0)
+    energies = np.linalg.svd(centred, compute_uv=False) ** 2
+    assert held == pytest.approx(energies[:5].sum() / energies.sum(), abs=1e-4)
+    assert told > 0.98
+    with torch.no_grad():
+        decoded = neck.neck.decoder(neck.neck.encoder(maps))
+    left = float((decoded - maps).square().sum()) / energies.sum()
+    assert left == pytest.approx(1 - held, abs=0.02)
+
+
+def test_the_start_tells_a_deeper_map_from_an_earlier_one():
+    """A map that is half as large and linear in the earlier one can be told exactly."""
+    source = smooth_maps(8, 4, 16, 24)
+    kernel = torch.randn(3, 4, 2, 2)
+    target = torch.nn.functional.conv2d(source, kernel, stride=2)
+    neck = rated((4, 16, 24), (3, 8, 12))
+    _, told = neck.start(source, target)
+    assert told > 0.99
+
+
+def test_more_columns_than_fit_take_the_middle_of_the_kernel(monkeypatch):
+    from codesign_ros.training.neck import rate
+
+    monkeypatch.setattr(rate, "_MOST_COLUMNS", 20)
+    maps = smooth_maps(6, 4, 8, 12)
+    neck = rated()
+    _, told = neck.start(maps, maps)
+    assert told > 0.98
+    kernel = neck.neck.encoder.linear.weight.detach()
+    assert kernel[:, :, 1:3, 1:3].any()
+    outside = kernel.clone()
+    outside[:, :, 1:3, 1:3] = 0
+    assert not outside.any()
+
+
+def test_higher_levels_have_fewer_bits_and_noise_is_near_the_truth():
+    maps = smooth_maps(8, 4, 8, 12)
+    neck = rated()
+    neck.start(maps, maps)
+    noise = torch.rand(8, *neck.neck.latent) - 0.5
+    with torch.no_grad():
+        bits = [neck(maps, torch.full((8,), level), noise)[1].mean().item() for level in range(3)]
+    assert bits[0] > bits[1] > bits[2] > 0
+
+
+def test_rounding_passes_gradients_on():
+    maps = smooth_maps(2, 4, 8, 12)
+    neck = rated()
+    neck.start(maps, maps)
+    decoded, bits = neck(maps, torch.tensor([0, 2]), torch.zeros(2, *neck.neck.latent))
+    (decoded.square().mean() + bits.mean()).backward()
+    for name, parameter in neck.named_parameters():
+        assert parameter.grad is not None, name
+    assert neck.neck.encoder.linear.weight.grad.any()
+    assert neck.gain.grad[[0, 2]].any()
+    assert not neck.gain.grad[1].any()
+
+
+def test_counted_entropy_is_what_the_coder_writes():
+    gains = np.ones((2, 5), np.float32)
+    counter = CodeCounter(gains, (5, 6, 7))
+    rng = np.random.default_rng(0)
+    codes = [
+        np.clip(np.rint(rng.laplace(0, 1.5, (5, 6, 7))), -LARGEST_CODE, LARGEST_CODE).astype(
+            np.int8
+        )
+        for _ in range(20)
+    ]
+    for each in codes:
+        counter.add(each, 1)
+    tables = counter.tables()
+    assert tables.low == -LARGEST_CODE
+    bits = 0.0
+    for channel in range(5):
+        values = np.concatenate([each[channel].ravel() for each in codes])
+        shares = np.unique(values, return_counts=True)[1] / len(values)
+        bits -= sum(len(values) * p * math.log2(p) for p in shares)
+    ideal = sum(entropy_bytes(codes, tables, 1))
+    assert ideal == pytest.approx(bits / 8, rel=0.01)
+    written = sum(len(encode_codes(each, tables, 1)) - 10 for each in codes)
+    assert written == pytest.approx(ideal, rel=0.02)

@@ -1,0 +1,207 @@
+"""Training a neck for tiny networks, its checkpoints, and the way to a bundle."""
+
+import json
+import signal
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from codesign_ros.bundle import Bundle
+from codesign_ros.cli.main import main
+from codesign_ros.engines.base import EngineKey
+from codesign_ros.engines.factory import open_backend
+from codesign_ros.models.neck import NeckForm
+from codesign_ros.training.base_run import train
+from codesign_ros.training.neck.frames import Pictures
+from codesign_ros.training.neck.options import NeckOptions
+from codesign_ros.training.neck.run import NeckRun, open_neck_run
+from codesign_ros.training.neck.teacher import Teacher
+from codesign_ros.training.neck.trainer import NeckConfig, NeckTrainer
+from codesign_ros.types import CodesignError
+from codesign_ros.wire.neck.payload import decode_codes, dequantise, encode_codes, quantise
+from support.detectors import write_detector_bundle
+from support.tiny import tiny_frames
+
+CUT, ENTER = 3, 5
+CONFIG = NeckConfig(
+    steps=10,
+    batch_frames=3,
+    bytes=(60, 30),
+    form=NeckForm(channels=6, encoder_width=6, decoder_width=8),
+)
+
+
+@pytest.fixture(scope="module")
+def detector(tmp_path_factory) -> Bundle:
+    return write_detector_bundle(tmp_path_factory.mktemp("detector") / "tiny.bundle")
+
+
+@pytest.fixture(scope="module", params=["classifier", "detector"])
+def bundle(request, tiny_bundle, detector) -> Bundle:
+    return {"classifier": tiny_bundle, "detector": detector}[request.param]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Pictures of another size than the input, without labels."""
+    path = tmp_path / "pictures"
+    path.mkdir()
+    for number, frame in enumerate(tiny_frames(12, seed=3)):
+        cv2.imwrite(str(path / f"{number:02}.png"), cv2.resize(frame, (120, 80)))
+    return path
+
+
+def pictures(count=12):
+    return Pictures(tiny_frames(count, seed=2), None, "noise")
+
+
+def trainer(bundle, config=CONFIG, enter=ENTER):
+    return NeckTrainer(Teacher(bundle, CUT, enter), pictures(), config)
+
+
+def weights(run):
+    return {name: t.clone() for name, t in run.rated().state_dict().items()}
+
+
+def test_it_learns_and_the_levels_come_apart(bundle):
+    config = replace(CONFIG, steps=60, learning_rate=5e-3, bytes=(2000, 2), feature_share=0.5)
+    run = trainer(bundle, config)
+    start = run.rated().log_price.clone()
+    steps = [run.step() for _ in range(config.steps)]
+    errors = [step["map_error"] for step in steps[:30]]
+    assert np.mean(errors[-10:]) < np.mean(errors[:10])
+    assert all(step["answer_error"] == 0 for step in steps[:30])
+    assert all(step["answer_error"] != 0 for step in steps[30:])
+    # What may take much becomes cheap.
+    prices = run.rated().log_price
+    assert prices[0] < start[0]
+    assert prices[1] > start[1]
+
+
+def test_the_same_seed_repeats_itself(bundle):
+    runs = [trainer(bundle) for _ in range(2)]
+    for run in runs:
+        for _ in range(3):
+            run.step()
+    one, other = map(weights, runs)
+    assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+def test_an_interrupted_run_goes_on_as_if_it_had_not_been(bundle, tmp_path):
+    whole = trainer(bundle)
+    steps = [whole.step() for _ in range(10)]
+    first = trainer(bundle)
+    for _ in range(4):
+        first.step()
+    first.save(tmp_path / "checkpoint.safetensors", {"a": 1})
+    second = trainer(bundle)
+    assert second.resume(tmp_path / "checkpoint.safetensors") == {"a": 1}
+    assert [second.step() for _ in range(6)] == steps[4:]
+    one, other = weights(whole), weights(second)
+    assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+def test_the_network_itself_stays_as_it_is(bundle):
+    teacher = Teacher(bundle, CUT, ENTER)
+    before = {name: t.clone() for name, t in teacher.network.state_dict().items()}
+    run = NeckTrainer(teacher, pictures(), CONFIG)
+    for _ in range(10):
+        run.step()
+    after = teacher.network.state_dict()
+    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
+
+
+def test_from_a_folder_to_a_bundle_that_runs(bundle, folder, tmp_path, engine_cache):
+    out = tmp_path / "out.bundle"
+    arguments = [
+        "train", out, "--neck", CUT, "--enter", ENTER, "--init", bundle.path, "--data", folder,
+        "--steps", 6, "--bytes", 60, 30, "--channels", 6, "--device", "cpu", "--threads", 1,
+    ]  # fmt: skip
+    assert main(list(map(str, arguments))) == 0
+    made = Bundle.open(out)
+    (neck,) = made.necks
+    assert (neck.cut, neck.enter, neck.levels, neck.shape[0]) == (CUT, ENTER, 2, 6)
+    assert made.model_id != bundle.model_id
+    document = json.loads((out / f"neck_{CUT}.json").read_text())
+    assert len(document["levels"]) == 2
+    assert document["trained_on"] == f"10 frames of {folder}"
+    assert (out / f"neck_{CUT}.png").stat().st_size > 1000
+    assert not out.with_name("out.bundle.training").exists()
+
+    # What is in the bundle goes over the wire and comes back.
+    tables = made.neck_tables(CUT)
+    factory = open_backend(made, "onnxruntime", engine_cache)
+    head, tail = (factory.build(EngineKey(part, CUT, neck=True)) for part in ("head", "tail"))
+    latent = head.run({"image": tiny_frames(1, seed=8)[0]})["neck"]
+    for level in range(2):
+        codes = quantise(latent, tables, level)
+        found, told = decode_codes(encode_codes(codes, tables, level), tables)
+        assert told == level
+        np.testing.assert_array_equal(found, codes)
+        answer = tail.run({"neck": dequantise(found, tables, level)})
+        assert all(np.isfinite(each).all() for each in answer.values())
+
+
+def test_a_second_neck_leaves_the_first(detector, folder, tmp_path):
+    out = tmp_path / "out.bundle"
+    for cut, init in ((CUT, detector.path), (4, out)):
+        options = NeckOptions(
+            neck=cut, init=init, data=str(folder), steps=2, channels=4, device="cpu", threads=1
+        )
+        train(out, options, Console(quiet=True), open_neck_run)
+    assert [neck.cut for neck in Bundle.open(out).necks] == [CUT, 4]
+    assert (out / f"neck_{CUT}.json").exists()
+
+
+def test_interrupted_by_a_signal_and_resumed(detector, folder, tmp_path, monkeypatch):
+    out, whole_out = tmp_path / "out.bundle", tmp_path / "whole.bundle"
+    arguments = [
+        "--neck", CUT, "--init", detector.path, "--data", folder, "--steps", 8, "--channels", 4,
+        "--device", "cpu", "--threads", 1,
+    ]  # fmt: skip
+    make = NeckRun.make_trainer
+
+    def interrupting(self, steps):
+        run = make(self, steps)
+        step = run.step
+
+        def step_and_interrupt():
+            made = step()
+            if run.steps_done == 3:
+                signal.raise_signal(signal.SIGINT)
+            return made
+
+        run.step = step_and_interrupt
+        return run
+
+    with monkeypatch.context() as patch:
+        patch.setattr(NeckRun, "make_trainer", interrupting)
+        assert main(["train", str(out), *map(str, arguments)]) != 0
+    assert not out.exists()
+    assert main(["train", str(out), "--resume"]) == 0
+    assert main(["train", str(whole_out), *map(str, arguments)]) == 0
+    assert Bundle.open(out).model_id == Bundle.open(whole_out).model_id
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"init": None}, "a neck needs --init BUNDLE"),
+        ({"enter": 2}, "--enter must be 3 or more, not 2"),
+        ({"bytes": (10, 20)}, "--bytes must be 1 to 16 sizes, the largest first, not 10 20"),
+        ({"neck": 99}, "cut 99 does not exist"),
+        ({"neck": 14}, "a neck needs a cut at which one map"),
+        ({"data": "/nowhere"}, "source /nowhere does not exist"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(detector, tmp_path, more, said):
+    options = NeckOptions(**{"neck": 3, "init": detector.path, "steps": 1, "threads": 1, **more})
+    with pytest.raises(CodesignError) as raised:
+        train(tmp_path / "out.bundle", options, Console(quiet=True), open_neck_run)
+    assert said in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "out.bundle").exists()
