@@ -78,7 +78,8 @@ class HeadCompute:
             and not self._is_alone
             and self._settings.slowdown <= 1
             and self._book.next_frame() is frame
-            and not self._book.ledger.in_phase(Phase.COMPUTING)
+            # One that the tail has as well goes nowhere any more.
+            and all(frame.is_asked for frame in self._book.ledger.in_phase(Phase.COMPUTING))
         ):
             return None
         return self._start(frame, falls_back=False)
@@ -186,6 +187,8 @@ class HeadCompute:
                 self._server.own_time(head_s)
             if frame.phase is not Phase.COMPUTING:  # the server's answer has come meanwhile
                 return
+            if frame.is_asked:
+                self._server.beaten(frame)
             if not falls_back:
                 self._times.add(result, frame.head_gap_s, time.monotonic())
             self._book.settle(frame, result)

@@ -129,15 +129,18 @@ class FrameLedger:
             held_bytes -= frame.held_bytes
         return []
 
-    def next_to_compute(self, max_sending: int, max_away: int) -> Frame | None:
+    def next_to_compute(
+        self, max_sending: int, max_away: int, *, hedges: bool = False
+    ) -> Frame | None:
         """What to compute next: stranded frames first, they are the oldest.
 
         Args:
             max_sending: so many frames that wait for the link keep new ones from starting.
             max_away: so many frames that wait for the link or the tail do so too.
+            hedges: what the tail has is computed too, where there is nothing else to do.
         """
         sending = away = 0
-        waiting = None
+        waiting = remote = None
         for frame in self._frames.values():
             if frame.phase is Phase.STRANDED:
                 return frame
@@ -147,8 +150,10 @@ class FrameLedger:
                 sending += 1
                 away += 1
             elif frame.phase is Phase.REMOTE:
+                remote = remote or frame
                 away += 1
-        return None if sending >= max_sending or away >= max_away else waiting
+        has_room = sending < max_sending and away < max_away
+        return (waiting if has_room else None) or (remote if hedges else None)
 
     def next_to_finish(self) -> Frame | None:
         """What to compute next where nothing is left to the tail: the oldest without an answer."""

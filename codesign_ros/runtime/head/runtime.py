@@ -282,7 +282,7 @@ class HeadRuntime:
         if answer.status is TailStatus.LEAVING:
             with self._book.lock:
                 if self._plans.plan.tail == answer.served_by:
-                    self._server.left(f"{answer.served_by} is being stopped")
+                    self._server.left(f"{answer.served_by} is being stopped", now_s)
             return
         is_probe = answer.status is TailStatus.PROBE
         kind = EmbeddingKind.PROBE if is_probe else EmbeddingKind.FRAME
@@ -302,7 +302,7 @@ class HeadRuntime:
             frame = book.ledger.find(answer.sequence)
             if frame is None or not frame.is_asked:
                 book.counts["late"] += 1
-                self._server.late()
+                self._server.late(answer.sequence, now_s)
                 return
             if answer.status is not TailStatus.OK:
                 book.counts["refused"] += 1
@@ -384,4 +384,4 @@ class HeadRuntime:
         """Note that the middleware knows of nobody who takes embeddings."""
         with self._book.lock:
             if self._plans.plan.server_available:
-                self._server.left("nobody listens to the embeddings")
+                self._server.left("nobody listens to the embeddings", time.monotonic())
