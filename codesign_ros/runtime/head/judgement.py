@@ -13,7 +13,7 @@ import math
 _OVERDUE = 2
 # While the robot is on its own, answers must have come for so long before it relies on the server
 # again [s]; a return that did not last makes it so many times longer, up to a limit [s].
-_PATIENCE_S, _MORE_PATIENCE, _MOST_PATIENCE_S = 0.4, 5.0, 30.0
+_PATIENCE_S, _MORE_PATIENCE, _MOST_PATIENCE_S = 0.4, 5.0, 10.0
 # They come for so long only if none is further from the next than this [s]: a few probes.
 _HOLE_S = 0.75
 # A return that lasted so long is forgotten as one that did not [s].
@@ -117,6 +117,10 @@ class Judgement:
         if self.relies:
             self._reason, self._is_certain = reason, True
             self._patience_s = _PATIENCE_S
+
+    def renew(self) -> None:
+        """Note that the server has just got a plan ready: the returns before say nothing of it."""
+        self._patience_s = _PATIENCE_S
 
     def is_back(self, now_s: float) -> bool:
         """Whether a server that was left has answered for long enough to return to it."""

@@ -92,7 +92,9 @@ class ServerWatch:
     def follow(self, plan: Plan, now_s: float) -> None:
         """Note the plan in force: its answers take as long as it says until they show.
 
-        A server that had gone, as it or the middleware had said, has just prepared it.
+        Where there is a server in it, that has just got it ready. One that had gone, as it or the
+        middleware had said, is relied on at once, any other as soon as its answers show that it is
+        there, however often it had gone before.
         """
         if plan.tail and self._tail not in ("", plan.tail):
             self._begin(plan.tail, now_s)
@@ -102,6 +104,8 @@ class ServerWatch:
         if plan.server_available and work != self._work:
             self._work = work
             self._answer_times.begin(plan.link_s + plan.tail_s)
+        if plan.server_available:
+            self._judgement.renew()
         if plan.server_available and self._judgement.is_certain:
             self._judgement.return_(now_s)
             self._follow(now_s)

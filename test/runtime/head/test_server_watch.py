@@ -227,3 +227,16 @@ def test_a_server_that_is_slower_than_the_robot_on_probation_is_relied_on(robot)
         robot.watch.check(start_s + 0.2, 0.0)
         assert robot.watch.helps
     assert robot.send(50.0).deadline_s == pytest.approx(50.0 + LIMIT_S, abs=0.005)
+
+
+def test_a_server_that_got_a_new_plan_ready_is_returned_to_as_soon_as_at_first(robot):
+    returned(robot)
+    robot.watch.check(36.0, 0.0)
+    robot.watch.asked(36.0)
+    robot.watch.check(38.5, 0.0)
+    for number in range(3):
+        robot.probe(39.0 + 0.25 * number)
+    assert robot.watch.trial_bytes(39.5) == 0  # it was gone again so soon
+    robot.watch.follow(Plan(cut=0, epoch=2, model_id="", server_available=True), 39.5)
+    assert robot.watch.trial_bytes(39.5) == 30_000
+    assert not robot.watch.relies
