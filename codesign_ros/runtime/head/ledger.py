@@ -42,8 +42,9 @@ class Frame:
     before that, a JPEG that is sent as it is has the size of the network's input. ``due_s`` is when
     its answer is due. ``encoded`` is its embedding, from when that is ready, and ``tail`` for whom;
     ``sent_bytes`` is what of it has been put on the link [bytes], and ``sent_s`` when.
-    ``is_asked``: the tail has it, and may answer. ``head_gap_s`` passed between the frame that was
-    computed before and this one, where this one was there already [s].
+    ``goes_on``: what is computed of it is to be sent; ``is_asked``: the tail has it, and may
+    answer. ``head_gap_s`` passed between the frame that was computed before and this one, where
+    this one was there already [s].
     """
 
     sequence: int
@@ -62,6 +63,7 @@ class Frame:
     head_gap_s: float | None = None
     due_s: float = float("inf")
     encoded: tuple[EncodedTensor, ...] = ()
+    goes_on: bool = False
     is_asked: bool = False
     sent_bytes: int = 0
     sent_s: float = 0.0

@@ -1098,6 +1098,32 @@ def test_what_the_robot_computes_beside_the_server_keeps_no_jpeg_from_leaving(
     check_promise(head, 2)
 
 
+def test_after_a_switch_waiting_jpegs_leave_while_the_robot_ends_its_last_frame(
+    make, tiny_bundle, factory
+):
+    gate = Gate(None)
+    factory.spoil = spoil_whole(tiny_bundle, gate)
+    sent = []
+
+    def send(embedding):
+        sent.append(embedding.sequence)
+        head.runtime.on_answer(answer_to(embedding))
+
+    head = make(send_embedding=send, deadline_s=NEVER_S)
+    head.use(plan_for(tiny_bundle, 2, tiny_bundle.last_cut))
+    jpeg = cv2.imencode(".jpg", FRAMES[0][..., ::-1])[1].tobytes()
+    for number in range(4):
+        head.runtime.on_frame(Stamp(number), lambda: FRAMES[0], jpeg)
+    assert gate.entered.wait(PATIENCE_S)
+    head.use(plan_for(tiny_bundle, 3, 0, codec="jpeg", served_by=TAIL))
+    wait_until(lambda: len(sent) == 3)
+    assert sent == [1, 2, 3]
+    gate.open.set()
+    head.wait_for(4)
+    assert [result.finished_by for result in head.results] == ["robot", *["server"] * 3]
+    check_promise(head, 4)
+
+
 # The tail's half on the robot
 
 
