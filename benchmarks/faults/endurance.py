@@ -100,8 +100,8 @@ def switch(session: Session, answers: RightAnswers, count: int) -> Finding:
     return Finding(
         f"{count} switches at full rate",
         f"pause {1e3 * np.median(pauses_s):.0f} ms, of 95 % at most {1e3 * pause_s:.0f} ms; "
-        f"without a switch {1e3 * np.median(others_s):.0f} and {1e3 * other_s:.0f} ms; frame period "
-        f"{1e3 * period_s:.0f} ms",
+        f"without a switch {1e3 * np.median(others_s):.0f} ms and {1e3 * other_s:.0f} ms; "
+        f"frame period {1e3 * period_s:.0f} ms",
         tuple(wrong),
     )
 
