@@ -207,6 +207,22 @@ class ClassChoice:
         return every
 
 
+def namesakes(classes: Sequence[str], known: Sequence[str]) -> list[str]:
+    """Hint at classes that a network knows by another spelling, a line each.
+
+    Args:
+        classes: what a training is about to learn.
+        known: the classes of the network that it starts from.
+    """
+    pairs = [(name, _nearest(name, known)) for name in classes if name not in known]
+    return [
+        f"class '{name}' starts anew; --map {_quoted([f'{name.strip()}={other}'])} lets it start "
+        f"from what is known of '{other}'"
+        for name, other in pairs
+        if other is not None and other not in classes
+    ]
+
+
 def _entries(texts: Sequence[str]) -> list[str]:
     """Split at commas, but those inside quotation marks."""
     rows = csv.reader(texts, skipinitialspace=True)

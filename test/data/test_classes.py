@@ -6,7 +6,7 @@ import pytest
 
 from codesign_ros.data.bag_writer import write_mine_bag
 from codesign_ros.data.chosen import open_chosen
-from codesign_ros.data.classes import ClassChoice, FoundClasses
+from codesign_ros.data.classes import ClassChoice, FoundClasses, namesakes
 from codesign_ros.data.image_files import DataSetError
 from codesign_ros.data.labelled import open_detection_set
 from codesign_ros.types import Box, CodesignError
@@ -159,6 +159,13 @@ def test_a_training_learns_all_or_what_is_named(tmp_path):
     ):
         with pytest.raises(CodesignError, match=text):
             choice.resolve(found, None, "data")
+
+
+def test_a_training_hints_at_what_its_start_knows():
+    (line,) = namesakes(("Safety Helmet", "No Safety Helmet", "pump"), KNOWN)
+    assert '--map "Safety Helmet=helmet" lets it start' in line
+    assert not namesakes(("helmet", "Helmet"), KNOWN)
+    assert not namesakes(("Helmet",), ())
 
 
 def test_a_part_without_any_object_left(tmp_path):

@@ -11,7 +11,9 @@ import numpy as np
 from rich.console import RenderableType
 from rich.progress import Progress
 
+from codesign_ros.bundle import Bundle
 from codesign_ros.cost.accuracy import AccuracyTable
+from codesign_ros.data.classes import namesakes
 from codesign_ros.models.network import Network
 from codesign_ros.pixels.letterbox import letterbox
 from codesign_ros.training.detector.canvases import Labelled
@@ -127,7 +129,8 @@ def open_detector_run(
     """Open the data, or render scenes of the mine; see ``training.run.train``."""
     if options.data != MINE:
         data = labelled_data(Path(options.data), options.class_choice)
-        for warning in data.warnings:
+        known = () if options.init is None else Bundle.open(options.init).classes
+        for warning in (*data.warnings, *namesakes(data.classes, known)):
             progress.console.print(f"[yellow]{warning}[/]")
         yield DetectorRun(out, options, data, progress), len(data.train)
         return
