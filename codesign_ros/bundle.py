@@ -42,7 +42,14 @@ from codesign_ros.neck_file import (
     read_tables,
     read_weights,
 )
-from codesign_ros.types import NECK_CODECS, CodesignError, InputSpec, TensorSpec, one_line
+from codesign_ros.types import (
+    NECK_CODECS,
+    CodesignError,
+    InputSpec,
+    TensorSpec,
+    neck_level,
+    one_line,
+)
 from codesign_ros.wire.neck.tables import CodeTables
 
 if TYPE_CHECKING:
@@ -384,6 +391,12 @@ def write_neck(
     written = Bundle.open(path)
     written.neck_module(neck.cut)
     written.neck_tables(neck.cut)
+    # What was measured of another neck at this cut is not this one's.
+    if any(each.cut == neck.cut and each.sha256 != neck.sha256 for each in bundle.necks):
+        table = written.accuracy
+        rows = [row for row in table.rows if row.cut != neck.cut or neck_level(row.codec) is None]
+        written.replace_accuracy(replace(table, rows=tuple(rows)))
+        written = Bundle.open(path)
     return written
 
 

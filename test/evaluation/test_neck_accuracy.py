@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from codesign_ros.bundle import write_neck
 from codesign_ros.engines.factory import open_backend
 from codesign_ros.evaluation.accuracy_table import FOLDED, Form, measure_forms
 from codesign_ros.evaluation.judges import ClassJudge
@@ -11,6 +12,7 @@ from codesign_ros.runtime.stages import HeadStage, TailStage, head_key, tail_key
 from codesign_ros.types import Merge, Structure
 from support.runtime import plan_for
 from support.tiny import tiny_frames
+from support.tiny_neck import tiny_neck, write_tiny_neck
 
 IMAGES = tiny_frames(12, seed=4)
 
@@ -61,3 +63,14 @@ def test_without_necks_nothing_is_measured_of_them(neck_bundle):
         neck_bundle.network(), IMAGES[:2], ClassJudge(np.zeros(2, int)), data="2", forms=[FOLDED]
     )
     assert [row.codec for row in table.rows] == ["raw"]
+
+
+def test_another_neck_has_not_the_accuracy_of_the_one_before(neck_bundle, tmp_path):
+    """And the same one, written again, has."""
+    path = tmp_path / "again.bundle"
+    again = write_tiny_neck(path, neck_bundle)
+    assert again.accuracy == neck_bundle.accuracy
+    other = write_neck(path, again, *tiny_neck(again, 3, 3, seed=5))
+    assert other.accuracy.codec_loss(3, "neck.1", "fp32", Merge.FOLD) is None
+    kept = [row for row in neck_bundle.accuracy.rows if not row.codec.startswith("neck.")]
+    assert list(other.accuracy.rows) == kept
