@@ -107,10 +107,13 @@ class Runs:
                 return [self._to_json(made.get(sent)) for sent in (None, *ways)]
 
             with ThreadPoolExecutor(self._threads) as pool:
-                for frame, made in zip(left, pool.map(run, left), strict=True):
-                    self._journal.add(name, frame, made)
-                    found[frame] = made
-                    self._ran(1 + len(ways))
+                try:
+                    for frame, made in zip(left, pool.map(run, left), strict=True):
+                        self._journal.add(name, frame, made)
+                        found[frame] = made
+                        self._ran(1 + len(ways))
+                finally:  # after Ctrl-C only the frames that run are waited for
+                    pool.shutdown(cancel_futures=True)
         answers: Answers = {}
         for place, sent in enumerate((None, *ways)):
             given = [found[frame][place] for frame in range(len(self._images))]
