@@ -1,5 +1,6 @@
 """The programs in benchmarks/ can be started: what they import is where they look for it."""
 
+import importlib
 import importlib.util
 import subprocess
 import sys
@@ -30,3 +31,14 @@ def test_a_program_tells_its_options(program):
     )
     assert done.returncode == 0, done.stderr
     assert "--help" in done.stdout
+
+
+def test_a_slower_plan_after_a_switch_is_no_pause(monkeypatch):
+    np = pytest.importorskip("numpy")
+    pytest.importorskip("rclpy")
+    monkeypatch.syspath_prepend(FOLDER / "faults")
+    pause = importlib.import_module("endurance").pause
+    quick, slow = np.arange(0.0, 5.0, 0.03), np.arange(5.0, 10.0, 0.06)
+    assert pause(np.concatenate([quick, slow]), 5.0) == pytest.approx((0.0, 0.06), abs=1e-9)
+    assert pause(np.concatenate([quick, slow + 0.1]), 5.0)[0] == pytest.approx(0.06, abs=1e-9)
+    assert pause(np.array([1.0, 9.0]), 5.0) == (1.0, 0.0)

@@ -70,7 +70,7 @@ def run(
 
 def endure(arguments: argparse.Namespace, session: Session, answers: RightAnswers) -> list[Finding]:
     """Measure many faults and many switches."""
-    found = [hurt(session, answers, arguments.hurts)] if arguments.hurts else []
+    found = [hurt(session, answers, arguments.hurts, arguments.seed)] if arguments.hurts else []
     if arguments.switches or arguments.minutes:
         session.pause()
         session.wait(1.0)
@@ -134,6 +134,7 @@ def main() -> int:
     parser.add_argument("--rate-hz", type=float, default=4.0, help="of the camera")
     parser.add_argument("--endurance", action="store_true", help="many faults and switches instead")
     parser.add_argument("--hurts", type=int, default=100, help="kills and freezes; 0 = none")
+    parser.add_argument("--seed", type=int, default=0, help="of their kinds and moments")
     parser.add_argument("--switches", type=int, default=50, help="of plan, at full rate; 0 = none")
     parser.add_argument(
         "--minutes", type=float, default=30.0, help="with a switch a second; 0 = not"

@@ -24,7 +24,9 @@ from matrix import BY_PART, OURS, PEERS, Matrix, measure_cell
 from report import draw, print_tables
 
 from codesign_ros.console import result_console
+from codesign_ros.runtime.planner.policy import check_policy
 from codesign_ros.testbed.bed import why_not
+from codesign_ros.types import CodesignError
 
 _CUTS = range(27)
 _SHORT_CUTS = (4, 8, 12)
@@ -34,10 +36,17 @@ def main() -> int:
     """Run the cells and report."""
     arguments = _parser().parse_args()
     console = result_console()
+    matrix = _matrix(arguments)
+    try:
+        for policy in matrix.policies:
+            if policy not in BY_PART:
+                check_policy(policy)
+    except CodesignError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     if reason := why_not():
         print(f"error: {reason}", file=sys.stderr)
         return 1
-    matrix = _matrix(arguments)
     arguments.out.mkdir(parents=True, exist_ok=True)
     cells: list[dict[str, Any]] = []
     setups = list(matrix.cells())
@@ -68,7 +77,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--robot-cores", type=float, nargs="+", default=None)
     parser.add_argument("--precision", nargs="+", default=None)
     parser.add_argument("--objective", nargs="+", default=None)
-    parser.add_argument("--policy", nargs="+", default=None, help="as the planner's parameter")
+    parser.add_argument(
+        "--policy",
+        nargs="+",
+        default=None,
+        help="ours, server_only_jpeg, cut:8 and so on",
+    )
     parser.add_argument("--rounds", type=int, default=5, help="each policy's turns")
     parser.add_argument("--seconds", type=float, default=None, help="to watch a policy in a round")
     parser.add_argument("--steady", type=float, default=None, help="seconds of ours left alone")

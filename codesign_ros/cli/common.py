@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from codesign_ros.data.classes import ClassChoice
 from codesign_ros.engines.factory import BACKENDS, DEFAULT_BACKEND
 from codesign_ros.planning.objective import Objective
 from codesign_ros.resources import default_bundle
@@ -79,6 +80,37 @@ def codecs_chosen(chosen: list[str] | None) -> dict[str, list[str]]:
         "frame_codecs": [codec for codec in chosen or () if codec in FRAME_CODECS],
     }
     return {name: codecs for name, codecs in lists.items() if codecs}
+
+
+def add_classes(parser: argparse.ArgumentParser) -> None:
+    """Add ``--map``, ``--classes`` and ``--ignore-unknown``; see ``class_choice``."""
+    parser.add_argument(
+        "--map",
+        action="append",
+        metavar="FOUND=CLASS,...",
+        help='new names for classes, as in "Safety Helmet=helmet,No Safety Helmet=head"',
+    )
+    parser.add_argument(
+        "--classes",
+        action="append",
+        metavar="CLASS,...",
+        help="classes that count, by their new names, as in helmet,head; all others are left out",
+    )
+    parser.add_argument(
+        "--ignore-unknown",
+        action="store_true",
+        help="leave out objects of classes that the network does not know, or, in training, of "
+        "those that --map does not name",
+    )
+
+
+def class_choice(options: argparse.Namespace) -> ClassChoice:
+    """Read the options of ``add_classes``.
+
+    Raises:
+        CodesignError: one is not written as it should be.
+    """
+    return ClassChoice.given(options.map, options.classes, options.ignore_unknown)
 
 
 def open_bundle(options: argparse.Namespace) -> Bundle:

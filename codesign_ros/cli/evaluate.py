@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from codesign_ros.cli.common import (
     MERGES,
     STRUCTURES,
     add_backend,
     add_bundle,
+    add_classes,
     add_json,
+    class_choice,
     command,
     open_bundle,
 )
 from codesign_ros.console import progress_bar, result_console, write_json
+from codesign_ros.pixels.boxes import DISPLAY_THRESHOLD
 from codesign_ros.types import PRECISIONS, CodesignError, Merge, Structure
 from codesign_ros.wire.codecs import KNOWN_CODECS
+
+if TYPE_CHECKING:
+    from codesign_ros.data.frames import SourceFrame
+    from codesign_ros.evaluation.replay import ReplayedFrame
 
 
 def add(commands: Any) -> None:
@@ -40,22 +48,70 @@ def add(commands: Any) -> None:
     parser.add_argument("--codec", choices=KNOWN_CODECS, default="raw", metavar="CODEC")
     add_backend(parser)
     parser.add_argument("--frames", type=int, default=0, help="end after so many frames; 0 = all")
+    add_classes(parser)
+    parser.add_argument(
+        "--display-threshold",
+        type=float,
+        default=DISPLAY_THRESHOLD,
+        metavar="SCORE",
+        help="recall, precision and pictures are of boxes of this score and above (default: "
+        f"{DISPLAY_THRESHOLD:g}, as the nodes')",
+    )
+    parser.add_argument(
+        "--pictures",
+        type=Path,
+        metavar="DIR",
+        help="draw every frame into this new folder; with labels also the worst frames beside "
+        "their truth, precision over recall, and the confusion",
+    )
+    parser.add_argument(
+        "--worst", type=int, default=12, metavar="N", help="so many of the worst frames"
+    )
     add_json(parser)
 
 
 def _run(options: argparse.Namespace) -> int:
-    from codesign_ros.data.sources import LabelledSource, open_source
+    from codesign_ros.data.chosen import open_chosen
     from codesign_ros.evaluation.offline import evaluate
-    from codesign_ros.evaluation.tables import evaluation_table
+    from codesign_ros.evaluation.pictures import FramePictures
+    from codesign_ros.evaluation.tables import evaluation_tables
 
+    if not 0 <= options.display_threshold <= 1 or options.worst < 0:
+        raise CodesignError(
+            "--display-threshold must be a score, 0 to 1, and --worst 0 or more, not "
+            f"{options.display_threshold:g} and {options.worst}"
+        )
     bundle = open_bundle(options)
-    source = open_source(options.source, frames=options.frames, split=options.split)
+    source = open_chosen(
+        options.source,
+        class_choice(options),
+        bundle.task,
+        bundle.classes,
+        frames=options.frames,
+        split=options.split,
+    )
     if source.frames is None:
         raise CodesignError(f"source {options.source} has no known end; give --frames")
-    for warning in source.labelled.warnings if isinstance(source, LabelledSource) else ():
+    for warning in source.warnings:
         print(f"warning: {warning}", file=sys.stderr)
+    classes = source.box_classes
+    pictures = None
+    if options.pictures is not None:
+        pictures = FramePictures(
+            options.pictures,
+            bundle.task,
+            bundle.classes if classes is None else classes,
+            options.display_threshold,
+            options.worst,
+        )
     with progress_bar() as progress:
         task = progress.add_task("evaluating", total=source.frames)
+
+        def done(frame: SourceFrame, prediction: ReplayedFrame) -> None:
+            if pictures is not None:
+                pictures.add(frame, prediction)
+            progress.advance(task)
+
         evaluation = evaluate(
             source,
             bundle,
@@ -66,8 +122,14 @@ def _run(options: argparse.Namespace) -> int:
             precision=options.precision,
             codec=options.codec,
             backend=options.backend,
-            progress=lambda done: progress.update(task, completed=done),
+            classes=classes,
+            display_threshold=options.display_threshold,
+            done=done,
         )
-    result_console().print(evaluation_table(evaluation))
+    for table in evaluation_tables(evaluation):
+        result_console().print(table)
+    if pictures is not None:
+        written = pictures.finish(evaluation.quality)
+        result_console().print(f"{options.pictures}: {', '.join(written)}", highlight=False)
     write_json(options.json, evaluation.to_json())
     return 0

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from codesign_ros.cli.common import add_classes, class_choice
 from codesign_ros.console import progress_bar
 from codesign_ros.types import CodesignError, GroundTruth
 
@@ -22,7 +25,7 @@ _SCENES = "scenes:"
 
 
 def add_data(parser: argparse.ArgumentParser, text: str = "", *, required: bool = False) -> None:
-    """Add ``--data``, ``--split`` and ``--frames``; see ``measured_frames``.
+    """Add ``--data``, ``--split``, ``--frames`` and what says of classes; see ``measured_frames``.
 
     Args:
         parser: of the command.
@@ -37,6 +40,7 @@ def add_data(parser: argparse.ArgumentParser, text: str = "", *, required: bool 
     )
     parser.add_argument("--split", help="part of a labelled data set (default: val, if it has one)")
     parser.add_argument("--frames", type=int, default=0, help="so many frames; 0 = all there are")
+    add_classes(parser)
 
 
 @contextlib.contextmanager
@@ -65,29 +69,49 @@ def measured_frames(
 def _frames(
     options: argparse.Namespace, bundle: Bundle, folder: Path, progress: Progress
 ) -> MeasuredFrames:
-    from codesign_ros.data.sources import open_source
+    from codesign_ros.data.chosen import open_chosen
     from codesign_ros.evaluation.labelled_frames import MeasuredFrames
 
-    if not options.data.startswith(_SCENES):
-        return MeasuredFrames.of_source(
-            open_source(options.data, frames=options.frames, split=options.split), bundle.input
-        )
+    scenes_seed = _scenes_seed(options)
+    chosen = open_chosen(
+        options.data,
+        class_choice(options),
+        bundle.task,
+        bundle.classes,
+        frames=options.frames,
+        split=options.split,
+    )
+    for warning in chosen.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    if scenes_seed is None:
+        frames = MeasuredFrames.of_source(chosen, bundle.input)
+        return replace(frames, classes=chosen.box_classes)
     from codesign_ros.mine.render import CLASSES
     from codesign_ros.training.scenes import render_scenes
 
+    task = progress.add_task("rendering scenes", total=options.frames)
+    scenes = render_scenes(
+        folder / "scenes",
+        scenes_seed,
+        options.frames,
+        processes=options.threads,
+        on_rendered=lambda count: progress.advance(task, count),
+    )
+    truths = map(GroundTruth, (CLASSES[label] for label in scenes.labels), scenes.boxes)
+    pictures = zip(scenes.images, map(chosen.renamed, truths), strict=True)
+    counted = (pair for pair in pictures if pair[1] is not None)
+    frames = MeasuredFrames.of_pictures(counted, bundle.input)
+    return replace(frames, classes=chosen.box_classes)
+
+
+def _scenes_seed(options: argparse.Namespace) -> int | None:
+    """The seed of the scenes that ``--data`` asks for; None = it names something else."""
+    if not options.data.startswith(_SCENES):
+        return None
     seed = options.data.removeprefix(_SCENES)
     if not seed.isdecimal() or options.frames < 1:
         raise CodesignError(
             f"--data {options.data} --frames {options.frames}: scenes of the mine need a seed, as "
             "in scenes:7, and a number of frames"
         )
-    task = progress.add_task("rendering scenes", total=options.frames)
-    scenes = render_scenes(
-        folder / "scenes",
-        int(seed),
-        options.frames,
-        processes=options.threads,
-        on_rendered=lambda count: progress.advance(task, count),
-    )
-    truths = map(GroundTruth, (CLASSES[label] for label in scenes.labels), scenes.boxes)
-    return MeasuredFrames.of_pictures(zip(scenes.images, truths, strict=True), bundle.input)
+    return int(seed)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from codesign_ros.cli.common import command, image_size
+from codesign_ros.cli.common import add_classes, command, image_size
 from codesign_ros.console import result_console
 from codesign_ros.resources import default_bundle
 
@@ -59,7 +59,7 @@ def add(commands: Any) -> None:
         metavar="HxW",
         help="the network's input [px] (default: after the pictures)",
     )
-    parser.add_argument("--classes", nargs="+", metavar="NAME", help="classes to learn")
+    add_classes(parser)
     parser.add_argument(
         "--init",
         metavar="BUNDLE",

@@ -111,6 +111,11 @@ class BagSource:
                 count += 1
             self._check_count(count)
 
+    @property
+    def truths(self) -> tuple[GroundTruth, ...]:
+        """What is in the frames whose truth the bag has."""
+        return tuple(self._truth.values())
+
     def _check_count(self, count: int) -> None:
         if count != self.frames:
             raise CodesignError(

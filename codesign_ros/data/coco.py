@@ -53,6 +53,11 @@ class CocoFiles:
         files = [folder / _BESIDE for folder in folders]
         return cls(path, tuple(f.name for f in folders), tuple(files)) if folders else None
 
+    @property
+    def has_names(self) -> bool:
+        """Whether it names its classes itself; otherwise labels are numbers."""
+        return True
+
     def read(self, split: str | None, classes: Sequence[str] | None) -> DetectionSet:
         """Read all labels of a split, one of ``splits``; None = of all files.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -24,6 +25,7 @@ class SourceFrame:
         width: Columns [px].
         step: Bytes of one row with its padding; 0 for jpeg and png.
         truth: What is truly in it, where the source knows.
+        file: The picture's file, where it has one of its own.
     """
 
     stamp_ns: int
@@ -33,6 +35,7 @@ class SourceFrame:
     width: int
     step: int
     truth: GroundTruth | None = None
+    file: Path | None = None
 
     def rgb(self) -> np.ndarray:
         """Decode it to (height, width, 3) uint8 RGB.

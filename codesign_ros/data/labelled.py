@@ -25,6 +25,7 @@ __all__ = [
     "LabelledImage",
     "has_labels",
     "held_out",
+    "names_for",
     "open_detection_set",
     "open_for_measuring",
     "open_train_and_val",
@@ -47,6 +48,10 @@ class _Layout(Protocol):
     @property
     def splits(self) -> tuple[str, ...]:
         """Names of its parts; may be empty."""
+
+    @property
+    def has_names(self) -> bool:
+        """Whether it names its classes itself; otherwise labels are numbers."""
 
     def read(self, split: str | None, classes: Sequence[str] | None) -> DetectionSet:
         """Read the labels of one of ``splits``, or of the whole set."""
@@ -107,14 +112,18 @@ def open_train_and_val(
     return train, layout.read(val_name, train.classes)
 
 
-def open_for_measuring(path: Path | str) -> DetectionSet:
+def open_for_measuring(path: Path | str, classes: Sequence[str] | None = None) -> DetectionSet:
     """Open what to measure on: the set's part for that if it has one, else everything.
+
+    Args:
+        path: As for ``open_detection_set``.
+        classes: As for ``open_detection_set``.
 
     Raises:
         DataSetError: As for ``open_detection_set``.
     """
     layout = _recognised(Path(path))
-    return layout.read(_own_name(_VAL, layout), None)
+    return layout.read(_own_name(_VAL, layout), classes)
 
 
 def has_labels(path: Path | str) -> bool:
@@ -124,6 +133,15 @@ def has_labels(path: Path | str) -> bool:
         DataSetError: It has such a layout, but the file that describes it is damaged.
     """
     return any(find(Path(path)) is not None for find in _FINDERS.values())
+
+
+def names_for(path: Path | str, names: Sequence[str]) -> tuple[str, ...] | None:
+    """Return ``names`` where a data set needs them: its labels are numbers that nothing names.
+
+    Raises:
+        DataSetError: There is no data set.
+    """
+    return None if not names or _recognised(Path(path)).has_names else tuple(names)
 
 
 def splits_of(path: Path | str) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from codesign_ros.data.image_files import IMAGE_SUFFIXES
 from codesign_ros.data.labelled import (
     DetectionSet,
     has_labels,
+    names_for,
     open_detection_set,
     open_for_measuring,
 )
@@ -34,6 +35,7 @@ def open_source(
     frames: int = 0,
     fps: float = 30.0,
     split: str | None = None,
+    names: Sequence[str] = (),
     size: tuple[int, int] = (0, 0),
     stopping: threading.Event | None = None,
 ) -> FrameSource:
@@ -49,6 +51,7 @@ def open_source(
         frames: Stop after so many frames; 0 = all there are (the mine and cameras: no end).
         fps: Rate of sources that have none of their own (folder, mine); asked of a camera.
         split: Part of a labelled data set; None = its ``val``, or all where it has no such part.
+        names: What the numbers in a labelled data set's files mean, where it has no list of that.
         size: Width and height asked of a camera [px]; 0 = its own.
         stopping: When set, a camera through GStreamer ends although no frame comes.
 
@@ -62,7 +65,11 @@ def open_source(
         return Limited(camera, frames) if frames else camera
     path = Path(spec)
     if _is_labelled(path):
-        whole = open_detection_set(spec, split) if split else open_for_measuring(spec)
+        classes = names_for(spec, names)
+        if split:
+            whole = open_detection_set(spec, split, classes)
+        else:
+            whole = open_for_measuring(spec, classes)
         images = whole.images[:frames] if frames else whole.images
         return LabelledSource(replace(whole, images=images), fps)
     if split:
@@ -99,17 +106,17 @@ def _mine_seed(spec: str, seed: int) -> int:
 
 
 class Limited:
-    """The first frames of another source."""
+    """The first frames of another source, ``source``."""
 
     def __init__(self, source: FrameSource, limit: int) -> None:
-        self._source = source
+        self.source = source
         self._limit = limit
         self.fps = source.fps
         self.live = source.live
         self.frames: int | None = limit if source.frames is None else min(limit, source.frames)
 
     def __iter__(self) -> Iterator[SourceFrame]:
-        return itertools.islice(iter(self._source), self._limit)
+        return itertools.islice(iter(self.source), self._limit)
 
 
 class MineSource:
@@ -166,7 +173,8 @@ class FolderSource:
                 encoding, (height, width) = compressed_encoding(data), compressed_size(data)
             except (OSError, ImageError) as error:
                 raise CodesignError(f"image {file} cannot be read: {error}") from error
-            yield SourceFrame(round(number * 1e9 / self.fps), data, encoding, height, width, 0)
+            stamp_ns = round(number * 1e9 / self.fps)
+            yield SourceFrame(stamp_ns, data, encoding, height, width, 0, file=file)
 
 
 class LabelledSource:
@@ -190,7 +198,7 @@ class LabelledSource:
             height, width = image.height, image.width
             if image.orientation == 1:
                 data, encoding = image.read()
-                yield SourceFrame(stamp_ns, data, encoding, height, width, 0, truth)
+                step = 0
             else:  # whoever decodes a frame takes it as it is stored
-                data = image.load().tobytes()
-                yield SourceFrame(stamp_ns, data, "rgb8", height, width, 3 * width, truth)
+                data, encoding, step = image.load().tobytes(), "rgb8", 3 * width
+            yield SourceFrame(stamp_ns, data, encoding, height, width, step, truth, image.path)

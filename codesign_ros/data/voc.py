@@ -71,6 +71,11 @@ class VocFolder:
         parts = tuple(part for part in found if part is not None)
         return cls(path, tuple(p.split for p in parts), parts, lists) if parts else None
 
+    @property
+    def has_names(self) -> bool:
+        """Whether it names its classes itself; otherwise labels are numbers."""
+        return True
+
     def read(self, split: str | None, classes: Sequence[str] | None) -> DetectionSet:
         """Read all labels of a split, one of ``splits``; None = of the whole folder.
 

@@ -78,6 +78,11 @@ class YoloFolder:
         splits = tuple(split for split in sources if split)
         return cls(path, splits, names, {split: (f,) for split, f in sources.items()})
 
+    @property
+    def has_names(self) -> bool:
+        """Whether it names its classes itself; otherwise labels are numbers."""
+        return bool(self._names)
+
     def read(self, split: str | None, classes: Sequence[str] | None) -> DetectionSet:
         """Read all labels of a split, one of ``splits``; None = of the whole set.
 
@@ -94,7 +99,7 @@ class YoloFolder:
         if not names:
             raise DataSetError(
                 f"data set {self.path} has neither data.yaml nor {_NAMES_FILE}: name the classes "
-                "that the numbers in its label files mean, in their order"
+                "that the numbers in its label files mean, in their order, with --classes"
             )
         name = str(self.path) if split is None else f"{self.path} ({split})"
         collector = Collector(name, names if classes is None else classes)

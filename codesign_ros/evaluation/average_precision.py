@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,11 @@ from codesign_ros.types import Box, CodesignError, listed
 
 COCO_KEYS = ("ap", "ap_small", "ap_medium", "ap_large")
 """COCO's AP of all objects and by their area in pixels: up to 32^2, up to 96^2, above."""
+
+# What overlap makes a found box a true one: loosely, and then as COCO averages over.
+_LOOSE = 0.3
+_OVERLAPS = (_LOOSE, *(0.5 + 0.05 * step for step in range(10)))
+_COCO = slice(1, None)
 
 MAX_DETECTIONS = 100
 """Boxes of a class in a frame that count, best first, as COCO has it."""
@@ -26,21 +31,35 @@ class DetectionMetrics:
         map50: by class, AP at an overlap (IoU) of 0.5: the paper's Acc-helmet and Acc-person.
         coco: by ``COCO_KEYS``, the mean over classes and over overlaps 0.5, 0.55 ... 0.95.
         frames: number of frames.
+        map30: by class, AP at an overlap of 0.3: where a box is near enough for a person.
+        precision50: by class that occurs, precision at the recalls 0, 0.01 ... 1 at an overlap of
+            0.5, each time the best at that recall or a higher one.
     """
 
     map50: Mapping[str, float | None]
     coco: Mapping[str, float | None]
     frames: int
+    map30: Mapping[str, float | None] = field(default_factory=dict)
+    precision50: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def mean_map50(self) -> float | None:
         """mAP@0.5: the mean of ``map50`` over the classes that occur; None where none does."""
-        known = [value for value in self.map50.values() if value is not None]
-        return float(np.mean(known)) if known else None
+        return _mean_over_classes(self.map50)
+
+    @property
+    def mean_map30(self) -> float | None:
+        """mAP@0.3, likewise."""
+        return _mean_over_classes(self.map30)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the values as a JSON object."""
-        return {"map50": dict(self.map50), "coco": dict(self.coco)}
+        """Return the averages as a JSON object."""
+        return {"map30": dict(self.map30), "map50": dict(self.map50), "coco": dict(self.coco)}
+
+
+def _mean_over_classes(values: Mapping[str, float | None]) -> float | None:
+    known = [value for value in values.values() if value is not None]
+    return float(np.mean(known)) if known else None
 
 
 def measure(
@@ -80,18 +99,27 @@ def measure(
         raise ValueError(f"predicted {foreign[0]!r}, which is not among the classes")
 
     precision = _precision(truths, predictions, classes)
-    at_50 = precision[0, :, :, 0]
+    at_30, at_50 = precision[:2, :, :, 0]
     return DetectionMetrics(
         map50={name: _mean(at_50[:, k]) for k, name in enumerate(classes)},
-        coco={key: _mean(precision[..., area]) for area, key in enumerate(COCO_KEYS)},
+        coco={key: _mean(precision[_COCO, ..., area]) for area, key in enumerate(COCO_KEYS)},
         frames=len(truths),
+        map30={name: _mean(at_30[:, k]) for k, name in enumerate(classes)},
+        precision50={
+            name: tuple(at_50[:, k].tolist())
+            for k, name in enumerate(classes)
+            if (at_50[:, k] > -1).all()
+        },
     )
 
 
 def _precision(
     truths: Sequence[Sequence[Box]], predictions: Sequence[Sequence[Box]], classes: Sequence[str]
 ) -> np.ndarray:
-    """Return precision by (overlap, recall, class, area); -1 where there is no such object."""
+    """Return precision by (overlap, recall, class, area); -1 where there is no such object.
+
+    Overlaps are ``_OVERLAPS``.
+    """
     ids = {name: k for k, name in enumerate(classes, start=1)}
     true = [
         {**_annotation(frame, box, ids[box.label]), "iscrowd": 0}
@@ -115,6 +143,7 @@ def _precision(
     )
     # It would print its messages.
     evaluation = COCOeval_faster(data, data.loadRes(found), "bbox", print_function=lambda _: None)
+    evaluation.params.iouThrs = np.array(_OVERLAPS)
     evaluation.params.maxDets = [MAX_DETECTIONS]
     evaluation.evaluate()
     return np.asarray(evaluation.eval["precision"])[..., 0]

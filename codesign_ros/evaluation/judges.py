@@ -75,7 +75,8 @@ class BoxJudge:
         truths: true boxes of each frame, in pixels of the frame.
         sizes: height and width of each frame, before it was letterboxed [px].
         input: the network's input.
-        classes: names of the network's classes.
+        classes: names of the classes that count.
+        known: names of all classes of the network; None = the same.
 
     Raises:
         CodesignError: no box at all, or boxes of a class that the network does not know.
@@ -89,11 +90,13 @@ class BoxJudge:
         sizes: Sequence[tuple[int, int]],
         input: InputSpec,
         classes: Sequence[str],
+        known: Sequence[str] | None = None,
     ) -> None:
         self._truths = truths
         self._sizes = sizes
         self._input = input
         self._classes = tuple(classes)
+        self._known = self._classes if known is None else tuple(known)
         if self._measured([[] for _ in truths]).mean_map50 is None:
             raise CodesignError(
                 f"the {len(truths)} frames hold no object of {listed(self._classes)}: "
@@ -102,7 +105,8 @@ class BoxJudge:
 
     def answer(self, output: np.ndarray) -> list[Box]:
         """Return the boxes, in pixels of the input."""
-        return decode_detections(output, self._classes)
+        found = decode_detections(output, self._known)
+        return [box for box in found if box.label in self._classes]
 
     def score(self, answers: Sequence[Sequence[Box]]) -> Score:
         """Return mAP@0.5, with that of each class and COCO's averages as details."""

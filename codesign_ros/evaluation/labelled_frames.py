@@ -23,11 +23,13 @@ class MeasuredFrames:
         images: (n, H, W, 3) uint8, RGB, letterboxed.
         truths: what is in each frame, boxes in pixels of the frame as it was.
         sizes: height and width of each frame as it was [px].
+        classes: those of a detector's classes that count; None = all.
     """
 
     images: np.ndarray
     truths: tuple[GroundTruth, ...]
     sizes: tuple[tuple[int, int], ...]
+    classes: tuple[str, ...] | None = None
 
     @classmethod
     def of_source(cls, source: FrameSource, input: InputSpec) -> MeasuredFrames:
@@ -80,7 +82,8 @@ class MeasuredFrames:
         if bundle.task == "detection":
             boxes = [truth.boxes for truth in truths]
             sizes = [self.sizes[i] for i in indices]
-            return BoxJudge(boxes, sizes, bundle.input, bundle.classes)
+            counted = bundle.classes if self.classes is None else self.classes
+            return BoxJudge(boxes, sizes, bundle.input, counted, bundle.classes)
         if bundle.task != "classification":
             raise CodesignError(
                 f"bundle {bundle.path} is for {bundle.task}: what its output means is not known, "

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from codesign_ros.bundle import Bundle
-from codesign_ros.data.frames import FrameSource
+from codesign_ros.data.frames import FrameSource, SourceFrame
 from codesign_ros.engines.factory import DEFAULT_BACKEND, open_backend
 from codesign_ros.evaluation.quality import Quality
 from codesign_ros.evaluation.replay import ReplayedFrame, Runner
+from codesign_ros.pixels.boxes import DISPLAY_THRESHOLD
 from codesign_ros.types import CodesignError, Merge, Plan, Structure
 from codesign_ros.wire.codecs import codecs_for
 
@@ -64,7 +65,10 @@ class Evaluation:
 
 
 def _prediction_json(prediction: ReplayedFrame, task: str) -> dict[str, Any]:
-    document: dict[str, Any] = {"stamp_ns": prediction.stamp_ns}
+    document: dict[str, Any] = {
+        "file": None if prediction.file is None else str(prediction.file),
+        "stamp_ns": prediction.stamp_ns,
+    }
     if task == "classification":
         document["label"] = prediction.answer.label
     elif task == "detection":
@@ -84,7 +88,9 @@ def evaluate(
     codec: str = "raw",
     backend: str = DEFAULT_BACKEND,
     threads: int = 1,
-    progress: Callable[[int], None] | None = None,
+    classes: Sequence[str] | None = None,
+    display_threshold: float = DISPLAY_THRESHOLD,
+    done: Callable[[SourceFrame, ReplayedFrame], None] | None = None,
 ) -> Evaluation:
     """Run every frame of ``source`` through head, wire and tail under one plan.
 
@@ -99,7 +105,9 @@ def evaluate(
         codec: how the tensors at the cut are written; not used at cut N.
         backend: see ``open_backend``.
         threads: threads that one engine may use.
-        progress: called with the number of frames done after each frame.
+        classes: those of a detector's classes that count; None = all.
+        display_threshold: score from which boxes are shown to people.
+        done: called after each frame.
 
     Raises:
         CodesignError: the cut, precision, codec or backend is not known, the codec cannot carry
@@ -120,12 +128,21 @@ def evaluate(
         Runner(bundle, open_backend(bundle, backend, threads=threads))
     ) as runner:
         for frame in source:
-            predictions.append(runner.run(frame, plan))
-            if progress is not None:
-                progress(len(predictions))
+            prediction = runner.run(frame, plan)
+            if classes is not None:
+                prediction = _of_classes(prediction, classes)
+            predictions.append(prediction)
+            if done is not None:
+                done(frame, prediction)
     judged = tuple((prediction.truth, prediction.answer) for prediction in predictions)
-    quality = Quality(bundle.task, bundle.classes, judged)
+    counted = bundle.classes if classes is None else tuple(classes)
+    quality = Quality(bundle.task, counted, judged, display_threshold)
     return Evaluation(plan, tuple(predictions), quality)
+
+
+def _of_classes(prediction: ReplayedFrame, classes: Sequence[str]) -> ReplayedFrame:
+    boxes = tuple(box for box in prediction.answer.detections if box.label in classes)
+    return replace(prediction, answer=replace(prediction.answer, detections=boxes))
 
 
 def _check(plan: Plan, bundle: Bundle) -> None:

@@ -11,8 +11,10 @@ import numpy as np
 
 from codesign_ros.evaluation.average_precision import DetectionMetrics, measure
 from codesign_ros.evaluation.classification import accuracy, class_indices, confusion_matrix
+from codesign_ros.evaluation.operating_point import OperatingPoint
+from codesign_ros.pixels.boxes import DISPLAY_THRESHOLD
 from codesign_ros.runtime.answers import Answer
-from codesign_ros.types import GroundTruth
+from codesign_ros.types import Box, GroundTruth
 
 
 @dataclass(frozen=True)
@@ -24,11 +26,13 @@ class Quality:
         classes: names of its classes.
         frames: for each frame the truth, None where it is not known, and the answer, boxes of both
             in pixels of the frame.
+        display_threshold: score from which boxes are shown to people.
     """
 
     task: str
     classes: tuple[str, ...]
     frames: tuple[tuple[GroundTruth | None, Answer], ...]
+    display_threshold: float = DISPLAY_THRESHOLD
 
     @property
     def confusion(self) -> np.ndarray:
@@ -57,17 +61,43 @@ class Quality:
         Raises:
             CodesignError: there are true boxes of a class that the network does not know.
         """
-        known = [(truth.boxes, a.detections) for truth, a in self.frames if truth is not None]
-        if self.task != "detection" or not any(boxes for boxes, _ in known):
+        truths, found = self._boxes
+        return measure(truths, found, self.classes) if any(truths) else None
+
+    @cached_property
+    def shown(self) -> OperatingPoint | None:
+        """What people see of a detector; None where no frame has a true box.
+
+        Raises:
+            CodesignError: there are true boxes of a class that the network does not know.
+        """
+        if self.detection is None:
             return None
-        return measure([true for true, _ in known], [found for _, found in known], self.classes)
+        return OperatingPoint.of_frames(*self._boxes, self.classes, self.display_threshold)
+
+    @property
+    def _boxes(self) -> tuple[list[tuple[Box, ...]], list[tuple[Box, ...]]]:
+        """A detector's frames of known truth: the boxes that are there, and those found."""
+        known = [pair for pair in self.frames if pair[0] is not None and self.task == "detection"]
+        return (
+            [truth.boxes for truth, _ in known if truth is not None],
+            [answer.detections for _, answer in known],
+        )
 
     def to_json(self) -> dict[str, Any]:
-        """Return what was measured: ``accuracy``, or ``map50`` and ``coco``; None if unknown."""
+        """Return what was measured, None if unknown.
+
+        That is ``accuracy``; or ``map30``, ``map50``, ``coco`` and ``shown``, which has recall,
+        precision and counts of true objects by class at the score that people see.
+        """
         if self.task == "classification":
             return {"accuracy": self.accuracy}
         if self.task == "detection":
-            return self.detection.to_json() if self.detection else {"map50": None, "coco": None}
+            averages = self.detection.to_json() if self.detection else {}
+            return {
+                **{name: averages.get(name) for name in ("map30", "map50", "coco")},
+                "shown": self.shown.to_json() if self.shown else None,
+            }
         return {}
 
     def counts(self) -> dict[str, int]:

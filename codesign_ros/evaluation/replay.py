@@ -7,6 +7,7 @@ is the one that the four processes give.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,12 +32,14 @@ class ReplayedFrame:
         answer: what the network says; boxes in pixels of the frame.
         truth: what is truly in the frame; None where the source does not know it.
         payload_bytes: what crossed the link [bytes].
+        file: the picture's file, where it has one of its own.
     """
 
     stamp_ns: int
     answer: Answer
     truth: GroundTruth | None
     payload_bytes: int
+    file: Path | None = None
 
 
 def is_same(one: Answer, other: Answer) -> bool:
@@ -89,6 +92,7 @@ class Runner:
             answer=replace(answer, detections=boxes),
             truth=frame.truth,
             payload_bytes=sum(tensor.payload_bytes for tensor in sent.encoded),
+            file=frame.file,
         )
 
     def close(self) -> None:

@@ -13,38 +13,55 @@ from codesign_ros.cost.half_times import HalfTimes
 from codesign_ros.cost.profile import NetworkProfile
 from codesign_ros.evaluation.classification import recalls
 from codesign_ros.evaluation.offline import Evaluation
+from codesign_ros.evaluation.operating_point import OVERLAP
 from codesign_ros.evaluation.quality import Quality
 from codesign_ros.types import Part, Structure
 
+_TITLE_WIDTH = 48  # so that a title is not broken where the table below it is narrow
 _NO_TRUTH = "no ground truth"
 # Whose sizes are shown.
 _CODECS = ("raw", "fp16+zstd", "uint8+zstd", "uint4+zstd", "jpeg")
 
 
-def evaluation_table(evaluation: Evaluation) -> Table:
+def evaluation_tables(evaluation: Evaluation) -> list[Table]:
     """What was measured, by the network's task."""
     quality = evaluation.quality
-    tables = {"classification": _confusion_table, "detection": _precision_table}
-    if quality.task in tables:
-        return tables[quality.task](evaluation.frames, quality)
-    return slim_table(f"{evaluation.frames} frames; what a network for {quality.task} says has no "
-                      "truth to compare with")  # fmt: skip
+    if quality.task == "classification":
+        return [_confusion_table(evaluation.frames, quality)]
+    if quality.task == "detection":
+        return _precision_tables(evaluation.frames, quality)
+    return [slim_table(f"{evaluation.frames} frames; what a network for {quality.task} says has no "
+                       "truth to compare with")]  # fmt: skip
 
 
-def _precision_table(frames: int, quality: Quality) -> Table:
-    """Average precision by class and by size."""
-    metrics = quality.detection
-    mean = metrics.mean_map50 if metrics else None
-    title = f"{frames} frames, mAP@0.5: " + (_NO_TRUTH if mean is None else f"{mean:.4f}")
-    table = slim_table(title, "average precision of", *right("found"), "overlap", *right("AP"))
-    counts = quality.counts()
-    map50 = metrics.map50 if metrics else dict.fromkeys(quality.classes)
+def _precision_tables(frames: int, quality: Quality) -> list[Table]:
+    """What people see and average precision by class; COCO's by size."""
+    metrics, point = quality.detection, quality.shown
+    if metrics is None or point is None:
+        title = f"{frames} frames, mAP@0.5: {_NO_TRUTH}"
+        table = slim_table(title, "class", *right("found"), min_width=_TITLE_WIDTH)
+        for name, count in quality.counts().items():
+            table.add_row(name, str(count))
+        return [table]
+    table = slim_table(
+        f"{frames} frames, mAP@0.5: {_share(metrics.mean_map50)}, mAP@0.3: "
+        f"{_share(metrics.mean_map30)}",
+        "class",
+        *right("true", "shown", "right", "recall", "precision", "AP@0.3", "AP@0.5"),
+        caption=f"shown: boxes of score {point.threshold:g} and above, which people see; right: "
+        f"those that overlap a true one by {OVERLAP:g}",
+    )
     for name in quality.classes:
-        table.add_row(name, str(counts[name]), "0.5", _share(map50[name]))
-    for key, value in metrics.coco.items() if metrics else ():
+        counts = (point.true(name), point.found(name), point.right(name))
+        shares = (point.recall(name), point.precision(name))
+        averages = (metrics.map30[name], metrics.map50[name])
+        table.add_row(name, *map(str, counts), *map(_share, (*shares, *averages)))
+    title = "COCO's AP, overlaps 0.5 to 0.95"
+    sizes = slim_table(title, "objects", *right("AP"), min_width=_TITLE_WIDTH)
+    for key, value in metrics.coco.items():
         _, _, size = key.partition("_")
-        table.add_row(f"{size or 'all'} objects", "", "0.5 to 0.95", _share(value))
-    return table
+        sizes.add_row(f"{size or 'all'} objects", _share(value))
+    return [table, sizes]
 
 
 def _confusion_table(frames: int, quality: Quality) -> Table:

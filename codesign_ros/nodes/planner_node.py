@@ -64,6 +64,7 @@ class PlannerNode(CodesignNode):
         self.serve(Solve, "/codesign/solve", self._on_solve)
         self.every(TICK_PERIOD_S, self._tick)
         self.every(CALL_PERIOD_S, self._call)
+        self.params.refuse_where(self._settings)
         self.params.when_set(self._on_parameters)
 
     def configure(self) -> None:
@@ -212,7 +213,7 @@ class PlannerNode(CodesignNode):
 
     def _settings(self, changed: Mapping[str, Any]) -> PlannerSettings:
         return settings_from(
-            {param.name: self.params[param.name] for param in SOLVE_PARAMS} | dict(changed)
+            {param.name: changed.get(param.name, self.params[param.name]) for param in SOLVE_PARAMS}
         )
 
     # Plans

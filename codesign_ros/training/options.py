@@ -12,6 +12,7 @@ from typing import Any, ClassVar, TypeVar
 
 import torch
 
+from codesign_ros.data.classes import ClassChoice
 from codesign_ros.training.checkpoint import read_header
 from codesign_ros.training.loop import checkpoint_of
 from codesign_ros.types import CodesignError
@@ -119,6 +120,30 @@ class TrainingOptions:
             return self.steps
         epochs = self.usual_epochs if self.epochs is None else self.epochs
         return max(1, math.ceil(epochs * steps_an_epoch))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassOptions:
+    """Options of a training whose data have names of classes.
+
+    Attributes:
+        map: new names for classes of the data, see ``ClassChoice.given``.
+        classes: names to learn, in this order, likewise; None = all that the data has.
+        ignore_unknown: learn only what `map` or `classes` names.
+    """
+
+    map: tuple[str, ...] | None = None
+    classes: tuple[str, ...] | None = None
+    ignore_unknown: bool = False
+
+    @property
+    def class_choice(self) -> ClassChoice:
+        """Which classes are learnt, and what they are called.
+
+        Raises:
+            CodesignError: an option is not written as it should be.
+        """
+        return ClassChoice.given(self.map, self.classes, self.ignore_unknown)
 
 
 def free_cores() -> int:

@@ -7,8 +7,9 @@ import cv2
 import numpy as np
 import pytest
 
+from codesign_ros.data.classes import ClassChoice, FoundClasses
 from codesign_ros.data.image_files import DataSetError
-from codesign_ros.training.classifier.sets import open_classification_set
+from codesign_ros.training.classifier.sets import open_classification_set, renamed_set
 
 NAMES = {"train": "train", "val": "t10k"}
 
@@ -220,3 +221,23 @@ def test_bad_folders(tmp_path):
     (tmp_path / "dog" / "dog1.png").write_bytes(b"cut")
     with pytest.raises(DataSetError, match=r"cannot be read: .* neither JPEG nor PNG"):
         open_classification_set(str(tmp_path), "train")
+
+
+def test_classes_are_renamed_and_left_out(tmp_path):
+    write_folder(tmp_path, {"cat": 4, "dog": 4, "owl": 4})
+    found = open_classification_set(str(tmp_path), "train")
+    classes = FoundClasses.of_labels(found.classes)
+
+    def renamed(map, classes_kept):
+        choice = ClassChoice.given(map, classes_kept, False)
+        return renamed_set(found, choice.resolve(classes, None, "data"))
+
+    two = renamed(["cat=pet,dog=pet"], None)
+    assert two.classes == ("pet", "owl")
+    assert two.labels.tolist() == [0, 0, 0, 0, 0, 0, 1, 1, 1]
+    some = renamed(None, ["owl,cat"])
+    assert some.labels.tolist() == [1, 1, 1, 0, 0, 0]
+    for number, old in enumerate((0, 1, 2, 6, 7, 8)):
+        assert np.array_equal(some.image(number), found.image(old))
+    with pytest.raises(DataSetError, match="has one class only, 'owl'"):
+        renamed(None, ["owl"])

@@ -86,14 +86,20 @@ def test_json(tiny_bundle, images, answers):
     truths[1] = None
     done = []
     evaluation = evaluate(
-        ListSource(images, truths), tiny_bundle, cut=5, codec="uint8+zstd", progress=done.append
+        ListSource(images, truths),
+        tiny_bundle,
+        cut=5,
+        codec="uint8+zstd",
+        done=lambda frame, prediction: done.append((frame.stamp_ns, prediction.answer.label)),
     )
     document = json.loads(json.dumps(evaluation.to_json()))
-    assert done == list(range(1, COUNT + 1))
+    stamps = [p["stamp_ns"] for p in document["predictions"]]
+    assert done == list(zip(stamps, [p["label"] for p in document["predictions"]], strict=True))
     assert document["frames"] == COUNT
     assert np.sum(document["confusion"]) == COUNT - 1
     assert sum(document["predicted"].values()) == COUNT
-    assert [p["stamp_ns"] for p in document["predictions"]] == list(range(1000, 1000 + COUNT))
+    assert stamps == list(range(1000, 1000 + COUNT))
+    assert {p["file"] for p in document["predictions"]} == {None}
     labels = [p["label"] for p in document["predictions"]]
     known = [(t, p) for t, p in zip(truths, labels, strict=True) if t is not None]
     assert document["accuracy"] == sum(t == p for t, p in known) / len(known)

@@ -13,7 +13,7 @@ from codesign_ros.data.frames import SourceFrame
 from codesign_ros.evaluation.average_precision import COCO_KEYS, measure
 from codesign_ros.evaluation.offline import evaluate
 from codesign_ros.evaluation.replay import is_same
-from codesign_ros.evaluation.tables import evaluation_table
+from codesign_ros.evaluation.tables import evaluation_tables
 from codesign_ros.pixels.boxes import decode_detections, to_frame
 from codesign_ros.pixels.letterbox import letterbox, normalise
 from codesign_ros.runtime.answers import Answer
@@ -123,7 +123,8 @@ def test_only_frames_whose_truth_is_known_count(bundle, images, found, truths):
 
 def printed(evaluation):
     console = Console(width=100, record=True, file=io.StringIO())
-    console.print(evaluation_table(evaluation))
+    for table in evaluation_tables(evaluation):
+        console.print(table)
     return console.export_text()
 
 

@@ -236,3 +236,14 @@ def test_configuring_again_after_a_mistake(site, node_bundle, picture_folder, tm
         robot.observer.change_state(name, "configure")
         robot.observer.change_state(name, "activate")
         assert state_of(robot, node) == "active"
+
+
+def test_value_that_makes_no_sense_is_refused_before_the_node_is_configured(site, node_bundle):
+    robot = site.robot(planner={"autostart": False, "bundle": str(node_bundle.path)})
+    robot.start("planner")
+    name = robot.name("planner")
+    with pytest.raises(CodesignError, match="unknown policy 'jpeg'"):
+        robot.observer.set_parameter(name, "policy", "jpeg")
+    robot.observer.set_parameter(name, "policy", "server_only_jpeg")
+    robot.observer.change_state(name, "configure")
+    assert state_of(robot, "planner") == "inactive"

@@ -121,6 +121,8 @@ def test_parameter_changes_solve_again(robot):
         ("codecs", ["raw", "zip"], "parameter codecs: unknown value 'zip'; known are raw"),
         ("merges", ["melt"], "parameter merges: unknown value 'melt'; known are fold, prune"),
         ("structures", ["S9"], "parameter structures: unknown value 'S9'; known are S3"),
+        ("policy", "jpeg", "unknown policy 'jpeg'; known are ours, .* cut:N for the best plan"),
+        ("link", "smoke_signals", "unknown link 'smoke_signals'; known"),
     ],
 )
 def test_parameter_out_of_range_is_refused(robot, name, value, text):

@@ -95,17 +95,17 @@ def write_yolo(root: Path, files, split: str = "", names=CLASSES) -> Path:
     labels.mkdir(parents=True)
     for seed, (stem, boxes) in enumerate(files):
         picture(root / "images" / split / f"{stem}.png", seed=seed)
-        (labels / f"{stem}.txt").write_text(yolo_text(boxes))
+        (labels / f"{stem}.txt").write_text(yolo_text(boxes, names))
     (root / "classes.txt").write_text("\n".join(names) + "\n")
     return root
 
 
-def write_coco(root: Path, files, split: str = "train2017") -> Path:
+def write_coco(root: Path, files, split: str = "train2017", names=CLASSES) -> Path:
     """annotations/instances_SPLIT.json and SPLIT/."""
     (root / "annotations").mkdir(parents=True, exist_ok=True)
     for seed, (name, _) in enumerate(files):
         picture(root / split / name, seed=seed)
-    document = coco_document(files)
+    document = coco_document(files, names)
     (root / "annotations" / f"instances_{split}.json").write_text(json.dumps(document))
     return root
 

@@ -15,7 +15,7 @@ from rcl_interfaces.msg import (
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from codesign_ros.types import CodesignError
+from codesign_ros.types import CodesignError, one_line
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,7 @@ class Params:
         self._node = node
         self._params = {param.name: param for param in params}
         self._listeners: list[Callable[[Mapping[str, Any]], None]] = []
+        self._checks: list[Callable[[Mapping[str, Any]], object]] = []
         for param in params:
             try:
                 node.declare_parameter(param.name, param.default, param.descriptor())
@@ -110,6 +111,14 @@ class Params:
     def __getitem__(self, name: str) -> Any:
         """The value of a parameter, in the type of its default."""
         return self._typed(name, self._node.get_parameter(name).value)
+
+    def refuse_where(self, check: Callable[[Mapping[str, Any]], object]) -> None:
+        """Have ``check`` called with new values by name before anybody acts on them.
+
+        A CodesignError that it raises refuses them, with its line as the reason. For what a value
+        alone does not show, and for names that are no fixed list.
+        """
+        self._checks.append(check)
 
     def when_set(self, listener: Callable[[Mapping[str, Any]], None]) -> None:
         """Have ``listener`` called with new values by name, after all of them passed the checks.
@@ -128,6 +137,11 @@ class Params:
             if problem := self._params[change.name].check(change.value):
                 return SetParametersResult(successful=False, reason=problem)
         values = {change.name: self._typed(change.name, change.value) for change in ours}
+        try:
+            for check in self._checks:
+                check(values)
+        except CodesignError as error:
+            return SetParametersResult(successful=False, reason=one_line(error))
         for listener in self._listeners:
             listener(values)
         return SetParametersResult(successful=True)

@@ -53,6 +53,8 @@ class FrameBook:
         self.is_open = True
         # Nothing is left to the server: the robot computes whatever has no answer yet.
         self.is_alone = False
+        # The server is on probation: what it has is computed too, where the robot is idle.
+        self.hedges = False
         self._plans = plans
         self._send_result = send_result
         self._clock_ns = clock_ns
@@ -111,7 +113,7 @@ class FrameBook:
         """What to compute next, if anything; ``lock`` is held."""
         if self.is_alone:
             return self.ledger.next_to_finish()
-        return self.ledger.next_to_compute(_MAX_SENDING, _MAX_AWAY)
+        return self.ledger.next_to_compute(_MAX_SENDING, _MAX_AWAY, hedges=self.hedges)
 
     def wait(self) -> None:
         """Wait until something may be to be computed, or is overdue; ``lock`` is held."""

@@ -62,26 +62,33 @@ class HeadCompute:
         self._thread = threading.Thread(target=self._run, name="head-compute", daemon=True)
         self._thread.start()
 
-    def forward(self, frame: Frame) -> LeasedStage[HeadStage] | LeasedStage[TailStage] | None:
-        """Begin with a new frame that goes to the uplink as it is, at once and in order.
+    def forward(self) -> None:
+        """Hand on to the uplink, in order, the waiting frames that go there as they are.
 
-        Nothing is computed then, and waking the compute thread would cost more than the work.
-        The book's lock is held; ``work_on`` must follow once it is not.
-
-        Returns:
-            What ``work_on`` wants; None where the frame has to be computed or has to wait.
+        Nothing is computed then: waking the compute thread would cost more than the work, and it
+        may be busy with a frame that stays on the robot. The book's lock is not held.
         """
-        if not (
-            self._book.is_open
-            and frame.jpeg is not None
-            and self._plans.stages.following.stage.sends_jpeg
-            and not self._is_alone
-            and self._settings.slowdown <= 1
-            and self._book.next_frame() is frame
-            and not self._book.ledger.in_phase(Phase.COMPUTING)
-        ):
-            return None
-        return self._start(frame, falls_back=False)
+        while (begun := self._begin_to_forward()) is not None:
+            self.work_on(*begun)
+
+    def _begin_to_forward(
+        self,
+    ) -> tuple[Frame, LeasedStage[HeadStage] | LeasedStage[TailStage]] | None:
+        """Begin with the next frame if it can be forwarded; returns what ``work_on`` wants."""
+        book = self._book
+        with book.lock:
+            frame = book.next_frame() if book.is_open else None
+            if (
+                frame is None
+                or frame.phase is not Phase.WAITING
+                or frame.jpeg is None
+                or not self._plans.stages.following.stage.sends_jpeg
+                or self._is_alone
+                or self._settings.slowdown > 1
+                or any(other.goes_on for other in book.ledger.in_phase(Phase.COMPUTING))
+            ):
+                return None
+            return frame, self._start(frame, falls_back=False)
 
     def work_on(
         self,
@@ -146,6 +153,7 @@ class HeadCompute:
             frame.epoch = self._plans.plan.epoch
         frame.phase = Phase.COMPUTING
         stages = self._plans.stages_of(frame.epoch)
+        frame.goes_on = not falls_back and stages.following.stage.plan.cut < self._bundle.last_cut
         # Its own lease: the epoch may be dropped while this frame is computed.
         return (stages.finishing(frame) if falls_back else stages.following).again()
 
@@ -186,6 +194,8 @@ class HeadCompute:
                 self._server.own_time(head_s)
             if frame.phase is not Phase.COMPUTING:  # the server's answer has come meanwhile
                 return
+            if frame.is_asked:
+                self._server.beaten(frame)
             if not falls_back:
                 self._times.add(result, frame.head_gap_s, time.monotonic())
             self._book.settle(frame, result)

@@ -13,7 +13,9 @@ import math
 _OVERDUE = 2
 # While the robot is on its own, answers must have come for so long before it relies on the server
 # again [s]; a return that did not last makes it so many times longer, up to a limit [s].
-_PATIENCE_S, _MORE_PATIENCE, _MOST_PATIENCE_S = 0.4, 5.0, 30.0
+_PATIENCE_S, _MORE_PATIENCE, _MOST_PATIENCE_S = 0.4, 5.0, 10.0
+# They come for so long only if none is further from the next than this [s]: a few probes.
+_HOLE_S = 0.75
 # A return that lasted so long is forgotten as one that did not [s].
 _LASTING_S = 6.0
 
@@ -25,7 +27,8 @@ class Judgement:
     without an answer in time in between, makes the robot leave.
 
     A link that comes and goes every few seconds is not worth returning to: after each return that
-    did not last, answers must have come for five times as long, up to a limit.
+    did not last, answers must have come for five times as long without a hole, up to a limit. Until
+    a return has lasted, and the last doubt is as long ago, the server is on probation.
 
     Times are of any one steady clock [s]. Not thread safe.
     """
@@ -39,7 +42,8 @@ class Judgement:
         # Since when something is unanswered while nothing at all is answered [s].
         self._waiting_since_s = math.inf
         self._back_since_s = math.inf
-        self._returned_s = -math.inf
+        self._answered_s = -math.inf
+        self._returned_s = self._on_probation_since_s = -math.inf
         self._patience_s = _PATIENCE_S
 
     @property
@@ -71,7 +75,9 @@ class Judgement:
         self._doubts = False
         self._waiting_since_s = math.inf
         if not self.relies:
-            self._back_since_s = min(self._back_since_s, now_s)
+            has_hole = now_s - self._answered_s > _HOLE_S
+            self._back_since_s = now_s if has_hole else min(self._back_since_s, now_s)
+        self._answered_s = now_s
 
     def in_time(self) -> None:
         """Note that an answer to a frame came in time."""
@@ -83,6 +89,8 @@ class Judgement:
         self._doubts = True
         if sent_s < self._doubted_s:  # its delay is the one that was noticed then
             return
+        if self.is_on_probation(now_s):
+            self._on_probation_since_s = now_s
         self._doubted_s = now_s
         self._overdue += 1
         if self._overdue >= _OVERDUE:
@@ -110,12 +118,21 @@ class Judgement:
             self._reason, self._is_certain = reason, True
             self._patience_s = _PATIENCE_S
 
+    def renew(self) -> None:
+        """Note that the server has just got a plan ready: the returns before say nothing of it."""
+        self._patience_s = _PATIENCE_S
+
     def is_back(self, now_s: float) -> bool:
         """Whether a server that was left has answered for long enough to return to it."""
         return not self.relies and now_s - self._back_since_s >= self._patience_s
 
+    def is_on_probation(self, now_s: float) -> bool:
+        """Whether it was returned to lately, after it had gone without a word."""
+        return self.relies and now_s - self._on_probation_since_s < _LASTING_S
+
     def return_(self, now_s: float) -> None:
         """Rely on the server again."""
+        self._on_probation_since_s = -math.inf if self._is_certain else now_s
         self._reason, self._is_certain = "", False
         self._doubts = False
         self._overdue = 0

@@ -42,8 +42,9 @@ class Frame:
     before that, a JPEG that is sent as it is has the size of the network's input. ``due_s`` is when
     its answer is due. ``encoded`` is its embedding, from when that is ready, and ``tail`` for whom;
     ``sent_bytes`` is what of it has been put on the link [bytes], and ``sent_s`` when.
-    ``is_asked``: the tail has it, and may answer. ``head_gap_s`` passed between the frame that was
-    computed before and this one, where this one was there already [s].
+    ``goes_on``: what is computed of it is to be sent; ``is_asked``: the tail has it, and may
+    answer. ``head_gap_s`` passed between the frame that was computed before and this one, where
+    this one was there already [s].
     """
 
     sequence: int
@@ -62,6 +63,7 @@ class Frame:
     head_gap_s: float | None = None
     due_s: float = float("inf")
     encoded: tuple[EncodedTensor, ...] = ()
+    goes_on: bool = False
     is_asked: bool = False
     sent_bytes: int = 0
     sent_s: float = 0.0
@@ -129,15 +131,18 @@ class FrameLedger:
             held_bytes -= frame.held_bytes
         return []
 
-    def next_to_compute(self, max_sending: int, max_away: int) -> Frame | None:
+    def next_to_compute(
+        self, max_sending: int, max_away: int, *, hedges: bool = False
+    ) -> Frame | None:
         """What to compute next: stranded frames first, they are the oldest.
 
         Args:
             max_sending: so many frames that wait for the link keep new ones from starting.
             max_away: so many frames that wait for the link or the tail do so too.
+            hedges: what the tail has is computed too, where there is nothing else to do.
         """
         sending = away = 0
-        waiting = None
+        waiting = remote = None
         for frame in self._frames.values():
             if frame.phase is Phase.STRANDED:
                 return frame
@@ -147,8 +152,10 @@ class FrameLedger:
                 sending += 1
                 away += 1
             elif frame.phase is Phase.REMOTE:
+                remote = remote or frame
                 away += 1
-        return None if sending >= max_sending or away >= max_away else waiting
+        has_room = sending < max_sending and away < max_away
+        return (waiting if has_room else None) or (remote if hedges else None)
 
     def next_to_finish(self) -> Frame | None:
         """What to compute next where nothing is left to the tail: the oldest without an answer."""

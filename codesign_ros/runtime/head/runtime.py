@@ -128,6 +128,7 @@ class HeadRuntime:
                 self._book.strand_all()
             self._plans.drop_before(self._book.oldest_epoch)
             self._book.wake()
+        self._compute.forward()
 
     # What is known of it
 
@@ -181,10 +182,9 @@ class HeadRuntime:
             if not book.is_open:
                 book.drop(frame, DropReason.CLOSED, _CLOSED)
             book.keep_limits(self.settings.queue_depth, self.settings.queue_bytes)
-            leased = self._compute.forward(frame)
+        self._compute.forward()
+        with book.lock:
             book.wake()
-        if leased is not None:
-            self._compute.work_on(frame, leased)
         book.flush()
 
     def close(self) -> None:
@@ -230,6 +230,11 @@ class HeadRuntime:
         self.uplink.submit(embedding, lambda: self._may_send(frame, embedding.payload_bytes))
 
     def _may_send(self, frame: Frame, payload_bytes: int) -> bool:
+        may_send = self._begin_to_send(frame, payload_bytes)
+        self._compute.forward()  # there is room behind it
+        return may_send
+
+    def _begin_to_send(self, frame: Frame, payload_bytes: int) -> bool:
         with self._book.lock:
             if frame.phase is not Phase.SENDING:
                 return False
@@ -282,7 +287,7 @@ class HeadRuntime:
         if answer.status is TailStatus.LEAVING:
             with self._book.lock:
                 if self._plans.plan.tail == answer.served_by:
-                    self._server.left(f"{answer.served_by} is being stopped")
+                    self._server.left(f"{answer.served_by} is being stopped", now_s)
             return
         is_probe = answer.status is TailStatus.PROBE
         kind = EmbeddingKind.PROBE if is_probe else EmbeddingKind.FRAME
@@ -302,7 +307,7 @@ class HeadRuntime:
             frame = book.ledger.find(answer.sequence)
             if frame is None or not frame.is_asked:
                 book.counts["late"] += 1
-                self._server.late()
+                self._server.late(answer.sequence, now_s)
                 return
             if answer.status is not TailStatus.OK:
                 book.counts["refused"] += 1
@@ -384,4 +389,4 @@ class HeadRuntime:
         """Note that the middleware knows of nobody who takes embeddings."""
         with self._book.lock:
             if self._plans.plan.server_available:
-                self._server.left("nobody listens to the embeddings")
+                self._server.left("nobody listens to the embeddings", time.monotonic())

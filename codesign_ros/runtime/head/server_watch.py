@@ -9,6 +9,7 @@ from codesign_ros.runtime.head.answer_times import AnswerTimes
 from codesign_ros.runtime.head.book import FrameBook
 from codesign_ros.runtime.head.judgement import Judgement
 from codesign_ros.runtime.head.ledger import Frame
+from codesign_ros.runtime.head.probation import Beaten, BeatenFrames
 from codesign_ros.types import Plan
 
 _log = logging.getLogger(__name__)
@@ -38,6 +39,10 @@ class ServerWatch:
     frames in hardly more time than one has: where the link has become thin, only that one shows it,
     for a small one passes in the burst that a link lets through after a pause.
 
+    One that was returned to is on probation for a while: what it has is computed on the robot as
+    well, where that has nothing else to do, so that on a link that comes and goes no frame waits
+    for an answer that does not come.
+
     A robot may be moved from one server to another: what was learned of the one says nothing of the
     other, nor do answers that still come from it.
 
@@ -52,6 +57,7 @@ class ServerWatch:
         self._tail = ""
         self._judgement = Judgement()
         self._answer_times = AnswerTimes()
+        self._beaten = BeatenFrames()
         self._epoch = 0
         # What the server does for a frame; as long as it is the same, so is the time of answers.
         self._work: tuple[object, ...] = ()
@@ -86,28 +92,33 @@ class ServerWatch:
     def follow(self, plan: Plan, now_s: float) -> None:
         """Note the plan in force: its answers take as long as it says until they show.
 
-        A server that had gone, as it or the middleware had said, has just prepared it.
+        Where there is a server in it, that has just got it ready. One that had gone, as it or the
+        middleware had said, is relied on at once, any other as soon as its answers show that it is
+        there, however often it had gone before.
         """
         if plan.tail and self._tail not in ("", plan.tail):
-            self._begin(plan.tail)
+            self._begin(plan.tail, now_s)
         self._tail = plan.tail or self._tail
         self._epoch = plan.epoch
         work = plan.cut, plan.codec, plan.tail_structure, plan.precision, plan.served_by
         if plan.server_available and work != self._work:
             self._work = work
             self._answer_times.begin(plan.link_s + plan.tail_s)
+        if plan.server_available:
+            self._judgement.renew()
         if plan.server_available and self._judgement.is_certain:
             self._judgement.return_(now_s)
-            self._follow()
+            self._follow(now_s)
 
-    def _begin(self, tail: str) -> None:
+    def _begin(self, tail: str, now_s: float) -> None:
         """Begin anew with another server."""
         if self._said:
             _log.info("the robot has another server now: %s", tail)
         self._judgement = Judgement()
         self._probed_s = self._next_trial_s = -math.inf
         self._trial, self._said = None, ""
-        self._follow()
+        self._beaten.clear()
+        self._follow(now_s)
 
     def asked(self, now_s: float) -> None:
         """Note that something was sent to which an answer must come."""
@@ -129,10 +140,21 @@ class ServerWatch:
         self._judgement.answered(now_s)
         if self._judgement.is_back(now_s) and not self._frame_bytes:
             self._judgement.return_(now_s)
-        self._follow()
+        self._follow(now_s)
 
     def took(self, frame: Frame, now_s: float) -> None:
         """Note the answer to a frame that has none yet."""
+        self._took(frame, now_s)
+
+    def late(self, sequence: int, now_s: float) -> None:
+        """Note the answer to a frame that the robot has answered, or given up, before."""
+        beaten = self._beaten.take(sequence)
+        if beaten is not None:
+            self._took(beaten, now_s)
+        else:
+            self._late()
+
+    def _took(self, frame: Frame | Beaten, now_s: float) -> None:
         if frame.tail != self._tail:
             return
         is_late = now_s > frame.deadline_s
@@ -141,24 +163,29 @@ class ServerWatch:
         if frame.epoch != self._epoch:
             return
         if is_late:
-            self.late()
+            self._late()
         else:
             self._answer_times.add(now_s - frame.sent_s)
 
-    def late(self) -> None:
+    def _late(self) -> None:
         """Note an answer that was overdue."""
         if self.relies:  # else it was an outage, and not given up too early
             self._answer_times.late()
+
+    def beaten(self, frame: Frame) -> None:
+        """Note that the robot has answered a frame which the server has, and may answer too."""
+        if self._book.hedges:
+            self._beaten.add(frame)
 
     def own_time(self, own_s: float) -> None:
         """Note what the robot takes to compute a frame alone [s]."""
         known_s = self._answer_times.own_s or own_s
         self._answer_times.own_s = known_s + _OWN_WEIGHT * (own_s - known_s)
 
-    def left(self, reason: str) -> None:
+    def left(self, reason: str, now_s: float) -> None:
         """Note that there is no server to rely on, for a reason that is certain, one line."""
         self._judgement.leave(reason)
-        self._follow()
+        self._follow(now_s)
 
     def strand_overdue(self, now_s: float) -> None:
         """Leave to the robot what the server has had for too long."""
@@ -167,7 +194,10 @@ class ServerWatch:
         for frame in overdue:
             if frame.is_asked and frame.tail == self._tail:
                 self._judgement.overdue(now_s, frame.sent_s)
-        self._follow()
+        for beaten in self._beaten.take_overdue(now_s):
+            if beaten.tail == self._tail:
+                self._judgement.overdue(now_s, beaten.sent_s)
+        self._follow(now_s)
 
     def is_probe_due(self, now_s: float) -> bool:
         """Whether it is time for the next probes; they are then taken to be sent."""
@@ -177,17 +207,18 @@ class ServerWatch:
         return True
 
     def check(self, now_s: float, on_link_s: float) -> None:
-        """Look whether the server has been silent for too long.
+        """Look whether an answer is overdue, or the server has been silent for too long.
 
         Args:
             now_s: the time [s].
             on_link_s: how long the link needs for what is on its way [s].
         """
+        self.strand_overdue(now_s)
         limit_s = _SILENCE_S
         if self._judgement.doubts and (usual_s := self._answer_times.limit_s) is not None:
             limit_s = min(limit_s, max(_DOUBT_S, 2 * usual_s))
         self._judgement.check(now_s, limit_s + 2 * on_link_s)
-        self._follow()
+        self._follow(now_s)
 
     # Trials
 
@@ -217,10 +248,11 @@ class ServerWatch:
             self._next_trial_s = max(self._next_trial_s, now_s + (_TRIAL_PAUSE - 1) * took_s)
         elif self._judgement.is_back(now_s):
             self._judgement.return_(now_s)
-        self._follow()
+        self._follow(now_s)
 
-    def _follow(self) -> None:
+    def _follow(self, now_s: float) -> None:
         self._book.is_alone = self._judgement.doubts or not self.relies
+        self._book.hedges = self._judgement.is_on_probation(now_s)
         if self._book.is_alone:
             self._book.wake()
         reason = self.reason

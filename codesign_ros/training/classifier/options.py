@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from codesign_ros.training.options import TrainingOptions
+from codesign_ros.training.options import ClassOptions, TrainingOptions
 from codesign_ros.types import CodesignError
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassifierOptions(TrainingOptions):
+class ClassifierOptions(TrainingOptions, ClassOptions):
     """Options of a classifier's training on pictures of other people's.
 
     Attributes:

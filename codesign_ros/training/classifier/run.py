@@ -13,6 +13,7 @@ from rich.progress import Progress
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.cost.accuracy import AccuracyTable
+from codesign_ros.data.classes import FoundClasses
 from codesign_ros.evaluation.accuracy_table import measure_accuracy
 from codesign_ros.models.network import Network
 from codesign_ros.pixels.letterbox import letterbox
@@ -22,6 +23,7 @@ from codesign_ros.training.classifier.sets import (
     VAL,
     ClassificationSet,
     open_classification_set,
+    renamed_set,
 )
 from codesign_ros.training.classifier.trainer import ClassifierConfig, ClassifierTrainer
 from codesign_ros.training.run import CALIBRATION_FRAMES, TrainingRun
@@ -141,7 +143,13 @@ def open_classifier_run(
     out: Path, options: ClassifierOptions, progress: Progress
 ) -> Iterator[tuple[ClassifierRun, int]]:
     """Open the data; see ``training.run.train``."""
+    choice = options.class_choice
     train, val = (open_classification_set(options.data, split) for split in (TRAIN, VAL))
     if train.classes != val.classes:
         raise CodesignError(f"{train.name} and {val.name} have different classes")
+    found = FoundClasses(train.classes, frozenset(train.classes))
+    names = choice.resolve(found, None, options.data)
+    for line in names.warnings:
+        progress.console.print(f"[yellow]{line}[/]")
+    train, val = (renamed_set(each, names) for each in (train, val))
     yield ClassifierRun(out, options, train, val, progress), len(train)

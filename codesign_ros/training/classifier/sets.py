@@ -12,12 +12,13 @@ import math
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from torchvision.datasets import ImageFolder
 
+from codesign_ros.data.classes import ClassNames
 from codesign_ros.data.image_files import DataSetError, ImageFile, open_image, read_text
 from codesign_ros.data.labelled import VAL_SHARE, held_out
 from codesign_ros.types import listed, one_line
@@ -89,10 +90,33 @@ def open_classification_set(spec: str, split: str) -> ClassificationSet:
         found = _image_folder(Path(spec), split)
     if len(found) == 0:
         raise DataSetError(f"data set {found.name} has no images")
-    if len(set(found.labels.tolist())) < 2:
-        only = found.classes[int(found.labels[0])]
-        raise DataSetError(f"data set {found.name} has one class only, '{only}'")
+    _refuse_one_class(found)
     return found
+
+
+def renamed_set(found: ClassificationSet, names: ClassNames) -> ClassificationSet:
+    """Rename the classes of a set; pictures of those that do not count are left out.
+
+    Raises:
+        DataSetError: There are fewer than two classes then.
+    """
+    targets = [names.targets[name] for name in found.classes]
+    kept = [i for i, label in enumerate(found.labels.tolist()) if targets[label] is not None]
+    labels = [names.classes.index(str(targets[found.labels[i]])) for i in kept]
+    chosen = replace(
+        found,
+        classes=names.classes,
+        labels=np.array(labels, np.int64),
+        image=lambda number: found.image(kept[number]),
+    )
+    _refuse_one_class(chosen)
+    return chosen
+
+
+def _refuse_one_class(found: ClassificationSet) -> None:
+    names = sorted({found.classes[label] for label in found.labels.tolist()})
+    if len(names) < 2:
+        raise DataSetError(f"data set {found.name} has one class only, '{listed(names)}'")
 
 
 # ---- MNIST and Fashion-MNIST

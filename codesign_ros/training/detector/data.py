@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from codesign_ros.data.labelled import open_train_and_val
+from codesign_ros.data.classes import ClassChoice, ClassNames, FoundClasses
+from codesign_ros.data.labelled import names_for, open_train_and_val
 from codesign_ros.training.detector.canvases import Labelled
 from codesign_ros.training.scenes import SceneSet
 from codesign_ros.types import Box
@@ -18,10 +19,12 @@ MINE_BOXES = ("person", "helmet", "head")
 
 
 class MineScenes:
-    """Rendered scenes as labelled pictures."""
+    """Rendered scenes as labelled pictures, their classes called as ``names`` says."""
 
-    def __init__(self, scenes: SceneSet) -> None:
+    def __init__(self, scenes: SceneSet, names: ClassNames) -> None:
         self._scenes = scenes
+        self._classes = names.classes
+        self._boxes = [names.boxes(boxes) for boxes in scenes.boxes]
 
     def __len__(self) -> int:
         return len(self._scenes.boxes)
@@ -32,12 +35,12 @@ class MineScenes:
 
     def boxes(self, index: int) -> np.ndarray:
         """Return its boxes, float32 (n, 4)."""
-        rows = [(b.x_min, b.y_min, b.x_max, b.y_max) for b in self._scenes.boxes[index]]
+        rows = [(b.x_min, b.y_min, b.x_max, b.y_max) for b in self._boxes[index]]
         return np.array(rows, np.float32).reshape(-1, 4)
 
     def labels(self, index: int) -> np.ndarray:
         """Return their classes, int64 (n,)."""
-        return np.array([MINE_BOXES.index(b.label) for b in self._scenes.boxes[index]], np.int64)
+        return np.array([self._classes.index(b.label) for b in self._boxes[index]], np.int64)
 
 
 def truths_of(data: Labelled, classes: Sequence[str], count: int) -> list[tuple[Box, ...]]:
@@ -72,23 +75,37 @@ class TrainingData:
     warnings: tuple[str, ...] = ()
 
 
-def mine_data(train: SceneSet, val: SceneSet) -> TrainingData:
+def mine_classes(choice: ClassChoice) -> ClassNames:
+    """Say which of the mine's classes are learnt, before scenes are drawn.
+
+    Raises:
+        CodesignError: the choice does not fit the mine's classes.
+    """
+    return choice.resolve(FoundClasses(MINE_BOXES, frozenset(MINE_BOXES)), None, "the mine")
+
+
+def mine_data(train: SceneSet, val: SceneSet, names: ClassNames) -> TrainingData:
     """Take scenes of the mine to learn from and to measure on."""
-    return TrainingData(MINE_BOXES, MineScenes(train), MineScenes(val), train.name, val.name)
+    return TrainingData(
+        names.classes, MineScenes(train, names), MineScenes(val, names), train.name, val.name
+    )
 
 
-def labelled_data(path: Path, classes: Sequence[str] | None) -> TrainingData:
+def labelled_data(path: Path, choice: ClassChoice) -> TrainingData:
     """Open a data set in VOC, COCO or YOLO layout.
 
     Raises:
-        CodesignError: it cannot be read; the line says where.
+        CodesignError: it cannot be read, or the choice does not fit its classes; the line says
+            where.
     """
-    train, val = open_train_and_val(path, classes)
+    parts = open_train_and_val(path, names_for(path, choice.kept or ()))
+    names = choice.resolve(FoundClasses.of_sets(*parts), None, str(path))
+    train, val = map(names.set, parts)
     return TrainingData(
         train.classes,
         train,
         val,
         f"{len(train)} pictures of {train.name}",
         f"{len(val)} pictures of {val.name}",
-        tuple(dict.fromkeys((*train.warnings, *val.warnings))),
+        tuple(dict.fromkeys((*train.warnings, *val.warnings, *names.warnings))),
     )

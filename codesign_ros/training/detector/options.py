@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from codesign_ros.models.detection import STRIDES
+from codesign_ros.training.options import ClassOptions
 from codesign_ros.training.scenes import SceneOptions
 from codesign_ros.types import CodesignError
 
@@ -18,11 +19,10 @@ _INPUT_PIXELS = 400 * 640
 
 
 @dataclass(frozen=True, kw_only=True)
-class DetectorOptions(SceneOptions):
+class DetectorOptions(SceneOptions, ClassOptions):
     """Options of a detector's training.
 
     Attributes:
-        classes: names to learn, in this order; None = all that the data has.
         variant: width of the network, see ``models.zoo.yolo``.
         reg_max: likewise.
         input: (height, width) of the network's input [px]; None = what fits the pictures, see
@@ -33,7 +33,6 @@ class DetectorOptions(SceneOptions):
     what: ClassVar[str] = "the training of a detector"
     usual_epochs: ClassVar[float] = 100.0
 
-    classes: tuple[str, ...] | None = None
     variant: str = "nano"
     reg_max: int = 12
     input: tuple[int, int] | None = None

@@ -11,11 +11,18 @@ import numpy as np
 from rich.console import RenderableType
 from rich.progress import Progress
 
+from codesign_ros.bundle import Bundle
 from codesign_ros.cost.accuracy import AccuracyTable
+from codesign_ros.data.classes import namesakes
 from codesign_ros.models.network import Network
 from codesign_ros.pixels.letterbox import letterbox
 from codesign_ros.training.detector.canvases import Labelled
-from codesign_ros.training.detector.data import TrainingData, labelled_data, mine_data
+from codesign_ros.training.detector.data import (
+    TrainingData,
+    labelled_data,
+    mine_classes,
+    mine_data,
+)
 from codesign_ros.training.detector.measure import measure_detector, metrics_table
 from codesign_ros.training.detector.options import DetectorOptions, fitting_input
 from codesign_ros.training.detector.trainer import DetectorConfig, DetectorTrainer, pictures_a_step
@@ -121,10 +128,12 @@ def open_detector_run(
 ) -> Iterator[tuple[DetectorRun, int]]:
     """Open the data, or render scenes of the mine; see ``training.run.train``."""
     if options.data != MINE:
-        data = labelled_data(Path(options.data), options.classes)
-        for warning in data.warnings:
+        data = labelled_data(Path(options.data), options.class_choice)
+        known = () if options.init is None else Bundle.open(options.init).classes
+        for warning in (*data.warnings, *namesakes(data.classes, known)):
             progress.console.print(f"[yellow]{warning}[/]")
         yield DetectorRun(out, options, data, progress), len(data.train)
         return
+    names = mine_classes(options.class_choice)
     with train_and_val_scenes(options, progress) as scenes:
-        yield DetectorRun(out, options, mine_data(*scenes), progress), options.frames
+        yield DetectorRun(out, options, mine_data(*scenes, names), progress), options.frames

@@ -93,6 +93,49 @@ def test_silence_between_answers_begins_anew():
     assert not judgement.relies
 
 
+def test_a_hole_in_the_answers_begins_them_anew():
+    judgement = Judgement()
+    judgement.leave("nobody listens")
+    answer(judgement, 2.0)
+    judgement.asked(2.1)
+    judgement.check(3.0, LIMIT_S)  # not silent for long enough to be noticed otherwise
+    answer(judgement, 3.0)
+    assert not judgement.relies
+    answer(judgement, 3.5)
+    assert judgement.relies
+
+
+def left_without_a_word():
+    judgement = Judgement()
+    judgement.asked(10.0)
+    judgement.check(13.0, LIMIT_S)
+    return judgement
+
+
+def test_a_return_is_on_probation_until_it_has_lasted():
+    judgement = left_without_a_word()
+    assert not judgement.is_on_probation(13.0)
+    judgement.return_(14.0)
+    assert judgement.is_on_probation(19.0)
+    assert not judgement.is_on_probation(21.0)
+
+
+def test_a_doubt_on_probation_prolongs_it():
+    judgement = left_without_a_word()
+    judgement.return_(14.0)
+    judgement.overdue(19.0, sent_s=18.9)
+    judgement.answered(19.1)
+    assert judgement.is_on_probation(24.0)
+    assert not judgement.is_on_probation(26.0)
+
+
+def test_a_return_from_a_stop_that_was_announced_is_on_no_probation():
+    judgement = Judgement()
+    judgement.leave("it is being stopped")
+    judgement.return_(14.0)
+    assert not judgement.is_on_probation(14.1)
+
+
 @given(period_s=st.floats(1.6, 3.5), phase_s=st.floats(0.0, 5.0))
 def test_a_link_that_comes_and_goes_is_not_returned_to_for_ever(period_s, phase_s):
     def is_up(now_s):

@@ -10,11 +10,13 @@ import weakref
 from collections import Counter
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
 from codesign_ros.runtime.answers import classified
 from codesign_ros.runtime.head import own_tail
+from codesign_ros.runtime.head.judgement import Judgement
 from codesign_ros.runtime.head.ledger import Phase
 from codesign_ros.runtime.messages import (
     DropReason,
@@ -864,7 +866,9 @@ def test_a_robot_whose_server_is_silent_computes_alone_and_returns(make, tiny_bu
         return head.runtime.alone == ""
 
     wait_until(returns)
-    assert put(10) == {"server"}
+    sent.clear()
+    put(10)  # the first one to answer is the server, or the robot, to be sure
+    assert sum(embedding.kind is EmbeddingKind.FRAME for embedding in sent) == 10
     check_promise(head, 40)
 
 
@@ -1058,6 +1062,66 @@ def test_a_server_that_says_goodbye_is_left_at_once(make, tiny_bundle):
     head.wait_for(2)  # neither waits for it
     check_promise(head, 2)
     assert len(head.embeddings) == 1
+
+
+@pytest.fixture
+def on_probation(monkeypatch):
+    """Have the server always be one that was returned to a moment ago."""
+    monkeypatch.setattr(Judgement, "is_on_probation", lambda judgement, now_s: judgement.relies)
+
+
+def test_on_probation_no_frame_waits_for_the_server(make, tiny_bundle, on_probation):
+    head = make(deadline_s=NEVER_S)
+    head.use(plan_for(tiny_bundle, 3, 5, served_by=TAIL))
+    head.put(FRAMES[0])
+    head.wait_for(1)  # though nothing is overdue
+    assert len(head.embeddings) == 1
+    head.runtime.on_answer(answer_to(head.embeddings[0]))
+    assert [result.finished_by for result in head.results] == ["fallback"]
+    check_promise(head, 1)
+
+
+def test_what_the_robot_computes_beside_the_server_keeps_no_jpeg_from_leaving(
+    make, tiny_bundle, factory, on_probation
+):
+    gate = Gate(None)
+    factory.spoil = spoil_whole(tiny_bundle, gate)
+    head = make(deadline_s=NEVER_S)
+    head.use(plan_for(tiny_bundle, 3, 0, codec="jpeg", served_by=TAIL))
+    jpeg = cv2.imencode(".jpg", FRAMES[0][..., ::-1])[1].tobytes()
+    head.runtime.on_frame(Stamp(0), lambda: FRAMES[0], jpeg)
+    assert gate.entered.wait(PATIENCE_S)
+    head.runtime.on_frame(Stamp(1), lambda: FRAMES[0], jpeg)
+    wait_until(lambda: len(head.embeddings) == 2)
+    gate.open.set()
+    head.wait_for(2)
+    check_promise(head, 2)
+
+
+def test_after_a_switch_waiting_jpegs_leave_while_the_robot_ends_its_last_frame(
+    make, tiny_bundle, factory
+):
+    gate = Gate(None)
+    factory.spoil = spoil_whole(tiny_bundle, gate)
+    sent = []
+
+    def send(embedding):
+        sent.append(embedding.sequence)
+        head.runtime.on_answer(answer_to(embedding))
+
+    head = make(send_embedding=send, deadline_s=NEVER_S)
+    head.use(plan_for(tiny_bundle, 2, tiny_bundle.last_cut))
+    jpeg = cv2.imencode(".jpg", FRAMES[0][..., ::-1])[1].tobytes()
+    for number in range(4):
+        head.runtime.on_frame(Stamp(number), lambda: FRAMES[0], jpeg)
+    assert gate.entered.wait(PATIENCE_S)
+    head.use(plan_for(tiny_bundle, 3, 0, codec="jpeg", served_by=TAIL))
+    wait_until(lambda: len(sent) == 3)
+    assert sent == [1, 2, 3]
+    gate.open.set()
+    head.wait_for(4)
+    assert [result.finished_by for result in head.results] == ["robot", *["server"] * 3]
+    check_promise(head, 4)
 
 
 # The tail's half on the robot

@@ -19,6 +19,7 @@ class Book:
 
     def __init__(self):
         self.ledger, self.counts, self.is_alone = FrameLedger(), Counter(), False
+        self.hedges = False
 
     def wake(self):
         pass
@@ -126,7 +127,7 @@ def test_on_a_link_that_became_thin_the_second_late_frame_is_the_last(robot):
 
 
 def test_a_trial_without_an_answer_is_tried_again(robot):
-    robot.watch.left("it has gone")
+    robot.watch.left("it has gone", 30.0)
     for number in range(20):
         robot.probe(31.0 + 0.25 * number)
     robot.watch.tried(7, 36.0)
@@ -135,7 +136,7 @@ def test_a_trial_without_an_answer_is_tried_again(robot):
 
 
 def test_no_trial_before_small_probes_have_come_for_a_while(robot):
-    robot.watch.left("it has gone")
+    robot.watch.left("it has gone", 30.0)
     assert robot.watch.trial_bytes(31.0) == 0
     robot.probe(31.0)
     assert robot.watch.trial_bytes(31.3) == 0
@@ -161,7 +162,7 @@ def test_answers_of_an_older_plan_say_nothing_of_the_new_one(robot):
 
 
 def test_a_new_plan_of_a_server_that_had_gone_is_followed_at_once(robot):
-    robot.watch.left("it has gone")
+    robot.watch.left("it has gone", 30.0)
     robot.watch.follow(Plan(cut=15, epoch=2, model_id=""), 31.0)
     assert not robot.watch.helps
     robot.watch.follow(Plan(cut=0, epoch=3, model_id="", server_available=True), 32.0)
@@ -180,3 +181,62 @@ def test_a_new_plan_of_a_server_that_was_late_needs_a_trial_too(robot):
 def test_the_same_work_takes_the_same_time_under_the_next_plan(robot):
     robot.watch.follow(Plan(cut=0, epoch=2, model_id="", link_s=9.0, server_available=True), 30.0)
     assert robot.watch.usual_s == pytest.approx(USUAL_S, abs=0.005)
+
+
+def returned(robot):
+    """Have the server go without a word at 30 s, and come back at 35 s."""
+    robot.watch.asked(30.0)
+    robot.watch.check(32.5, 0.0)
+    robot.probe(34.0)
+    robot.probe(34.5)
+    robot.watch.tried(7, 34.9)
+    robot.watch.trial_answered(7, 35.0)
+    assert robot.watch.relies
+
+
+def test_after_a_return_the_robot_hedges_for_a_while(robot):
+    assert not robot.book.hedges
+    returned(robot)
+    assert robot.book.hedges
+    robot.probe(40.9)
+    assert robot.book.hedges
+    robot.probe(41.1)
+    assert not robot.book.hedges
+
+
+def test_a_server_that_is_silent_on_probation_is_left_though_the_robot_was_first(robot):
+    returned(robot)
+    for start_s in (36.0, 36.5):
+        frame = robot.send(start_s)
+        robot.watch.beaten(frame)
+        robot.book.ledger.finish(frame, None)
+        robot.watch.check(start_s + 0.4, 0.0)
+        assert not robot.watch.helps
+    assert robot.watch.reason == "2 answers in a row did not come in time"
+
+
+def test_a_server_that_is_slower_than_the_robot_on_probation_is_relied_on(robot):
+    returned(robot)
+    for number in range(20):
+        start_s = 36.0 + 0.25 * number
+        frame = robot.send(start_s)
+        robot.watch.beaten(frame)
+        robot.book.ledger.finish(frame, None)
+        robot.watch.answered(start_s + USUAL_S, "")
+        robot.watch.late(frame.sequence, start_s + USUAL_S)
+        robot.watch.check(start_s + 0.2, 0.0)
+        assert robot.watch.helps
+    assert robot.send(50.0).deadline_s == pytest.approx(50.0 + LIMIT_S, abs=0.005)
+
+
+def test_a_server_that_got_a_new_plan_ready_is_returned_to_as_soon_as_at_first(robot):
+    returned(robot)
+    robot.watch.check(36.0, 0.0)
+    robot.watch.asked(36.0)
+    robot.watch.check(38.5, 0.0)
+    for number in range(3):
+        robot.probe(39.0 + 0.25 * number)
+    assert robot.watch.trial_bytes(39.5) == 0  # it was gone again so soon
+    robot.watch.follow(Plan(cut=0, epoch=2, model_id="", server_available=True), 39.5)
+    assert robot.watch.trial_bytes(39.5) == 30_000
+    assert not robot.watch.relies

@@ -175,8 +175,12 @@ def test_a_classifier_is_no_start_for_a_detector(tiny_bundle):
         (["--variant", "huge"], "unknown variant 'huge'"),
         (["--init", "/nowhere.bundle"], "there is no bundle at /nowhere.bundle"),
         (["--resume"], "there is no checkpoint"),
-        (["--classes", "pump", "pump"], "twice"),
-        (["--classes", "engine"], "pump"),
+        (["--classes", "pump,pump"], "--classes names 'pump' twice"),
+        (["--classes", "pumps"], "has no class 'pumps'; it has pump; did you mean 'pump'?"),
+        (["--map", "pump"], "--map takes FOUND=CLASS"),
+        (["--map", "Pump=a"], "has no class 'Pump'; it has pump; did you mean 'pump'?"),
+        (["--map", "pump=a", "--classes", "b"], "has no class 'b'; it has a"),
+        (["--ignore-unknown"], "--ignore-unknown: a training learns all classes"),
     ],
 )
 def test_mistakes_are_one_line(voc_folder, tmp_path, capsys, arguments, text):
@@ -197,7 +201,8 @@ def test_mistakes_are_one_line(voc_folder, tmp_path, capsys, arguments, text):
 def test_images_start_from_the_shipped_detector(voc_folder, tmp_path, capsys):
     out = tmp_path / "pumps.bundle"
     arguments = ["--data", str(voc_folder), "--steps", "1", "--input", "64x96", "--threads", "1"]
-    assert main(["train", str(out), *arguments]) == 0
+    assert main(["train", str(out), *arguments, "--map", "pump=helmet"]) == 0
+    assert Bundle.open(out).classes == ("helmet",)
     assert str(default_bundle()) in capsys.readouterr().out.replace("\n", "")
     before, after = (
         b.network().state_dict() for b in (Bundle.open(default_bundle()), Bundle.open(out))

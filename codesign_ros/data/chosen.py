@@ -1,0 +1,135 @@
+"""A source of frames whose labels are renamed, chosen and left out as the user says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from codesign_ros.data.bags import BagSource
+from codesign_ros.data.classes import ClassChoice, ClassNames, FoundClasses
+from codesign_ros.data.frames import FrameSource, SourceFrame
+from codesign_ros.data.sources import LabelledSource, Limited, MineSource, open_source
+from codesign_ros.mine.render import CLASSES, MIN_SEEN
+from codesign_ros.types import CodesignError, GroundTruth
+
+DETECTION, CLASSIFICATION = "detection", "classification"
+
+
+@dataclass(frozen=True)
+class ChosenSource:
+    """Another source with the truth of its frames in the network's classes.
+
+    Attributes:
+        source: where frames come from.
+        names: what the classes of its boxes, or of its frames, are called; None = as they are.
+        of_frames: whether a frame has a class as a whole; where that is left out, so is the frame.
+    """
+
+    source: FrameSource
+    names: ClassNames | None
+    of_frames: bool
+
+    @property
+    def fps(self) -> float:
+        """Frames per second."""
+        return self.source.fps
+
+    @property
+    def frames(self) -> int | None:
+        """How many frames there are at most; None where nobody knows."""
+        return self.source.frames
+
+    @property
+    def live(self) -> bool:
+        """Whether frames are taken while we iterate."""
+        return self.source.live
+
+    @property
+    def box_classes(self) -> tuple[str, ...] | None:
+        """The classes of boxes that count; None where they are not chosen."""
+        return None if self.names is None or self.of_frames else self.names.classes
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was mended or left out, a line each."""
+        own = self.source.labelled.warnings if isinstance(self.source, LabelledSource) else ()
+        return (*own, *(self.names.warnings if self.names is not None else ()))
+
+    def __iter__(self) -> Iterator[SourceFrame]:
+        for frame in self.source:
+            truth = None if frame.truth is None else self.renamed(frame.truth)
+            if truth is not None or frame.truth is None:
+                yield replace(frame, truth=truth)
+
+    def renamed(self, truth: GroundTruth) -> GroundTruth | None:
+        """Rename what is in a frame: its boxes, or its own class; None if that is left out."""
+        if self.names is None:
+            return truth
+        if not self.of_frames:
+            return replace(truth, boxes=self.names.boxes(truth.boxes))
+        if not truth.label:
+            return truth
+        target = self.names.targets[truth.label]
+        return None if target is None else replace(truth, label=target)
+
+
+def open_chosen(
+    spec: str,
+    choice: ClassChoice,
+    task: str,
+    known: Sequence[str],
+    *,
+    frames: int = 0,
+    split: str | None = None,
+) -> ChosenSource:
+    """Open a source for a network; what does not fit the network is refused before any frame.
+
+    Args:
+        spec: see ``open_source``.
+        choice: what is said of classes.
+        task: what the network does, one of ``bundle.TASKS``.
+        known: its classes.
+        frames: see ``open_source``.
+        split: see ``open_source``.
+
+    Raises:
+        CodesignError: as ``open_source`` and ``ClassChoice.resolve``; or there are no labels, or
+            none for this task, and the choice is of labels.
+    """
+    source = open_source(spec, frames=frames, split=split, names=choice.kept or ())
+    of_frames = task == CLASSIFICATION
+    found = classes_of(source, of_frames)
+    if of_frames and not found.names and classes_of(source, False).names:
+        raise CodesignError(
+            f"{spec} has boxes and no class for a whole frame, which a classifier needs; measure a "
+            "detector on it"
+        )
+    if not found.names and (choice.renames or choice.ignore_unknown):
+        raise CodesignError(
+            f"{choice.words}: {spec} has no labels for {task}; leave the option out, or name a bag "
+            "with ground truth or a labelled data set"
+        )
+    if task not in (DETECTION, CLASSIFICATION):
+        return ChosenSource(source, None, of_frames)
+    return ChosenSource(source, choice.resolve(found, known, spec), of_frames)
+
+
+def classes_of(source: FrameSource, of_frames: bool) -> FoundClasses:
+    """Say which classes the labels of a source have, before its first frame.
+
+    Args:
+        source: of any kind; most have no labels.
+        of_frames: classes of whole frames; otherwise those of boxes.
+    """
+    if isinstance(source, Limited):
+        return classes_of(source.source, of_frames)
+    if isinstance(source, LabelledSource) and not of_frames:
+        return FoundClasses.of_sets(source.labelled)
+    if isinstance(source, BagSource):
+        truths = source.truths
+        boxes = (box.label for truth in truths for box in truth.boxes)
+        frames = (truth.label for truth in truths if truth.label)
+        return FoundClasses.of_labels(frames if of_frames else boxes)
+    if isinstance(source, MineSource):
+        return FoundClasses.of_labels(CLASSES if of_frames else MIN_SEEN)
+    return FoundClasses((), frozenset())
