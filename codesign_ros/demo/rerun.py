@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from codesign_ros.bundle import Bundle
-from codesign_ros.data.frames import FrameSource
+from codesign_ros.data.frames import FrameSource, SourceFrame
 from codesign_ros.engines.factory import open_backend
 from codesign_ros.evaluation.replay import ReplayedFrame, Runner
 from codesign_ros.nodes.camera_node import as_compressed
 from codesign_ros.pixels.decode import COMPRESSED
 from codesign_ros.runtime.answers import Answer
 from codesign_ros.runtime.messages import Result, Status
-from codesign_ros.types import Plan
+from codesign_ros.types import NECK_CODECS, Plan
 
 
 def rerun(
@@ -44,4 +44,20 @@ def rerun(
         # What the tail did not answer was finished by the robot.
         if result.finished_by == "fallback":
             plan = plan.standby(bundle.last_cut)
-        yield runner.run(frame, plan)
+        yield _at_its_level(runner, frame, plan, result.payload_bytes)
+
+
+def _at_its_level(
+    runner: Runner, frame: SourceFrame, plan: Plan, payload_bytes: int
+) -> ReplayedFrame:
+    """Run a frame at the rate level of a neck that it was sent at, which its payload's size tells.
+
+    Where the robot finished a frame nothing crossed, and no level fits: then it is the plan's own.
+    """
+    own = runner.run(frame, plan)
+    others = [NECK_CODECS[each.level] for each in plan.levels]
+    for codec in others if own.payload_bytes != payload_bytes else ():
+        other = runner.run(frame, replace(plan, codec=codec))
+        if other.payload_bytes == payload_bytes:
+            return other
+    return own

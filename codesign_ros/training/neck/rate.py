@@ -66,7 +66,7 @@ class RatedNeck(nn.Module):
 
     def forward(
         self, source: torch.Tensor, level: torch.Tensor, noise: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Encode, round and decode.
 
         Args:
@@ -75,14 +75,17 @@ class RatedNeck(nn.Module):
             noise: (B, C, h, w) in -0.5..0.5.
 
         Returns:
-            What the decoder makes, and the bits of each sample (B,).
+            What the decoder makes; the bits of each sample (B,), with noise; and those of its codes
+            as they are, which have no gradient and are fewer.
         """
         gain = self.gains()[level][..., None, None]
         latent = self.neck.encoder(source).float() * gain
         latent = latent.clamp(-LARGEST_CODE, LARGEST_CODE)
         codes = latent + (latent.round() - latent).detach()
         decoded = self.neck.decoder(codes / gain)
-        return decoded, self._bits(latent + noise, level).sum((1, 2, 3))
+        with torch.no_grad():
+            rounded = self._bits(codes.detach(), level).sum((1, 2, 3))
+        return decoded, self._bits(latent + noise, level).sum((1, 2, 3)), rounded
 
     def _bits(self, codes: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
         place = _FASTER * self.place[level][..., None, None]

@@ -62,15 +62,16 @@ class NeckRun(BaseRun):
         sizes = options.bytes or tuple(
             max(1, round(each * spec.height * spec.width)) for each in BYTES_A_PIXEL
         )
+        start = self._start(len(sizes))
+        is_ahead = options.target > options.neck
         config = NeckConfig(
             steps,
             **{**options.config, "learning_rate": options.peak_rate},
             bytes=sizes,
-            feature_share=_FEATURE_SHARE if options.target == options.neck else _FEATURES_AHEAD,
+            feature_share=_FEATURES_AHEAD if is_ahead and start is None else _FEATURE_SHARE,
             form=self._form,
             bfloat16=options.bfloat16,
         )
-        start = self._start(len(sizes))
         return NeckTrainer(self.teacher, self._train, config, options.torch_device, start)
 
     def measure(self) -> dict[str, Any]:

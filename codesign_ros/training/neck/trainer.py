@@ -136,11 +136,11 @@ class NeckTrainer(AveragedRun[NeckConfig]):
             source, target = ends[teacher.source], ends[teacher.target]
             latent = [-(-side // config.form.patch) for side in target.shape[2:]]
             noise = torch.rand(len(x), config.form.channels, *latent, generator=generator) - 0.5
-            decoded, bits = rated(source, level.to(x.device), noise.to(x.device))
+            decoded, bits, rounded = rated(source, level.to(x.device), noise.to(x.device))
             found = teacher.behind(decoded) if answers else {}
         map_error = of_maps(decoded.float(), target.float())
         frame_share = x.shape[2] * x.shape[3] / (self._spec.height * self._spec.width)
-        kilobytes = bits.cpu() / 8e3 / frame_share
+        kilobytes, real = (each.cpu() / 8e3 / frame_share for each in (bits, rounded))
         if answers:
             answer, watched = distances(teacher, found, taught)
             error = answer + _MAP_WEIGHT * (map_error + watched)
@@ -149,11 +149,11 @@ class NeckTrainer(AveragedRun[NeckConfig]):
         price = rated.log_price.exp().cpu()[level]
         loss = error + (price * kilobytes).mean()
         if self._sees_whole_frames():
-            self._follow(kilobytes.detach(), level)
+            self._follow(real, level)
         return loss, {
             "map_error": map_error.item(),
             "answer_error": answer.item(),
-            "kilobytes": kilobytes.mean().item(),
+            "kilobytes": real.mean().item(),
         }
 
     @torch.no_grad()
