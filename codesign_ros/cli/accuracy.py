@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codesign_ros.cli.common import MERGES, add_json, add_structures, command
+from codesign_ros.cli.common import MERGES, STRUCTURES, add_json, command
 from codesign_ros.cli.measuring import add_data, measured_frames
 from codesign_ros.console import result_console, write_json
-from codesign_ros.types import PRECISIONS, CodesignError, Merge, Structure
+from codesign_ros.types import BRANCH_STRUCTURES, PRECISIONS, CodesignError, Merge, Structure
 from codesign_ros.wire.codecs import TENSOR_CODECS
 
 if TYPE_CHECKING:
     from codesign_ros.bundle import Bundle
     from codesign_ros.cost.accuracy import AccuracyTable
+    from codesign_ros.evaluation.accuracy_forms import Form
 
 _LOSSY = tuple(codec for codec in TENSOR_CODECS if "raw" not in codec and "+" not in codec)
 
@@ -29,20 +31,39 @@ def add(commands: Any) -> None:
     parser.add_argument("bundle", help="model bundle")
     add_data(parser, "; without it the bundle's own table is shown")
     parser.add_argument(
-        "--cuts", type=int, nargs="*", default=[], help="where codecs are measured; 0 = the JPEG"
+        "--quick",
+        action="store_true",
+        help="only what planners need most, in a tenth of the time: folded S3, fp32 and INT8",
+    )
+    parser.add_argument(
+        "--cuts",
+        type=int,
+        nargs="*",
+        help="where codecs are measured; 0 = the JPEG (default: 0, and where other numbers of "
+        "values begin to cross)",
     )
     parser.add_argument("--codec", nargs="+", choices=_LOSSY, default=list(_LOSSY))
-    add_structures(parser, "to measure")
+    parser.add_argument(
+        "--structure", nargs="+", choices=STRUCTURES, help="default: the four of branches"
+    )
     parser.add_argument(
         "--merge",
         nargs="+",
         choices=MERGES,
         help="default: all; of an imported network, whose BatchNorms are folded, all but prune+bn",
     )
-    parser.add_argument("--precision", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--precision", nargs="+", choices=PRECISIONS)
     parser.add_argument(
-        "--checkpoint", metavar="FILE", help="keep what is done in this file, and go on from it"
+        "--threads",
+        type=int,
+        default=os.cpu_count() or 1,
+        help="frames at the same time (default: all cores)",
+    )
+    parser.add_argument(
+        "--checkpoint",
+        metavar="FILE",
+        help="keep what is done in this file, and go on from it (default: BUNDLE.accuracy, until "
+        "the table is written)",
     )
     kept = parser.add_mutually_exclusive_group()
     kept.add_argument(
@@ -77,33 +98,89 @@ def _run(options: argparse.Namespace) -> int:
     write_json(options.json, json.loads(table.to_json()))
     if options.write or options.add:
         bundle.replace_accuracy(table)
+    if options.data and not options.checkpoint:
+        _clear_up(_checkpoint(bundle, options), options)
     return 0
 
 
-def _merges_of(bundle: Bundle) -> list[Merge]:
+def _checkpoint(bundle: Bundle, options: argparse.Namespace) -> Path:
+    """Where answers are kept."""
+    beside = bundle.path.with_name(bundle.path.name + ".accuracy")
+    return Path(options.checkpoint) if options.checkpoint else beside
+
+
+def _clear_up(checkpoint: Path, options: argparse.Namespace) -> None:
+    """Take the checkpoint away where the table is written somewhere."""
+    if options.write or options.add or options.json:
+        checkpoint.unlink(missing_ok=True)
+        return
+    print(
+        f"{checkpoint} holds all answers: the same command with --write writes this table at once"
+    )
+
+
+def _forms_of(bundle: Bundle, options: argparse.Namespace) -> tuple[Form, ...]:
+    """What the options ask for, each function once."""
+    from codesign_ros.evaluation.accuracy_forms import QUICK_PRECISIONS, all_forms, distinct
+
     imported = bundle.architecture == "graph"
-    return [merge for merge in Merge if not (imported and merge is Merge.PRUNE_BN)]
+    merges = [merge for merge in Merge if not (imported and merge is Merge.PRUNE_BN)]
+    structures: tuple[Structure, ...] = BRANCH_STRUCTURES
+    precisions: tuple[str, ...] = PRECISIONS
+    if options.quick:
+        structures, merges, precisions = (Structure.S3,), [Merge.FOLD], QUICK_PRECISIONS
+    return distinct(
+        all_forms(
+            tuple(map(Structure, options.structure or structures)),
+            tuple(map(Merge, options.merge or merges)),
+            tuple(options.precision or precisions),
+        )
+    )
 
 
 def _measured(bundle: Bundle, options: argparse.Namespace) -> AccuracyTable:
-    from codesign_ros.evaluation.accuracy_table import all_forms, measure_forms
+    from codesign_ros.evaluation.accuracy_forms import quick_cuts
+    from codesign_ros.evaluation.accuracy_table import measure_forms
 
+    network, forms = bundle.network(), _forms_of(bundle, options)
     with measured_frames(options, bundle) as (frames, progress):
         task = progress.add_task("measuring", total=None)
-        return measure_forms(
-            bundle.network(),
-            frames.images,
-            frames.judge(bundle),
-            data=f"{len(frames.images)} frames of {options.data}",
-            forms=all_forms(
-                tuple(map(Structure, options.structure)),
-                tuple(map(Merge, options.merge or _merges_of(bundle))),
-                tuple(options.precision),
-            ),
-            cuts=options.cuts,
-            codecs=options.codec,
-            calibration_frames=bundle.calibration_frames(),
-            threads=options.threads,
-            checkpoint=Path(options.checkpoint) if options.checkpoint else None,
-            progress=lambda done, total: progress.update(task, completed=done, total=total),
-        )
+        state = (0, 0)
+
+        def show(done: int, total: int) -> None:
+            nonlocal state
+            state = done, total
+            progress.update(task, completed=done, total=total)
+
+        def tell(runs: int, seconds: float) -> None:
+            progress.console.print(
+                f"{len(forms)} forms on {len(frames.images)} frames: {runs} runs of the network or "
+                f"of its tails, about {_minutes(seconds)}",
+                highlight=False,
+                soft_wrap=True,
+            )
+
+        try:
+            return measure_forms(
+                network,
+                frames.images,
+                frames.judge(bundle),
+                data=f"{len(frames.images)} frames of {options.data}",
+                forms=forms,
+                cuts=quick_cuts(network) if options.cuts is None else options.cuts,
+                codecs=options.codec,
+                calibration_frames=bundle.calibration_frames(),
+                threads=options.threads,
+                checkpoint=_checkpoint(bundle, options),
+                planned=tell,
+                progress=show,
+            )
+        except KeyboardInterrupt:
+            raise CodesignError(
+                f"interrupted after {state[0]} of {state[1]} runs; {options.command_line} goes on"
+            ) from None
+
+
+def _minutes(seconds: float) -> str:
+    minutes = math.ceil(seconds / 60)
+    return "a minute" if minutes <= 1 else f"{minutes} minutes"

@@ -6,6 +6,7 @@ Each command imports what it needs when it runs: torch and ROS take seconds to l
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -65,7 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0; 1 if the command ran and its result is bad; 2 after a user's mistake, which is told in
         one line on standard error; 130 after Ctrl-C.
     """
-    options = _parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    options = _parser().parse_args(given)
+    # For commands that say how to go on.
+    options.command_line = shlex.join(["codesign", *given])
     try:
         return int(options.run(options))
     except CodesignError as error:

@@ -102,7 +102,7 @@ def _run(options: argparse.Namespace) -> int:
     given: dict[str, Any] = {
         name: value
         for name, value in vars(options).items()
-        if value is not None and value is not False and name not in ("run", "out")
+        if value is not None and value is not False and name not in ("run", "out", "command_line")
     }
     if options.resume:
         given = resumed(options.out, given)

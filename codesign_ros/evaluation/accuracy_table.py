@@ -6,10 +6,9 @@ codec, and only what lies behind the cut runs again.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -17,47 +16,21 @@ from codesign_ros.cost.accuracy import AccuracyTable
 from codesign_ros.cost.accuracy_row import AccuracyRow
 from codesign_ros.engines.onnx_model.export import export_onnx
 from codesign_ros.engines.onnx_model.forms import as_onnx
-from codesign_ros.engines.onnx_model.pieces import PieceCutter
-from codesign_ros.engines.ort import OnnxEngine
-from codesign_ros.evaluation.judges import ClassJudge, Judge
-from codesign_ros.evaluation.resume import Resumable, fingerprint
-from codesign_ros.models.network import Network
-from codesign_ros.pixels.letterbox import normalise
-from codesign_ros.types import (
-    BRANCH_STRUCTURES,
-    PRECISIONS,
-    CodesignError,
-    Merge,
-    Structure,
-    TensorSpec,
+from codesign_ros.evaluation.accuracy_forms import (
+    FOLDED,
+    LOSSY_CODECS,
+    Form,
+    Sent,
+    all_forms,
+    first_of_each_precision,
+    ways,
 )
-from codesign_ros.wire.codecs import encode
-from codesign_ros.wire.decode import WireLimits, decode
-
-LOSSY_CODECS = ("fp16", "uint8", "uint4")
-"""Codecs that change a tensor; zstd on top of one changes nothing more."""
-
-Images = Sequence[np.ndarray] | np.ndarray
-
-
-class Form(NamedTuple):
-    """What a network is made into; head and tail alike, which is what Eq. 9-10 need."""
-
-    structure: Structure
-    merge: Merge
-    precision: str = "fp32"
-
-
-FOLDED = Form(Structure.S3, Merge.FOLD)
-
-
-def all_forms(
-    structures: Sequence[Structure] = BRANCH_STRUCTURES,
-    merges: Sequence[Merge] = tuple(Merge),
-    precisions: Sequence[str] = PRECISIONS,
-) -> tuple[Form, ...]:
-    """List every combination of the given ones; without, of all but the structure ``rank``."""
-    return tuple(map(Form._make, itertools.product(structures, merges, precisions)))
+from codesign_ros.evaluation.accuracy_runs import Answers, Images, Runs
+from codesign_ros.evaluation.judges import ClassJudge, Judge
+from codesign_ros.evaluation.pieces import Pieces
+from codesign_ros.evaluation.resume import Journal, fingerprint
+from codesign_ros.models.network import Network
+from codesign_ros.types import CodesignError, Merge
 
 
 def measure_accuracy(
@@ -79,7 +52,7 @@ def measure_accuracy(
         images: letterboxed frames, uint8 (n, H, W, 3) RGB, n > 0, that it has not seen.
         labels: (n,) index of each frame's true class.
         data: says in the table what the frames are.
-        threads: threads of one engine.
+        threads: frames at the same time.
         progress: called with (runs of an engine done, runs in all) as the work goes on.
     """
     return measure_forms(
@@ -108,6 +81,7 @@ def measure_forms(
     calibration_frames: np.ndarray | None = None,
     threads: int = 1,
     checkpoint: Path | None = None,
+    planned: Callable[[int, float], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> AccuracyTable:
     """Measure a trained network on ONNX Runtime.
@@ -123,13 +97,15 @@ def measure_forms(
         judge: knows what is in them.
         data: says in the table what the frames are.
         forms: what to measure.
-        coded_forms: those of them in which codecs are measured; None = all.
+        coded_forms: those of them in which codecs are measured; None = the first of each precision.
         cuts: where, 0 to N - 1.
         codecs: codecs that change a tensor.
         calibration_frames: uint8 (n, H, W, 3), for the forms that need them.
-        threads: threads of one engine.
-        checkpoint: file that keeps the forms that are done; where it is there, the measurement
-            goes on from it. It stays.
+        threads: frames at the same time; what is measured does not depend on it.
+        checkpoint: file that keeps the answers; where it is there, the measurement goes on from it
+            and ends with the same table. It stays.
+        planned: called once, before the work, with how many runs of an engine there are to do and
+            about how long they take [s], which is found by trying out a few frames.
         progress: called with (runs of an engine done, runs in all) as the work goes on.
 
     Raises:
@@ -143,137 +119,44 @@ def measure_forms(
     for cut in cuts:
         if not 0 <= cut < last:
             raise CodesignError(f"nothing is sent at cut {cut}: cuts are 0 to {last - 1}")
-    coded = set(forms if coded_forms is None else coded_forms)
+    coded = first_of_each_precision(forms) if coded_forms is None else coded_forms
+    sent: dict[Form | None, list[tuple[int, str]]] = {None: []}
+    sent |= {form: ways(cuts, codecs) if form in coded else [] for form in forms}
 
     def calibration() -> np.ndarray:
         if calibration_frames is None:
             raise CodesignError("INT8 and prune+bn need calibration frames")
         return calibration_frames
 
-    def ways(form: Form) -> list[tuple[int, str]]:
-        """What is measured of a form beside the uncut network."""
-        sent = [(cut, codec) for cut in cuts if cut for codec in codecs]
-        return [*([(0, "jpeg")] if 0 in cuts else []), *sent] if form in coded else []
+    def measurement() -> str:
+        return fingerprint(network, images, calibration_frames, judge.metric, judge.truth)
 
-    runs = {form: len(images) * (1 + len(ways(form))) for form in forms}
-    total = len(images) + sum(runs.values())
-    done = 0
+    def unchanged() -> Pieces:
+        """The network with its BatchNorms and all its branches as they were trained."""
+        return Pieces(network, export_onnx(network), "fp32")
 
-    def ran(count: int) -> None:
-        nonlocal done
-        done += count
-        if progress is not None:
-            progress(done, total)
+    def pieces(form: Form, ways: list[tuple[int, str]]) -> Pieces:
+        return Pieces(network, as_onnx(network, *form, calibration), form.precision, ways)
 
-    kept = Resumable(
-        checkpoint,
-        lambda: fingerprint(
-            network, images, calibration_frames, judge.metric, data, cuts, codecs, coded_forms
-        ),
-    )
-    # The unchanged network, its BatchNorms and all its branches as they were trained.
-    unchanged = _Pieces(network, export_onnx(network), "fp32", threads)
-    (original,) = _answers(unchanged, images, judge, [], ran).values()
-    for form in forms:
-        if form in kept.rows:
-            ran(runs[form])
-            continue
-        pieces = _Pieces(network, as_onnx(network, *form, calibration), form.precision, threads)
-        answers = _answers(pieces, images, judge, ways(form), ran)
-        kept.add(form, [_row(form, sent, answers, original, judge) for sent in answers])
+    with Journal(checkpoint, measurement) as journal:
+        runs = Runs(images, judge, journal, threads, sent, progress)
+        if planned is not None:
+            folded = pieces(FOLDED, ways(cuts, codecs))
+            count = 0 if calibration_frames is None else len(calibration_frames)
+            planned(runs.left, runs.estimate_s(folded, count))
+        original = runs.answers(None, unchanged)[None]
+        rows = []
+        for form in forms:
+            answers = runs.answers(form, partial(pieces, form, sent[form]))
+            rows += [_row(form, way, answers, original, judge) for way in answers]
     reference = judge.score(original)
-    rows = tuple(itertools.chain.from_iterable(kept.rows[form] for form in forms))
-    return AccuracyTable(judge.metric, reference.value, data, rows, reference.details)
+    return AccuracyTable(judge.metric, reference.value, data, tuple(rows), reference.details)
 
 
-_Sent = tuple[int, str] | None
-
-
-def _row(
-    form: Form,
-    sent: _Sent,
-    answers: Mapping[_Sent, list],
-    unchanged: list,
-    judge: Judge,
-) -> AccuracyRow:
+def _row(form: Form, way: Sent, answers: Answers, unchanged: list, judge: Judge) -> AccuracyRow:
     """Score one way, and say how sure its difference from what it is compared with is."""
-    cut, codec = sent or (None, "raw")
+    cut, codec = way or (None, "raw")
     structure, merge, precision = form
-    error = judge.difference_error(answers[sent], unchanged if sent is None else answers[None])
-    score = judge.score(answers[sent])
+    error = judge.difference_error(answers[way], unchanged if way is None else answers[None])
+    score = judge.score(answers[way])
     return AccuracyRow(merge, structure, structure, precision, codec, cut, *score, error)
-
-
-def _answers(
-    pieces: _Pieces,
-    images: Images,
-    judge: Judge,
-    ways: list[tuple[int, str]],
-    ran: Callable[[int], None],
-) -> dict[_Sent, list]:
-    """Answers of the whole network (key None) and of each way that can send what crosses."""
-    answers: dict[_Sent, list] = {sent: [] for sent in (None, *ways)}
-    for image in images:
-        for sent, output in pieces.outputs(image, ways):
-            answers[sent].append(judge.answer(output))
-        ran(len(answers))
-    return {sent: given for sent, given in answers.items() if len(given) == len(images)}
-
-
-class _Pieces:
-    """Engines for pieces of one form of a network.
-
-    Args:
-        network: the trained network, for its crossings.
-        model: the form as ONNX.
-        precision: in which its pieces compute.
-        threads: threads of one engine.
-    """
-
-    def __init__(self, network: Network, model: bytes, precision: str, threads: int) -> None:
-        self._network = network
-        self._cutter = PieceCutter(model, for_cpu=True, float16=precision == "fp16")
-        self._threads = threads
-        self._limits = WireLimits()
-        self._engines: dict[tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]], OnnxEngine] = {}
-
-    def outputs(
-        self, image: np.ndarray, ways: list[tuple[int, str]]
-    ) -> Iterator[tuple[_Sent, np.ndarray]]:
-        """Yield the output for a frame, uint8 (H, W, 3), uncut and for each (cut, codec)."""
-        input = self._network.input_spec
-        crossings = {cut: self._network.crossing(cut) for cut, _ in ways if cut}
-        (output,) = self._network.crossing(len(self._network.segment_names))
-        made = self._run(
-            {"image": normalise(image, input)},
-            self._network.crossing(0),
-            tuple(dict.fromkeys((*itertools.chain.from_iterable(crossings.values()), output))),
-        )
-        yield None, made[output.name]
-        for cut, codec in ways:
-            if cut:
-                specs = crossings[cut]
-                try:
-                    received = {
-                        s.name: decode(encode(s.name, made[s.name], codec), s, self._limits)
-                        for s in specs
-                    }
-                except CodesignError:  # what crosses is beyond what the codec can carry
-                    continue
-            else:
-                specs = self._network.crossing(0)
-                frame = TensorSpec("image", image.shape, "uint8")
-                jpeg = decode(encode("image", image, codec), frame, self._limits)
-                received = {"image": normalise(jpeg, input)}
-            yield (cut, codec), self._run(received, specs, (output,))[output.name]
-
-    def _run(
-        self,
-        tensors: dict[str, np.ndarray],
-        inputs: tuple[TensorSpec, ...],
-        outputs: tuple[TensorSpec, ...],
-    ) -> dict[str, np.ndarray]:
-        if (inputs, outputs) not in self._engines:
-            piece = self._cutter.piece(inputs, outputs)
-            self._engines[inputs, outputs] = OnnxEngine(piece, inputs, outputs, self._threads)
-        return self._engines[inputs, outputs].run(tensors)

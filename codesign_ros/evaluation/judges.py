@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from codesign_ros.evaluation.average_precision import DetectionMetrics, measure
+from codesign_ros.evaluation.average_precision import DetectionMetrics, jackknifed_map50, measure
 from codesign_ros.pixels.boxes import decode_detections, to_frame
 from codesign_ros.types import Box, CodesignError, InputSpec, listed
 
 GROUPS = 20
-"""Groups of frames that a jackknife leaves out in turn; each costs two average precisions."""
+"""Groups of frames that a jackknife leaves out in turn."""
 
 
 class Score(NamedTuple):
@@ -28,8 +29,18 @@ class Judge(Protocol):
 
     metric: str
 
+    @property
+    def truth(self) -> object:
+        """What is true; its text says so in full."""
+
     def answer(self, output: np.ndarray) -> Any:
         """Turn the network's output for a frame into what is compared with the truth."""
+
+    def to_json(self, answer: Any) -> Any:
+        """Write an answer as what JSON can hold; not None."""
+
+    def from_json(self, content: Any) -> Any:
+        """Return the answer of which this was made, equal to the last digit."""
 
     def score(self, answers: Sequence[Any]) -> Score:
         """Say how good the answers for all frames, in their order, are."""
@@ -54,9 +65,22 @@ class ClassJudge:
     def __init__(self, labels: Sequence[int] | np.ndarray) -> None:
         self._labels = np.asarray(labels)
 
+    @property
+    def truth(self) -> list[int]:
+        """The classes."""
+        return [int(label) for label in self._labels]
+
     def answer(self, output: np.ndarray) -> int:
         """Return the class with the highest logit."""
         return int(np.argmax(output))
+
+    def to_json(self, answer: int) -> int:
+        """Return it as it is."""
+        return answer
+
+    def from_json(self, content: int) -> int:
+        """Return it as it is."""
+        return content
 
     def score(self, answers: Sequence[int]) -> Score:
         """Return the accuracy."""
@@ -103,10 +127,23 @@ class BoxJudge:
                 "a detector's accuracy cannot be measured on them"
             )
 
+    @property
+    def truth(self) -> object:
+        """The true boxes, and what else the measure depends on."""
+        return self._truths, self._sizes, self._classes
+
     def answer(self, output: np.ndarray) -> list[Box]:
         """Return the boxes, in pixels of the input."""
         found = decode_detections(output, self._known)
         return [box for box in found if box.label in self._classes]
+
+    def to_json(self, answer: Sequence[Box]) -> list[list[str | float]]:
+        """Return the fields of each box."""
+        return [list(astuple(box)) for box in answer]
+
+    def from_json(self, content: Any) -> list[Box]:
+        """Return the boxes."""
+        return [Box(*fields) for fields in content]
 
     def score(self, answers: Sequence[Sequence[Box]]) -> Score:
         """Return mAP@0.5, with that of each class and COCO's averages as details."""
@@ -125,26 +162,21 @@ class BoxJudge:
         groups = min(GROUPS, len(answers))
         if groups < 2 or all(a == b for a, b in zip(answers, others, strict=True)):
             return 0.0
-        differences = []
-        for left_out in range(groups):
-            kept = [place for place in range(len(answers)) if place % groups != left_out]
-            values = [
-                self._measured([each[place] for place in kept], kept).mean_map50 or 0.0
-                for each in (answers, others)
-            ]
-            differences.append(values[0] - values[1])
-        return float(math.sqrt(groups - 1) * np.std(differences))
+        found, other = (
+            jackknifed_map50(self._truths, self._in_frames(each), self._classes, groups)
+            for each in (answers, others)
+        )
+        return float(math.sqrt(groups - 1) * np.std(np.subtract(found, other)))
 
-    def _measured(
-        self, answers: Sequence[Sequence[Box]], places: Sequence[int] | None = None
-    ) -> DetectionMetrics:
-        """Measure answers for all frames, or for those at ``places``."""
-        chosen = range(len(self._truths)) if places is None else places
-        found = [
-            to_frame(boxes, *self._sizes[place], self._input)
-            for boxes, place in zip(answers, chosen, strict=True)
+    def _in_frames(self, answers: Sequence[Sequence[Box]]) -> list[list[Box]]:
+        """Boxes in pixels of the frames."""
+        return [
+            to_frame(boxes, *size, self._input)
+            for boxes, size in zip(answers, self._sizes, strict=True)
         ]
-        return measure([self._truths[place] for place in chosen], found, self._classes)
+
+    def _measured(self, answers: Sequence[Sequence[Box]]) -> DetectionMetrics:
+        return measure(self._truths, self._in_frames(answers), self._classes)
 
 
 def _details(metrics: DetectionMetrics) -> dict[str, float]:

@@ -1,22 +1,20 @@
-"""A measurement of hours that can be broken off: what is done is kept in a file."""
+"""A measurement of minutes or hours that can be broken off: answers are kept as they come."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 
-from codesign_ros.cost.accuracy import AccuracyTable
-from codesign_ros.cost.accuracy_row import AccuracyRow
 from codesign_ros.models.network import Network, weights_of
 from codesign_ros.types import CodesignError
 
 # Raise it when the same call measures something else.
-_VERSION = 2
+_VERSION = 3
 
 
 def fingerprint(
@@ -43,61 +41,79 @@ def fingerprint(
     return digest.hexdigest()
 
 
-class Resumable:
-    """Rows by form; each form's are written to the file as soon as they are there.
+class Journal:
+    """Answers to frames by what was run; each is a line of the file as soon as it is there.
 
     Args:
         file: where; None = nowhere.
         fingerprint: says of which measurement; called only where there is a file.
 
-    Attributes:
-        rows: what is done.
-
     Raises:
-        CodesignError: the file is of another measurement or cannot be read.
+        CodesignError: the file is of another measurement, or cannot be read or written.
     """
 
     def __init__(self, file: Path | None, fingerprint: Callable[[], str]) -> None:
-        self.rows: dict[tuple, list[AccuracyRow]] = {}
-        self._file = file
-        self._fingerprint = fingerprint() if file is not None else ""
-        if file is not None and file.exists():
-            self._read(file)
+        self._path = file
+        self._kept: dict[str, dict[int, Any]] = {}
+        self._file: IO[bytes] | None = None
+        if file is None:
+            return
+        measurement = fingerprint()
+        try:
+            # Unbuffered: what was added is there, however the process ends.
+            self._file = file.open("a+b", buffering=0)
+            self._read(file, measurement)
+        except OSError as error:
+            raise CodesignError(f"cannot write {file}: {error.strerror}") from None
 
-    def add(self, form: tuple, rows: list[AccuracyRow]) -> None:
-        """Note a form's rows.
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def kept(self, run: str) -> dict[int, Any]:
+        """Answers that were there when the file was opened, by the number of the frame."""
+        return self._kept.get(run, {})
+
+    def add(self, run: str, frame: int, answers: Any) -> None:
+        """Note the answers to a frame, anything that JSON can hold.
 
         Raises:
             CodesignError: the file cannot be written.
         """
-        self.rows[form] = rows
+        self._write([run, frame, answers])
+
+    def _write(self, content: Any) -> None:
         if self._file is None:
             return
-        done = tuple(row for some in self.rows.values() for row in some)
-        table = json.loads(AccuracyTable("", 0.0, "", done).to_json())
-        text = json.dumps({"measurement": self._fingerprint, "rows": table["rows"]}, indent=1)
-        temporary = self._file.with_name(self._file.name + ".new")
         try:
-            temporary.write_text(text + "\n", encoding="utf-8")
-            os.replace(temporary, self._file)
+            self._file.write(json.dumps(content, separators=(",", ":")).encode() + b"\n")
         except OSError as error:
-            raise CodesignError(f"cannot write {self._file}: {error.strerror}") from None
+            raise CodesignError(f"cannot write {self._path}: {error.strerror}") from None
 
-    def _read(self, file: Path) -> None:
+    def _read(self, path: Path, measurement: str) -> None:
+        assert self._file is not None
+        text = path.read_bytes()
+        # A process that was killed may have left half a line.
+        whole = text.rfind(b"\n") + 1
         try:
-            content = json.loads(file.read_text(encoding="utf-8"))
-            same = content["measurement"] == self._fingerprint
-            text = json.dumps({"metric": "", "reference": 0, "data": "", "rows": content["rows"]})
-            rows = AccuracyTable.from_json(text).rows
-        except OSError as error:
-            raise CodesignError(f"cannot read {file}: {error.strerror}") from None
-        except (ValueError, KeyError, TypeError, CodesignError):
-            raise CodesignError(f"{file} is no measurement that can go on; delete it") from None
-        if not same:
+            lines = [json.loads(line) for line in text[:whole].splitlines()]
+            of = lines[0]["measurement"] if lines else measurement
+            for run, frame, answers in lines[1:]:
+                self._kept.setdefault(run, {})[int(frame)] = answers
+        except (ValueError, KeyError, TypeError):
+            lines, of, whole = [], measurement, 0
+        if text and not lines:
+            self._file.close()
+            raise CodesignError(f"{path} is no measurement that can go on; delete it")
+        if of != measurement:
+            self._file.close()
             raise CodesignError(
-                f"{file} is of another measurement (network, frames, cuts or forms differ); name "
-                "another file or delete it"
+                f"{path} is of another measurement (network, frames or truth differ); name another "
+                "file with --checkpoint, or delete it"
             )
-        for row in rows:
-            form = (row.head_structure, row.merge, row.precision)
-            self.rows.setdefault(form, []).append(row)
+        self._file.truncate(whole)
+        if not lines:
+            self._write({"measurement": measurement})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import shutil
 import signal
 import threading
@@ -116,10 +117,7 @@ class TrainingLoop:
                 self.seconds = pace.spent_s
                 if interrupted.is_set():
                     trainer.save(file, self._state())
-                    raise CodesignError(
-                        f"interrupted after {trainer.steps_done} of {trainer.config.steps} steps; "
-                        f"codesign train {self._out} --resume goes on"
-                    )
+                    raise self._interrupted()
                 if time.monotonic() - saved > _CHECKPOINT_EVERY_S:
                     saved = time.monotonic()
                     trainer.save(file, self._state())
@@ -134,6 +132,16 @@ class TrainingLoop:
             self._close_curve()
             self.seconds = pace.spent_s
             trainer.save(file, self._state())
+            if interrupted.is_set():
+                raise self._interrupted()
+
+    def _interrupted(self) -> CodesignError:
+        """Say where the training ended, and how it goes on."""
+        done, steps = self._trainer.steps_done, self._trainer.config.steps
+        # With --minutes the last step may be nearer than was thought before the interruption.
+        place = f"{done} of {steps} steps" if done < steps else f"the last of {steps} steps"
+        out = shlex.quote(str(self._out))
+        return CodesignError(f"interrupted after {place}; codesign train {out} --resume goes on")
 
     def _step(self, pace: Pace, task: TaskID) -> None:
         """Do a step and show it."""

@@ -1,6 +1,8 @@
 """``codesign accuracy``, run as the installed program runs it."""
 
 import json
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -10,6 +12,7 @@ import pytest
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.cli.main import main
+from codesign_ros.evaluation.accuracy_runs import Runs
 from codesign_ros.types import Box
 from support.label_files import write_voc
 from support.paths import ROOT
@@ -50,12 +53,15 @@ def test_measures_and_writes_the_table(tiny_bundle, program, tmp_path):
     assert json.loads(table.to_json()) == json.loads((tmp_path / "table.json").read_text())
     assert "3 frames of scenes:3" in table.data
     forms = {(row.merge.value, row.head_structure.value) for row in table.rows}
-    assert forms == {(m, s) for m in ("fold", "prune+bn") for s in ("S3", "S3+Ss")}
+    # In fp32 the folded S3+Ss is one function with the folded S3.
+    assert forms == {("fold", "S3"), ("prune+bn", "S3"), ("prune+bn", "S3+Ss")}
     assert {(row.codec, row.cut) for row in table.rows} == {
         ("raw", None),
         ("jpeg", 0),
         ("uint8", 2),
     }
+    assert "3 forms on 3 frames: 18 runs of the network or of its tails, about " in run.stderr
+    assert not list(tmp_path.glob("*.accuracy"))
     assert all(0 <= row.value <= 1 for row in table.rows)
 
 
@@ -63,7 +69,7 @@ def test_adds_to_the_table_what_it_lacks(tiny_bundle, tmp_path, capsys):
     out = tmp_path / "copy.bundle"
     shutil.copytree(tiny_bundle.path, out)
     measuring = ["accuracy", str(out), "--data", "scenes:3", "--frames", "3", "--structure", "S3",
-                 "--merge", "fold", "--threads", "1"]  # fmt: skip
+                 "--merge", "fold", "--cuts", "--threads", "1"]  # fmt: skip
     assert main([*measuring, "--precision", "fp32", "--write"]) == 0
     first = Bundle.open(out)
     assert main([*measuring, "--precision", "fp32", "fp16", "--add"]) == 0
@@ -78,6 +84,49 @@ def test_adds_to_the_table_what_it_lacks(tiny_bundle, tmp_path, capsys):
     assert main([*measuring, "--precision", "fp16", "--add"]) == 2
     assert "measure on the same frames" in capsys.readouterr().err
     assert Bundle.open(out).accuracy == worse
+
+
+@pytest.mark.parametrize("after", [1, 8, 40])
+def test_ctrl_c_prints_the_command_that_goes_on(tiny_bundle, tmp_path, capsys, monkeypatch, after):
+    whole, parts = (tmp_path / name for name in ("whole it.bundle", "parts of it.bundle"))
+    for each in (whole, parts):
+        shutil.copytree(tiny_bundle.path, each)
+    options = ["--data", "scenes:3", "--frames", "3", "--quick", "--threads", "1", "--write"]
+    assert main(["accuracy", str(whole), *options]) == 0
+    ran = Runs._ran
+
+    def pressed(self, count):
+        ran(self, count)
+        if self._done >= after:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Runs, "_ran", pressed)
+        assert main(["accuracy", str(parts), *options]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    found = re.fullmatch(
+        r"error: interrupted after (\d+) of (\d+) runs; codesign (.*) goes on", error
+    )
+    assert found, error
+    assert after <= int(found[1]) < int(found[2])
+    assert (tmp_path / "parts of it.bundle.accuracy").exists()
+    assert main(shlex.split(found[3])) == 0
+    assert Bundle.open(parts).accuracy == Bundle.open(whole).accuracy
+    assert Bundle.open(parts).accuracy.rows
+    assert not list(tmp_path.glob("*.accuracy"))
+
+
+def test_a_table_that_is_only_shown_is_written_at_once(tiny_bundle, tmp_path, capsys):
+    out = tmp_path / "copy.bundle"
+    shutil.copytree(tiny_bundle.path, out)
+    measuring = ["accuracy", str(out), "--data", "scenes:3", "--frames", "2", "--quick",
+                 "--precision", "fp32", "--threads", "1"]  # fmt: skip
+    assert main(measuring) == 0
+    assert "the same command with --write writes this table" in capsys.readouterr().out
+    assert main([*measuring, "--write"]) == 0
+    assert "0 runs" in capsys.readouterr().err
+    assert {row.precision for row in Bundle.open(out).accuracy.rows} == {"fp32"}
+    assert not list(tmp_path.glob("*.accuracy"))
 
 
 def test_shows_the_table_of_a_bundle(tiny_bundle, capsys):

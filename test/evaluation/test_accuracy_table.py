@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 
 import numpy as np
 import pytest
@@ -11,15 +12,17 @@ from codesign_ros.cost.accuracy import AccuracyTable
 from codesign_ros.engines.onnx_model.forms import as_onnx
 from codesign_ros.engines.onnx_model.pieces import PieceCutter
 from codesign_ros.engines.ort import OnnxEngine
-from codesign_ros.evaluation.accuracy_report import accuracy_tables
-from codesign_ros.evaluation.accuracy_table import (
+from codesign_ros.evaluation.accuracy_forms import (
     FOLDED,
     LOSSY_CODECS,
     Form,
     all_forms,
-    measure_accuracy,
-    measure_forms,
+    distinct,
+    first_of_each_precision,
+    quick_cuts,
 )
+from codesign_ros.evaluation.accuracy_report import accuracy_tables
+from codesign_ros.evaluation.accuracy_table import measure_accuracy, measure_forms
 from codesign_ros.evaluation.average_precision import measure
 from codesign_ros.evaluation.judges import BoxJudge, ClassJudge
 from codesign_ros.models.halves import split
@@ -188,7 +191,8 @@ def measured(detector, pictures, truths, forms, **more):
 
 @pytest.fixture(scope="module")
 def detector_table(detector, pictures, truths):
-    return measured(detector, pictures, truths, (FOLDED, INT8, PRUNED))
+    forms = (FOLDED, INT8, PRUNED)
+    return measured(detector, pictures, truths, forms, coded_forms=forms)
 
 
 @pytest.mark.parametrize("form", [FOLDED, INT8, PRUNED])
@@ -232,30 +236,62 @@ def test_details_are_read_back_and_shown(detector_table):
     assert details.row_count == 4
 
 
-def test_a_measurement_goes_on_where_it_was_broken_off(detector, pictures, truths, tmp_path):
-    file = tmp_path / "done.json"
-    first = measured(detector, pictures, truths, (FOLDED,), checkpoint=file)
+class Interrupting:
+    """Presses Ctrl-C when so many runs are done."""
+
+    def __init__(self, after):
+        self.after, self.steps = after, []
+
+    def __call__(self, *state):
+        self.steps.append(state)
+        if state[0] >= self.after:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("after", [0, 2, 9, 20])
+def test_a_measurement_goes_on_where_it_was_broken_off(detector, pictures, truths, tmp_path, after):
+    forms, file = (FOLDED, INT8), tmp_path / "done"
+    whole = measured(detector, pictures, truths, forms, threads=2)
+    with pytest.raises(KeyboardInterrupt):
+        measured(detector, pictures, truths, forms, checkpoint=file, progress=Interrupting(after))
+    with file.open("ab") as half:  # a process that is killed may leave half a line
+        half.write(b'["x", 1, [')
     steps = []
-    both = measured(
+    planned = []
+    parts = measured(
         detector,
         pictures,
         truths,
-        (FOLDED, INT8),
+        forms,
         checkpoint=file,
+        planned=lambda *found: planned.append(found),
         progress=lambda *state: steps.append(state),
     )
-    assert both.rows[:4] == first.rows
-    assert both == measured(detector, pictures, truths, (FOLDED, INT8))
-    runs = len(pictures) * 4
-    # First the unchanged network, then what is done at once.
-    first_done = len(pictures) + runs
-    assert steps[len(pictures)] == (first_done, first_done + runs)
-    with pytest.raises(CodesignError, match="of another measurement"):
-        measured(detector, pictures[::-1], truths, (FOLDED,), checkpoint=file)
-    for text in ("{", "[]", json.dumps({"measurement": "x", "rows": [1]})):
+    assert parts == whole
+    total = len(pictures) * (1 + 4 + 4)
+    assert steps[-1] == (total, total)
+    ((left, seconds),) = planned
+    assert left <= total - after
+    assert seconds > 0
+    # All is done, and nothing runs again.
+    assert measured(detector, pictures, truths, forms, checkpoint=file, planned=print) == whole
+
+
+def test_a_checkpoint_of_something_else_is_refused(detector, pictures, truths, tmp_path):
+    file = tmp_path / "done"
+    measured(detector, pictures, truths, (FOLDED,), checkpoint=file)
+    for other in (
+        lambda: measured(detector, pictures[::-1], truths, (FOLDED,), checkpoint=file),
+        lambda: measured(detector, pictures, truths[::-1], (FOLDED,), checkpoint=file),
+    ):
+        with pytest.raises(CodesignError, match="of another measurement"):
+            other()
+    for text in ("{", "[]\n", json.dumps({"measurement": "x"}) + "\n[1]\n"):
         file.write_text(text)
         with pytest.raises(CodesignError, match="no measurement that can go on; delete it"):
             measured(detector, pictures, truths, (FOLDED,), checkpoint=file)
+    with pytest.raises(CodesignError, match="cannot write"):
+        measured(detector, pictures, truths, (FOLDED,), checkpoint=tmp_path / "no" / "done")
 
 
 def test_errors_of_differences(detector, pictures, truths, detector_table):
@@ -300,5 +336,24 @@ def test_mistakes_are_one_line(network, detector, pictures, labels, images):
         BoxJudge([[], []], [SIZE] * 2, TINY_INPUT, DETECTOR_CLASSES)
 
 
-def test_all_forms():
+def test_forms_and_cuts(network, detector):
     assert len(all_forms()) == len(set(all_forms())) == 4 * 3 * 4
+    # In fp32 all that is folded is one function.
+    assert set(all_forms()) - set(distinct(all_forms())) == {
+        Form(structure, Merge.FOLD) for structure in BRANCH_STRUCTURES[1:]
+    }
+    assert distinct(all_forms()[12:]) == all_forms()[12:]  # S3 is not among them
+    ruined = Form(Structure.S3, Merge.PRUNE, "fp16")
+    forms = (FOLDED, INT8, Form(Structure.S3_SS, Merge.FOLD), ruined)
+    assert first_of_each_precision(forms) == (FOLDED, INT8, ruined)
+
+    def values(network, cut):
+        return sum(math.prod(spec.shape) for spec in network.crossing(cut))
+
+    for each in (network, detector):
+        cuts = quick_cuts(each)
+        assert cuts[0] == 0
+        assert 2 <= len(cuts) <= 7
+        assert cuts == sorted(set(cuts))
+        for cut in cuts[1:]:
+            assert values(each, cut) != values(each, cut - 1)

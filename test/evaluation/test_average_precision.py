@@ -7,7 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codesign_ros.evaluation.average_precision import COCO_KEYS, DetectionMetrics, measure
+from codesign_ros.evaluation.average_precision import (
+    COCO_KEYS,
+    DetectionMetrics,
+    jackknifed_map50,
+    measure,
+)
 from codesign_ros.types import Box, CodesignError
 
 CLASSES = ("person", "helmet", "head")
@@ -123,6 +128,16 @@ def test_against_the_slow_implementation(drawn):
             for threshold in np.linspace(0.5, 0.95, 10)
         )
         assert measured.coco[key] == (expected and pytest.approx(expected, abs=1e-9))
+
+
+@settings(max_examples=30, deadline=None)
+@given(frames(), st.integers(2, 4))
+def test_a_jackknife_is_measured_without_each_group(drawn, groups):
+    truths, predictions = drawn
+    for group, value in enumerate(jackknifed_map50(truths, predictions, CLASSES, groups)):
+        kept = [place for place in range(len(truths)) if place % groups != group]
+        rest = ([each[place] for place in kept] for each in drawn)
+        assert value == (measure(*rest, CLASSES).mean_map50 or 0.0)
 
 
 def test_all_found_exactly():

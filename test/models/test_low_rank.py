@@ -11,7 +11,8 @@ from codesign_ros.cost.accuracy import AccuracyTable
 from codesign_ros.cost.profile import profile_network
 from codesign_ros.engines.base import EngineKey
 from codesign_ros.engines.factory import open_backend
-from codesign_ros.evaluation.accuracy_table import all_forms, measure_forms
+from codesign_ros.evaluation.accuracy_forms import all_forms
+from codesign_ros.evaluation.accuracy_table import measure_forms
 from codesign_ros.evaluation.judges import ClassJudge
 from codesign_ros.models.graph.importing import import_network
 from codesign_ros.models.graph.segment import GraphSegment

@@ -175,8 +175,8 @@ def test_from_a_folder_to_a_bundle_and_on_from_it(tmp_path):
     assert not (tmp_path / "sides.bundle.training").exists()
 
 
-def interrupted(monkeypatch, spec, out, options, at):
-    """Train until step ``at``, and be interrupted there."""
+def interrupted(monkeypatch, spec, out, options, at, place):
+    """Train until step ``at``, and be interrupted there, which is ``place``."""
     step = ClassifierTrainer.step
 
     def limited(self):
@@ -186,17 +186,18 @@ def interrupted(monkeypatch, spec, out, options, at):
 
     with monkeypatch.context() as patch:
         patch.setattr(ClassifierTrainer, "step", limited)
-        with pytest.raises(CodesignError, match=f"interrupted after {at} of 4 steps"):
+        with pytest.raises(CodesignError, match=f"interrupted after {place}; codesign train"):
             train_classifier(spec, out, options)
 
 
-def test_an_interrupted_training_goes_on(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("at", "place"), [(2, "2 of 4 steps"), (4, "the last of 4 steps")])
+def test_an_interrupted_training_goes_on(tmp_path, monkeypatch, at, place):
     spec = write_folder(tmp_path / "data")
     # What is measured of a finished network is tested above.
     monkeypatch.setattr(run, "measure_accuracy", lambda *_, **__: TINY_ACCURACY)
     whole = train_classifier(spec, tmp_path / "whole", OPTIONS)
     out = tmp_path / "parts"
-    interrupted(monkeypatch, spec, out, OPTIONS, at=2)
+    interrupted(monkeypatch, spec, out, OPTIONS, at, place)
     assert not out.exists()
     with pytest.raises(CodesignError, match="is of a run of 4 steps, not 9"):
         train_classifier(spec, out, replace(OPTIONS, steps=9, resume=True))
