@@ -18,6 +18,7 @@ from codesign_ros.msg import DeviceProfile, Heartbeat
 from codesign_ros.nodes.base import CodesignNode
 from codesign_ros.nodes.border.version import DEVICES_TOPIC, PLANNER_TOPIC, Versions
 from codesign_ros.nodes.identity.plan_writers import PlanWriters
+from codesign_ros.nodes.identity.reachable import Reachable
 from codesign_ros.nodes.identity.seat import PLANNERS, PRESENCE_PERIOD_S, Seat
 from codesign_ros.nodes.interface import qos
 from codesign_ros.nodes.interface.device_messages import device_from_msg, heartbeat_from_msg
@@ -57,6 +58,7 @@ class PlannerNode(CodesignNode):
         self.versions = Versions(self, tells=PLANNER_TOPIC, hears=DEVICES_TOPIC)
         self.seat = Seat(self, Place.PLANNER, PLANNERS, on_change=self._on_place)
         self._plans = PlanWriters(self)
+        self._reachable = Reachable(self)
         self._news: deque[_News] = deque()
         self._told_s = -math.inf
         # What there is to say of devices that are in one place, and was said.
@@ -81,6 +83,7 @@ class PlannerNode(CodesignNode):
                 lambda: profile_of(bundle),
                 self.seat.session,
                 HEARTBEAT_WAIT_S,
+                self._reachable.__contains__,
             )
         # Only now: announcements are heard once, those of devices that were here before us too.
         self.listen(
@@ -159,10 +162,15 @@ class PlannerNode(CodesignNode):
                 self.get_logger().info(change)
 
     def _tick(self) -> None:
+        runtime = self._runtime
+        if runtime is not None and runtime.awaits_somebody:
+            self._reachable.look()
         with self._lock:
             if self._runtime is None:
                 return
             self._catch_up()
+            for line in self._runtime.admit(time.monotonic()):
+                self.get_logger().info(line)
             for change in self._runtime.tick(time.monotonic()):
                 self.get_logger().warning(change)
             leader = self._leader
@@ -178,7 +186,7 @@ class PlannerNode(CodesignNode):
             if self._runtime is None:
                 return
             registry = self._runtime.registry
-            unknown = registry.call(now_s) if self.seat.serves else ()
+            unknown = self._runtime.call(now_s) if self.seat.serves else ()
             conflicts = registry.conflicts(now_s)
             robots = {device.robot for device in registry.devices}
         self._plans.keep(robots, now_s)
