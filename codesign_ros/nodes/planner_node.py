@@ -17,6 +17,7 @@ from codesign_ros.cost.profile import NetworkProfile
 from codesign_ros.msg import DeviceProfile, Heartbeat
 from codesign_ros.nodes.base import CodesignNode
 from codesign_ros.nodes.border.version import DEVICES_TOPIC, PLANNER_TOPIC, Versions
+from codesign_ros.nodes.identity.farewells import Farewells
 from codesign_ros.nodes.identity.plan_writers import PlanWriters
 from codesign_ros.nodes.identity.reachable import Reachable
 from codesign_ros.nodes.identity.seat import PLANNERS, PRESENCE_PERIOD_S, Seat
@@ -29,6 +30,7 @@ from codesign_ros.nodes.planner_diagnostics import report
 from codesign_ros.nodes.process import run
 from codesign_ros.nodes.solve_service import answer_what_if
 from codesign_ros.resources import default_bundle, resource_path
+from codesign_ros.runtime.device import Device
 from codesign_ros.runtime.planner.registry import Registry
 from codesign_ros.runtime.planner.runtime import PlannerRuntime
 from codesign_ros.runtime.planner.settings import PlannerSettings
@@ -36,6 +38,7 @@ from codesign_ros.runtime.sessions import Place
 from codesign_ros.srv import Solve
 from codesign_ros.types import CodesignError, Plan, Structure
 
+DEVICES = "/codesign/devices"
 TICK_PERIOD_S = 0.05
 # How often it is looked whether there are nodes to be called.
 CALL_PERIOD_S = 0.25
@@ -59,6 +62,7 @@ class PlannerNode(CodesignNode):
         self.seat = Seat(self, Place.PLANNER, PLANNERS, on_change=self._on_place)
         self._plans = PlanWriters(self)
         self._reachable = Reachable(self)
+        self._farewells = Farewells(self, self._hear_device, self._refuse_goodbye)
         self._news: deque[_News] = deque()
         self._told_s = -math.inf
         # What there is to say of devices that are in one place, and was said.
@@ -88,7 +92,7 @@ class PlannerNode(CodesignNode):
         # Only now: announcements are heard once, those of devices that were here before us too.
         self.listen(
             DeviceProfile,
-            "/codesign/devices",
+            DEVICES,
             self._on_device,
             qos.state(depth=FLEET_DEPTH),
         )
@@ -138,7 +142,22 @@ class PlannerNode(CodesignNode):
 
     def _on_device(self, msg: DeviceProfile) -> None:
         device = device_from_msg(msg)
+
+        def take(runtime: PlannerRuntime) -> str | None:
+            if runtime.registry.seems_to_leave(device):
+                self._farewells.ask(device)
+                return None
+            self._farewells.withdraw(device)
+            return runtime.hear(device, time.monotonic())
+
+        self._hear(take)
+
+    def _hear_device(self, device: Device) -> None:
         self._hear(lambda runtime: runtime.hear(device, time.monotonic()))
+
+    def _refuse_goodbye(self, device: Device) -> None:
+        why = f"{device.node} is active; it did not say itself that it is {device.state}"
+        self.refused(DEVICES, device, why)
 
     def _on_heartbeat(self, msg: Heartbeat) -> None:
         beat = heartbeat_from_msg(msg)
@@ -165,6 +184,7 @@ class PlannerNode(CodesignNode):
         runtime = self._runtime
         if runtime is not None and runtime.awaits_somebody:
             self._reachable.look()
+        self._farewells.look()
         with self._lock:
             if self._runtime is None:
                 return

@@ -79,6 +79,15 @@ class Registry:
         self._note_twin(node, now_s)
         return True
 
+    def seems_to_leave(self, device: Device) -> bool:
+        """Whether an active device says, or somebody in its name, that it is active no longer."""
+        before = self._devices.get(device.node)
+        return (
+            before is not None
+            and before.session == device.session
+            and (before.state, device.state == "active") == ("active", False)
+        )
+
     def known(self, beat: Heartbeat, now_s: float) -> Device | None:
         """The device that gives a sign of life, as it announced itself.
 

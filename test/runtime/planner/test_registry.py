@@ -233,6 +233,18 @@ def test_a_device_that_says_goodbye_leaves(registry, state):
     assert registry.expire(100.0) == []
 
 
+@pytest.mark.parametrize("state", ["inactive", "unconfigured", "finalized"])
+def test_who_seems_to_leave(registry, state):
+    gone = replace(TAIL, state=state, session=5)
+    assert not registry.seems_to_leave(gone)  # nobody is there
+    registry.hear(replace(TAIL, session=5), 0.0)
+    assert registry.seems_to_leave(gone)
+    assert not registry.seems_to_leave(replace(gone, session=4))  # another of its name
+    assert not registry.seems_to_leave(replace(TAIL, session=5, epoch=3))
+    registry.hear(replace(gone, state="inactive"), 0.1)
+    assert not registry.seems_to_leave(gone)  # it said so before
+
+
 def test_a_silent_device_leaves_after_its_lease(registry):
     registry.hear(HEAD, 0.0)
     registry.hear(TAIL, 3.0)
