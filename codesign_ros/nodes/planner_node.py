@@ -62,7 +62,7 @@ class PlannerNode(CodesignNode):
         self.seat = Seat(self, Place.PLANNER, PLANNERS, on_change=self._on_place)
         self._plans = PlanWriters(self)
         self._reachable = Reachable(self)
-        self._farewells = Farewells(self, self._hear_device, self._refuse_goodbye)
+        self._farewells = Farewells(self, DEVICES, self._hear_device, self._refuse_goodbye)
         self._news: deque[_News] = deque()
         self._told_s = -math.inf
         # What there is to say of devices that are in one place, and was said.

@@ -6,6 +6,7 @@ He has no node of the robot's names, and cannot take messages away; against more
 import itertools
 from array import array
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import rclpy
@@ -320,8 +321,37 @@ def test_a_newcomer_has_its_plan_beside_two_hundred_made_up_heads(
         seen = len(robot.results)
         robot.wait(lambda seen=seen: other.plan or len(robot.results) > seen, "time to pass")
     assert other.plan.robot == "/other"
-    seen = robot.values("planner")
-    assert not [key for key in seen if "/fake" in key]
+    log = robot.processes.log("planner").read_text().splitlines()
+    made_up = [line for line in log if "/fake" in line or "/robot/edge" in line]
+    assert [line for line in made_up if "ignored a message" not in line] == []
+
+
+def test_ten_thousand_made_up_devices_do_not_stay(robot, stranger, victims):
+    before_bytes, first = memory_bytes(robot), len(robot.results)
+    msg = victims.announcement("head", epoch=LAST)
+    for number in range(10_000):
+        msg.robot = f"/device{number}"
+        msg.heartbeat.node = f"/device{number}/head"
+        stranger.say(msg, msg.heartbeat)
+    robot.wait(lambda: len(robot.results) > first + 2, "results meanwhile")
+    assert robot.observer.solve().ok
+    robot.observer.diagnostics.clear()
+
+    def are_forgotten():
+        values = robot.values("planner")
+        return values and "devices not in the graph" not in values
+
+    robot.wait(are_forgotten, "them to be forgotten")
+    assert not [key for key in robot.values("planner") if "/device" in key]
+    # What DDS keeps of the last ones, and 256 of them.
+    assert memory_bytes(robot) - before_bytes < 200_000_000
+
+
+def memory_bytes(robot):
+    """Memory that the planner's process has."""
+    status = Path(f"/proc/{robot.processes.pid('planner')}/status").read_text()
+    (line,) = (line for line in status.splitlines() if line.startswith("VmRSS"))
+    return 1024 * int(line.split()[1])
 
 
 def test_no_frame_was_lost(robot):

@@ -12,6 +12,7 @@ from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import GetState
 from rclpy.client import Client
 
+from codesign_ros.nodes.identity.writers import Writers
 from codesign_ros.nodes.wiring import WiredNode
 from codesign_ros.runtime.device import Device
 
@@ -32,16 +33,24 @@ class _Farewell:
 class Farewells:
     """Goodbyes that wait until the devices in whose names they came were asked for their state.
 
+    Where two nodes have the name, either may answer, and the goodbye is believed.
+
     Args:
         node: the planner.
+        topic: on which devices announce themselves.
         take: told of a device that leaves, as it announced itself last.
         refuse: told of one that does not: it is active.
     """
 
     def __init__(
-        self, node: WiredNode, take: Callable[[Device], None], refuse: Callable[[Device], None]
+        self,
+        node: WiredNode,
+        topic: str,
+        take: Callable[[Device], None],
+        refuse: Callable[[Device], None],
     ) -> None:
         self._node = node
+        self._writers = Writers(node, topic)
         self._take = take
         self._refuse = refuse
         self._lock = threading.Lock()
@@ -79,6 +88,8 @@ class Farewells:
 
     def _is_active(self, farewell: _Farewell) -> bool | None:
         """What the device answers; None as long as it does not."""
+        if self._writers.are(farewell.device.node, 2):
+            return False
         if farewell.answer is None:
             client = self._client(farewell)
             if client.service_is_ready():
