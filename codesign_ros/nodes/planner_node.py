@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -147,8 +148,11 @@ class PlannerNode(CodesignNode):
             if runtime.registry.seems_to_leave(device):
                 self._farewells.ask(device)
                 return None
-            self._farewells.withdraw(device)
-            return runtime.hear(device, time.monotonic())
+            now_s = time.monotonic()
+            if self._farewells.withdraw(device):
+                # It was away for a moment, and has no plan any more.
+                runtime.hear(replace(device, state="inactive"), now_s)
+            return runtime.hear(device, now_s)
 
         self._hear(take)
 

@@ -204,6 +204,11 @@ def goodbyes(stranger, victims):
         stranger.say(*(victims.announcement(node, state=state) for node in ("tail", "head")))
 
 
+def absences(stranger, victims):
+    for state in ("inactive", "active"):
+        stranger.say(*(victims.announcement(node, state=state) for node in ("tail", "head")))
+
+
 def goodbyes_to_the_head(stranger, victims):
     stranger.say(
         TailAnswer(session=victims.session("head"), served_by="/robot/tail", status=3),
@@ -269,8 +274,8 @@ def broken_answers(stranger, victims):
 
 
 ATTACKS = (
-    long_strings, foreign_names, epochs, goodbyes, goodbyes_to_the_head, fake_heads, fake_servers,
-    presences, broken_embeddings, broken_answers,
+    long_strings, foreign_names, epochs, goodbyes, absences, goodbyes_to_the_head, fake_heads,
+    fake_servers, presences, broken_embeddings, broken_answers,
 )  # fmt: skip
 
 

@@ -62,12 +62,14 @@ class Farewells:
             known = self._pending.setdefault(device.node, _Farewell(device, time.monotonic()))
             known.device = device
 
-    def withdraw(self, device: Device) -> None:
-        """Note that a device says that it is active."""
+    def withdraw(self, device: Device) -> Device | None:
+        """Note that a device says that it is active; returns its goodbye, if one waits."""
         with self._lock:
             known = self._pending.get(device.node)
-            if known is not None and known.device.session == device.session:
-                del self._pending[device.node]
+            if known is None or known.device.session != device.session:
+                return None
+            del self._pending[device.node]
+            return known.device
 
     def look(self) -> None:
         """Ask, and see who answered; to be called often, without a lock of the caller's."""
