@@ -321,11 +321,11 @@ def test_a_newcomer_has_its_plan_beside_two_hundred_made_up_heads(
         fake_heads(stranger, victims)
     other = module_site.robot("/other", head={"bundle": str(node_bundle.path), "profile_s": 0.05})
     other.start("head")
-    while not other.plan:
+    for _ in range(ROUNDS):
         fake_heads(stranger, victims)
         seen = len(robot.results)
         robot.wait(lambda seen=seen: other.plan or len(robot.results) > seen, "time to pass")
-    assert other.plan.robot == "/other"
+    other.wait_for_plan("for the newcomer", lambda plan: plan.robot == "/other")
     log = robot.processes.log("planner").read_text().splitlines()
     made_up = [line for line in log if "/fake" in line or "/robot/edge" in line]
     assert [line for line in made_up if "ignored a message" not in line] == []
