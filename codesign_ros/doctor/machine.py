@@ -14,6 +14,7 @@ from codesign_ros.bundle import Bundle, BundleError
 from codesign_ros.console import data_size
 from codesign_ros.doctor.finding import Finding, fail, ok, warn
 from codesign_ros.doctor.shared_memory import Usage, usage_of
+from codesign_ros.engines.cache import TAKES_NOTHING
 
 # Distributions that the nodes import, beside torch, which only the export of a form needs.
 _NEEDED = (
@@ -92,7 +93,9 @@ def bundle(path: Path) -> Finding:
     return ok("bundle", f"{opened.name}, network {opened.model_id} ({path})")
 
 
-def folder(check: str, path: Path, variable: str, usage: Usage | None = None) -> Finding:
+def folder(
+    check: str, path: Path, variable: str, usage: Usage | None = None, *, without: str = ""
+) -> Finding:
     """Whether a folder that nodes write to can be written, and has room.
 
     Args:
@@ -100,6 +103,7 @@ def folder(check: str, path: Path, variable: str, usage: Usage | None = None) ->
         path: the folder; it need not be there yet.
         variable: of the environment, that names another.
         usage: see ``shared_memory.room``.
+        without: what happens where it takes nothing; empty = nodes cannot go on.
     """
     there = path
     while not there.exists() and there != there.parent:
@@ -110,7 +114,10 @@ def folder(check: str, path: Path, variable: str, usage: Usage | None = None) ->
             pass
         _, free = (usage or usage_of)(there)
     except OSError as error:
-        return fail(check, f"{path} cannot be written: {error.strerror}", elsewhere)
+        found = f"{path} cannot be written: {error.strerror}"
+        if without and error.errno in TAKES_NOTHING:
+            return warn(check, f"{found}; {without}", elsewhere)
+        return fail(check, found, elsewhere)
     found = f"{data_size(free)} free in {path}"
     if free < _LEAST_FREE_BYTES:
         return warn(check, found, f"free some, or {elsewhere}")

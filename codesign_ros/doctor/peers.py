@@ -11,7 +11,7 @@ from typing import TypeVar
 from codesign_ros.doctor.finding import Finding, fail, ok, warn
 from codesign_ros.runtime.device import Device, Heartbeat
 from codesign_ros.runtime.messages import Result
-from codesign_ros.runtime.news import Graph, Level, News, NodeStatus, Unreadable
+from codesign_ros.runtime.news import Graph, Level, News, NodeStatus, SaidVersion, Unreadable
 from codesign_ros.types import Plan, listed
 
 _T = TypeVar("_T")
@@ -144,6 +144,31 @@ def names(heard: Heard) -> Finding:
     if len(planners) > 1:
         return fail("names", f"several planners lead: {', '.join(planners)}", "end all but one")
     return ok("names", "every node is there once")
+
+
+def versions(heard: Heard) -> Finding:
+    """Whether all nodes are of this machine's version of the package, by what they say."""
+    check, own = "node versions", heard.graph.own_version
+    said = {each.node: each for _, each in heard.of(SaidVersion)}
+    if own is None or not said:
+        return ok(check, "no node says its version")
+    nodes: dict[tuple[str, str], list[str]] = {}
+    for node, each in sorted(said.items()):
+        nodes.setdefault((each.release, each.interface), []).append(node)
+    ours = own.release, own.interface
+    like_us = ["this machine", *nodes.pop(ours, [])]
+    others = [
+        f"{', '.join(names)} of {release} ({interface})"
+        for (release, interface), names in nodes.items()
+    ]
+    words = f"{', '.join(like_us)} of codesign_ros {own.release} ({own.interface})"
+    if any(interface != own.interface for _, interface in nodes):
+        return fail(
+            check,
+            f"{words}, {', '.join(others)}: they do not understand each other",
+            "install the same version of codesign_ros on both machines and build it anew",
+        )
+    return ok(check, ", ".join([words, *others]))
 
 
 def definitions(heard: Heard) -> Finding:

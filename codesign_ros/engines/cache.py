@@ -18,7 +18,7 @@ from codesign_ros.types import CodesignError
 _log = logging.getLogger(__name__)
 
 # Why a directory that was good enough yesterday takes nothing today.
-_TAKES_NOTHING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+TAKES_NOTHING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 _DIGEST_BYTES = hashlib.sha256().digest_size
 # How often one who waits for a lock looks again.
 _LOCK_INTERVAL_S = 0.5
@@ -89,7 +89,7 @@ class FileCache:
             self.put(key, data)
         except CacheError as error:
             cause = error.__cause__
-            if not isinstance(cause, OSError) or cause.errno not in _TAKES_NOTHING:
+            if not isinstance(cause, OSError) or cause.errno not in TAKES_NOTHING:
                 raise
             _log.warning("nothing is kept, so it is made anew at the next start: %s", error)
 

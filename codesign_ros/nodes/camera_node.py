@@ -17,6 +17,7 @@ from codesign_ros.data.sources import open_source
 from codesign_ros.msg import GroundTruth, InferenceResult
 from codesign_ros.nodes.base import CodesignNode
 from codesign_ros.nodes.interface import qos
+from codesign_ros.nodes.interface.image_queue import ImageQueue
 from codesign_ros.nodes.interface.messages import (
     ground_truth_to_msg,
     header_from,
@@ -77,6 +78,10 @@ PARAMS = (
 # Writer and reader find each other independently. We know of our listeners; they need this long at
 # most to know of us, and would miss what is sent before [s].
 _SETTLE_S = 0.5
+# Images of a recording that wait in DDS for listeners at least.
+_LEAST_DEPTH = 8
+# A clock that goes back by less is taken to stand still; one that goes back further was set [ns].
+_STILL_NS = 1_000_000_000
 
 
 class CameraNode(CodesignNode):
@@ -89,6 +94,8 @@ class CameraNode(CodesignNode):
         self._source: FrameSource | None = None
         self._pacer: Pacer | None = None
         self._pacing = ""
+        self._queue: ImageQueue | None = None
+        self._last_ns = 0
         self._results: Subscription | None = None
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
@@ -124,11 +131,13 @@ class CameraNode(CodesignNode):
         )
         recording = not source.live
         compressed = self.params["image_transport"] == "compressed"
+        depth = max(_LEAST_DEPTH, self.params["window"]) if recording else 1
         self._images = self.advertise(
             CompressedImage if compressed else Image,
             IMAGE_TOPICS[self.params["image_transport"]],
-            qos.image(reliable=recording, depth=self.params["window"] if recording else 1),
+            qos.image(reliable=recording, depth=depth),
         )
+        self._queue = ImageQueue(self._images) if recording else None
         self._truths = self.advertise(GroundTruth, "ground_truth", qos.result())
         self._results = None
         self._source = source
@@ -168,6 +177,15 @@ class CameraNode(CodesignNode):
         }
         if self._pacer is not None:
             values["unanswered"] = self._pacer.unanswered
+        if self._queue is not None:
+            values["overwritten"] = self._queue.overwritten
+            if self._queue.overwritten:
+                return (
+                    DiagnosticStatus.WARN,
+                    f"{self.state_label}; a listener is too slow: up to {self._queue.overwritten} "
+                    "images were overwritten before it had them",
+                    values,
+                )
         return DiagnosticStatus.OK, self.state_label, values
 
     def _on_result(self, msg: InferenceResult) -> None:
@@ -220,7 +238,7 @@ class CameraNode(CodesignNode):
                 return
 
     def _publish(self, frame: SourceFrame) -> None:
-        now_ns = self.get_clock().now().nanoseconds
+        now_ns = self._now_ns()
         stamp = Stamp(now_ns, self.params["frame_id"])
         if frame.truth is not None and self._truths.get_subscription_count() > 0:
             self._truths.publish(ground_truth_to_msg(frame.truth, stamp))
@@ -229,8 +247,17 @@ class CameraNode(CodesignNode):
         if self._hand_on is not None:
             self._hand_on(frame, stamp)
         if self._hand_on is None or self._images.get_subscription_count() > 0:
-            self._images.publish(self._message(frame, stamp))
+            image = self._message(frame, stamp)
+            (self._queue or self._images).publish(image)
         self._published += 1
+
+    def _now_ns(self) -> int:
+        """A stamp that no other frame has [ns], from a simulated clock that stands still too."""
+        now_ns = self.get_clock().now().nanoseconds
+        if now_ns <= self._last_ns < now_ns + _STILL_NS:
+            now_ns = self._last_ns + 1
+        self._last_ns = now_ns
+        return now_ns
 
     def _message(self, frame: SourceFrame, stamp: Stamp) -> CompressedImage | Image:
         header = header_from(stamp)

@@ -18,7 +18,8 @@ from codesign_ros.types import CodesignError, Plan
 # device that exports the network first it takes several. A device that builds engines ahead has
 # longer for it, as long as it lives: its file may be gone, or of another driver.
 SERVICE_TIMEOUT_S = 30.0
-# Robots that are led at once; one more waits until another has its plan.
+# Robots that are led at once; one more waits until another has its plan. Those without a plan so
+# far have threads of their own: none that never followed a plan keeps one waiting that does.
 MOST_ROBOTS = 64
 # After a plan that could not be put in force; longer than the time between two heartbeats [s].
 RETRY_S = 1.0
@@ -70,6 +71,7 @@ class PlanLeader:
         # Robots that are being led.
         self._busy: set[str] = set()
         self._threads = ThreadPoolExecutor(MOST_ROBOTS, thread_name_prefix="planner")
+        self._first_plans = ThreadPoolExecutor(MOST_ROBOTS, thread_name_prefix="first-plans")
 
     def wake(self) -> None:
         """Look for robots that need a plan, and lead them."""
@@ -82,15 +84,18 @@ class PlanLeader:
                 for robot in self._runtime.strayed(now_s):
                     if robot not in self._busy:
                         self._runtime.request(robot, "it runs another plan", now_s)
+            plans = self._runtime.plans
             for due in self._runtime.due(now_s, self._busy):
                 self._busy.add(due.robot)
-                self._threads.submit(self._lead, due)
+                has_plan = due.robot in plans
+                (self._threads if has_plan else self._first_plans).submit(self._lead, due)
 
     def stop(self) -> None:
         """Stop; the plans in force stay."""
         with self._lock:
             self._stopping.set()
-        self._threads.shutdown(cancel_futures=True)
+        for threads in (self._threads, self._first_plans):
+            threads.shutdown(cancel_futures=True)
 
     @property
     def failures(self) -> list[str]:

@@ -12,6 +12,8 @@ from codesign_ros.types import Plan
 def report(runtime: PlannerRuntime) -> dict[str, Any]:
     """Devices and plans in force; the runtime's lock is held."""
     values: dict[str, Any] = {"solved": runtime.problems.solved, "kept": runtime.kept}
+    if runtime.waiting:
+        values["devices not in the graph"] = runtime.waiting
     for device in runtime.registry.devices:
         values[f"device {device.node}"] = device.state
         if device.throttled:

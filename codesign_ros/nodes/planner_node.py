@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -17,7 +18,9 @@ from codesign_ros.cost.profile import NetworkProfile
 from codesign_ros.msg import DeviceProfile, Heartbeat
 from codesign_ros.nodes.base import CodesignNode
 from codesign_ros.nodes.border.version import DEVICES_TOPIC, PLANNER_TOPIC, Versions
+from codesign_ros.nodes.identity.farewells import Farewells
 from codesign_ros.nodes.identity.plan_writers import PlanWriters
+from codesign_ros.nodes.identity.reachable import Reachable
 from codesign_ros.nodes.identity.seat import PLANNERS, PRESENCE_PERIOD_S, Seat
 from codesign_ros.nodes.interface import qos
 from codesign_ros.nodes.interface.device_messages import device_from_msg, heartbeat_from_msg
@@ -28,6 +31,7 @@ from codesign_ros.nodes.planner_diagnostics import report
 from codesign_ros.nodes.process import run
 from codesign_ros.nodes.solve_service import answer_what_if
 from codesign_ros.resources import default_bundle, resource_path
+from codesign_ros.runtime.device import Device
 from codesign_ros.runtime.planner.registry import Registry
 from codesign_ros.runtime.planner.runtime import PlannerRuntime
 from codesign_ros.runtime.planner.settings import PlannerSettings
@@ -35,6 +39,7 @@ from codesign_ros.runtime.sessions import Place
 from codesign_ros.srv import Solve
 from codesign_ros.types import CodesignError, Plan, Structure
 
+DEVICES = "/codesign/devices"
 TICK_PERIOD_S = 0.05
 # How often it is looked whether there are nodes to be called.
 CALL_PERIOD_S = 0.25
@@ -57,6 +62,8 @@ class PlannerNode(CodesignNode):
         self.versions = Versions(self, tells=PLANNER_TOPIC, hears=DEVICES_TOPIC)
         self.seat = Seat(self, Place.PLANNER, PLANNERS, on_change=self._on_place)
         self._plans = PlanWriters(self)
+        self._reachable = Reachable(self)
+        self._farewells = Farewells(self, DEVICES, self._hear_device, self._refuse_goodbye)
         self._news: deque[_News] = deque()
         self._told_s = -math.inf
         # What there is to say of devices that are in one place, and was said.
@@ -81,11 +88,12 @@ class PlannerNode(CodesignNode):
                 lambda: profile_of(bundle),
                 self.seat.session,
                 HEARTBEAT_WAIT_S,
+                self._reachable.__contains__,
             )
         # Only now: announcements are heard once, those of devices that were here before us too.
         self.listen(
             DeviceProfile,
-            "/codesign/devices",
+            DEVICES,
             self._on_device,
             qos.state(depth=FLEET_DEPTH),
         )
@@ -135,7 +143,25 @@ class PlannerNode(CodesignNode):
 
     def _on_device(self, msg: DeviceProfile) -> None:
         device = device_from_msg(msg)
+
+        def take(runtime: PlannerRuntime) -> str | None:
+            if runtime.registry.seems_to_leave(device):
+                self._farewells.ask(device)
+                return None
+            now_s = time.monotonic()
+            if self._farewells.withdraw(device):
+                # It was away for a moment, and has no plan any more.
+                runtime.hear(replace(device, state="inactive"), now_s)
+            return runtime.hear(device, now_s)
+
+        self._hear(take)
+
+    def _hear_device(self, device: Device) -> None:
         self._hear(lambda runtime: runtime.hear(device, time.monotonic()))
+
+    def _refuse_goodbye(self, device: Device) -> None:
+        why = f"{device.node} is active; it did not say itself that it is {device.state}"
+        self.refused(DEVICES, device, why)
 
     def _on_heartbeat(self, msg: Heartbeat) -> None:
         beat = heartbeat_from_msg(msg)
@@ -159,10 +185,16 @@ class PlannerNode(CodesignNode):
                 self.get_logger().info(change)
 
     def _tick(self) -> None:
+        runtime = self._runtime
+        if runtime is not None and runtime.awaits_somebody:
+            self._reachable.look()
+        self._farewells.look()
         with self._lock:
             if self._runtime is None:
                 return
             self._catch_up()
+            for line in self._runtime.admit(time.monotonic()):
+                self.get_logger().info(line)
             for change in self._runtime.tick(time.monotonic()):
                 self.get_logger().warning(change)
             leader = self._leader
@@ -178,7 +210,7 @@ class PlannerNode(CodesignNode):
             if self._runtime is None:
                 return
             registry = self._runtime.registry
-            unknown = registry.call(now_s) if self.seat.serves else ()
+            unknown = self._runtime.call(now_s) if self.seat.serves else ()
             conflicts = registry.conflicts(now_s)
             robots = {device.robot for device in registry.devices}
         self._plans.keep(robots, now_s)

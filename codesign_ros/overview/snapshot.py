@@ -23,7 +23,7 @@ class RobotState:
         frames_per_s: that come to the head [1/s].
         results_per_s: that leave it with an answer [1/s].
         finished_by: frames since the head's start by who finished them; ``dropped`` = nobody.
-        drops: of those that were heard, by reason.
+        drops: those of ``finished_by`` that nobody did, by reason.
         in_flight: frames without an answer yet.
         unaccounted: frames that are neither answered nor dropped nor in flight: 0, but for one that
             moves while the counts are read.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Sequence
 from statistics import median
 
@@ -18,9 +18,6 @@ from codesign_ros.types import Plan
 _FORGET_S = 60.0
 # Results of which the response time is shown.
 _RESULTS = 30
-# Reasons of drops by robot; what frames are dropped for names no single frame, but may one day.
-_MOST_REASONS = 20
-_OTHER = "other reasons"
 _OUTCOMES = ("server", "robot", "fallback", "dropped")
 
 
@@ -35,7 +32,6 @@ class System:
         self._counts: dict[str, CountHistory] = {}
         self._plans: dict[str, dict[int, Plan]] = {}
         self._responses: dict[str, deque[float]] = {}
-        self._drops: dict[str, Counter[str]] = {}
         self._found: tuple[str, ...] = ()
 
     def hear(self, news: News) -> None:
@@ -99,10 +95,6 @@ class System:
     def _result(self, robot: str, result: Result) -> None:
         if result.status is Status.OK:
             self._responses.setdefault(robot, deque(maxlen=_RESULTS)).append(result.response_s)
-            return
-        drops = self._drops.setdefault(robot, Counter())
-        known = result.reason in drops or len(drops) < _MOST_REASONS
-        drops[result.reason if known else _OTHER] += 1
 
     def _forget(self, now_s: float) -> None:
         gone = [name for name, heard_s in self._heard_s.items() if now_s - heard_s > _FORGET_S]
@@ -157,7 +149,7 @@ class System:
             frames_per_s=counts.rate("frames"),
             results_per_s=counts.rate("server", "robot", "fallback"),
             finished_by=finished_by if told else {},
-            drops=dict(self._drops.get(robot, {})),
+            drops=_by_reason(counts),
             in_flight=in_flight,
             unaccounted=(
                 frames - in_flight - sum(finished_by.values())
@@ -182,3 +174,9 @@ class System:
             engines_shared_by=counts.last("engines_shared_by"),
             throttled=beat.throttled if beat else "",
         )
+
+
+def _by_reason(counts: CountHistory) -> dict[str, int]:
+    """Frames that a head dropped since its start, by reason in words."""
+    dropped = counts.with_prefix("dropped_")
+    return {reason.replace("_", " "): count for reason, count in dropped.items() if count}

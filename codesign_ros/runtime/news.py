@@ -31,6 +31,15 @@ class NodeStatus:
 
 
 @dataclass(frozen=True)
+class SaidVersion:
+    """Of which release of the package a node is, and the digest of its messages and services."""
+
+    node: str
+    release: str
+    interface: str
+
+
+@dataclass(frozen=True)
 class Unreadable:
     """A message that makes no sense: why, one line."""
 
@@ -53,7 +62,7 @@ class News:
     clock_ns: int
     stamp_ns: int
     topic: str
-    what: Device | Heartbeat | Plan | Result | NodeStatus | Unreadable
+    what: Device | Heartbeat | Plan | Result | NodeStatus | SaidVersion | Unreadable
 
 
 @dataclass(frozen=True)
@@ -97,6 +106,7 @@ class Graph:
         mismatches: among these.
         own_hashes: hash of each type's definition on this machine.
         middleware: the RMW in use here, e.g. ``rmw_fastrtps_cpp``.
+        own_version: what the listener would say, on behalf of this machine's package.
     """
 
     nodes: tuple[str, ...] = ()
@@ -104,3 +114,4 @@ class Graph:
     mismatches: tuple[Mismatch, ...] = ()
     own_hashes: Mapping[str, str] | None = None
     middleware: str = ""
+    own_version: SaidVersion | None = None

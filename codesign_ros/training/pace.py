@@ -15,7 +15,11 @@ MOST_MEASUREMENTS = 20
 
 _MEASUREMENTS = 10  # of a run of so many steps
 _MEASURED_SHARE = 0.15  # of the time of a run of so many minutes
-_RECENT_S = 60.0  # time that tells how long steps take now
+# Time that tells how long steps take now [s], or this share of a run of so many minutes: the rate
+# of learning falls with the steps that are left, which should not jump about.
+_RECENT_S = 60.0
+_RECENT_SHARE = 0.05
+_LONGEST_PAUSE = 10.0  # steps that a step may count for
 _RECOUNT_EVERY_S = 5.0
 # Measurements after the last step: one more, and that of the weights that are kept.
 _FINAL_MEASUREMENTS = 2
@@ -47,6 +51,7 @@ class Pace:
     ) -> None:
         self.steps = steps
         self._budget_s = budget_s
+        self._recent_s = max(_RECENT_S, _RECENT_SHARE * (budget_s or 0.0))
         self._begun = time.monotonic() - spent_s
         self._recounted = time.monotonic()
         self._step_s: deque[float] = deque()  # the recent ones
@@ -69,16 +74,18 @@ class Pace:
 
     def stepped(self, done: int, seconds: float) -> None:
         """Take note of a step, the ``done``-th, that took some time, and count anew."""
+        if self._step_s:  # one long pause, of minutes, would end the training at once
+            seconds = min(seconds, _LONGEST_PAUSE * median(self._step_s))
         self._step_s.append(seconds)
         self._steps_s += seconds
-        while self._steps_s - self._step_s[0] > _RECENT_S:
+        while self._steps_s - self._step_s[0] > self._recent_s:
             self._steps_s -= self._step_s.popleft()
         now = time.monotonic()
         if self._budget_s is None or now - self._recounted < _RECOUNT_EVERY_S:
             return
         self._recounted = now
-        # The mean and not the median: pauses by other processes count.
         left_s = self._budget_s - self.spent_s - self._reserve_s(done)
+        # The mean and not the median: pauses by other processes count.
         self.steps = max(done, done + int(left_s * len(self._step_s) / self._steps_s))
 
     def measured(self, seconds: float) -> None:

@@ -86,8 +86,7 @@ def test_adds_to_the_table_what_it_lacks(tiny_bundle, tmp_path, capsys):
     assert Bundle.open(out).accuracy == worse
 
 
-@pytest.mark.parametrize("after", [1, 8, 40])
-def test_ctrl_c_prints_the_command_that_goes_on(tiny_bundle, tmp_path, capsys, monkeypatch, after):
+def test_ctrl_c_prints_the_command_that_goes_on(tiny_bundle, tmp_path, capsys, monkeypatch):
     whole, parts = (tmp_path / name for name in ("whole it.bundle", "parts of it.bundle"))
     for each in (whole, parts):
         shutil.copytree(tiny_bundle.path, each)
@@ -97,7 +96,7 @@ def test_ctrl_c_prints_the_command_that_goes_on(tiny_bundle, tmp_path, capsys, m
 
     def pressed(self, count):
         ran(self, count)
-        if self._done >= after:
+        if self._done >= 8:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -108,7 +107,7 @@ def test_ctrl_c_prints_the_command_that_goes_on(tiny_bundle, tmp_path, capsys, m
         r"error: interrupted after (\d+) of (\d+) runs; codesign (.*) goes on", error
     )
     assert found, error
-    assert after <= int(found[1]) < int(found[2])
+    assert 8 <= int(found[1]) < int(found[2])
     assert (tmp_path / "parts of it.bundle.accuracy").exists()
     assert main(shlex.split(found[3])) == 0
     assert Bundle.open(parts).accuracy == Bundle.open(whole).accuracy

@@ -1,5 +1,7 @@
 """What is installed, and room on disk."""
 
+import errno
+import os
 from importlib.metadata import PackageNotFoundError
 
 import pytest
@@ -62,7 +64,20 @@ def test_room_on_disk(tmp_path):
 def test_a_folder_that_cannot_be_written(tmp_path):
     file = tmp_path / "file"
     file.touch()
-    assert machine.folder("cache", file, "CODESIGN_CACHE_DIR").verdict is FAIL
+    # With this one nodes end.
+    found = machine.folder("cache", file, "CODESIGN_CACHE_DIR", without="nodes go on")
+    assert found.verdict is FAIL
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOSPC])
+def test_a_folder_that_takes_nothing(tmp_path, monkeypatch, number):
+    def refuse(**_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(machine.tempfile, "TemporaryFile", refuse)
+    found = machine.folder("cache", tmp_path, "X", without="nodes go on")
+    assert (found.verdict, found.found.endswith("; nodes go on")) == (WARN, True)
+    assert machine.folder("logs", tmp_path, "X").verdict is FAIL
 
 
 def test_where_logs_go(tmp_path):

@@ -16,6 +16,7 @@ from codesign_ros.runtime.news import (
     Mismatch,
     News,
     NodeStatus,
+    SaidVersion,
     Unreadable,
 )
 
@@ -65,6 +66,7 @@ def test_a_sound_system_has_nothing_to_change(sound):
         peers.messages_arrive(sound),
         peers.unreadable(sound),
         peers.names(sound),
+        peers.versions(sound),
         peers.definitions(sound),
         peers.topics(sound),
         peers.bundles(sound, "abc"),
@@ -121,6 +123,26 @@ def test_two_planners(sound):
     ]
     graph = replace(sound.graph, endpoints=(*sound.graph.endpoints, *plans))
     assert peers.names(replace(sound, graph=graph)).verdict is FAIL
+
+
+def saying(heard, *versions):
+    graph = replace(heard.graph, own_version=SaidVersion("/doctor", "0.1.0", "aaaaaaaa"))
+    return replace(heard, graph=graph, news=[*heard.news, *map(news, versions)])
+
+
+def test_nodes_of_another_version_are_named_with_theirs_and_ours(sound):
+    head, tail = SaidVersion("/robot/head", "0.1.0", "aaaaaaaa"), "/robot/tail"
+    found = peers.versions(saying(sound, head, SaidVersion(tail, "0.0.9", "bbbbbbbb")))
+    assert found.verdict is FAIL
+    assert found.found == (
+        "this machine, /robot/head of codesign_ros 0.1.0 (aaaaaaaa), /robot/tail of 0.0.9 "
+        "(bbbbbbbb): they do not understand each other"
+    )
+    # Another release with the same messages.
+    assert peers.versions(saying(sound, head, SaidVersion(tail, "0.2.0", "aaaaaaaa"))).verdict is OK
+    # It was updated since.
+    old, new = SaidVersion(tail, "0.0.9", "bbbbbbbb"), SaidVersion(tail, "0.1.0", "aaaaaaaa")
+    assert peers.versions(saying(sound, old, new)).verdict is OK
 
 
 def test_another_version_of_the_messages(sound):

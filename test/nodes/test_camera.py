@@ -139,6 +139,31 @@ def test_frames_do_not_come_before_their_time(start, mine_bag, pacing):
         assert stamp_ns - stamps_ns[0] >= number * period_ns - tolerance_ns
 
 
+def test_a_slow_listener_loses_no_frame(start, picture_folder):
+    """Faster than frames can be sent, and too large for any buffer to hold more than a few."""
+    viewer = start(
+        source="mine:3", frames=60, pacing="rate", rate_hz=1000.0, image_transport="raw",
+    )  # fmt: skip
+    assert viewer.wait_for_end() == 60
+    assert len(viewer.images) == 60
+    assert viewer.robot.values("camera")["overwritten"] == "0"
+
+
+def test_frames_that_a_listener_may_have_missed_are_counted(site, node_bundle, picture_folder):
+    robot = site.robot(
+        camera={"source": str(picture_folder), "loop": True, "pacing": "rate", "rate_hz": 50.0},
+        head={
+            "bundle": str(node_bundle.path), "profile_s": 0.0, "image_reliability": "reliable",
+        },
+    )  # fmt: skip
+    robot.start("head", "camera")
+    robot.wait(lambda: len(robot.results) > 3, "results")
+    assert robot.values("camera").get("overwritten", "0") == "0"
+    with robot.frozen("head"):
+        robot.wait_for_message("camera", "a listener is too slow")
+        assert int(robot.values("camera")["overwritten"]) > 0
+
+
 def test_window_waits_for_results(start, picture_folder):
     viewer = start(
         source=str(picture_folder), pacing="window", window=3, window_timeout_s=600.0, loop=True

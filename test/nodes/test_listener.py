@@ -10,7 +10,7 @@ from codesign_ros.msg import InferenceResult
 from codesign_ros.nodes.watching.listener import Listener
 from codesign_ros.runtime.device import Device, Heartbeat
 from codesign_ros.runtime.messages import Result
-from codesign_ros.runtime.news import NodeStatus, Unreadable
+from codesign_ros.runtime.news import NodeStatus, SaidVersion, Unreadable
 from codesign_ros.types import CodesignError, Plan
 
 pytest_plugins = ["support.ros"]
@@ -38,7 +38,7 @@ def domain(robot, module_site, monkeypatch):
 
 
 def test_everything_is_heard_and_everybody_found(robot, domain):
-    kinds = {Device, Heartbeat, NodeStatus, Plan, Result}
+    kinds = {Device, Heartbeat, NodeStatus, Plan, Result, SaidVersion}
     heard = []
     with contextlib.closing(Listener("test_listener")) as listener:
 
@@ -53,6 +53,8 @@ def test_everything_is_heard_and_everybody_found(robot, domain):
         robot.wait(all_there, "everything to be heard")
         graph = listener.graph()
     assert not graph.mismatches
+    versions = {news.what.node: news.what for news in heard if isinstance(news.what, SaidVersion)}
+    assert versions[robot.name("tail")].interface == graph.own_version.interface
     assert graph.middleware
     devices = {each.node for each in graph.endpoints if each.topic == "/codesign/devices"}
     assert robot.name("head") in devices
@@ -112,5 +114,15 @@ def test_the_doctor_finds_all(robot, domain, node_bundle, capfd):
     arguments = ["--bundle", str(node_bundle.path), "--expect", *NODES]
     main(["doctor", "--json", "--seconds", "5", *arguments])
     checks = {each["check"]: each for each in json.loads(capfd.readouterr().out)["checks"]}
-    for name in ("discovery", "messages", "names", "definitions", "topics", "bundles", "clocks"):
+    assert robot.name("tail") in checks["node versions"]["found"]
+    for name in (
+        "discovery",
+        "messages",
+        "names",
+        "node versions",
+        "definitions",
+        "topics",
+        "bundles",
+        "clocks",
+    ):
         assert checks[name]["verdict"] == "OK", checks[name]

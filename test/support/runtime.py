@@ -111,13 +111,14 @@ class Head:
         settings.setdefault("queue_depth", 1000)
         settings.setdefault("deadline_s", PATIENCE_S)
         emulated_bps = settings.pop("emulated_bps", 0.0)
+        clock_ns = settings.pop("clock_ns", lambda: 5_000_000_000)
         self.runtime = HeadRuntime(
             bundle,
             EnginePool(factory),
             HeadSettings(**settings),
             send_embedding=send_embedding or self.embeddings.append,
             send_result=send_result or (lambda result, load: self.results.append(result)),
-            clock_ns=lambda: 5_000_000_000,
+            clock_ns=clock_ns,
             emulated_bps=emulated_bps,
         )
 

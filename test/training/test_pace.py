@@ -54,6 +54,23 @@ def test_minutes_hold_also_when_the_machine_becomes_slower_or_faster(clock, slow
     assert (len(measured) - 1) * measure_s <= 0.2 * budget_s + measure_s
 
 
+@pytest.mark.parametrize("step_s", [0.5, 3.0])
+def test_a_long_pause_ends_no_training_that_has_time_left(clock, step_s):
+    begun, budget_s, paused = clock.now, 3600.0, []
+
+    def taken(t):
+        if t < 1000 or paused:
+            return step_s
+        paused.append(t)
+        return 1800.0
+
+    pace = Pace(round(budget_s / step_s), budget_s=budget_s, measure_s=1.0)
+    _, all_s = run(clock, pace, taken, 1.0)
+    assert paused
+    assert clock.now - begun == all_s
+    assert 0.95 * budget_s <= all_s <= 1.02 * budget_s
+
+
 def test_what_an_interruption_had_taken_counts(clock):
     pace = Pace(1000, budget_s=600.0, spent_s=400.0, measure_s=1.0)
     _, taken = run(clock, pace, lambda _: 1.0, 1.0)

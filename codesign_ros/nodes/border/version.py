@@ -26,6 +26,7 @@ PERIOD_S = 5.0
 _GONE_S = 3.5 * PERIOD_S
 # Nodes of other versions that are remembered.
 _MOST = 16
+_MOST_CHARACTERS = 512
 
 _SAYS = re.compile(r"codesign_ros (\S{1,40}) interface ([0-9a-f]{8}) node (/[\w/]{1,255})")
 
@@ -35,6 +36,15 @@ class Version(NamedTuple):
 
     release: str
     interface: str
+
+
+def read_version(text: str) -> tuple[str, Version] | None:
+    """Which node is of which version, by what it says; None where that is no version."""
+    said = _SAYS.fullmatch(text) if len(text) < _MOST_CHARACTERS else None
+    if said is None:
+        return None
+    release, interface, name = said.groups()
+    return name, Version(release, interface)
 
 
 @functools.cache
@@ -91,11 +101,11 @@ class Versions:
 
     def hear(self, msg: Any, now_s: float | None = None) -> None:
         """Take what another node says; what is no version is no business of ours."""
-        said = _SAYS.fullmatch(msg.data) if len(msg.data) < 512 else None
+        said = read_version(msg.data)
         if said is None:
             return
         now_s = time.monotonic() if now_s is None else now_s
-        release, interface, name = said.groups()
+        name, (release, interface) = said
         ours = our_version()
         before = self._others.pop(name, None)
         if interface == ours.interface:

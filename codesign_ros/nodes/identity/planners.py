@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from codesign_ros.msg import Presence as PresenceMsg
 from codesign_ros.nodes.identity.seat import PLANNERS
+from codesign_ros.nodes.identity.writers import Writers
 from codesign_ros.nodes.interface import qos
 from codesign_ros.nodes.interface.messages import presence_from_msg
 from codesign_ros.nodes.wiring import WiredNode
@@ -29,6 +30,7 @@ class Planners:
         self._roster = Roster()
         self._lock = threading.Lock()
         self._said = ""
+        self._writers = Writers(node, PLANNERS)
         node.listen(PresenceMsg, PLANNERS, self._on_presence, qos.heartbeat())
 
     @property
@@ -53,6 +55,8 @@ class Planners:
         presence = presence_from_msg(msg)
         if presence.role is not Place.PLANNER:
             return
+        if not self._writers.are(presence.node):
+            raise CodesignError(f"presence of {presence.node}: no such node publishes there")
         with self._lock:
             self._roster.hear(presence, time.monotonic())
         text = self.contested

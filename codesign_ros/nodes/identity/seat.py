@@ -9,10 +9,12 @@ import time
 from collections.abc import Callable, Sequence
 
 from codesign_ros.msg import Presence as PresenceMsg
+from codesign_ros.nodes.identity.writers import Writers
 from codesign_ros.nodes.interface import qos
 from codesign_ros.nodes.interface.messages import presence_from_msg, presence_to_msg
 from codesign_ros.nodes.wiring import WiredNode
 from codesign_ros.runtime.sessions import Contest, Place, Presence, new_session
+from codesign_ros.types import CodesignError
 
 PRESENCE_PERIOD_S = 0.5
 PLANNERS = "/codesign/presence"
@@ -48,6 +50,7 @@ class Seat:
         self._contest = Contest(self._own, where)
         self._on_change = on_change
         self._judging = threading.Lock()
+        self._writers = Writers(node, topic)
         self._publisher = node.advertise(PresenceMsg, topic, qos.heartbeat())
         node.listen(PresenceMsg, topic, self._on_presence, qos.heartbeat())
 
@@ -79,6 +82,9 @@ class Seat:
         other = presence_from_msg(msg)
         if other.session == self.session:
             return
+        # One of our own name is another only where there are two.
+        if not self._writers.are(other.node, 2 if other.node == self._own.node else 1):
+            raise CodesignError(f"presence of {other.node}: no such node publishes there")
         with self._judging:
             self._contest.hear(other, time.monotonic())
         self.look()

@@ -15,10 +15,17 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.context import Context
 from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
 from rclpy.signals import SignalHandlerOptions
+from std_msgs.msg import String
 
 from codesign_ros.msg import DeviceProfile, InferenceResult
 from codesign_ros.msg import Heartbeat as HeartbeatMsg
 from codesign_ros.msg import Plan as PlanMsg
+from codesign_ros.nodes.border.version import (
+    DEVICES_TOPIC,
+    PLANNER_TOPIC,
+    our_version,
+    read_version,
+)
 from codesign_ros.nodes.interface import qos
 from codesign_ros.nodes.interface.device_messages import device_from_msg, heartbeat_from_msg
 from codesign_ros.nodes.interface.messages import plan_from_msg, result_from_msg, time_to_ns
@@ -31,6 +38,7 @@ from codesign_ros.runtime.news import (
     Mismatch,
     News,
     NodeStatus,
+    SaidVersion,
     Unreadable,
 )
 from codesign_ros.types import CodesignError, one_line
@@ -79,6 +87,8 @@ class Listener:
         self._listen(HeartbeatMsg, "/codesign/heartbeat", passing, self._heartbeat)
         self._listen(PlanMsg, "/codesign/plan", lasting, self._plan)
         self._listen(DiagnosticArray, _DIAGNOSTICS, passing, self._diagnostics)
+        for topic in (DEVICES_TOPIC, PLANNER_TOPIC):
+            self._listen(String, topic, lasting, self._version)
         # The executor may take the handler of Ctrl-C (see ``make_executor``).
         handler = signal.getsignal(signal.SIGINT)
         executor = make_executor(self._context)
@@ -133,6 +143,7 @@ class Listener:
             mismatches=tuple(mismatches),
             own_hashes=own_hashes,
             middleware=rclpy.get_rmw_implementation_identifier(),
+            own_version=SaidVersion(own, *our_version()),
         )
 
     # What comes
@@ -159,6 +170,12 @@ class Listener:
 
     def _result(self, msg: InferenceResult, topic: str) -> None:
         self._note(topic, None, result_from_msg(msg))
+
+    def _version(self, msg: String, topic: str) -> None:
+        said = read_version(msg.data)
+        if said is not None:
+            node, version = said
+            self._note(topic, None, SaidVersion(node, *version))
 
     def _diagnostics(self, msg: DiagnosticArray, topic: str) -> None:
         for status in msg.status:

@@ -75,6 +75,10 @@ class Placements:
         else:
             self._places[robot] = _Place(server, now_s if chosen else -math.inf, now_s)
 
+    def forget(self, robot: str) -> None:
+        """Note that a robot is gone."""
+        self._places.pop(robot, None)
+
     def best(
         self,
         robot: str,

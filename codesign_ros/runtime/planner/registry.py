@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 
 from codesign_ros.runtime.device import Device, Heartbeat, Role
 from codesign_ros.runtime.planner.changes import Change, change_between
@@ -10,6 +11,8 @@ from codesign_ros.runtime.planner.roll_call import RollCall
 from codesign_ros.runtime.sessions import GONE_S
 
 GONE_STATES = ("unconfigured", "finalized")
+# Devices that fell silent are remembered for so long [s], and so many of them.
+_REMEMBERED_S, _MOST_REMEMBERED = 600.0, 1024
 
 
 class Registry:
@@ -29,6 +32,7 @@ class Registry:
         self._heard_s: dict[str, float] = {}
         # As they announced themselves: a device that comes back on the air need not do so again.
         self._lost: dict[str, Device] = {}
+        self._lost_s: dict[str, float] = {}
         # When another node of a device's name was heard, first and last.
         self._twins_s: dict[str, tuple[float, float]] = {}
         self._roll_call = RollCall()
@@ -40,7 +44,7 @@ class Registry:
         node = device.node
         if device.state in GONE_STATES:
             return Change(self._remove(node, device.state), anew=True)
-        self._lost.pop(node, None)
+        self._forget(node)
         self._roll_call.answered(node)
         before = self._devices.get(node)
         if before is not None and before.robot != device.robot:
@@ -65,7 +69,7 @@ class Registry:
         if device.state in GONE_STATES:
             lost = self._lost.get(node)
             if lost is not None and lost.session == device.session:
-                del self._lost[node]
+                self._forget(node)
             self._twins_s.pop(node, None)
             return True
         if before is None or now_s - self._heard_s[node] > GONE_S:
@@ -74,6 +78,15 @@ class Registry:
             return False
         self._note_twin(node, now_s)
         return True
+
+    def seems_to_leave(self, device: Device) -> bool:
+        """Whether an active device says, or somebody in its name, that it is active no longer."""
+        before = self._devices.get(device.node)
+        return (
+            before is not None
+            and before.session == device.session
+            and (before.state, device.state == "active") == ("active", False)
+        )
 
     def known(self, beat: Heartbeat, now_s: float) -> Device | None:
         """The device that gives a sign of life, as it announced itself.
@@ -92,16 +105,34 @@ class Registry:
         self._roll_call.hear(node, now_s)
         return None
 
-    def call(self, now_s: float) -> tuple[str, ...]:
-        """Nodes that live and are not known: they must announce themselves anew."""
-        return self._roll_call.take(now_s)
+    def call(
+        self, now_s: float, is_there: Callable[[str], bool] = lambda node: True
+    ) -> tuple[str, ...]:
+        """Nodes that live and are not known: they must announce themselves anew.
+
+        Args:
+            now_s: the time [s].
+            is_there: whether a node can be reached; others are not called.
+        """
+        return self._roll_call.take(now_s, is_there)
+
+    @property
+    def strangers(self) -> int:
+        """How many names give signs of life without being known."""
+        return len(self._roll_call)
 
     def expire(self, now_s: float) -> list[tuple[Device, str]]:
         """Remove devices that fell silent; returns them with what happened, one line each."""
         limit_s = self._silence_limit_s
         lost = [node for node, heard_s in self._heard_s.items() if now_s - heard_s > limit_s]
-        self._lost |= {node: self._devices[node] for node in lost}
-        return [(self._lost[node], self._remove(node, "lost")) for node in lost]
+        gone = [(self._devices[node], self._remove(node, "lost")) for node in lost]
+        self._lost |= {device.node: device for device, _ in gone}
+        self._lost_s |= dict.fromkeys(lost, now_s)
+        for node, lost_s in list(self._lost_s.items()):  # the first of them fell silent first
+            if now_s - lost_s <= _REMEMBERED_S and len(self._lost) <= _MOST_REMEMBERED:
+                break
+            self._forget(node)
+        return gone
 
     def registered(self, node: str) -> Device | None:
         """The device of that name that is there."""
@@ -110,6 +141,11 @@ class Registry:
     def announced(self, node: str) -> Device | None:
         """The device of that name as it was last heard of, also if it was lost since."""
         return self._devices.get(node) or self._lost.get(node)
+
+    @property
+    def robots(self) -> set[str]:
+        """Robots with a device that is there, or was."""
+        return {*self._of_robot, *(device.robot for device in self._lost.values())}
 
     def head_of(self, robot: str) -> Device | None:
         """The active head in a robot's namespace."""
@@ -168,9 +204,15 @@ class Registry:
         ]
         return sorted(rivals, key=_rank)
 
+    def _forget(self, node: str) -> None:
+        """Remember a device that fell silent no longer."""
+        self._lost.pop(node, None)
+        self._lost_s.pop(node, None)
+
     def _remove(self, node: str, why: str) -> str:
         device = self._devices.pop(node)
         del self._heard_s[node]
+        self._twins_s.pop(node, None)
         del self._of_robot[device.robot][node]
         if not self._of_robot[device.robot]:
             del self._of_robot[device.robot]

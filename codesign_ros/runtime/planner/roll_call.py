@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 # Names in one call; a fleet that all answers at once would overrun the planner again.
 MOST_NAMES = 100
 # An announcement may be on the way for so long before the name is called [s].
@@ -28,21 +30,34 @@ class RollCall:
 
     def hear(self, node: str, now_s: float) -> None:
         """Note a sign of life of a node that is not known."""
-        if node in self._heard_s or len(self._heard_s) < _MOST_KEPT:
-            self._heard_s[node] = now_s
-            self._due_s.setdefault(node, now_s + _WAIT_S)
+        # The one that was heard longest ago is the first of all.
+        self._heard_s.pop(node, None)
+        self._heard_s[node] = now_s
+        self._due_s.setdefault(node, now_s + _WAIT_S)
+        if len(self._heard_s) > _MOST_KEPT:
+            self.answered(next(iter(self._heard_s)))
 
     def answered(self, node: str) -> None:
         """Note that a node is known now."""
         self._heard_s.pop(node, None)
         self._due_s.pop(node, None)
 
-    def take(self, now_s: float) -> tuple[str, ...]:
-        """Names to call now, those that wait longest first; each again after a while."""
+    def __len__(self) -> int:
+        return len(self._heard_s)
+
+    def take(
+        self, now_s: float, is_there: Callable[[str], bool] = lambda node: True
+    ) -> tuple[str, ...]:
+        """Names to call now, those that wait longest first; each again after a while.
+
+        Args:
+            now_s: the time [s].
+            is_there: whether a node can be reached; nobody else need be called.
+        """
         for node, heard_s in list(self._heard_s.items()):
             if now_s - heard_s > _FORGET_S:
                 self.answered(node)
-        due = [node for node, due_s in self._due_s.items() if due_s <= now_s]
+        due = [node for node, due_s in self._due_s.items() if due_s <= now_s and is_there(node)]
         due.sort(key=self._due_s.__getitem__)
         names = tuple(due[:MOST_NAMES])
         self._due_s |= dict.fromkeys(names, now_s + _AGAIN_S)

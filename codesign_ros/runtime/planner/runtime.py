@@ -18,10 +18,11 @@ from codesign_ros.runtime.device import Device, Heartbeat, Role
 from codesign_ros.runtime.planner.changes import forms_text, retimed_cuts
 from codesign_ros.runtime.planner.costs import DeviceCosts
 from codesign_ros.runtime.planner.engine_wishes import Build, BuildRequests, builds_text
+from codesign_ros.runtime.planner.lobby import Lobby
 from codesign_ros.runtime.planner.numbering import Numbering, Straying
 from codesign_ros.runtime.planner.policy import OURS
 from codesign_ros.runtime.planner.problem import RobotProblems, rate_of
-from codesign_ros.runtime.planner.registry import Registry
+from codesign_ros.runtime.planner.registry import GONE_STATES, Registry
 from codesign_ros.runtime.planner.settings import SHARED, PlannerSettings
 from codesign_ros.runtime.planner.watch import Basis, Factors, RobotWatch
 from codesign_ros.types import NECK_CODECS, CodesignError, DeviceSpec, Plan
@@ -71,6 +72,7 @@ class PlannerRuntime:
         network_profile: see ``DeviceCosts``.
         session: the number of this start, which every plan carries.
         first_wait_s: least time from news of a robot to its first plan [s].
+        is_there: whether a node of that name can be reached; until it can, what it announces waits.
     """
 
     def __init__(
@@ -82,8 +84,11 @@ class PlannerRuntime:
         network_profile: Callable[[], NetworkProfile],
         session: int = 0,
         first_wait_s: float = 0.0,
+        is_there: Callable[[str], bool] = lambda node: True,
     ) -> None:
         self._first_wait_s = first_wait_s
+        self._is_there = is_there
+        self._lobby = Lobby()
         self.session = session
         self.settings = settings
         self.registry = registry
@@ -100,6 +105,12 @@ class PlannerRuntime:
 
     def hear(self, device: Device, now_s: float) -> str | None:
         """Take an announcement; returns what changed, one line, or None."""
+        if self.registry.announced(device.node) is None and not self._is_there(device.node):
+            if device.state in GONE_STATES:
+                self._lobby.leave(device.node)
+            else:
+                self._lobby.enter(device, now_s)
+            return None
         self._numbering.hear(device.epoch)
         if self.registry.is_overruled(device, now_s):
             return None
@@ -138,6 +149,25 @@ class PlannerRuntime:
             return None  # its announcement is on the way, or is asked for
         return self.hear(replace(known, **vars(beat)), now_s)
 
+    @property
+    def waiting(self) -> int:
+        """How many devices announced themselves and cannot be reached."""
+        return len(self._lobby)
+
+    @property
+    def awaits_somebody(self) -> bool:
+        """Whether it matters who can be reached by now."""
+        return bool(self._lobby) or self.registry.strangers > 0
+
+    def admit(self, now_s: float) -> list[str]:
+        """Take what those announced that can be reached by now; what changed, one line each."""
+        lines = [self.hear(device, now_s) for device in self._lobby.take(self._is_there, now_s)]
+        return [line for line in lines if line]
+
+    def call(self, now_s: float) -> tuple[str, ...]:
+        """Nodes that can be reached and are not known: they must announce themselves anew."""
+        return self.registry.call(now_s, self._is_there)
+
     def tick(self, now_s: float) -> list[str]:
         """Let time pass; returns who left or does not build, one line each."""
         said = []
@@ -147,6 +177,7 @@ class PlannerRuntime:
             if self._concerns(device):
                 self._robot(device.robot).watch.forget(device.role, now_s=now_s)
                 self.request(device.robot, change, now_s)
+        self._forget_robots()
         for robot in self._robots:
             if self.problems.is_placement_stale(robot, now_s):
                 self.request(robot, "another server may be better", now_s, optional=True)
@@ -343,7 +374,7 @@ class PlannerRuntime:
 
     def adopt(self, plan: Plan, now_s: float) -> None:
         """Note that a plan is in force: the last one that ``next_plan`` gave for its robot."""
-        entry = self._robots[plan.robot]
+        entry = self._robot(plan.robot)
         entry.plan = plan
         took_s = now_s - entry.started_s
         entry.watch.steadiness.switched(now_s, took_s, chosen=entry.chosen)
@@ -396,6 +427,13 @@ class PlannerRuntime:
                     is_here = self.problems.placements.of(name) == server
                     found[is_here].append(factor)
         return max(1.0, median(found[True] or found[False] or [1.0]))
+
+    def _forget_robots(self) -> None:
+        """Forget those that have no device, once it was noted that the last one left."""
+        for name in self._robots.keys() - self.registry.robots:
+            if self._robots[name].due_s == math.inf:
+                del self._robots[name]
+                self.problems.placements.forget(name)
 
     def _robot(self, name: str) -> _Robot:
         return self._robots.setdefault(name, _Robot(RobotWatch(self._cuts)))

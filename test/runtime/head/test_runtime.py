@@ -1045,6 +1045,30 @@ def test_a_frame_is_due_so_long_after_its_stamp_if_that_can_be_right(make, age_s
     assert before_s <= frame.due_s + since_s - 1.0 <= after_s
 
 
+@pytest.mark.parametrize("step_s", [3 * 3600, -3 * 3600])
+def test_a_clock_that_is_set_costs_no_frame(make, tiny_bundle, step_s):
+    clock_ns = [10**18]
+    head = make(clock_ns=lambda: clock_ns[0], deadline_s=20.0)
+    head.use(plan_for(tiny_bundle, 3, 0, codec="jpeg", served_by=TAIL))
+    head.put(FRAMES[0], clock_ns[0])
+    wait_until(lambda: len(head.embeddings) == 1)
+    before_ns = clock_ns[0] + 1_000_000
+    clock_ns[0] += step_s * 10**9
+    head.put(FRAMES[1], before_ns)  # stamped before the step, and it comes after it
+    head.put(FRAMES[2], clock_ns[0])
+    wait_until(lambda: len(head.embeddings) == 3)
+    for embedding in head.embeddings:
+        head.runtime.on_answer(answer_to(embedding))
+    head.wait_for(3)
+    check_promise(head, 3)
+    assert [result.finished_by for result in head.results] == 3 * ["server"]
+    assert head.runtime.counts["overdue"] == 0
+    first, foreign, last = (result.response_s for result in head.results)
+    # What passed since a frame came is measured on another clock.
+    assert max(first, last) < 3600
+    assert math.isnan(foreign)
+
+
 def test_a_server_that_says_goodbye_is_left_at_once(make, tiny_bundle):
     def leaving(node):
         about = Stamp(0), 0, 3, TailStatus.LEAVING

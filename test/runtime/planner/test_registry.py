@@ -7,7 +7,7 @@ import pytest
 from codesign_ros.cost.half_times import HalfTimes
 from codesign_ros.runtime.device import ONLY_SERVER, Device, Role
 from codesign_ros.runtime.planner.changes import retimed_cuts
-from codesign_ros.runtime.planner.registry import Registry
+from codesign_ros.runtime.planner.registry import _MOST_REMEMBERED, _REMEMBERED_S, Registry
 from codesign_ros.types import HalfForm, Merge, Structure
 from support.planner import beat_of
 
@@ -233,6 +233,18 @@ def test_a_device_that_says_goodbye_leaves(registry, state):
     assert registry.expire(100.0) == []
 
 
+@pytest.mark.parametrize("state", ["inactive", "unconfigured", "finalized"])
+def test_who_seems_to_leave(registry, state):
+    gone = replace(TAIL, state=state, session=5)
+    assert not registry.seems_to_leave(gone)  # nobody is there
+    registry.hear(replace(TAIL, session=5), 0.0)
+    assert registry.seems_to_leave(gone)
+    assert not registry.seems_to_leave(replace(gone, session=4))  # another of its name
+    assert not registry.seems_to_leave(replace(TAIL, session=5, epoch=3))
+    registry.hear(replace(gone, state="inactive"), 0.1)
+    assert not registry.seems_to_leave(gone)  # it said so before
+
+
 def test_a_silent_device_leaves_after_its_lease(registry):
     registry.hear(HEAD, 0.0)
     registry.hear(TAIL, 3.0)
@@ -251,6 +263,31 @@ def test_a_lost_device_is_remembered_until_it_announces_itself(registry):
     assert registry.announced("/robot/tail") == TAIL
     registry.hear(replace(TAIL, state="finalized"), 9.5)
     assert registry.announced("/robot/tail") is None
+
+
+def test_lost_devices_are_remembered_for_a_while_and_not_all(registry):
+    registry.hear(TAIL, 0.0)
+    registry.expire(9.0)
+    assert registry.robots == {"/robot"}
+    registry.expire(9.0 + _REMEMBERED_S)
+    assert registry.announced("/robot/tail") == TAIL
+    registry.expire(9.1 + _REMEMBERED_S)
+    assert registry.announced("/robot/tail") is None
+    assert registry.robots == set()
+    many = [replace(TAIL, robot=f"/r{i}", node=f"/r{i}/tail") for i in range(_MOST_REMEMBERED + 5)]
+    for tail in many:
+        registry.hear(tail, 1000.0)
+    assert len(registry.expire(1010.0)) == len(many)
+    assert len(registry.robots) == _MOST_REMEMBERED
+    assert registry.announced(many[4].node) is None
+    assert registry.announced(many[5].node) == many[5]
+
+
+def test_nobody_is_called_who_cannot_be_reached(registry):
+    registry.known(beat_of(HEAD), 0.0)
+    registry.known(beat_of(TAIL), 0.0)
+    assert registry.strangers == 2
+    assert registry.call(0.5, lambda node: node == TAIL.node) == (TAIL.node,)
 
 
 def test_only_active_devices_of_the_robot_serve_it(registry):

@@ -27,6 +27,14 @@ def test_those_that_are_made_up_do_not_keep_others_from_being_called():
     assert "/robot/head" in called
 
 
+def test_who_is_heard_last_is_kept():
+    roll_call = RollCall()
+    for number in range(10_000):
+        roll_call.hear(f"/fake{number}", 0.0)
+    roll_call.hear("/robot/head", 0.0)
+    assert roll_call.take(0.6, lambda node: node == "/robot/head") == ("/robot/head",)
+
+
 def test_names_that_are_made_up_take_little_memory():
     roll_call = RollCall()
     for number in range(100_000):

@@ -434,3 +434,91 @@ def test_frames_that_can_go_as_they_are_make_a_new_plan(planner, head, tail):
     planner.adopt(plan, 3.0)
     assert planner.heartbeat(replace(beat_of(head), frame_bytes=2500.0), 4.0) is None
     assert "do not fit" in (planner.heartbeat(beat_of(head), 5.0) or "")
+
+
+# Devices that somebody makes up
+
+
+@pytest.fixture
+def reachable():
+    """Nodes that can be reached."""
+    return set()
+
+
+@pytest.fixture
+def wary(tiny_bundle, reachable):
+    """A planner that knows who can be reached."""
+    return PlannerRuntime(
+        tiny_bundle,
+        {},
+        PlannerSettings(codecs=CODECS, frame_codecs=FRAME_CODECS),
+        Registry(silence_limit_s=10.0),
+        lambda: None,
+        is_there=reachable.__contains__,
+    )
+
+
+def of_robot(device, number):
+    """The same device of another robot."""
+    robot = f"/fake{number}"
+    return replace(device, robot=robot, node=f"{robot}/{device.node.rpartition('/')[2]}")
+
+
+def test_a_robot_is_planned_for_once_it_can_be_reached(wary, reachable, head, tail):
+    assert wary.hear(head, 0.0) is None
+    assert wary.hear(tail, 0.0) is None
+    assert (wary.due(9.0), wary.plans, wary.waiting) == ([], {}, 2)
+    reachable.add(head.node)
+    assert wary.admit(1.0) == ["head /robot/head registered (active)"]
+    (due,) = wary.due(9.0)
+    assert wary.next_plan(due.robot, due.reason, 9.0).served_by == ""
+    reachable.add(tail.node)
+    assert wary.admit(1.1) == ["tail /robot/tail registered (active)"]
+    assert not wary.awaits_somebody
+
+
+def test_made_up_devices_wait_in_vain_and_are_forgotten(wary, reachable, head, tail):
+    reachable.update((head.node, tail.node))
+    in_force(wary, head, tail)
+    robots, fakes = set(wary._robots), [of_robot(head, number) for number in range(10_000)]
+    for fake in fakes:
+        assert wary.hear(replace(fake, epoch=2**31), 1.0) is None
+        wary.heartbeat(replace(beat_of(fake), epoch=2**31), 1.1)
+    assert wary.tick(1.3) == []
+    assert (set(wary._robots), wary.registry.devices) == (robots, (head, tail))
+    assert wary.waiting <= 256
+    assert wary.call(1.8) == ()
+    assert wary.admit(7.0) == []
+    assert wary.waiting == 0
+    # Their epochs count nothing.
+    assert wary.next_plan(ROBOT, "test", 7.0).epoch == 2
+    # The names are forgotten too.
+    wary.call(7.1)
+    assert not wary.awaits_somebody
+
+
+def test_a_made_up_goodbye_is_of_nobody(wary, reachable, head):
+    wary.hear(head, 0.0)
+    wary.hear(replace(head, state="finalized"), 0.1)
+    reachable.add(head.node)
+    assert wary.admit(0.2) == []
+
+
+def test_a_robot_that_went_for_good_is_forgotten(planner, head, tail):
+    in_force(planner, head, tail)
+    watch = planner.watch(ROBOT)
+    planner.tick(11.0)  # lost
+    planner.due(12.0)
+    planner.tick(12.0)
+    assert planner.watch(ROBOT) is watch  # it may come back
+    assert planner.plans
+    planner.tick(700.0)
+    assert (planner._robots, planner.plans) == ({}, {})
+    assert planner.problems.placements.of(ROBOT) is None
+
+
+def test_asking_for_a_robot_that_there_is_not_leaves_nothing(planner):
+    with pytest.raises(CodesignError, match="no active head"):
+        planner.solve("/nobody", planner.settings)
+    planner.tick(0.0)
+    assert planner._robots == {}
