@@ -148,7 +148,7 @@ def _forms_of(bundle: Bundle, options: argparse.Namespace) -> tuple[Form, ...]:
 def _measured(bundle: Bundle, options: argparse.Namespace) -> AccuracyTable:
     from codesign_ros.evaluation.accuracy_forms import quick_cuts
     from codesign_ros.evaluation.accuracy_table import measure_forms
-    from codesign_ros.evaluation.neck_accuracy import MeasuredNeck
+    from codesign_ros.evaluation.neck.accuracy import MeasuredNeck
 
     network, forms = bundle.network(), _forms_of(bundle, options)
     with measured_frames(options, bundle) as (frames, progress):

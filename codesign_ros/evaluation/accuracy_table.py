@@ -27,7 +27,7 @@ from codesign_ros.evaluation.accuracy_forms import (
 )
 from codesign_ros.evaluation.accuracy_runs import Answers, Images, Runs
 from codesign_ros.evaluation.judges import ClassJudge, Judge
-from codesign_ros.evaluation.neck_accuracy import MeasuredNeck, WithNecks
+from codesign_ros.evaluation.neck.accuracy import MeasuredNeck, WithNecks
 from codesign_ros.evaluation.pieces import Pieces
 from codesign_ros.evaluation.resume import Journal, fingerprint
 from codesign_ros.models.network import Network

@@ -8,7 +8,7 @@ from codesign_ros.engines.factory import open_backend
 from codesign_ros.evaluation.accuracy_forms import FOLDED, Form
 from codesign_ros.evaluation.accuracy_table import measure_forms
 from codesign_ros.evaluation.judges import ClassJudge
-from codesign_ros.evaluation.neck_accuracy import MeasuredNeck
+from codesign_ros.evaluation.neck.accuracy import MeasuredNeck
 from codesign_ros.runtime.stages import HeadStage, TailStage, head_key, tail_key
 from codesign_ros.types import Merge, Structure
 from support.runtime import plan_for

@@ -1,0 +1,1 @@
+"""Measuring what the rate levels of necks lose."""
