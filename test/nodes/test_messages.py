@@ -93,7 +93,7 @@ plans = st.builds(
     server_available=st.booleans(),
     reason=texts,
     objective=texts,
-    levels=st.lists(st.builds(RateLevel, st.integers(0, 255), size64, size64), max_size=4).map(
+    levels=st.lists(st.builds(RateLevel, st.integers(0, 255), size32, size32), max_size=4).map(
         tuple
     ),
     **dict.fromkeys(
@@ -296,7 +296,7 @@ def test_unknown_word_in_a_plan(field):
 
 def test_levels_of_a_plan_that_do_not_fit_each_other():
     msg = messages.plan_to_msg(Plan(cut=1, epoch=3, levels=(RateLevel(1, 2e3, 0.01),)))
-    msg.level_accuracy_loss = array("d", [])
+    msg.level_accuracy_loss = array("f", [])
     with pytest.raises(CodesignError, match="plan of epoch 3: its arrays of levels differ"):
         messages.plan_from_msg(msg)
 

@@ -244,8 +244,8 @@ def plan_to_msg(plan: Plan) -> PlanMsg:
         standby_merge=plan.standby_merge.value,
         latency_s=plan.latency_s,
         level=array("B", [each.level for each in plan.levels]),
-        level_payload_bytes=array("d", [each.payload_bytes for each in plan.levels]),
-        level_accuracy_loss=array("d", [each.accuracy_loss for each in plan.levels]),
+        level_payload_bytes=array("f", [each.payload_bytes for each in plan.levels]),
+        level_accuracy_loss=array("f", [each.accuracy_loss for each in plan.levels]),
         **copied(plan, _PLAN_FIELDS),
     )
 
