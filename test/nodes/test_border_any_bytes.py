@@ -42,7 +42,7 @@ TAKEN = {
             backends=["onnxruntime"], precisions=["fp32"], half_cut=array("H", [3]),
             half_structure=["S3"], half_merge=["fold"], half_precision=["fp32"],
             half_s=array("f", [0.1]), half_measured=[True], codec_cut=array("H", [3]),
-            codec_name=["raw"], codec_bytes=array("I", [100]), codec_s=array("f", [0.01]),
+            codec_name=["raw"], codec_bytes=array("I", [100]), codec_bytes_spread=array("f", [0.0]), codec_s=array("f", [0.01]),
         ),
         device_from_msg,
     ),
