@@ -329,35 +329,35 @@ def detector():
 
 @pytest.mark.parametrize("delay_ms", [0, 6.5, 20])
 def test_delay_does_not_slow_a_pipeline_down(plan, detector, delay_ms):
-    # The audit's case: 62.6 kB at cut 8 and 100 Mbit/s. What JPEG loses is told from nothing by
-    # 500 frames, what uint4 loses at cut 8 is not; at cut 9 it was not measured.
+    # What JPEG loses is told from nothing by 120 frames, so the fewest bytes win: the link is the
+    # slowest stage, and its delay does not occupy it.
     _, content, said = plan(
         *detector,
         *("--robot", "nano", "--server", "nx", "--link", "100mbps"),
         *("--link-delay-ms", delay_ms, "--objective", "throughput"),
     )
     best = content["best"]
-    assert (best["cut"], best["codec"], best["accuracy_loss"]) == (8, "uint4+zstd", 0.0)
-    assert best["throughput_fps"] == pytest.approx(199.6, abs=0.1)
+    assert (best["cut"], best["codec"], best["accuracy_loss"]) == (0, "jpeg", 0.0)
     sending_ms, answer_ms = (8e-5 * size for size in (best["payload_bytes"], ANSWER_BYTES))
+    assert best["throughput_fps"] == pytest.approx(1e3 / sending_ms)
+    assert best["throughput_fps"] == pytest.approx(264.3, abs=0.1)
     assert best["wire_ms"] == pytest.approx(sending_ms + 2 * delay_ms + answer_ms)
-    assert 0 < best["loss_error"] < 0.002
+    assert 0 < best["loss_error"] < 0.01
     assert "ours by part: cut alone 37.6 ms a frame" in said.out
-    assert "structure 1.00 x, codec 4.51 x, precision 1.66 x" in " ".join(said.out.split())
-    # The same precisions and codecs for all.
-    peer = content["policies"]["roofsplit"]
-    assert (peer["precision"], peer["codec"]) == ("fp16", "uint4+zstd")
+    assert "structure 1.00 x, codec 4.16 x, precision 2.39 x" in " ".join(said.out.split())
+    # The same precisions for all.
+    assert content["policies"]["roofsplit"]["precision"] == "fp16"
 
 
 def test_a_deadline_counts_the_way_back(plan, detector):
     papers = *detector, "--robot", "tx2", "--server", "rtx-4090", "--link", "paper"
     _, content, _ = plan(*papers, "--deadline-ms", 12, "--objective", "throughput")
     assert content["best"]["latency_ms"] <= 12
-    # Sending the frame is within 12 ms one way, and its answer comes after 17.
+    # Sending the frame is within 12 ms one way, and its answer comes after nearly 17.
     sending = content["policies"]["server_only_jpeg"]
-    assert sending["latency_ms"] == pytest.approx(17.1, abs=0.1)
+    assert sending["latency_ms"] == pytest.approx(16.7, abs=0.1)
     (broken,) = sending["broken_limits"]
-    assert broken.startswith("the deadline of 12 ms is missed by 5.")
+    assert broken.startswith("the deadline of 12 ms is missed by 4.")
     assert not sending["in_decision_space"]
 
 
