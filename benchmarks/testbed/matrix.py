@@ -25,7 +25,12 @@ BY_PART: Mapping[str, Mapping[str, Any]] = {
     "ours: cut": {"structures": ["S3"], "codecs": ["raw"]},
     "ours: + structure": {"codecs": ["raw"]},
 }
-EVERYTHING = {"structures": ["S3", "S3+Ss", "S3+S1", "S3+Ss+S1"], "codecs": list(CODECS)}
+# The bundle's necks are ours; no peer is given one (planning/policies/fair.py).
+NECKS = tuple(f"neck.{level}" for level in range(4))
+EVERYTHING = {
+    "structures": ["S3", "S3+Ss", "S3+S1", "S3+Ss+S1"],
+    "codecs": [*CODECS, *NECKS],
+}
 # Before something is measured: frames under the new plan, and for ours the time to learn [s].
 _WARM_FRAMES = 8
 _WARM_S = 1.0
