@@ -8,10 +8,10 @@ from dataclasses import replace
 from codesign_ros.bundle import Bundle
 from codesign_ros.data.frames import FrameSource, SourceFrame
 from codesign_ros.engines.factory import open_backend
-from codesign_ros.evaluation.replay import ReplayedFrame, Runner
+from codesign_ros.evaluation.replay import ReplayedFrame, Runner, is_same
 from codesign_ros.nodes.camera_node import as_compressed
 from codesign_ros.pixels.decode import COMPRESSED
-from codesign_ros.runtime.answers import Answer
+from codesign_ros.runtime.answers import Answer, answer_of
 from codesign_ros.runtime.messages import Result, Status
 from codesign_ros.types import NECK_CODECS, Plan
 
@@ -41,23 +41,29 @@ def rerun(
             encoding, data = as_compressed(frame)
             frame = replace(frame, encoding=encoding, data=data)
         plan = by_epoch.get(result.epoch, first)
-        # What the tail did not answer was finished by the robot.
-        if result.finished_by == "fallback":
-            plan = plan.standby(bundle.last_cut)
-        yield _at_its_level(runner, frame, plan, result.payload_bytes)
+        yield _run_as_then(runner, frame, plan, result)
 
 
-def _at_its_level(
-    runner: Runner, frame: SourceFrame, plan: Plan, payload_bytes: int
-) -> ReplayedFrame:
-    """Run a frame at the rate level of a neck that it was sent at, which its payload's size tells.
+def _run_as_then(runner: Runner, frame: SourceFrame, plan: Plan, result: Result) -> ReplayedFrame:
+    """Run a frame in the way in which its result came about; the first of them where none fits.
 
-    Where the robot finished a frame nothing crossed, and no level fits: then it is the plan's own.
+    At which rate level of a neck it was sent, its payload's size tells. What the tail did not
+    answer, the robot finished with the whole network or, where that was quicker, from what it had
+    computed for the tail, sent or not: it is the way with the same answer.
     """
-    own = runner.run(frame, plan)
-    others = [NECK_CODECS[each.level] for each in plan.levels]
-    for codec in others if own.payload_bytes != payload_bytes else ():
-        other = runner.run(frame, replace(plan, codec=codec))
-        if other.payload_bytes == payload_bytes:
-            return other
-    return own
+    codecs = dict.fromkeys((plan.codec, *(NECK_CODECS[each.level] for each in plan.levels)))
+    ways = [replace(plan, codec=codec) for codec in codecs]
+    falls_back = result.finished_by == "fallback"
+    if falls_back:
+        ways.insert(0, plan.standby(runner.bundle.last_cut))
+    tried = []
+    for way in ways:
+        ran = runner.run(frame, way)
+        if falls_back:
+            fits = is_same(answer_of(result), ran.answer)
+        else:
+            fits = ran.payload_bytes == result.payload_bytes
+        if fits:
+            return ran
+        tried.append(ran)
+    return tried[0]

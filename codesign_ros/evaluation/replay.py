@@ -43,15 +43,20 @@ class ReplayedFrame:
 
 
 def is_same(one: Answer, other: Answer) -> bool:
-    """Whether two answers have the same label, and the same boxes but for float32's rounding."""
+    """Whether two answers have the same label, scores and boxes, but for float32's rounding."""
     if one.label != other.label or len(one.detections) != len(other.detections):
+        return False
+    if len(one.class_scores) != len(other.class_scores):
         return False
     pairs = list(zip(one.detections, other.detections, strict=True))
     a, b = (
         [[box.x_min, box.y_min, box.x_max, box.y_max, box.score] for box in boxes]
         for boxes in (one.detections, other.detections)
     )
-    return all(x.label == y.label for x, y in pairs) and np.allclose(a, b, rtol=1e-5, atol=1e-5)
+    return all(x.label == y.label for x, y in pairs) and all(
+        np.allclose(x, y, rtol=1e-5, atol=1e-5)
+        for x, y in ((a, b), (one.class_scores, other.class_scores))
+    )
 
 
 @dataclass
