@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from codesign_ros.bundle import Bundle, BundleError, write_bundle
 from codesign_ros.models.network import weights_of
 from codesign_ros.types import TensorSpec
+from support.refusal import refusal_of
 from support.tiny import (
     CLASSES,
     TINY_ACCURACY,
@@ -36,12 +37,7 @@ def copy(tiny_bundle, tmp_path) -> Path:
 
 def refused(path: Path) -> str:
     """Open the bundle and use all of it; return the one line of the refusal that must come."""
-    with pytest.raises(BundleError) as raised:
-        use(path)
-    message = str(raised.value)
-    assert "\n" not in message
-    assert str(path) in message
-    return message
+    return refusal_of(use, path)
 
 
 def use(path: Path) -> None:

@@ -14,6 +14,7 @@ import yaml
 from codesign_ros.bundle import Bundle, BundleError, write_neck
 from codesign_ros.models.network import weights_of
 from codesign_ros.types import TensorSpec
+from support.refusal import refusal_of
 from support.tiny_neck import LARGEST, LEVELS, tiny_neck, write_tiny_neck
 
 FILE = "neck_3.safetensors"
@@ -31,12 +32,7 @@ def copy(necked, tmp_path) -> Path:
 
 def refused(path: Path) -> str:
     """Use a bundle with a neck at cut 3; return the one line of the refusal that must come."""
-    with pytest.raises(BundleError) as raised:
-        use(path)
-    message = str(raised.value)
-    assert "\n" not in message
-    assert str(path) in message
-    return message
+    return refusal_of(use, path)
 
 
 def use(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from codesign_ros.wire.codecs import FRAME_CODECS, KNOWN_CODECS, TENSOR_CODECS
 
 if TYPE_CHECKING:
     from codesign_ros.bundle import Bundle
+    from codesign_ros.data.chosen import ChosenSource
 
 STRUCTURES = tuple(structure.value for structure in Structure)
 MERGES = tuple(merge.value for merge in Merge)
@@ -112,6 +114,32 @@ def class_choice(options: argparse.Namespace) -> ClassChoice:
         CodesignError: one is not written as it should be.
     """
     return ClassChoice.given(options.map, options.classes, options.ignore_unknown)
+
+
+def open_chosen_source(options: argparse.Namespace, name: str, bundle: Bundle) -> ChosenSource:
+    """Open a source with the classes and the frames that the options say; print its warnings.
+
+    Args:
+        options: with ``frames``, ``split`` and those of ``add_classes``.
+        name: bag, folder, video, data set ..., as ``open_source`` takes it.
+        bundle: the network that it is for.
+
+    Raises:
+        CodesignError: it cannot be read, or its classes do not fit the network.
+    """
+    from codesign_ros.data.chosen import open_chosen
+
+    source = open_chosen(
+        name,
+        class_choice(options),
+        bundle.task,
+        bundle.classes,
+        frames=options.frames,
+        split=options.split,
+    )
+    for warning in source.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    return source
 
 
 def open_bundle(options: argparse.Namespace) -> Bundle:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +13,9 @@ from codesign_ros.cli.common import (
     add_bundle,
     add_classes,
     add_json,
-    class_choice,
     command,
     open_bundle,
+    open_chosen_source,
 )
 from codesign_ros.console import progress_bar, result_console, write_json
 from codesign_ros.pixels.boxes import DISPLAY_THRESHOLD
@@ -71,7 +70,6 @@ def add(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from codesign_ros.data.chosen import open_chosen
     from codesign_ros.evaluation.offline import evaluate
     from codesign_ros.evaluation.pictures import FramePictures
     from codesign_ros.evaluation.tables import evaluation_tables
@@ -82,18 +80,9 @@ def _run(options: argparse.Namespace) -> int:
             f"{options.display_threshold:g} and {options.worst}"
         )
     bundle = open_bundle(options)
-    source = open_chosen(
-        options.source,
-        class_choice(options),
-        bundle.task,
-        bundle.classes,
-        frames=options.frames,
-        split=options.split,
-    )
+    source = open_chosen_source(options, options.source, bundle)
     if source.frames is None:
         raise CodesignError(f"source {options.source} has no known end; give --frames")
-    for warning in source.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
     classes = source.box_classes
     pictures = None
     if options.pictures is not None:

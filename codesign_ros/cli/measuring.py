@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from codesign_ros.cli.common import add_classes, class_choice
+from codesign_ros.cli.common import add_classes, open_chosen_source
 from codesign_ros.console import progress_bar
 from codesign_ros.types import CodesignError, GroundTruth
 
@@ -69,20 +68,10 @@ def measured_frames(
 def _frames(
     options: argparse.Namespace, bundle: Bundle, folder: Path, progress: Progress
 ) -> MeasuredFrames:
-    from codesign_ros.data.chosen import open_chosen
     from codesign_ros.evaluation.labelled_frames import MeasuredFrames
 
     scenes_seed = _scenes_seed(options)
-    chosen = open_chosen(
-        options.data,
-        class_choice(options),
-        bundle.task,
-        bundle.classes,
-        frames=options.frames,
-        split=options.split,
-    )
-    for warning in chosen.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+    chosen = open_chosen_source(options, options.data, bundle)
     if scenes_seed is None:
         frames = MeasuredFrames.of_source(chosen, bundle.input)
         return replace(frames, classes=chosen.box_classes)
