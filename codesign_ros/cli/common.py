@@ -142,6 +142,12 @@ def open_chosen_source(options: argparse.Namespace, name: str, bundle: Bundle) -
     return source
 
 
+def print_broken(source: ChosenSource) -> None:
+    """Say which frames were left out since they could not be decoded."""
+    for line in source.broken:
+        print(f"warning: {line}", file=sys.stderr)
+
+
 def open_bundle(options: argparse.Namespace) -> Bundle:
     """Open the bundle of ``--bundle``."""
     from codesign_ros.bundle import Bundle

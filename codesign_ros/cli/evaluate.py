@@ -16,6 +16,7 @@ from codesign_ros.cli.common import (
     command,
     open_bundle,
     open_chosen_source,
+    print_broken,
 )
 from codesign_ros.console import progress_bar, result_console, write_json
 from codesign_ros.pixels.boxes import DISPLAY_THRESHOLD
@@ -115,6 +116,7 @@ def _run(options: argparse.Namespace) -> int:
             display_threshold=options.display_threshold,
             done=done,
         )
+    print_broken(source)
     for table in evaluation_tables(evaluation):
         result_console().print(table)
     if pictures is not None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from codesign_ros.cli.common import add_classes, open_chosen_source
+from codesign_ros.cli.common import add_classes, open_chosen_source, print_broken
 from codesign_ros.console import progress_bar
 from codesign_ros.types import CodesignError, GroundTruth
 
@@ -74,6 +74,7 @@ def _frames(
     chosen = open_chosen_source(options, options.data, bundle)
     if scenes_seed is None:
         frames = MeasuredFrames.of_source(chosen, bundle.input)
+        print_broken(chosen)
         return replace(frames, classes=chosen.box_classes)
     from codesign_ros.mine.render import CLASSES
     from codesign_ros.training.scenes import render_scenes

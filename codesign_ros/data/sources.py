@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from codesign_ros.data.bags import BagSource, is_bag
+from codesign_ros.data.bags import BagSource
 from codesign_ros.data.frames import FrameSource, SourceFrame
 from codesign_ros.data.gstreamer import GstreamerSource, is_gstreamer
 from codesign_ros.data.image_files import IMAGE_SUFFIXES
@@ -19,6 +19,7 @@ from codesign_ros.data.labelled import (
     open_detection_set,
     open_for_measuring,
 )
+from codesign_ros.data.storage.recording import is_bag
 from codesign_ros.data.video import CameraSource, VideoSource
 from codesign_ros.mine.generator import MineFrame, MineGenerator
 from codesign_ros.pixels.decode import ImageError, compressed_encoding, compressed_size
