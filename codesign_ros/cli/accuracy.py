@@ -40,7 +40,7 @@ def add(commands: Any) -> None:
         "--cuts",
         type=int,
         nargs="*",
-        help="where codecs are measured; 0 = the JPEG (default: 0, and where other numbers of "
+        help="where codecs are measured; 0 = the JPEGs (default: 0, and where other numbers of "
         "values begin to cross)",
     )
     parser.add_argument(

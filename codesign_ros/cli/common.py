@@ -71,7 +71,7 @@ def add_objective(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         choices=KNOWN_CODECS,
         metavar="CODEC",
-        help=f"codecs to choose from: {', '.join(KNOWN_CODECS)}; jpeg and raw also hold for "
+        help=f"codecs to choose from: {', '.join(KNOWN_CODECS)}; the jpegs and raw hold for "
         "frames, neck.* for cuts where the bundle has a neck",
     )
 

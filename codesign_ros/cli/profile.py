@@ -63,7 +63,12 @@ def add(commands: Any) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     from codesign_ros.cost.profile import profile_network
-    from codesign_ros.evaluation.tables import necks_table, profile_json, profile_table
+    from codesign_ros.evaluation.tables import (
+        frames_table,
+        necks_table,
+        profile_json,
+        profile_table,
+    )
     from codesign_ros.whatif.device_times import write_device_times
 
     if options.threads < 1:
@@ -73,6 +78,7 @@ def _run(options: argparse.Namespace) -> int:
     times, conditions = _measured(bundle, options)
     content = profile_json(bundle, network, times)
     result_console().print(profile_table(content))
+    result_console().print(frames_table(content))
     if content["necks"]:
         result_console().print(necks_table(content))
     write_json(options.json, content)

@@ -25,7 +25,7 @@ from codesign_ros.runtime.planner.problem import RobotProblems, rate_of
 from codesign_ros.runtime.planner.registry import GONE_STATES, Registry
 from codesign_ros.runtime.planner.settings import SHARED, PlannerSettings
 from codesign_ros.runtime.planner.watch import Basis, Factors, RobotWatch
-from codesign_ros.types import NECK_CODECS, CodesignError, DeviceSpec, Plan
+from codesign_ros.types import CodesignError, DeviceSpec, Plan
 
 
 class Due(NamedTuple):
@@ -486,6 +486,6 @@ class PlannerRuntime:
 
 
 def _within(plan: Plan) -> list[Candidate]:
-    """The choices among which a robot is under one plan: it takes a neck's levels as they come."""
+    """The choices among which a robot is under one plan: it takes its levels as they come."""
     own = Candidate.of(plan)
-    return [replace(own, codec=NECK_CODECS[each.level]) for each in plan.levels] or [own]
+    return [replace(own, codec=codec) for codec in plan.level_codecs]
