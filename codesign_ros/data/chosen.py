@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from codesign_ros.data.bags import BagSource
@@ -56,7 +57,16 @@ class ChosenSource:
         return (*own, *(self.names.warnings if self.names is not None else ()))
 
     def __iter__(self) -> Iterator[SourceFrame]:
-        for frame in self.source:
+        return self._chosen(self.source)
+
+    def from_frame(self, first: int) -> Iterator[SourceFrame]:
+        """Yield the source's frames from number ``first`` on, those that are left out counted."""
+        if isinstance(self.source, MineSource):
+            return self._chosen(self.source.from_frame(first))
+        return self._chosen(itertools.islice(self.source, first, None))
+
+    def _chosen(self, frames: Iterable[SourceFrame]) -> Iterator[SourceFrame]:
+        for frame in frames:
             truth = None if frame.truth is None else self.renamed(frame.truth)
             if truth is not None or frame.truth is None:
                 yield replace(frame, truth=truth)
