@@ -131,7 +131,7 @@ class MineSource:
         self, seed: int, frames: int | None, fps: float, *, independent: bool = False
     ) -> None:
         self._mine = MineGenerator(seed)
-        self._independent = independent
+        self.independent = independent
         self.frames = frames
         self.fps = fps
 
@@ -140,7 +140,7 @@ class MineSource:
 
     def from_frame(self, first: int) -> Iterator[SourceFrame]:
         """Yield the frames from number ``first`` on; independent ones before it are not drawn."""
-        if self._independent:
+        if self.independent:
             numbers = itertools.count(first) if self.frames is None else range(first, self.frames)
             frames: Iterator[MineFrame] = map(self._mine.frame, numbers)
         else:
