@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from codesign_ros.evaluation.rate.result import SourceResult
 
 _CODECS = ("uint8+zstd", "uint4+zstd")
-_SCENES = "scenes"
 
 
 def add(commands: Any) -> None:
@@ -151,14 +150,16 @@ def _measured(
     progress: Progress,
 ) -> SourceResult:
     """Measure all ways on one source."""
-    from codesign_ros.data.sources import LabelledSource
+    from codesign_ros.data.sources import LabelledSource, MineSource
     from codesign_ros.evaluation.rate.coders import jpeg, still_coders
     from codesign_ros.evaluation.rate.measure import RateMeasurement
     from codesign_ros.evaluation.rate.result import SourceResult, results
     from codesign_ros.evaluation.rate.video import video_coders
 
     chosen = open_chosen_source(options, name, bundle)
-    single = name.partition(":")[0] == _SCENES or isinstance(chosen.source, LabelledSource)
+    source = chosen.source
+    single = isinstance(source, LabelledSource)
+    single |= isinstance(source, MineSource) and source.independent
     films, notes = ([], []) if single else video_coders(chosen.fps)
     measurement = RateMeasurement(
         bundle=bundle,
