@@ -115,8 +115,8 @@ class HeadStage:
     def forward(self, jpeg: bytes) -> HeadOutput:
         """Send a camera's JPEG, for which ``is_sendable`` holds, as it is."""
         (spec,) = self._bundle.crossings[0]
-        encoded = EncodedTensor(spec.name, spec.dtype, spec.shape, self.plan.codec, jpeg)
-        return HeadOutput(None, (encoded,), 0.0, 0.0)
+        encoded = (EncodedTensor(spec.name, spec.dtype, spec.shape, self.plan.codec, jpeg),)
+        return HeadOutput(None, encoded, 0.0, 0.0, encoded)
 
     def heard(self, sequence: int) -> None:
         """Note that the tail has read a frame, so that others may be written after it."""

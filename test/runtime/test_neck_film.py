@@ -79,7 +79,7 @@ def test_fewer_bytes_and_the_same_answers(bundle, factory, expected):
     scores, alone_bytes = expected
     sizes = []
     for number, frame in enumerate(FILM):
-        sent = head.run(frame, number)
+        sent = head.run(frame, sequence=number)
         assert is_after(sent.encoded) == (number > 0)
         answer = tail.run(tail.decode(sent.encoded, (77, number)))
         assert answer.class_scores == scores[number]
@@ -93,9 +93,9 @@ def test_fewer_bytes_and_the_same_answers(bundle, factory, expected):
 def test_a_frame_after_one_that_is_not_here_is_refused(bundle, factory):
     """Of another start of the head, of another plan, or of a tail that was started anew."""
     head, tail = stages(bundle, factory)
-    tail.decode(head.run(FILM[0], 0).encoded, (77, 0))
+    tail.decode(head.run(FILM[0], sequence=0).encoded, (77, 0))
     head.heard(0)
-    sent = head.run(FILM[1], 1).encoded
+    sent = head.run(FILM[1], sequence=1).encoded
     assert is_after(sent)
     _, other = stages(bundle, factory)
     for receiver, sender in ((tail, (78, 1)), (tail, None), (other, (77, 1))):
@@ -103,7 +103,7 @@ def test_a_frame_after_one_that_is_not_here_is_refused(bundle, factory):
             receiver.decode(sent, sender)
         assert caught.value.reason in ("reference", "codec")
     head.forget()
-    assert not is_after(head.run(FILM[2], 2).encoded)
+    assert not is_after(head.run(FILM[2], sequence=2).encoded)
 
 
 def test_a_tail_remembers_two_heads(bundle, factory):
@@ -112,13 +112,13 @@ def test_a_tail_remembers_two_heads(bundle, factory):
     heads = {session: stages(bundle, factory)[0] for session in (1, 2, 3)}
     for number in (0, 1):
         for session in (1, 2):
-            sent = heads[session].run(FILM[number], number).encoded
+            sent = heads[session].run(FILM[number], sequence=number).encoded
             assert is_after(sent) == (number == 1)
             tail.decode(sent, (session, number))
             heads[session].heard(number)
-    tail.decode(heads[3].run(FILM[0], 0).encoded, (3, 0))
+    tail.decode(heads[3].run(FILM[0], sequence=0).encoded, (3, 0))
     with pytest.raises(WireError, match="written after frame 1, which is not here"):
-        tail.decode(heads[1].run(FILM[2], 2).encoded, (1, 2))
+        tail.decode(heads[1].run(FILM[2], sequence=2).encoded, (1, 2))
 
 
 def test_over_nodes_runtime_each_frame_follows_one_that_was_answered(bundle, factory, expected):
@@ -207,7 +207,7 @@ def test_whatever_a_link_does_what_is_read_is_what_was_written(bundle, factory, 
     away, told, after = [], [], 0
     right, refused = 0, []
     for number in range(200):
-        sent = head.run(FILM[number % len(FILM)], number)
+        sent = head.run(FILM[number % len(FILM)], sequence=number)
         after += is_after(sent.encoded)
         away += [(number, sent)] * int(rng.choice((0, 1, 2), p=(0.2, 0.6, 0.2)))
         if number == 100:
