@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -97,6 +98,12 @@ def ms(duration_s: float) -> str:
     """Write a time in ms, with three digits that count where it is short."""
     value = duration_s * 1e3
     return f"{value:.0f} ms" if abs(value) >= 100 else f"{value:.3g} ms"
+
+
+def minutes(duration_s: float) -> str:
+    """Write a time that is estimated: 12 minutes."""
+    count = math.ceil(duration_s / 60)
+    return "a minute" if count <= 1 else f"{count} minutes"
 
 
 def points(loss: float) -> str:

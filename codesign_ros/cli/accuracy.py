@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codesign_ros.cli.common import MERGES, STRUCTURES, add_json, command
 from codesign_ros.cli.measuring import add_data, measured_frames
-from codesign_ros.console import result_console, write_json
+from codesign_ros.console import minutes, result_console, write_json
 from codesign_ros.types import BRANCH_STRUCTURES, PRECISIONS, CodesignError, Merge, Structure
 from codesign_ros.wire.codecs import TENSOR_CODECS
 
@@ -163,7 +162,7 @@ def _measured(bundle: Bundle, options: argparse.Namespace) -> AccuracyTable:
         def tell(runs: int, seconds: float) -> None:
             progress.console.print(
                 f"{len(forms)} forms on {len(frames.images)} frames: {runs} runs of the network or "
-                f"of its tails, about {_minutes(seconds)}",
+                f"of its tails, about {minutes(seconds)}",
                 highlight=False,
                 soft_wrap=True,
             )
@@ -192,8 +191,3 @@ def _measured(bundle: Bundle, options: argparse.Namespace) -> AccuracyTable:
             raise CodesignError(
                 f"interrupted after {state[0]} of {state[1]} runs; {options.command_line} goes on"
             ) from None
-
-
-def _minutes(seconds: float) -> str:
-    minutes = math.ceil(seconds / 60)
-    return "a minute" if minutes <= 1 else f"{minutes} minutes"

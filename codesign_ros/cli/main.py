@@ -28,6 +28,7 @@ from codesign_ros.cli import (
     trace,
     train,
 )
+from codesign_ros.cli.rates import rate_accuracy
 from codesign_ros.cli.running import doctor, top
 from codesign_ros.types import CodesignError
 
@@ -44,6 +45,7 @@ _COMMANDS = (
     mine,
     plan,
     profile,
+    rate_accuracy,
     reproduce,
     split_train,
     top,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from codesign_ros.data.bags import BagSource
@@ -60,7 +61,16 @@ class ChosenSource:
 
     def __iter__(self) -> Iterator[SourceFrame]:
         self.broken.clear()
-        for number, frame in enumerate(self.source):
+        return self._chosen(self.source, 0)
+
+    def from_frame(self, first: int) -> Iterator[SourceFrame]:
+        """Yield the source's frames from number ``first`` on, those that are left out counted."""
+        if isinstance(self.source, MineSource):
+            return self._chosen(self.source.from_frame(first), first)
+        return self._chosen(itertools.islice(self.source, first, None), first)
+
+    def _chosen(self, frames: Iterable[SourceFrame], first: int) -> Iterator[SourceFrame]:
+        for number, frame in enumerate(frames, first):
             try:
                 frame.rgb()
             except ImageError as error:

@@ -132,17 +132,21 @@ class MineSource:
         self, seed: int, frames: int | None, fps: float, *, independent: bool = False
     ) -> None:
         self._mine = MineGenerator(seed)
-        self._independent = independent
+        self.independent = independent
         self.frames = frames
         self.fps = fps
 
     def __iter__(self) -> Iterator[SourceFrame]:
-        if self._independent:
-            numbers = itertools.count() if self.frames is None else range(self.frames)
+        return self.from_frame(0)
+
+    def from_frame(self, first: int) -> Iterator[SourceFrame]:
+        """Yield the frames from number ``first`` on; independent ones before it are not drawn."""
+        if self.independent:
+            numbers = itertools.count(first) if self.frames is None else range(first, self.frames)
             frames: Iterator[MineFrame] = map(self._mine.frame, numbers)
         else:
-            frames = self._mine.sequence(self.frames, self.fps)
-        for number, frame in enumerate(frames):
+            frames = itertools.islice(self._mine.sequence(self.frames, self.fps), first, None)
+        for number, frame in enumerate(frames, first):
             height, width, channels = frame.image.shape
             yield SourceFrame(
                 round(number * 1e9 / self.fps),

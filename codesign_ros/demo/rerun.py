@@ -47,9 +47,10 @@ def rerun(
 def _run_as_then(runner: Runner, frame: SourceFrame, plan: Plan, result: Result) -> ReplayedFrame:
     """Run a frame in the way in which its result came about; the first of them where none fits.
 
-    At which of its plan's rate levels it was sent, its payload's size tells. What the tail did not
-    answer, the robot finished with the whole network or, where that was quicker, from what it had
-    computed for the tail, sent or not: it is the way with the same answer.
+    At which of its plan's rate levels it was sent, its payload's size tells; if it was written
+    after another frame, it is the level with the same answer. What the tail did not answer, the
+    robot finished with the whole network or, where that was quicker, from what it had computed for
+    the tail, sent or not: it is the way with the same answer too.
     """
     codecs = dict.fromkeys((plan.codec, *plan.level_codecs))
     ways = [replace(plan, codec=codec) for codec in codecs]
@@ -66,4 +67,5 @@ def _run_as_then(runner: Runner, frame: SourceFrame, plan: Plan, result: Result)
         if fits:
             return ran
         tried.append(ran)
-    return tried[0]
+    same = (ran for ran in tried if plan.has_neck and is_same(answer_of(result), ran.answer))
+    return next(same, tried[0])

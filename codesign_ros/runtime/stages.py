@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -29,20 +30,26 @@ from codesign_ros.types import (
 )
 from codesign_ros.wire.codecs import JPEG_CODECS, codecs_for, encode
 from codesign_ros.wire.decode import WireError, WireLimits, decode, jpeg_header
+from codesign_ros.wire.neck.film import CodeReader
 from codesign_ros.wire.tensor import EncodedTensor
+
+# Heads whose frames a tail remembers: two are there for a while where one is started anew.
+_MOST_SESSIONS = 2
 
 
 @dataclass(frozen=True)
 class HeadOutput:
     """What the robot's half made of one frame: an answer if it ran the whole network, else tensors.
 
-    The answer's boxes are in pixels of the network's input.
+    The answer's boxes are in pixels of the network's input. ``kept`` is what the robot can finish
+    the frame from: ``encoded``, or the same written without any other frame.
     """
 
     answer: Answer | None
     encoded: tuple[EncodedTensor, ...]
     head_s: float
     encode_s: float
+    kept: tuple[EncodedTensor, ...] = ()
 
 
 def head_key(plan: Plan) -> EngineKey:
@@ -105,6 +112,8 @@ class HeadStage:
         self._neck = NeckCodec(bundle, plan.cut) if plan.has_neck else None
         self._codecs = rate_levels_of(plan.codec)
         self._level = RateLevelChoice(plan, rate_bps) if self._codecs else None
+        # What the tail has of this plan's frames.
+        self._film = self._neck.writer() if self._neck and self._neck.knows_films else None
 
     @property
     def sends_jpeg(self) -> bool:
@@ -113,15 +122,30 @@ class HeadStage:
 
     def forward(self, jpeg: bytes) -> HeadOutput:
         """Send a camera's JPEG, for which ``is_sendable`` holds, as it is."""
-        return HeadOutput(None, (self._as_it_is(jpeg),), 0.0, 0.0)
+        encoded = (self._as_it_is(jpeg),)
+        return HeadOutput(None, encoded, 0.0, 0.0, encoded)
 
-    def run(self, image: np.ndarray, jpeg: bytes | None = None) -> HeadOutput:
+    def heard(self, sequence: int) -> None:
+        """Note that the tail has read a frame, so that others may be written after it."""
+        if self._film is not None:
+            self._film.acknowledge(sequence)
+
+    def forget(self) -> None:
+        """Note that the tail refused a frame: it may be another one, and have none before it."""
+        if self._film is not None:
+            self._film.reset()
+
+    def run(
+        self, image: np.ndarray, jpeg: bytes | None = None, sequence: int | None = None
+    ) -> HeadOutput:
         """Run the head on a letterboxed frame, (H, W, 3) uint8 RGB.
 
         Args:
             image: the frame.
             jpeg: the same as the camera compressed it, where ``is_sendable`` holds; it is sent in
                 place of one that is encoded anew and not smaller.
+            sequence: its number, where its tail is told of it, and ``heard`` and ``forget`` of what
+                the tail says; None = it is written without any other frame.
 
         Raises:
             CodesignError: the network's output is not finite, or the codec cannot express what
@@ -136,32 +160,42 @@ class HeadStage:
             answer = answer_from(tensors, self._bundle, self._selection())
             return HeadOutput(answer, (), time.perf_counter() - start, 0.0)
         encoded: tuple[EncodedTensor, ...]
+        kept: tuple[EncodedTensor, ...]
         if self._level is not None:
-            encoded = (self._encode_at_level(tensors, self._level),)
+            sent, alone = self._encode_at_level(tensors, self._level, sequence)
+            encoded, kept = (sent,), (alone,)
         else:
             encoded = tuple(encode(name, array, self.plan.codec) for name, array in tensors.items())
+            kept = encoded
         if jpeg is not None and self.plan.codec in JPEG444_CODECS:
             # It has lost nothing more, and the tail reads either.
             own = self._as_it_is(jpeg)
             encoded = (own,) if own.payload_bytes <= encoded[0].payload_bytes else encoded
-        return HeadOutput(None, encoded, computed - start, time.perf_counter() - computed)
+            kept = encoded
+        return HeadOutput(None, encoded, computed - start, time.perf_counter() - computed, kept)
 
     def _as_it_is(self, jpeg: bytes) -> EncodedTensor:
         (spec,) = self._bundle.crossings[0]
         return EncodedTensor(spec.name, spec.dtype, spec.shape, "jpeg", jpeg)
 
     def _encode_at_level(
-        self, tensors: Mapping[str, np.ndarray], choice: RateLevelChoice
-    ) -> EncodedTensor:
-        """Write the one tensor that crosses, at the level that the link asks for."""
+        self, tensors: Mapping[str, np.ndarray], choice: RateLevelChoice, sequence: int | None
+    ) -> tuple[EncodedTensor, EncodedTensor]:
+        """Write the one tensor that crosses, at the level that the link asks for.
+
+        Returns:
+            What to send, and the same without any other frame.
+        """
         level = choice.choose()
-        if self._neck is not None:
-            encoded = self._neck.encode(tensors[NECK], level)
-        else:
+        if self._neck is None:
             ((name, array),) = tensors.items()
-            encoded = encode(name, array, self._codecs[level])
-        choice.sent(level, encoded.payload_bytes)
-        return encoded
+            sent = alone = encode(name, array, self._codecs[level])
+        elif self._film is None or sequence is None:
+            sent = alone = self._neck.encode(tensors[NECK], level)
+        else:
+            sent, alone = self._neck.write(tensors[NECK], level, self._film, sequence)
+        choice.sent(level, sent.payload_bytes)
+        return sent, alone
 
 
 class TailStage:
@@ -189,6 +223,8 @@ class TailStage:
         self._neck = NeckCodec(bundle, plan.cut) if plan.has_neck else None
         # Under a plan that encodes frames as JPEGs each may be of another quality, or the camera's.
         self._codecs = JPEG_CODECS if plan.codec in JPEG444_CODECS else (plan.codec,)
+        # What is remembered of the frames of each head that sends some, the one heard last behind.
+        self._films: OrderedDict[int, CodeReader] = OrderedDict()
         self._limits = WireLimits()
 
     @property
@@ -196,10 +232,18 @@ class TailStage:
         """Frames that ``run_batch`` takes at most."""
         return self._engine.max_batch
 
-    def decode(self, tensors: Sequence[EncodedTensor]) -> dict[str, np.ndarray]:
+    def decode(
+        self, tensors: Sequence[EncodedTensor], sender: tuple[int, int] | None = None
+    ) -> dict[str, np.ndarray]:
         """Turn what came over the wire into the tensors that cross at this cut.
 
-        With a neck that is what its encoder made, at any of its levels.
+        With a neck that is what its encoder made, at any of its levels. One thread at a time may
+        ask.
+
+        Args:
+            tensors: what came.
+            sender: session of the head, and its number of the frame, which others of it may be
+                written after; None = only what is written without any other frame can be read.
 
         Raises:
             WireError: number, name, shape, type, codec, length or content is not what the plan's
@@ -211,7 +255,8 @@ class TailStage:
                 f"{len(tensors)} tensors came, cut {self.plan.cut} has {len(self._expected)}",
             )
         if self._neck is not None:
-            return {NECK: self._neck.decode(tensors[0], self._limits)}
+            reader, sequence = self._film_of(sender)
+            return {NECK: self._neck.decode(tensors[0], self._limits, reader, sequence)}
         arrays = {}
         for encoded, spec in zip(tensors, self._expected, strict=True):
             if encoded.codec not in self._codecs:
@@ -220,6 +265,17 @@ class TailStage:
                 )
             arrays[spec.name] = decode(encoded, spec, self._limits)
         return arrays
+
+    def _film_of(self, sender: tuple[int, int] | None) -> tuple[CodeReader | None, int]:
+        """What is remembered of a head's frames, and the number of this one."""
+        if sender is None or self._neck is None or not self._neck.knows_films:
+            return None, 0
+        session, sequence = sender
+        reader = self._films.pop(session, None) or self._neck.reader()
+        self._films[session] = reader
+        while len(self._films) > _MOST_SESSIONS:
+            self._films.popitem(last=False)
+        return reader, sequence
 
     def run(self, tensors: dict[str, np.ndarray]) -> Answer:
         """Run the tail on decoded tensors.

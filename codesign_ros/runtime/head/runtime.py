@@ -217,7 +217,7 @@ class HeadRuntime:
         with self._book.lock:
             if frame.phase is not Phase.COMPUTING:  # closed meanwhile
                 return
-            frame.encoded = output.encoded
+            frame.encoded = output.kept
             if not (self._plans.plan.server_available and self._server.helps):
                 self._book.counts["stranded"] += 1
                 self._book.strand(frame)
@@ -306,6 +306,7 @@ class HeadRuntime:
                 self._send_probes()
             return
         with book.lock:
+            self._plans.answered(answer.epoch, answer.sequence, answer.status is TailStatus.OK)
             frame = book.ledger.find(answer.sequence)
             if frame is None or not frame.is_asked:
                 book.counts["late"] += 1
