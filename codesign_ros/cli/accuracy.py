@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from codesign_ros.cli.common import MERGES, STRUCTURES, add_json, command
 from codesign_ros.cli.measuring import add_data, measured_frames
+from codesign_ros.cli.options.numbers import CUT, THREADS
+from codesign_ros.cli.options.places import OUTPUT_FILE
 from codesign_ros.console import result_console, write_json
 from codesign_ros.types import BRANCH_STRUCTURES, PRECISIONS, CodesignError, Merge, Structure
 from codesign_ros.wire.codecs import TENSOR_CODECS
@@ -38,7 +40,7 @@ def add(commands: Any) -> None:
     )
     parser.add_argument(
         "--cuts",
-        type=int,
+        type=CUT,
         nargs="*",
         help="where codecs are measured; 0 = the JPEG (default: 0, and where other numbers of "
         "values begin to cross)",
@@ -62,12 +64,13 @@ def add(commands: Any) -> None:
     parser.add_argument("--precision", nargs="+", choices=PRECISIONS)
     parser.add_argument(
         "--threads",
-        type=int,
+        type=THREADS,
         default=os.cpu_count() or 1,
         help="frames at the same time (default: all cores)",
     )
     parser.add_argument(
         "--checkpoint",
+        type=OUTPUT_FILE,
         metavar="FILE",
         help="keep what is done in this file, and go on from it (default: BUNDLE.accuracy, until "
         "the table is written)",
@@ -100,11 +103,12 @@ def _run(options: argparse.Namespace) -> int:
         raise CodesignError("--write and --add need --data: there is nothing new to write")
     else:
         table = bundle.accuracy
-    for each in accuracy_tables(table, options.metric):
-        result_console().print(each)
-    write_json(options.json, json.loads(table.to_json()))
+    # Written before it is printed: whoever reads may have gone.
     if options.write or options.add:
         bundle.replace_accuracy(table)
+    write_json(options.json, json.loads(table.to_json()))
+    for each in accuracy_tables(table, options.metric):
+        result_console().print(each)
     if options.data and not options.checkpoint:
         _clear_up(_checkpoint(bundle, options), options)
     return 0

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from rich.console import Console
 from rich.table import Column
 
-from codesign_ros.cli.common import add_json, command, image_size
-from codesign_ros.console import right, show, slim_table
+from codesign_ros.cli.common import add_json, command
+from codesign_ros.cli.options.numbers import POSITIVE, Real, image_size
+from codesign_ros.cli.options.places import BUNDLE_FOLDER
+from codesign_ros.console import alive, right, show, slim_table
 from codesign_ros.types import CodesignError, InputSpec, TensorSpec
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ def add(commands: Any) -> None:
         help="torchvision:NAME, timm:NAME, path/to/file.py:NAME or package.module:NAME, where NAME "
         "is a class, function or module; its code is run",
     )
-    parser.add_argument("--out", type=Path, required=True, help="bundle directory to make")
+    parser.add_argument("--out", type=BUNDLE_FOLDER, required=True, help="bundle directory to make")
     parser.add_argument(
         "--args", nargs="+", default=[], metavar="KEY=VALUE", help="arguments for the network"
     )
@@ -49,12 +51,17 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--input", type=image_size, default=(224, 224), metavar="HxW", help="default: 224x224"
     )
-    for name, values, text in (
-        ("mean", (0.485, 0.456, 0.406), "of each channel of the training images, 0 to 1"),
-        ("std", (0.229, 0.224, 0.225), "their standard deviation"),
+    for name, kind, values, text in (
+        (
+            "mean",
+            Real(-math.inf),
+            (0.485, 0.456, 0.406),
+            "of each channel of the training images, 0 to 1",
+        ),
+        ("std", POSITIVE, (0.229, 0.224, 0.225), "their standard deviation"),
     ):
         parser.add_argument(
-            f"--{name}", type=float, nargs=3, default=values, help=f"{text} (default: ImageNet's)"
+            f"--{name}", type=kind, nargs=3, default=values, help=f"{text} (default: ImageNet's)"
         )
     parser.add_argument(
         "--task",
@@ -81,14 +88,12 @@ def _run(options: argparse.Namespace) -> int:
     from codesign_ros.models.graph.module_spec import load_module_weights, make_module
 
     height, width = options.input
-    if min(height, width) < 1 or min(options.std) <= 0:
-        raise CodesignError("--input and --std must be above 0")
     spec = InputSpec(height, width, tuple(options.mean), tuple(options.std))
     arguments = _arguments(options.args)
-    with Console(stderr=True).status("") as status:
+    with alive(options.network) as tell:
 
         def progress(text: str) -> None:
-            status.update(f"{options.network}: {text}")
+            tell(f"{options.network}: {text}")
 
         progress("making the module")
         module = make_module(options.network, arguments, pretrained=options.pretrained)
@@ -220,7 +225,7 @@ def _content(bundle: Bundle) -> dict[str, Any]:
     }
 
 
-def _show(content: dict[str, Any], json_path: str | None, *, has_weights: bool) -> None:
+def _show(content: dict[str, Any], json_path: Path | None, *, has_weights: bool) -> None:
     table = slim_table(
         f"{content['bundle']}: {len(content['cuts'])} cuts, task {content['task']}",
         *right("cut"),

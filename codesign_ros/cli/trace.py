@@ -6,7 +6,9 @@ import argparse
 from typing import Any
 
 from codesign_ros.cli.common import command
-from codesign_ros.console import show
+from codesign_ros.cli.options.numbers import POSITIVE
+from codesign_ros.cli.options.places import OUTPUT_FILE
+from codesign_ros.console import alive, show
 from codesign_ros.types import CodesignError
 
 
@@ -16,8 +18,10 @@ def add(commands: Any) -> None:
         commands, "trace", _run, "show where a running robot's frames spend their time"
     )
     parser.add_argument("--robot", default="robot", help="namespace of the robot (default: robot)")
-    parser.add_argument("--seconds", type=float, default=10.0, help="how long to listen [s]")
-    parser.add_argument("--out", help="trace to write, for ui.perfetto.dev or chrome://tracing")
+    parser.add_argument("--seconds", type=POSITIVE, default=10.0, help="how long to listen [s]")
+    parser.add_argument(
+        "--out", type=OUTPUT_FILE, help="trace to write, for ui.perfetto.dev or chrome://tracing"
+    )
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -28,7 +32,8 @@ def _run(options: argparse.Namespace) -> int:
             f"the trace needs ROS 2 and this package's messages ({error}); source the workspace"
         ) from None
 
-    results = record("/" + options.robot.strip("/"), options.seconds)
+    with alive(f"listening for {options.seconds:g} s"):
+        results = record("/" + options.robot.strip("/"), options.seconds)
     trace = {"traceEvents": trace_events(results), "displayTimeUnit": "ms"}
     show([stage_table(results)], [], options.out, trace)
     return 0

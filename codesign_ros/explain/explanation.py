@@ -24,7 +24,7 @@ from codesign_ros.explain.structures import AS_IT_IS, Variant, networks_to_compa
 from codesign_ros.models.network import Network
 from codesign_ros.pixels.boxes import DISPLAY_THRESHOLD, decode_detections, to_frame
 from codesign_ros.pixels.letterbox import Letterbox, letterbox, normalise
-from codesign_ros.types import Box, CodesignError
+from codesign_ros.types import Box, CodesignError, did_you_mean
 
 _CLASSES_SAID = 5
 
@@ -276,7 +276,8 @@ def explain(
 def _check_name(kind: str, name: str | None, known: tuple[str, ...]) -> None:
     if name is not None and name not in known:
         raise CodesignError(
-            f"there is no {kind} '{name}' in this bundle; known are {', '.join(known) or 'none'}"
+            f"there is no {kind} '{name}' in this bundle{did_you_mean(name, known)}; known are "
+            f"{', '.join(known) or 'none'}"
         )
 
 
