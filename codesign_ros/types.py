@@ -21,6 +21,11 @@ NECK = "neck"
 """Name of the tensor between the encoder and the decoder of a neck (``models.neck``)."""
 
 
+CORNERS, CENTRE = BOX_FORMS = ("corners", "centre")
+"""What the four numbers of a detector's box are, in pixels of its input: x_min, y_min, x_max and
+y_max, or x and y of the centre, width and height."""
+
+
 class CodesignError(Exception):
     """A mistake the user can mend. Its text is one line that names the thing and the way out.
 

@@ -298,7 +298,9 @@ def _answer(
     if not np.isfinite(output).all():
         raise CodesignError(f"the output of {variant.name} is not finite: the weights are damaged")
     if bundle.task == "detection":
-        found = decode_detections(output, bundle.classes, score_threshold=DISPLAY_THRESHOLD)
+        found = decode_detections(
+            output, bundle.classes, score_threshold=DISPLAY_THRESHOLD, form=bundle.boxes
+        )
         scores = output[0, 4:].max(1)
         boxes = tuple(to_frame(found, height, width, bundle.input))
         return VariantAnswer(variant, tuple(map(float, scores)), boxes)
