@@ -29,7 +29,11 @@ def judged_segment(bundle: Bundle) -> tuple[str, Likeness]:
         bins = 4 * int(bundle.architecture_args.get("reg_max", 16))
         return RAW, lambda found, taught: of_distributions(found, taught, bins)
     boxes = partial(of_boxes, form=bundle.boxes)
-    by_task = {"classification": of_classes, "detection": boxes, "features": of_maps}
+    by_task: dict[str, Likeness] = {
+        "classification": of_classes,
+        "detection": boxes,
+        "features": of_maps,
+    }
     return bundle.crossings[-1][0].name, by_task[bundle.task]
 
 
