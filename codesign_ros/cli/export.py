@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from codesign_ros.bundle import Bundle
     from codesign_ros.engines.base import EngineKey
     from codesign_ros.engines.factory import EngineFactory
+    from codesign_ros.engines.tensorrt.settings import TensorRtSettings
     from codesign_ros.whatif.likely_plans import Served
     from codesign_ros.whatif.problem import WhatIf
 
@@ -50,7 +51,11 @@ def add(commands: Any) -> None:
     )
     which.add_argument("--cuts", type=CUT, nargs="+", help="engines at these cuts")
     which.add_argument("--all-plans", action="store_true", help="engines at every cut")
-    which.add_argument("--list", action="store_true", help="show what is there; build nothing")
+    which.add_argument(
+        "--list",
+        action="store_true",
+        help="show what is there, with the GPU that it is for; needs no library",
+    )
     choice = "(default: what the planner chooses from by default)"
     parser.add_argument("--structure", nargs="+", choices=STRUCTURES, help=f"structures {choice}")
     parser.add_argument("--merge", nargs="+", choices=MERGES, help=f"merges {choice}")
@@ -92,16 +97,13 @@ def _run(options: argparse.Namespace) -> int:
     )
 
     bundle = open_bundle(options)
+    settings = _settings(options)
     interrupted = False
     served: Mapping[EngineKey, Served] = {}
-    with contextlib.closing(_factory(options, bundle)) as factory:
-        if not factory.keeps_files:
-            raise CodesignError(
-                f"backend {factory.backend} keeps no engines: there is nothing to export"
-            )
-        if options.list:
-            exported = engines_there(factory)
-        else:
+    if options.list:
+        exported = engines_there(bundle, options.backend, settings)
+    else:
+        with contextlib.closing(_factory(options, bundle, settings)) as factory:
             wanted, served = _wanted(options, bundle)
             keys = distinct(factory, wanted)
             exported = []
@@ -110,7 +112,7 @@ def _run(options: argparse.Namespace) -> int:
                     exported.append(each)
                     done()
             interrupted = len(exported) < len(keys)
-        table = export_table(factory, exported, served)
+    table = export_table(bundle, options.backend, exported, served)
     refused = sum(each.outcome is Outcome.REFUSED for each in exported)
     if interrupted:
         print(f"interrupted: {len(exported)} of {len(keys)} engines are done", file=sys.stderr)
@@ -128,10 +130,12 @@ def _run(options: argparse.Namespace) -> int:
     return 130 if interrupted else min(refused, 1)
 
 
-def _factory(options: argparse.Namespace, bundle: Bundle) -> EngineFactory:
-    from codesign_ros.engines.factory import open_backend
+def _settings(options: argparse.Namespace) -> TensorRtSettings | None:
+    """What is asked of TensorRT; None = nothing."""
+    from codesign_ros.engines.factory import check_backend
     from codesign_ros.engines.tensorrt.settings import TensorRtSettings
 
+    check_backend(options.backend)
     mib = options.workspace_mib
     asked = {
         "max_batch": options.max_batch,
@@ -143,8 +147,21 @@ def _factory(options: argparse.Namespace, bundle: Bundle) -> EngineFactory:
     if asked and options.backend != "tensorrt":
         names = ", ".join(f"--{name.replace('_', '-')}" for name in asked)
         raise CodesignError(f"{names}: for backend tensorrt, not for {options.backend}")
-    settings = TensorRtSettings(**asked) if asked else None
-    return open_backend(bundle, options.backend, settings=settings)
+    return TensorRtSettings(**asked) if asked else None
+
+
+def _factory(
+    options: argparse.Namespace, bundle: Bundle, settings: TensorRtSettings | None
+) -> EngineFactory:
+    from codesign_ros.engines.factory import open_backend
+
+    factory = open_backend(bundle, options.backend, settings=settings)
+    if not factory.keeps_files:
+        factory.close()
+        raise CodesignError(
+            f"backend {factory.backend} keeps no engines: there is nothing to export"
+        )
+    return factory
 
 
 def _wanted(

@@ -173,6 +173,17 @@ class EngineFactory(ABC):
         return crossing, crossings[last]
 
 
+def check_backend(backend: str) -> None:
+    """Refuse what is no backend, and load none.
+
+    Raises:
+        CodesignError: the backend is not known.
+    """
+    if backend not in BACKENDS:
+        near = did_you_mean(backend, BACKENDS)
+        raise CodesignError(f"unknown backend '{backend}'{near}; known: {', '.join(BACKENDS)}")
+
+
 def open_backend(
     bundle: Bundle,
     backend: str = DEFAULT_BACKEND,
@@ -192,9 +203,7 @@ def open_backend(
     Raises:
         CodesignError: the backend is not known, or cannot be used on this machine.
     """
-    if backend not in BACKENDS:
-        near = did_you_mean(backend, BACKENDS)
-        raise CodesignError(f"unknown backend '{backend}'{near}; known: {', '.join(BACKENDS)}")
+    check_backend(backend)
     try:
         backend_class: Callable[..., EngineFactory] = pkgutil.resolve_name(BACKENDS[backend])
     except ImportError as error:
