@@ -54,6 +54,9 @@ def _run(options: argparse.Namespace) -> int:
         ) from None
 
     config = resource_path("config")
+    params = Path(options.params or config / "split_inference.yaml")
+    if not params.is_file():
+        raise CodesignError(f"there is no parameter file {params}")
     scenario = read_scenario(Path(options.script or config / "demo.yaml"))
     if options.no_emulation:
         scenario = without_emulation(scenario)
@@ -67,7 +70,7 @@ def _run(options: argparse.Namespace) -> int:
         DemoOptions(
             source=options.bag or str(resource_path("bags") / "mine_demo"),
             bundle=bundle_path(options),
-            params=Path(options.params or config / "split_inference.yaml"),
+            params=params,
             scenario=scenario,
             planner={**planner, **codecs_chosen(options.codec)},
             frames=options.frames,

@@ -33,7 +33,7 @@ from codesign_ros.cli import (
 from codesign_ros.cli.options.parser import Parser
 from codesign_ros.cli.options.places import check_places
 from codesign_ros.cli.running import doctor, top
-from codesign_ros.types import CodesignError
+from codesign_ros.types import CodesignError, one_line
 
 _COMMANDS = (
     accuracy,
@@ -103,6 +103,13 @@ def _main(given: list[str]) -> int:
         return int(options.run(options))
     except CodesignError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.filename is None:
+            raise
+        # Whoever opens a file says what it is; this is for what no file can be, such as a name that
+        # is too long.
+        print(f"error: {one_line(str(error.filename))}: {error.strerror}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -16,8 +16,8 @@ from codesign_ros.cli.options.numbers import (
     Whole,
 )
 from codesign_ros.cli.options.places import FIGURE_FILE
-from codesign_ros.console import result_console, write_json
-from codesign_ros.types import CodesignError
+from codesign_ros.console import alive, result_console, write_json
+from codesign_ros.types import CodesignError, did_you_mean
 
 _NUMBERS = {
     "steps": (COUNT, "batches to train on"),
@@ -60,11 +60,12 @@ def add(commands: Any) -> None:
 def _run(options: argparse.Namespace) -> int:
     if options.convergence:
         return _run_convergence(options)
-    from codesign_ros.training.split.command import (
-        ARCHITECTURES,
-        SplitOptions,
-        run_split_training,
-    )
+    with alive("loading torch"):
+        from codesign_ros.training.split.command import (
+            ARCHITECTURES,
+            SplitOptions,
+            run_split_training,
+        )
 
     if options.plot is not None:
         raise CodesignError("--plot draws what --convergence simulates; give both")
@@ -72,7 +73,9 @@ def _run(options: argparse.Namespace) -> int:
         raise CodesignError("--cut is missing: say after which segment the head ends, 0 to N")
     if options.architecture not in (None, *ARCHITECTURES):
         raise CodesignError(
-            f"unknown architecture {options.architecture!r}; known are {', '.join(ARCHITECTURES)}"
+            f"unknown architecture {options.architecture!r}"
+            f"{did_you_mean(options.architecture, ARCHITECTURES)}; known are "
+            f"{', '.join(ARCHITECTURES)}"
         )
     names = (*_NUMBERS, "learning_rate", "timeout_s")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
@@ -101,7 +104,12 @@ def _run_convergence(options: argparse.Namespace) -> int:
 
     if options.cut is not None or options.check or options.bundle or options.architecture:
         raise CodesignError("--convergence simulates a problem of its own: name no network or cut")
-    result = simulate(**({} if options.seed is None else {"seed": options.seed}))
+    others = sorted({*_NUMBERS, "learning_rate", "timeout_s"} - {"seed"})
+    if given := [name for name in others if getattr(options, name) is not None]:
+        flag = given[0].replace("_", "-")
+        raise CodesignError(f"--convergence takes --seed, --plot and --json, not --{flag}")
+    with alive("simulating"):
+        result = simulate(**({} if options.seed is None else {"seed": options.seed}))
     if options.plot is not None:
         draw_convergence(result, options.plot)
     write_json(options.json, result.document())

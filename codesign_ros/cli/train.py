@@ -19,7 +19,7 @@ from codesign_ros.cli.options.numbers import (
     image_size,
 )
 from codesign_ros.cli.options.places import BUNDLE_FOLDER, OUTPUT_FOLDER
-from codesign_ros.console import result_console
+from codesign_ros.console import alive, result_console
 from codesign_ros.resources import default_bundle
 
 _DETECTION, _CLASSIFICATION, _NECK = "detection", "classification", "neck"
@@ -118,19 +118,20 @@ def add(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    # torch takes seconds to load; only this command needs it.
-    from codesign_ros.training.base_run import train
-    from codesign_ros.training.classifier.options import ClassifierOptions
-    from codesign_ros.training.classifier.run import open_classifier_run
-    from codesign_ros.training.detector.options import DetectorOptions
-    from codesign_ros.training.detector.run import open_detector_run
-    from codesign_ros.training.mine_classifier.run import (
-        MineClassifierOptions,
-        open_mine_classifier_run,
-    )
-    from codesign_ros.training.neck.options import NeckOptions
-    from codesign_ros.training.neck.run import open_neck_run
-    from codesign_ros.training.options import MINE, TrainingOptions, resumed
+    with alive("loading torch"):  # seconds, and only this command needs it
+        from codesign_ros.bundle import Bundle
+        from codesign_ros.training.base_run import train
+        from codesign_ros.training.classifier.options import ClassifierOptions
+        from codesign_ros.training.classifier.run import open_classifier_run
+        from codesign_ros.training.detector.options import DetectorOptions
+        from codesign_ros.training.detector.run import open_detector_run
+        from codesign_ros.training.mine_classifier.run import (
+            MineClassifierOptions,
+            open_mine_classifier_run,
+        )
+        from codesign_ros.training.neck.options import NeckOptions
+        from codesign_ros.training.neck.run import open_neck_run
+        from codesign_ros.training.options import MINE, TrainingOptions, resumed
 
     given: dict[str, Any] = {
         name: value
@@ -145,6 +146,8 @@ def _run(options: argparse.Namespace) -> int:
         given["init"] = None if given["init"] in (None, _NONE) else Path(given["init"])
     elif task == _DETECTION and not of_mine and given.get("variant", _NANO) == _NANO:
         given["init"] = default_bundle()
+    if given.get("init") is not None and not options.resume:
+        Bundle.open(given["init"])  # says so before scenes are drawn, if it cannot be read
     if given.get("scenes") is not None:
         given["scenes"] = Path(given["scenes"])
     if (of_mine or task == _NECK) and given.keys().isdisjoint(("epochs", "steps", "minutes")):

@@ -191,6 +191,29 @@ def test_it_says_what_was_meant(capsys, given, meant):
     assert meant in line
 
 
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        (["trace", "--robot", "bad name"], "'bad name' is no namespace"),
+        (["trace", "--robot", ""], "'' is no namespace"),
+        (["split-train", "--convergence", "--steps", "4"], "not --steps"),
+        (["plan", "--link", "99999999999999999999gbps"], "unknown link"),
+        (["explain", "mine:1:99999999999999"], "whole numbers from 0 to"),
+        (["evaluate", "mine:99999999999", "--frames", "1"], "whole number from 0 to"),
+        (["evaluate", f"mine:{'9' * 5000}", "--frames", "1"], "File name too long"),
+        (["plan", "--fleet", "n" * 300], "File name too long"),
+        (["train", "OUT", "--init", "/nowhere", "--steps", "1"], "there is no bundle at /nowhere"),
+        (["accuracy", "BUNDLE", "--data", "scenes:1", "--frames", "1", "--metric", "beauty"],
+         "'beauty' is not measured on these frames; there are accuracy"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_found_before_the_work(capsys, tiny_bundle, tmp_path, given, text):
+    names = {"BUNDLE": str(tiny_bundle.path), "OUT": str(tmp_path / "out")}
+    assert main([names.get(each, each) for each in given]) == 2
+    (line,) = (e for e in capsys.readouterr().err.splitlines() if e.startswith("error: "))
+    assert text in line
+
+
 @pytest.mark.parametrize("given", [[], ["reproduce"]])
 def test_a_group_alone_shows_its_help(capsys, given):
     assert main(given) == 0
