@@ -5,8 +5,9 @@ Nothing here imports another room, so every room may import this.
 
 from __future__ import annotations
 
+import difflib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Literal, NamedTuple
@@ -18,6 +19,11 @@ IMAGE = "image"
 
 NECK = "neck"
 """Name of the tensor between the encoder and the decoder of a neck (``models.neck``)."""
+
+
+CORNERS, CENTRE = BOX_FORMS = ("corners", "centre")
+"""What the four numbers of a detector's box are, in pixels of its input: x_min, y_min, x_max and
+y_max, or x and y of the centre, width and height."""
 
 
 class CodesignError(Exception):
@@ -32,6 +38,13 @@ def listed(names: Sequence[str], most: int = 12) -> str:
     if len(names) <= most:
         return ", ".join(names)
     return f"{', '.join(names[:most])} ... ({len(names)} in all)"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Write the nearest known word into a message, as in ``; did you mean head?``; else nothing."""
+    lower = {each.lower(): each for each in known}
+    near = difflib.get_close_matches(word.lower()[:100], lower, n=1)
+    return f"; did you mean {lower[near[0]]}?" if near else ""
 
 
 class Structure(str, Enum):

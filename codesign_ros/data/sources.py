@@ -21,7 +21,7 @@ from codesign_ros.data.labelled import (
 )
 from codesign_ros.data.storage.recording import is_bag
 from codesign_ros.data.video import CameraSource, VideoSource
-from codesign_ros.mine.generator import MineFrame, MineGenerator
+from codesign_ros.mine.generator import MOST_SEED, MineFrame, MineGenerator, seed_of
 from codesign_ros.pixels.decode import ImageError, compressed_encoding, compressed_size
 from codesign_ros.types import CodesignError, GroundTruth
 
@@ -101,9 +101,12 @@ def _mine_seed(spec: str, seed: int) -> int:
     _, colon, text = spec.partition(":")
     if not colon:
         return seed
-    if not text.isdecimal():
-        raise CodesignError(f"source '{spec}': the seed must be a whole number, as in mine:7")
-    return int(text)
+    found = seed_of(text)
+    if found is None:
+        raise CodesignError(
+            f"source '{spec}': the seed must be a whole number from 0 to {MOST_SEED}, as in mine:7"
+        )
+    return found
 
 
 class Limited:
