@@ -299,7 +299,7 @@ class HeadRuntime:
         with book.lock:
             self._server.answered(now_s, answer.served_by)
             if is_probe:
-                self._server.trial_answered(answer.sequence, now_s)
+                self._server.probe_answered(answer.sequence, now_s)
         if is_probe:
             self._send_trial()
             if self.uplink.learning:
@@ -382,10 +382,11 @@ class HeadRuntime:
         """Send a probe as large as a frame where the answer decides on the return."""
         with self._book.lock:
             now_s, plan = time.monotonic(), self._plans.plan
-            size = self._server.trial_bytes(now_s) if plan.server_available else 0
+            burst_bytes = self.uplink.burst_bytes
+            size = self._server.trial_bytes(now_s, burst_bytes) if plan.server_available else 0
             if size:
                 template = self._embedding(Stamp(0), 0, plan, ())
-                self._server.tried(self.uplink.try_out(template, size), now_s)
+                self._server.tried(self.uplink.try_out(template, size), size, now_s)
 
     def deserted(self) -> None:
         """Note that the middleware knows of nobody who takes embeddings."""
