@@ -99,6 +99,11 @@ class Judgement:
         if self._overdue >= _OVERDUE:
             self._leave(f"{self._overdue} answers in a row did not come in time", now_s)
 
+    def excuse(self, missed_s: float, now_s: float) -> None:
+        """Note that no answer could be heard for so long until now [s], whatever came."""
+        if math.isfinite(self._waiting_since_s):
+            self._waiting_since_s = min(now_s, self._waiting_since_s + missed_s)
+
     def check(self, now_s: float, limit_s: float) -> None:
         """Look whether the server has been silent for too long.
 

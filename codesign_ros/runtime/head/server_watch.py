@@ -11,6 +11,7 @@ from codesign_ros.runtime.head.judgement import Judgement
 from codesign_ros.runtime.head.ledger import Frame
 from codesign_ros.runtime.head.probation import Beaten, BeatenFrames
 from codesign_ros.runtime.head.trials import PATIENCE_S, Trials
+from codesign_ros.runtime.stalls import Stalls
 from codesign_ros.types import Plan
 
 _log = logging.getLogger(__name__)
@@ -20,6 +21,8 @@ _log = logging.getLogger(__name__)
 _SILENCE_S, _DOUBT_S = 2.0, 0.5
 # While the robot relies on the server, probes are so far apart [s]; alone, it wants to know sooner.
 _PROBES_S = 0.45
+# Without a look at the server for so long the robot stood still itself [s].
+_STALL_S = 1.0
 # Weight of the newest frame in the mean of what the robot takes for one.
 _OWN_WEIGHT = 1 / 8
 
@@ -60,6 +63,7 @@ class ServerWatch:
         # Size of the newest frame on the link [bytes].
         self._frame_bytes = 0
         self._trials = Trials()
+        self._stalls = Stalls(_STALL_S)
         # The last reason for which the log says that the robot is alone.
         self._said = ""
 
@@ -203,10 +207,15 @@ class ServerWatch:
     def check(self, now_s: float, on_link_s: float) -> None:
         """Look whether an answer is overdue, or the server has been silent for too long.
 
+        To be called at least twice a second; where it was not, the robot stood still itself.
+
         Args:
             now_s: the time [s].
             on_link_s: how long the link needs for what is on its way [s].
         """
+        if missed_s := self._stalls.missed_s(now_s):
+            self._judgement.excuse(missed_s, now_s)
+        self._stalls.done(now_s)
         self.strand_overdue(now_s)
         limit_s = PATIENCE_S if self._trials.is_out else _SILENCE_S
         if self._judgement.doubts and (usual_s := self._answer_times.limit_s) is not None:

@@ -269,10 +269,21 @@ def test_a_server_that_got_a_new_plan_ready_is_returned_to_as_soon_as_at_first(r
     returned(robot)
     robot.watch.check(36.0, 0.0)
     robot.watch.asked(36.0)
-    robot.watch.check(38.5, 0.0)
+    for now_s in (36.9, 37.8, 38.5):
+        robot.watch.check(now_s, 0.0)
     for number in range(3):
         robot.probe(39.0 + 0.25 * number)
     assert robot.watch.trial_bytes(39.5) == 0  # it was gone again so soon
     robot.watch.follow(Plan(cut=0, epoch=2, model_id="", server_available=True), 39.5)
     assert robot.watch.trial_bytes(39.5) == 30_000
     assert not robot.watch.relies
+
+
+def test_a_robot_that_stood_still_itself_does_not_blame_the_server(robot):
+    robot.watch.check(30.0, 0.0)
+    robot.watch.asked(30.1)
+    robot.watch.check(36.0, 0.0)  # the answers of this time were not read yet
+    assert robot.watch.relies
+    for number in range(1, 6):
+        robot.watch.check(36.0 + 0.5 * number, 0.0)
+    assert robot.watch.reason == "no answer of any kind for 2.5 s"
