@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from codesign_ros.runtime.device import Device, Heartbeat, Role
 from codesign_ros.runtime.planner.changes import Change, change_between
-from codesign_ros.runtime.planner.roll_call import RollCall
+from codesign_ros.runtime.planner.strangers import RollCall
 from codesign_ros.runtime.sessions import GONE_S
 
 GONE_STATES = ("unconfigured", "finalized")
