@@ -14,6 +14,7 @@ from codesign_ros.cost.lateness import STEADY, varies
 from codesign_ros.planning.grid import Solution, grid
 from codesign_ros.planning.problem import AllowedHalves, Problem
 from codesign_ros.runtime.device import Device, Role
+from codesign_ros.runtime.planner.basis import Factors
 from codesign_ros.runtime.planner.correction import corrected
 from codesign_ros.runtime.planner.costs import DeviceCosts
 from codesign_ros.runtime.planner.engine_wishes import Build, built, lacking, runnable
@@ -22,7 +23,7 @@ from codesign_ros.runtime.planner.policy import under_policy
 from codesign_ros.runtime.planner.registry import Registry
 from codesign_ros.runtime.planner.settings import SHARED, PlannerSettings
 from codesign_ros.runtime.planner.sharing import share_of, solve_at
-from codesign_ros.runtime.planner.watch import FAST_BPS, Factors
+from codesign_ros.runtime.planner.watch import FAST_BPS
 from codesign_ros.types import CodesignError, LinkSpec, Plan
 
 
