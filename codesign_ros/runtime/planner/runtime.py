@@ -22,6 +22,7 @@ from codesign_ros.runtime.planner.lobby import Lobby
 from codesign_ros.runtime.planner.numbering import Numbering, Straying
 from codesign_ros.runtime.planner.policy import OURS
 from codesign_ros.runtime.planner.problem import RobotProblems, rate_of
+from codesign_ros.runtime.planner.reasons import joined
 from codesign_ros.runtime.planner.registry import GONE_STATES, Registry
 from codesign_ros.runtime.planner.settings import SHARED, PlannerSettings
 from codesign_ros.runtime.planner.watch import Basis, Factors, RobotWatch
@@ -237,7 +238,7 @@ class PlannerRuntime:
         taken = []
         for name, robot in self._robots.items():
             if robot.due_s <= now_s and name not in busy:
-                taken.append(Due(name, "; ".join(robot.reasons), robot.optional))
+                taken.append(Due(name, joined(robot.reasons), robot.optional))
                 robot.reasons.clear()
                 robot.optional = True
                 robot.due_s = math.inf
