@@ -253,12 +253,9 @@ class _Cell:
 
     def _highest(self, policy: str, frames_s: float) -> float:
         """Search the highest rate of each camera at which a policy loses no more than 5 %."""
-        self._session.play()
-        self.choose(policy)
 
         def lost(rate_hz: float) -> float:
-            self._session.play(rate_hz)
-            self._session.wait(_WARM_S)
+            self.choose(policy, rate_hz)
             return self._say(self._session.watch(self._matrix.watched_s, policy, rate_hz)).lost
 
         highest_hz = highest_rate(lost, frames_s / self._setup.robots, steps=_TRIED)

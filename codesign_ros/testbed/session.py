@@ -97,7 +97,7 @@ class Session:
         self._within.__exit__(None, None, None)
         self._bed.close()
 
-    def set_policy(self, policy: str) -> None:
+    def set_policy(self, policy: str, timeout_s: float = PLAN_TIMEOUT_S) -> None:
         """Let another policy choose, and wait for its plan for each robot.
 
         Raises:
@@ -117,7 +117,7 @@ class Session:
         self._wait(
             lambda: all(map(planned, self._observers)),
             f"the plan of policy {policy}",
-            PLAN_TIMEOUT_S,
+            timeout_s,
         )
 
     def set_planner(self, values: Mapping[str, Any]) -> None:
