@@ -19,7 +19,7 @@ from codesign_ros.runtime.planner.correction import corrected
 from codesign_ros.runtime.planner.costs import DeviceCosts
 from codesign_ros.runtime.planner.engine_wishes import Build, built, lacking, runnable
 from codesign_ros.runtime.planner.placement import Placements, over_servers
-from codesign_ros.runtime.planner.policy import under_policy
+from codesign_ros.runtime.planner.policy import looks_at_operations, under_policy
 from codesign_ros.runtime.planner.registry import Registry
 from codesign_ros.runtime.planner.settings import SHARED, PlannerSettings
 from codesign_ros.runtime.planner.sharing import share_of, solve_at
@@ -195,7 +195,8 @@ class RobotProblems:
         tail = tail or self.tail_of(robot)
         tails = (tail,) if tail else ()
         axes = settings.axes(tuple(each.node for each in tails), self._bundle.neck_codecs)
-        tables = self._costs.tables(head, tail, settings.mode, axes)
+        counted = looks_at_operations(settings.policy)
+        tables = self._costs.tables(head, tail, settings.mode, axes, counted)
         halves: dict[bool, list[np.ndarray]] = {False: [], True: []}
         for device, neck in itertools.product((head, *tails), (False, True)):
             possible, notes = runnable(device, tables, neck=neck)

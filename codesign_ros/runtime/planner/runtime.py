@@ -18,6 +18,7 @@ from codesign_ros.runtime.planner.engine_wishes import Build, BuildRequests
 from codesign_ros.runtime.planner.numbering import Numbering
 from codesign_ros.runtime.planner.plan_maker import PlanMaker, Robot
 from codesign_ros.runtime.planner.problem import RobotProblems
+from codesign_ros.runtime.planner.reasons import joined
 from codesign_ros.runtime.planner.registry import GONE_STATES, Registry
 from codesign_ros.runtime.planner.settings import PlannerSettings
 from codesign_ros.runtime.planner.strangers import Lobby
@@ -220,7 +221,7 @@ class PlannerRuntime:
         taken = []
         for name, robot in self._robots.items():
             if robot.due_s <= now_s and name not in busy:
-                taken.append(Due(name, "; ".join(robot.reasons), robot.optional))
+                taken.append(Due(name, joined(robot.reasons), robot.optional))
                 robot.reasons.clear()
                 robot.optional = True
                 robot.due_s = math.inf
