@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from codesign_ros.data.bags import BagSource, is_bag
+from codesign_ros.data.bags import BagSource
 from codesign_ros.data.frames import FrameSource, SourceFrame
 from codesign_ros.data.gstreamer import GstreamerSource, is_gstreamer
 from codesign_ros.data.image_files import IMAGE_SUFFIXES
@@ -19,8 +19,9 @@ from codesign_ros.data.labelled import (
     open_detection_set,
     open_for_measuring,
 )
+from codesign_ros.data.storage.recording import is_bag
 from codesign_ros.data.video import CameraSource, VideoSource
-from codesign_ros.mine.generator import MineFrame, MineGenerator
+from codesign_ros.mine.generator import MOST_SEED, MineFrame, MineGenerator, seed_of
 from codesign_ros.pixels.decode import ImageError, compressed_encoding, compressed_size
 from codesign_ros.types import CodesignError, GroundTruth
 
@@ -100,9 +101,12 @@ def _mine_seed(spec: str, seed: int) -> int:
     _, colon, text = spec.partition(":")
     if not colon:
         return seed
-    if not text.isdecimal():
-        raise CodesignError(f"source '{spec}': the seed must be a whole number, as in mine:7")
-    return int(text)
+    found = seed_of(text)
+    if found is None:
+        raise CodesignError(
+            f"source '{spec}': the seed must be a whole number from 0 to {MOST_SEED}, as in mine:7"
+        )
+    return found
 
 
 class Limited:

@@ -113,7 +113,7 @@ def compressed_size(data: bytes) -> tuple[int, int]:
         if encoding == "png":
             width, height = struct.unpack_from(">II", data, 16)
         else:
-            _, height, width, _ = jpeg.frame_header(data)
+            height, width, _ = jpeg.frame_header(data).shape
     except struct.error:
         raise ImageError(f"{encoding} image of {len(data)} bytes is cut off") from None
     except ValueError as error:

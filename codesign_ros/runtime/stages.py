@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -18,9 +18,18 @@ from codesign_ros.runtime.answers import Answer, answer_from
 from codesign_ros.runtime.engines.leases import Lease
 from codesign_ros.runtime.neck_codec import NeckCodec
 from codesign_ros.runtime.rate_level import RateLevelChoice
-from codesign_ros.types import NECK, NECK_CODECS, CodesignError, InputSpec, Part, Plan
-from codesign_ros.wire.codecs import codecs_for, encode
-from codesign_ros.wire.decode import WireError, WireLimits, decode, jpeg_shape
+from codesign_ros.types import (
+    JPEG444_CODECS,
+    NECK,
+    NECK_CODECS,
+    CodesignError,
+    InputSpec,
+    Part,
+    Plan,
+    rate_levels_of,
+)
+from codesign_ros.wire.codecs import JPEG_CODECS, codecs_for, encode
+from codesign_ros.wire.decode import WireError, WireLimits, decode, jpeg_header
 from codesign_ros.wire.neck.film import CodeReader
 from codesign_ros.wire.tensor import EncodedTensor
 
@@ -70,10 +79,10 @@ def is_sendable(jpeg: bytes, input: InputSpec) -> bool:
     The robot then need not decode it and encode it again, which would cost time and quality.
     """
     try:
-        shape = jpeg_shape(memoryview(jpeg), "frame")
+        header = jpeg_header(memoryview(jpeg), "frame")
     except WireError:
         return False
-    return shape == (input.height, input.width, 3) and jpeg.endswith(END)
+    return header.shape == (input.height, input.width, 3) and jpeg.endswith(END)
 
 
 class HeadStage:
@@ -84,8 +93,8 @@ class HeadStage:
         plan: what to run.
         engine: engine for ``head_key(plan)``; None at cut 0, where the frame itself is sent.
         selection: asked at every answer which boxes of a detector count.
-        rate_bps: asked at every frame that a neck encodes how fast the uplink is [bit/s]; 0 = not
-            known, and the plan's own rate level is taken.
+        rate_bps: asked at every frame of a plan with rate levels how fast the uplink is [bit/s];
+            0 = not known, and the plan's own level is taken.
     """
 
     def __init__(
@@ -100,22 +109,20 @@ class HeadStage:
         self._bundle = bundle
         self._engine = engine
         self._selection = selection
-        self._neck: NeckCodec | None = None
-        if plan.has_neck:
-            self._neck = NeckCodec(bundle, plan.cut)
-            self._level = RateLevelChoice(plan, rate_bps)
+        self._neck = NeckCodec(bundle, plan.cut) if plan.has_neck else None
+        self._codecs = rate_levels_of(plan.codec)
+        self._level = RateLevelChoice(plan, rate_bps) if self._codecs else None
         # What the tail has of this plan's frames.
         self._film = self._neck.writer() if self._neck and self._neck.knows_films else None
 
     @property
     def sends_jpeg(self) -> bool:
-        """Whether the plan sends the frame as a JPEG, so that ``forward`` may stand for ``run``."""
+        """Whether the plan sends the camera's JPEG, so that ``forward`` may stand for ``run``."""
         return self.plan.cut == 0 and self.plan.codec == "jpeg"
 
     def forward(self, jpeg: bytes) -> HeadOutput:
         """Send a camera's JPEG, for which ``is_sendable`` holds, as it is."""
-        (spec,) = self._bundle.crossings[0]
-        encoded = (EncodedTensor(spec.name, spec.dtype, spec.shape, self.plan.codec, jpeg),)
+        encoded = (self._as_it_is(jpeg),)
         return HeadOutput(None, encoded, 0.0, 0.0, encoded)
 
     def heard(self, sequence: int) -> None:
@@ -128,11 +135,15 @@ class HeadStage:
         if self._film is not None:
             self._film.reset()
 
-    def run(self, image: np.ndarray, sequence: int | None = None) -> HeadOutput:
+    def run(
+        self, image: np.ndarray, jpeg: bytes | None = None, sequence: int | None = None
+    ) -> HeadOutput:
         """Run the head on a letterboxed frame, (H, W, 3) uint8 RGB.
 
         Args:
             image: the frame.
+            jpeg: the same as the camera compressed it, where ``is_sendable`` holds; it is sent in
+                place of one that is encoded anew and not smaller.
             sequence: its number, where its tail is told of it, and ``heard`` and ``forget`` of what
                 the tail says; None = it is written without any other frame.
 
@@ -150,28 +161,40 @@ class HeadStage:
             return HeadOutput(answer, (), time.perf_counter() - start, 0.0)
         encoded: tuple[EncodedTensor, ...]
         kept: tuple[EncodedTensor, ...]
-        if self._neck is not None:
-            sent, alone = self._encode_latent(self._neck, tensors[NECK], sequence)
+        if self._level is not None:
+            sent, alone = self._encode_at_level(tensors, self._level, sequence)
             encoded, kept = (sent,), (alone,)
         else:
             encoded = tuple(encode(name, array, self.plan.codec) for name, array in tensors.items())
             kept = encoded
+        if jpeg is not None and self.plan.codec in JPEG444_CODECS:
+            # It has lost nothing more, and the tail reads either.
+            own = self._as_it_is(jpeg)
+            encoded = (own,) if own.payload_bytes <= encoded[0].payload_bytes else encoded
+            kept = encoded
         return HeadOutput(None, encoded, computed - start, time.perf_counter() - computed, kept)
 
-    def _encode_latent(
-        self, neck: NeckCodec, latent: np.ndarray, sequence: int | None
+    def _as_it_is(self, jpeg: bytes) -> EncodedTensor:
+        (spec,) = self._bundle.crossings[0]
+        return EncodedTensor(spec.name, spec.dtype, spec.shape, "jpeg", jpeg)
+
+    def _encode_at_level(
+        self, tensors: Mapping[str, np.ndarray], choice: RateLevelChoice, sequence: int | None
     ) -> tuple[EncodedTensor, EncodedTensor]:
-        """Write what the neck's encoder made, at the level that the link asks for.
+        """Write the one tensor that crosses, at the level that the link asks for.
 
         Returns:
             What to send, and the same without any other frame.
         """
-        level = self._level.choose()
-        if self._film is None or sequence is None:
-            sent = alone = neck.encode(latent, level)
+        level = choice.choose()
+        if self._neck is None:
+            ((name, array),) = tensors.items()
+            sent = alone = encode(name, array, self._codecs[level])
+        elif self._film is None or sequence is None:
+            sent = alone = self._neck.encode(tensors[NECK], level)
         else:
-            sent, alone = neck.write(latent, level, self._film, sequence)
-        self._level.sent(level, sent.payload_bytes)
+            sent, alone = self._neck.write(tensors[NECK], level, self._film, sequence)
+        choice.sent(level, sent.payload_bytes)
         return sent, alone
 
 
@@ -198,6 +221,8 @@ class TailStage:
         self._selection = selection
         self._expected = bundle.crossings[plan.cut]
         self._neck = NeckCodec(bundle, plan.cut) if plan.has_neck else None
+        # Under a plan that encodes frames as JPEGs each may be of another quality, or the camera's.
+        self._codecs = JPEG_CODECS if plan.codec in JPEG444_CODECS else (plan.codec,)
         # What is remembered of the frames of each head that sends some, the one heard last behind.
         self._films: OrderedDict[int, CodeReader] = OrderedDict()
         self._limits = WireLimits()
@@ -234,7 +259,7 @@ class TailStage:
             return {NECK: self._neck.decode(tensors[0], self._limits, reader, sequence)}
         arrays = {}
         for encoded, spec in zip(tensors, self._expected, strict=True):
-            if encoded.codec != self.plan.codec:
+            if encoded.codec not in self._codecs:
                 raise WireError(
                     "codec", f"codec {encoded.codec!r} came, the plan has {self.plan.codec!r}"
                 )
@@ -306,7 +331,7 @@ def check_plan(plan: Plan, bundle: Bundle) -> None:
 
     Raises:
         CodesignError: the plan is for another network, has a cut that this one does not have, or a
-            codec that cannot carry what crosses there.
+            codec or rate levels that cannot carry what crosses there.
     """
     if plan.model_id != bundle.model_id:
         raise CodesignError(
@@ -318,6 +343,11 @@ def check_plan(plan: Plan, bundle: Bundle) -> None:
         raise CodesignError(f"cut {plan.cut} does not exist; cuts are 0 to {last}")
     necks = [neck for neck in bundle.necks if neck.cut == plan.cut]
     of_neck = NECK_CODECS[: necks[0].levels] if necks else ()
+    levels = len(of_neck if plan.has_neck else rate_levels_of(plan.codec))
+    if plan.levels and max(each.level for each in plan.levels) >= levels:
+        raise CodesignError(
+            f"the plan has rate levels that codec {plan.codec!r} has not: it has {levels}"
+        )
     if plan.codec in of_neck:
         return
     for spec in bundle.crossings[plan.cut] if plan.cut < last else ():

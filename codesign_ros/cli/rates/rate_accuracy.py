@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codesign_ros.cli.common import add_classes, command, open_chosen_source
+from codesign_ros.cli.options.numbers import COUNT_OR_ALL, CUT, THREADS, Whole
+from codesign_ros.cli.options.places import OUTPUT_FILE
 from codesign_ros.console import minutes, progress_bar, show
 from codesign_ros.types import PRECISIONS, CodesignError
 
@@ -40,7 +42,7 @@ def add(commands: Any) -> None:
     )
     parser.add_argument(
         "--frames",
-        type=int,
+        type=COUNT_OR_ALL,
         nargs="+",
         default=[0],
         help="so many of each source; one number for all, or one for each; 0 = all there are",
@@ -49,27 +51,30 @@ def add(commands: Any) -> None:
     add_classes(parser)
     parser.add_argument(
         "--cuts",
-        type=int,
+        type=CUT,
         nargs="*",
         help=f"where tensors are sent as {' and '.join(_CODECS)} (default: where the necks are)",
     )
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32")
     parser.add_argument(
         "--camera-jpeg",
-        type=int,
+        type=Whole(1, 100),
         metavar="QUALITY",
         help="each frame comes out of a camera's JPEG (4:2:0) of this quality first (default: raw)",
     )
     parser.add_argument(
         "--threads",
-        type=int,
+        type=THREADS,
         default=os.cpu_count() or 1,
         help="frames at the same time (default: all cores)",
     )
-    parser.add_argument("--drawings", type=int, default=200, help="of the bootstrap (default: 200)")
+    parser.add_argument(
+        "--drawings", type=Whole(2), default=200, help="of the bootstrap (default: 200)"
+    )
     parser.add_argument(
         "--out",
-        default="rate_accuracy",
+        type=OUTPUT_FILE,
+        default=Path("rate_accuracy"),
         metavar="STEM",
         help="writes STEM.json and STEM.png; what is done lies in STEM.N.checkpoint until then "
         "(default: rate_accuracy)",
@@ -81,7 +86,6 @@ def _run(options: argparse.Namespace) -> int:
     from codesign_ros.evaluation.rate.network import CutDetector
     from codesign_ros.evaluation.rate.report import draw, tables
 
-    _check(options)
     bundle = Bundle.open(options.bundle)
     if bundle.task != "detection":
         raise CodesignError(
@@ -116,19 +120,6 @@ def _run(options: argparse.Namespace) -> int:
     for checkpoint in checkpoints:
         checkpoint.unlink(missing_ok=True)
     return 0
-
-
-def _check(options: argparse.Namespace) -> None:
-    """Refuse numbers that mean nothing."""
-    least = {"threads": 1, "drawings": 2, "camera_jpeg": 1}
-    for name, lowest in least.items():
-        value = getattr(options, name)
-        if value is not None and value < lowest:
-            raise CodesignError(
-                f"--{name.replace('_', '-')} is {value}; it must be {lowest} at least"
-            )
-    if options.camera_jpeg is not None and options.camera_jpeg > 100:
-        raise CodesignError(f"--camera-jpeg is {options.camera_jpeg}; a quality is 1 to 100")
 
 
 def _frames_by_source(options: argparse.Namespace) -> list[int]:
