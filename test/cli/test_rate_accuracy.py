@@ -121,11 +121,11 @@ def test_a_cameras_jpeg_is_what_all_are_compared_on(bundle, measured, tmp_path, 
     [
         (["--frames", "1", "2", "3"], "--frames has 3 numbers for 2 sources; give one"),
         (["--frames", "0"], "scenes:3 has no known end; give a number of frames with --frames"),
-        (["--threads", "0"], "--threads is 0; it must be 1 at least"),
-        (["--drawings", "1"], "--drawings is 1; it must be 2 at least"),
-        (["--camera-jpeg", "101"], "--camera-jpeg is 101; a quality is 1 to 100"),
+        (["--threads", "0"], "argument --threads: '0' is not a whole number"),
+        (["--drawings", "1"], "argument --drawings: '1' is not a whole number"),
+        (["--camera-jpeg", "101"], "argument --camera-jpeg: '101' is not a whole number"),
         (["--cuts", "99"], "no tensor is sent at cut 99: cuts are 1 to "),
-        (["--out", "/nowhere/at all"], "cannot write /nowhere/at all.0.checkpoint: No such file"),
+        (["--out", "/nowhere/at all"], "cannot write /nowhere/at all: there is no folder /nowhere"),
     ],
 )
 def test_mistakes_are_told_in_a_line(bundle, tmp_path, capsys, changed, message):

@@ -114,7 +114,7 @@ def _run(options: argparse.Namespace) -> int:
     show(
         (table for result in results for table in tables(result)),
         notes,
-        f"{options.out}.json",
+        Path(f"{options.out}.json"),
         content,
     )
     for checkpoint in checkpoints:

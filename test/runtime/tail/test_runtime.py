@@ -677,9 +677,9 @@ def test_a_frame_s_times_are_all_of_its_time_at_the_tail(
     clock = SimpleNamespace(perf_counter=lambda: now[0], sleep=work)
     real_decode = TailStage.decode
 
-    def decode(stage, tensors):
+    def decode(stage, *received):
         work(1.0)
-        return real_decode(stage, tensors)
+        return real_decode(stage, *received)
 
     monkeypatch.setattr(TailStage, "decode", decode)
     for module in (runtime, tail_batch, emulation):
