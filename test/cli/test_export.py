@@ -153,7 +153,7 @@ def test_refused_engines_are_told_and_make_the_status(export, monkeypatch):
         (["--backend", "onnxruntime", "--max-batch", 4], "--max-batch: for backend tensorrt"),
         (["--backend", "onnxruntime", "--robot", "toaster"], "unknown device 'toaster'"),
         (["--backend", "onnxruntime", "--robot-profile", "x"], "both --robot-profile and"),
-        (["--max-batch", 0], "--max-batch: '0' is not a whole number, 1 to 1024"),
+        (["--max-batch", 0], "--max-batch must be at least 1, not 0"),
         (["--max-batch", 2, "--dla-core", 0], "a DLA takes one batch size only"),
         (["--cuts", 3, "--all-plans"], "not allowed with"),
     ],

@@ -97,7 +97,7 @@ def test_profile_times_what_is_chosen_and_writes_it(capsys, tiny_bundle, tmp_pat
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["--threads", 0], "--threads: '0' is not a whole number, 1 to 1024"),
+        (["--threads", 0], "--threads must be at least 1, not 0"),
         (["--cuts", 99], "cut 99 does not exist"),
         (["--backend", "tpu"], "unknown backend 'tpu'"),
         (["--backend", "torch", "--precision", "int8-tensor"], "not available on backend torch"),

@@ -8,9 +8,10 @@ import re
 from dataclasses import dataclass
 
 _WHOLE = re.compile(r"[+-]?[0-9]+")
+_PLAIN = re.compile(r"[\w.+-]+")
 # Beyond it no count of frames, steps or bytes makes sense, and C's integers end.
 _MOST_COUNT = 2**31 - 1
-_SAID = 40
+_LONGEST, _SAID = 30, 40
 
 
 @dataclass(frozen=True)
@@ -23,15 +24,15 @@ class Whole:
     def __call__(self, text: str) -> int:
         """Read the number; argparse tells of the error."""
         # int() does not take very long ones.
-        if not _WHOLE.fullmatch(text) or len(text) > 30 or not self._has(int(text)):
-            bounds = f"{self.least} or more"
-            if self.most != _MOST_COUNT or _WHOLE.fullmatch(text):
-                bounds = f"{self.least} to {self.most}"
-            raise argparse.ArgumentTypeError(f"{_said(text)} is not a whole number, {bounds}")
-        return int(text)
-
-    def _has(self, number: int) -> bool:
-        return self.least <= number <= self.most
+        if not _WHOLE.fullmatch(text) or len(text) > _LONGEST:
+            bounds = f"from {self.least} to {self.most}"
+            raise argparse.ArgumentTypeError(f"must be a whole number {bounds}, not {_said(text)}")
+        number = int(text)
+        if number < self.least:
+            raise argparse.ArgumentTypeError(f"must be at least {self.least}, not {number}")
+        if number > self.most:
+            raise argparse.ArgumentTypeError(f"must be at most {self.most}, not {number}")
+        return number
 
 
 @dataclass(frozen=True)
@@ -57,20 +58,22 @@ class Real:
         above = number > self.least if self.open else number >= self.least
         # A NaN is neither.
         if not (above and number <= self.most and math.isfinite(number)):
-            raise argparse.ArgumentTypeError(f"{_said(text)} is not {self._range()}")
+            raise argparse.ArgumentTypeError(f"must be {self._range()}, not {_said(text)}")
         return number
 
     def _range(self) -> str:
         if self.most < math.inf:
             return f"a number from {'above ' * self.open}{self.least:g} to {self.most:g}"
         if self.least == -math.inf:
-            return "a finite number"
-        return f"a finite number {'above' if self.open else 'of at least'} {self.least:g}"
+            return "finite"
+        return f"{'more than' if self.open else 'at least'} {self.least:g} and finite"
 
 
 def _said(text: str) -> str:
     """What was given, for a message: it may be long."""
-    return repr(text if len(text) <= _SAID else f"{text[:_SAID]}...")
+    if len(text) > _SAID:
+        return repr(f"{text[:_SAID]}...")
+    return text if _PLAIN.fullmatch(text) else repr(text)
 
 
 COUNT = Whole(1)

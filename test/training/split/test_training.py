@@ -412,7 +412,10 @@ def test_a_bad_gradient_at_the_cut_does_not_cross_it():
         (["--cut", "3", "--architecture", "vgg"], "unknown architecture 'vgg'; known are mine_rep"),
         (["--cut", "99", "--architecture", "yolo", "--height", "64", "--width", "96"], "cut 99"),
         (["--cut", "3", "--steps", "0"], "steps must be at least 1, not 0"),
-        (["--cut", "3", "--learning-rate", "nan"], "learning_rate must be above 0, not nan"),
+        (
+            ["--cut", "3", "--learning-rate", "nan"],
+            "must be more than 0 and finite, not nan",
+        ),
         (["--cut", "3", "--height", "64"], "--height and --width go with --architecture"),
         (["--cut", "3", "--plot", "a.png"], "--plot draws what --convergence simulates"),
         (["--cut", "3", "--convergence"], "--convergence simulates a problem of its own"),
