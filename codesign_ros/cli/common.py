@@ -46,6 +46,13 @@ def add_backend(parser: argparse.ArgumentParser, default: str = DEFAULT_BACKEND)
     )
 
 
+def add_topic(parser: argparse._ActionsContainer) -> None:
+    """Add ``--topic``."""
+    parser.add_argument(
+        "--topic", default="", help="image topic of a bag that has several (default: the only one)"
+    )
+
+
 def add_json(parser: argparse.ArgumentParser) -> None:
     """Add ``--json``; see ``write_json``."""
     parser.add_argument(
@@ -124,7 +131,7 @@ def open_chosen_source(options: argparse.Namespace, name: str, bundle: Bundle) -
     """Open a source with the classes and the frames that the options say; print its warnings.
 
     Args:
-        options: with ``frames``, ``split`` and those of ``add_classes``.
+        options: with ``frames``, ``split``, ``topic`` and those of ``add_classes``.
         name: bag, folder, video, data set ..., as ``open_source`` takes it.
         bundle: the network that it is for.
 
@@ -140,6 +147,7 @@ def open_chosen_source(options: argparse.Namespace, name: str, bundle: Bundle) -
         bundle.classes,
         frames=options.frames,
         split=options.split,
+        topic=options.topic or None,
     )
     for warning in source.warnings:
         print(f"warning: {warning}", file=sys.stderr)

@@ -10,6 +10,7 @@ from codesign_ros.cli.common import (
     add_bundle,
     add_json,
     add_objective,
+    add_topic,
     bundle_path,
     codecs_chosen,
     command,
@@ -27,6 +28,7 @@ def add(commands: Any) -> None:
         commands, "demo", _run, "play a bag through camera, head, tail and planner processes"
     )
     parser.add_argument("--bag", default="", help="bag to play (default: the one of the package)")
+    add_topic(parser)
     add_bundle(parser)
     parser.add_argument("--params", help="parameter file (default: config/split_inference.yaml)")
     parser.add_argument("--script", help="what happens when (default: config/demo.yaml)")
@@ -74,6 +76,7 @@ def _run(options: argparse.Namespace) -> int:
             scenario=scenario,
             planner={**planner, **codecs_chosen(options.codec)},
             frames=options.frames,
+            topic=options.topic,
         ),
         console,
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from rich.table import Column
 
-from codesign_ros.cli.common import add_json, command
+from codesign_ros.cli.common import add_json, add_topic, command
 from codesign_ros.cli.options.numbers import POSITIVE, Real, image_size
 from codesign_ros.cli.options.places import BUNDLE_FOLDER
 from codesign_ros.console import alive, right, show, slim_table
@@ -90,6 +90,7 @@ def add(commands: Any) -> None:
         metavar="SOURCE",
         help="images like those that it will see: folder, bag or video (default: synthetic mine)",
     )
+    add_topic(parser)
     add_json(parser)
 
 
@@ -98,7 +99,7 @@ def _run(options: argparse.Namespace) -> int:
     spec = InputSpec(height, width, tuple(options.mean), tuple(options.std))
     arguments = _arguments(options.args)
     names = _names(options.classes)
-    source = _calibration_source(options.calibration)
+    source = _calibration_source(options.calibration, options.topic)
     if options.weights is not None and not options.weights.is_file():
         raise CodesignError(f"there is no file of weights at {options.weights}")
     if options.boxes is not None and options.task != "detection":
@@ -230,11 +231,11 @@ def _classes(
     return names
 
 
-def _calibration_source(name: str) -> FrameSource | None:
+def _calibration_source(name: str, topic: str) -> FrameSource | None:
     """Open the source; None = the mine's independent scenes."""
     from codesign_ros.data.sources import open_source
 
-    return None if name == _MINE else open_source(name)
+    return None if name == _MINE else open_source(name, topic=topic or None)
 
 
 def _calibration_frames(source: FrameSource | None, name: str, spec: InputSpec) -> np.ndarray:

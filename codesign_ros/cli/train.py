@@ -110,6 +110,7 @@ def add(commands: Any) -> None:
     neck.add_argument(
         "--bytes", type=COUNT, nargs="+", metavar="N", help="of a frame by level, the most first"
     )
+    neck.add_argument("--topic", help="image topic of a bag that has several")
     neck.add_argument("--channels", type=WIDTH, help="of the latent (default 32)")
     neck.add_argument("--encoder-width", type=WIDTH, help="channels in the encoder (default 64)")
     neck.add_argument("--encoder-depth", type=Whole(0, 1000), help="residual blocks in the encoder")

@@ -108,6 +108,7 @@ def open_chosen(
     *,
     frames: int = 0,
     split: str | None = None,
+    topic: str | None = None,
 ) -> ChosenSource:
     """Open a source for a network; what does not fit the network is refused before any frame.
 
@@ -118,12 +119,13 @@ def open_chosen(
         known: its classes.
         frames: see ``open_source``.
         split: see ``open_source``.
+        topic: see ``open_source``.
 
     Raises:
         CodesignError: as ``open_source`` and ``ClassChoice.resolve``; or there are no labels, or
             none for this task, and the choice is of labels.
     """
-    source = open_source(spec, frames=frames, split=split, names=choice.kept or ())
+    source = open_source(spec, topic=topic, frames=frames, split=split, names=choice.kept or ())
     of_frames = task == CLASSIFICATION
     found = classes_of(source, of_frames)
     if of_frames and not found.names and classes_of(source, False).names:

@@ -61,6 +61,8 @@ def open_source(
     """
     if frames < 0 or fps <= 0:
         raise CodesignError(f"a source needs frames >= 0 and fps > 0 (not {frames}, {fps})")
+    if topic and not is_bag(Path(spec)):
+        raise CodesignError(f"topic '{topic}' is of no use: source {spec} is no bag")
     if is_gstreamer(spec):
         camera = GstreamerSource(spec, fps, size, stopping)
         return Limited(camera, frames) if frames else camera

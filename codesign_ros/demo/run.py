@@ -47,6 +47,7 @@ class DemoOptions:
         scenario: what is emulated and what happens.
         planner: parameters of the planner that go before the file and the scenario.
         frames: end after so many frames; 0 = all.
+        topic: image topic of a bag that has several; may be empty.
         robot: the robot's namespace.
     """
 
@@ -56,6 +57,7 @@ class DemoOptions:
     scenario: Scenario
     planner: Mapping[str, Any]
     frames: int = 0
+    topic: str = ""
     robot: str = "/robot"
 
 
@@ -69,7 +71,7 @@ def run_demo(options: DemoOptions, console: Console) -> dict[str, Any]:
         CodesignError: the source or bundle cannot be used, or a node that is needed ended.
     """
     bundle = Bundle.open(options.bundle)
-    source = open_source(options.source, frames=options.frames)
+    source = open_source(options.source, topic=options.topic or None, frames=options.frames)
     if source.frames is None or source.live:
         raise CodesignError(f"source {options.source} has no end; give the demo --frames")
     environment = private_environment()
@@ -137,6 +139,7 @@ def _overrides(options: DemoOptions) -> dict[str, dict[str, Any]]:
         "autostart": False,
         "source": str(source.resolve()) if source.exists() else options.source,
         "frames": options.frames,
+        "source_topic": options.topic,
     }
     overrides["head"] |= {
         "bundle": bundle,

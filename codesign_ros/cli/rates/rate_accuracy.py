@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codesign_ros.cli.common import add_classes, command, open_chosen_source
+from codesign_ros.cli.common import add_classes, add_topic, command, open_chosen_source
 from codesign_ros.cli.options.numbers import COUNT_OR_ALL, CUT, THREADS, Whole
 from codesign_ros.cli.options.places import OUTPUT_FILE
 from codesign_ros.console import minutes, progress_bar, show
@@ -47,6 +47,7 @@ def add(commands: Any) -> None:
         default=[0],
         help="so many of each source; one number for all, or one for each; 0 = all there are",
     )
+    add_topic(parser)
     parser.add_argument("--split", help="part of a labelled data set (default: val, if it has one)")
     add_classes(parser)
     parser.add_argument(

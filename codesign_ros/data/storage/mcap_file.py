@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from mcap.reader import SeekingReader
+from mcap.reader import McapReader, NonSeekingReader, SeekingReader
 from mcap.records import Channel as McapChannel
 from mcap.records import Schema, Statistics
 from mcap.summary import Summary
@@ -39,7 +39,9 @@ class McapFile:
         self._stream, self._size = stream, size
         self._summary = self._reader().get_summary()
         self._counted = _statistics(self._summary)
-        if self._summary is not None and self._summary.channels:
+        # A summary need not repeat what stands among the messages; without that it is no index.
+        self._is_whole = self._summary is not None and _names_all(self._summary)
+        if self._summary is not None and self._is_whole:
             schemas, channels = self._summary.schemas, self._summary.channels
         else:
             schemas, channels = self._scan()
@@ -51,8 +53,8 @@ class McapFile:
 
     def messages(self, topics: Collection[str]) -> Iterator[tuple[Channel, int, bytes]]:
         """Yield messages, in the order of recording where the file has an index."""
-        reader = self._reader()
-        indexed = self._summary is not None and bool(self._summary.chunk_indexes)
+        indexed = self._is_whole and self._summary is not None and bool(self._summary.chunk_indexes)
+        reader = self._reader() if indexed else self._linear()
         # Without an index, sorting would take the whole file into memory.
         for _, channel, message in reader.iter_messages(list(topics), log_time_order=indexed):
             yield self._of_id[channel.id], message.log_time, message.data
@@ -61,11 +63,15 @@ class McapFile:
         self._stream.seek(0)
         return SeekingReader(self._stream, validate_crcs=True, record_size_limit=self._size)
 
+    def _linear(self) -> McapReader:
+        self._stream.seek(0)
+        return NonSeekingReader(self._stream, validate_crcs=True, record_size_limit=self._size)
+
     def _scan(self) -> tuple[dict[int, Schema], dict[int, McapChannel]]:
         """Look at every message for what no summary tells."""
         schemas: dict[int, Schema] = {}
         channels: dict[int, McapChannel] = {}
-        for schema, channel, _ in self._reader().iter_messages(log_time_order=False):
+        for schema, channel, _ in self._linear().iter_messages(log_time_order=False):
             channels[channel.id] = channel
             if schema is not None:
                 schemas[schema.id] = schema
@@ -82,6 +88,14 @@ class McapFile:
             definition_format=schema.encoding if schema else "",
             count=count,
         )
+
+
+def _names_all(summary: Summary) -> bool:
+    """Whether a summary names the channels, and what is on each."""
+    channels = summary.channels.values()
+    return bool(channels) and all(
+        channel.schema_id in summary.schemas or not channel.schema_id for channel in channels
+    )
 
 
 def _statistics(summary: Summary | None) -> Statistics | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import lz4.frame
 import yaml
 import zstandard
 
@@ -27,15 +29,15 @@ _OPENERS: Mapping[str, OpenStorage] = {
 BAG_SUFFIXES = tuple(_OPENERS)
 _METADATA = "metadata.yaml"
 # Storage files that were compressed as a whole have this after their own suffix.
-_ZSTD_SUFFIX, _ZSTD_MAGIC = ".zstd", b"\x28\xb5\x2f\xfd"
-# Other compressors that rosbag2 has plugins for; nothing that we read begins so.
-_LZ4_MAGIC = b"\x04\x22\x4d\x18"
+_PACKED_SUFFIXES = (".zstd", ".zst", ".lz4")
+# What is compressed begins so, and nothing else that we read does.
+_ZSTD_MAGIC, _LZ4_MAGIC = b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18"
 
 
 def storage_suffix(path: Path) -> str | None:
     """Which kind of storage file a name is of (``.mcap``, ``.db3``, ``.bag``); None = of none."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
-    if suffixes and suffixes[-1] == _ZSTD_SUFFIX:
+    if suffixes and suffixes[-1] in _PACKED_SUFFIXES:
         suffixes.pop()
     return suffixes[-1] if suffixes and suffixes[-1] in _OPENERS else None
 
@@ -70,7 +72,7 @@ class Recording:
         """Yield channel, time of recording [ns] and bytes of the messages of some topics.
 
         Raises:
-            StorageError: a message was compressed by what we do not have.
+            Exception: whatever broken bytes lead the libraries to.
         """
         for file in self.files:
             for channel, stamp_ns, data in file.messages(topics):
@@ -107,24 +109,52 @@ def _open(path: Path, stack: ExitStack) -> Iterator[StorageFile]:
     assert suffix is not None
     with path.open("rb") as file:
         start = file.read(4)
-    if start == _LZ4_MAGIC:
-        raise StorageError(f"{path.name} is compressed with lz4; decompress it first (`lz4 -d`)")
-    if start == _ZSTD_MAGIC:
+    if start in (_ZSTD_MAGIC, _LZ4_MAGIC):
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="codesign_bag_")))
         plain = folder / f"plain{suffix}"
-        with path.open("rb") as packed, plain.open("wb") as out:
-            zstandard.ZstdDecompressor().copy_stream(packed, out)
+        _unpack(path, plain, start)
         path = plain
     with _OPENERS[suffix](path) as opened:
         yield opened
 
 
+def _unpack(path: Path, plain: Path, start: bytes) -> None:
+    """Decompress a storage file.
+
+    Raises:
+        StorageError: it is damaged, or there is no room.
+    """
+    try:
+        with path.open("rb") as packed, plain.open("wb") as out:
+            if start == _LZ4_MAGIC:
+                with lz4.frame.open(packed, "rb") as reader:
+                    shutil.copyfileobj(reader, out, 1 << 20)
+            else:
+                unpacker = zstandard.ZstdDecompressor().stream_reader(
+                    packed, read_across_frames=True
+                )
+                shutil.copyfileobj(unpacker, out, 1 << 20)
+    except (zstandard.ZstdError, RuntimeError, EOFError) as error:
+        raise StorageError(f"it is damaged: {path.name}: {one_line(error)}") from None
+    except OSError as error:
+        raise StorageError(
+            f"{path.name} cannot be decompressed into {plain.parent} "
+            f"({error.strerror or one_line(error)}); set TMPDIR to a larger disk"
+        ) from None
+
+
 def _decompressed(data: bytes) -> bytes:
-    """A message as it was sent; CDR begins with 0, so that a compressor's mark is told from it."""
-    if data.startswith(_ZSTD_MAGIC):
-        return zstandard.ZstdDecompressor().decompressobj().decompress(data)
-    if data.startswith(_LZ4_MAGIC):
-        raise StorageError("its messages are compressed with lz4; `ros2 bag convert` removes that")
+    """A message as it was sent; CDR begins with 0, so that a compressor's mark is told from it.
+
+    One that cannot be decompressed stays as it is: no message, which costs one frame.
+    """
+    try:
+        if data.startswith(_ZSTD_MAGIC):
+            return zstandard.ZstdDecompressor().decompressobj().decompress(data)
+        if data.startswith(_LZ4_MAGIC):
+            return bytes(lz4.frame.decompress(data))
+    except (zstandard.ZstdError, RuntimeError):
+        pass
     return data
 
 
@@ -152,6 +182,10 @@ def _files_of(path: Path) -> tuple[list[Path], Mapping[str, int]]:
         return [path], {}
     metadata = path / _METADATA
     if not metadata.exists():
+        packed = _storage_files(path)
+        # `ros2 bag reindex` does not open these; that each is whole is seen without metadata.
+        if packed and all(file.suffix.lower() in _PACKED_SUFFIXES for file in packed):
+            return packed, {}
         hint = (
             "its recording was not finished; mend it with `ros2 bag reindex`, or name its files "
             "one by one"
@@ -160,13 +194,21 @@ def _files_of(path: Path) -> tuple[list[Path], Mapping[str, int]]:
         )
         raise CodesignError(f"bag {path} has no metadata.yaml: {hint}")
     names, counts = _described(metadata)
-    files = [path / name for name in names]
+    files = [_named(path, name) for name in names]
     for file in files:
         if not file.exists():
             raise CodesignError(f"bag {path}: metadata.yaml names {file.name}, which is not there")
         if storage_suffix(file) is None:
             raise CodesignError(f"bag {path}: {file.name} is of no storage that is read here")
     return files, counts
+
+
+def _named(folder: Path, name: str) -> Path:
+    """Return a file by its name, which may have been packed or unpacked since."""
+    file = folder / name
+    others = [folder / f"{name}{suffix}" for suffix in _PACKED_SUFFIXES]
+    others += [file.with_suffix("")] if file.suffix.lower() in _PACKED_SUFFIXES else []
+    return next((each for each in (file, *others) if each.is_file()), file)
 
 
 def _described(metadata: Path) -> tuple[list[str], dict[str, int]]:
@@ -184,7 +226,7 @@ def _described(metadata: Path) -> tuple[list[str], dict[str, int]]:
         # Older versions name files with their folder.
         names = [PurePath(name).name for name in about["relative_file_paths"]]
         counts: dict[str, int] = {}
-        for topic in about["topics_with_message_count"]:
+        for topic in about["topics_with_message_count"] or ():
             name = str(topic["topic_metadata"]["name"])
             counts[name] = counts.get(name, 0) + int(topic["message_count"])
         about["message_count"]  # the end of what a whole file has

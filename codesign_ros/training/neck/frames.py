@@ -105,7 +105,7 @@ def _read(
     options: NeckOptions, spec: InputSpec, file: Path, progress: Progress
 ) -> tuple[np.ndarray, list[Sequence[Box] | None]]:
     """Decode frames into a file, evenly from the whole source where its length is known."""
-    source = open_source(options.data, seed=options.seed)
+    source = open_source(options.data, topic=options.topic, seed=options.seed)
     if source.live:
         raise CodesignError(f"{options.data} is live: record it first, and train on the recording")
     most = options.frames + options.val_frames

@@ -19,6 +19,7 @@ class NeckOptions(SceneOptions):
 
     Attributes:
         data: ``mine``, or a source that ``data.sources`` opens; no labels are needed.
+        topic: image topic of a bag that has several.
         frames: pictures to learn from, at most.
         neck: the cut.
         enter: the cut whose tensor the decoder makes; None = the same.
@@ -38,6 +39,7 @@ class NeckOptions(SceneOptions):
     }  # fmt: skip
 
     neck: int
+    topic: str | None = None
     enter: int | None = None
     bytes: tuple[int, ...] | None = None
     channels: int = 32
