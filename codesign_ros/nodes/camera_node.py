@@ -16,6 +16,7 @@ from codesign_ros.data.pacing import Pacer, make_pacer
 from codesign_ros.data.sources import open_source
 from codesign_ros.msg import GroundTruth, InferenceResult
 from codesign_ros.nodes.base import CodesignNode
+from codesign_ros.nodes.images.topics import IMAGE_TOPICS, image_topic
 from codesign_ros.nodes.interface import qos
 from codesign_ros.nodes.interface.image_queue import ImageQueue
 from codesign_ros.nodes.interface.messages import (
@@ -30,8 +31,6 @@ from codesign_ros.pixels.decode import COMPRESSED
 from codesign_ros.runtime.messages import Stamp
 from codesign_ros.types import CodesignError
 from codesign_ros.wire.codecs import encode
-
-IMAGE_TOPICS = {"compressed": "image_raw/compressed", "raw": "image_raw"}
 
 PARAMS = (
     Param(
@@ -114,7 +113,8 @@ class CameraNode(CodesignNode):
         Returns:
             False where this camera does not send on that topic.
         """
-        if topic != self.resolve_topic_name(IMAGE_TOPICS[self.params["image_transport"]]):
+        own = image_topic(self, self.params["image_transport"])
+        if topic != self.resolve_topic_name(own.name):
             return False
         self._hand_on = take
         return True
@@ -130,11 +130,11 @@ class CameraNode(CodesignNode):
             stopping=self._stopping,
         )
         recording = not source.live
-        compressed = self.params["image_transport"] == "compressed"
+        topic = image_topic(self, self.params["image_transport"])
         depth = max(_LEAST_DEPTH, self.params["window"]) if recording else 1
         self._images = self.advertise(
-            CompressedImage if compressed else Image,
-            IMAGE_TOPICS[self.params["image_transport"]],
+            topic.kind,
+            topic.name,
             qos.image(reliable=recording, depth=depth),
         )
         self._queue = ImageQueue(self._images) if recording else None
