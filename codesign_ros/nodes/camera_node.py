@@ -18,6 +18,7 @@ from codesign_ros.msg import GroundTruth, InferenceResult
 from codesign_ros.nodes.base import CodesignNode
 from codesign_ros.nodes.images.topics import IMAGE_TOPICS, image_topic
 from codesign_ros.nodes.interface import qos
+from codesign_ros.nodes.interface.held import check_source
 from codesign_ros.nodes.interface.image_queue import ImageQueue
 from codesign_ros.nodes.interface.messages import (
     ground_truth_to_msg,
@@ -39,9 +40,22 @@ PARAMS = (
         "a bag, a video file, a device such as /dev/video0, csi[:SENSOR_ID] (a Jetson's camera; "
         "its nvarguscamerasrc was never run), gstreamer:PIPELINE (its end is RGB, or an appsink "
         "called frames), a folder of images, or mine[:SEED]",
+        held_from="configure",
     ),
-    Param("source_topic", "", "image topic of a bag that has several; empty = the only one"),
-    Param("frames", 0, "end after so many frames; 0 = all there are", low=0, high=2**31 - 1),
+    Param(
+        "source_topic",
+        "",
+        "image topic of a bag that has several; empty = the only one",
+        held_from="configure",
+    ),
+    Param(
+        "frames",
+        0,
+        "end after so many frames; 0 = all there are",
+        low=0,
+        high=2**31 - 1,
+        held_from="configure",
+    ),
     Param("loop", False, "start again at the end of a recording"),
     Param(
         "pacing",
@@ -49,19 +63,35 @@ PARAMS = (
         "recordings only. stamps: as recorded; rate: at rate_hz; window: as fast as results come, "
         "so that a slow machine is slow and loses nothing",
         choices=("stamps", "rate", "window"),
+        held_from="activate",
     ),
-    Param("rate_hz", 30.0, "pace of pacing rate; asked of a camera [Hz]", low=0.01, high=1000.0),
+    Param(
+        "rate_hz",
+        30.0,
+        "pace of pacing rate; asked of a camera [Hz]",
+        low=0.01,
+        high=1000.0,
+        held_from="configure",
+    ),
     *(
-        Param(name, 0, "asked of csi and /dev/videoN; 0 = the camera's own [px]", low=0, high=16384)
+        Param(
+            name,
+            0,
+            "asked of csi and /dev/videoN; 0 = the camera's own [px]",
+            low=0,
+            high=16384,
+            held_from="configure",
+        )
         for name in ("camera.width", "camera.height")
     ),
-    Param("window", 3, "frames in flight of pacing window", low=1, high=1000),
+    Param("window", 3, "frames in flight of pacing window", low=1, high=1000, held_from="activate"),
     Param(
         "window_timeout_s",
         10.0,
         "pacing window: go on without a result that takes longer [s]",
         low=0.1,
         high=600.0,
+        held_from="activate",
     ),
     Param(
         "image_transport",
@@ -88,6 +118,7 @@ class CameraNode(CodesignNode):
 
     def __init__(self) -> None:
         super().__init__("camera", PARAMS)
+        self.params.refuse_where(check_source)
         # Whoever in this process takes frames directly; see ``hand_to``.
         self._hand_on: Callable[[SourceFrame, Stamp], None] | None = None
         self._source: FrameSource | None = None

@@ -24,6 +24,7 @@ from codesign_ros.nodes.identity.reachable import Reachable
 from codesign_ros.nodes.identity.seat import PLANNERS, PRESENCE_PERIOD_S, Seat
 from codesign_ros.nodes.interface import qos
 from codesign_ros.nodes.interface.device_messages import device_from_msg, heartbeat_from_msg
+from codesign_ros.nodes.interface.held import check_bundle
 from codesign_ros.nodes.interface.messages import plan_to_msg
 from codesign_ros.nodes.interface.planner_params import PARAMS, SOLVE_PARAMS, settings_from
 from codesign_ros.nodes.plan_leader import PlanLeader, get_ready
@@ -71,6 +72,7 @@ class PlannerNode(CodesignNode):
         self.serve(Solve, "/codesign/solve", self._on_solve)
         self.every(TICK_PERIOD_S, self._tick)
         self.every(CALL_PERIOD_S, self._call)
+        self.params.refuse_where(check_bundle)
         self.params.refuse_where(self._settings)
         self.params.when_set(self._on_parameters)
 
