@@ -239,8 +239,8 @@ def overrides(node: str, given: dict[str, str], source: str | None) -> dict[str,
         values["server"] = given["server"]
     if source and node == "camera":
         values["source"] = source
-    if given["bag"] and node == "head":
-        values["image_reliability"] = "reliable"
+    if node == "head" and (given["bag"] or source is None):
+        values["image_reliability"] = "reliable" if given["bag"] else "auto"
     # The camera has to decide; a head in its process takes its frames whatever they are.
     if given["image_transport"] and (
         node == "head" or (node == "camera" and given["image_transport"] != "auto")

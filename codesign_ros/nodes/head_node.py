@@ -54,8 +54,9 @@ PARAMS = (
     Param(
         "image_reliability",
         "best_effort",
-        "best_effort for cameras; reliable where every frame of a recording must arrive",
-        choices=("best_effort", "reliable"),
+        "best_effort for cameras; reliable where every frame of a recording must arrive; auto = "
+        "reliable where the camera is, without which images of megabytes hardly arrive",
+        choices=("best_effort", "reliable", AUTO),
         fixed=True,
     ),
     Param("queue_depth", 3, "frames that may wait; one more drops the oldest", low=1, high=1000),
@@ -115,12 +116,15 @@ class HeadNode(DeviceNode):
         # What DDS lost of the frames, as far as it knows, and what came while nobody took frames.
         self._lost = self._untaken = 0
         transport = self.params["image_transport"]
-        reliable = self.params["image_reliability"] == "reliable"
         # None where the camera hands them over in this process.
         self._input: ImageInput | None = None
         if camera is None or not self._is_handed(camera, transport):
             self._input = ImageInput(
-                self, transport, reliable, self._on_message, on_missed=self._on_missed
+                self,
+                transport,
+                self.params["image_reliability"],
+                self._on_message,
+                on_missed=self._on_missed,
             )
         self.listen(TailAnswer, "result/remote", self._on_answer, qos.result())
         self.every(PROBE_PERIOD_S, self._probe)
@@ -204,6 +208,7 @@ class HeadNode(DeviceNode):
         silence = ""
         if self._input is not None:
             values["images"] = self._input.topic
+            values["images_reliable"] = self._input.is_reliable
             silence = self._input.silence()
         if self._detections is None:
             values["detections"] = MISSING

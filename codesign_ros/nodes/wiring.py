@@ -86,6 +86,7 @@ class WiredNode(Node):
         callback: Callable[[Any], None],
         profile: QoSProfile,
         on_missed: Callable[[int], None] | None = None,
+        adapts: bool = False,
     ) -> Subscription:
         """Create a subscription.
 
@@ -100,6 +101,7 @@ class WiredNode(Node):
             profile: its quality of service.
             on_missed: called when DDS has lost messages, with how many; not of every middleware.
                 For topics of few senders.
+            adapts: its reliability follows the senders' and cannot be overridden.
 
         Raises:
             CodesignError: one of the overrides has a value that cannot be used.
@@ -113,6 +115,7 @@ class WiredNode(Node):
             callback=self._receiver(kind, topic, callback),
             raw=layout_of(kind) is not None,
             missed=missed,
+            adapts=adapts,
         )
 
     def serve(self, kind: Any, name: str, answer: Callable[[Any, Any], None]) -> None:
@@ -217,9 +220,15 @@ class WiredNode(Node):
         return self.create_subscription(kind, topic, **options)
 
     def _connect(
-        self, create: Callable[..., _T], kind: Any, topic: str, profile: QoSProfile, **options: Any
+        self,
+        create: Callable[..., _T],
+        kind: Any,
+        topic: str,
+        profile: QoSProfile,
+        adapts: bool = False,
+        **options: Any,
     ) -> _T:
-        options["qos_overriding_options"] = qos.overridable(profile)
+        options["qos_overriding_options"] = qos.overridable(profile, adapts)
         try:
             endpoint = self.on_loop(lambda: create(kind, topic, qos_profile=profile, **options))
         except Exception as error:

@@ -42,6 +42,7 @@ class Driver:
         )
         self.node = rclpy.create_node("driver", namespace="/cam", context=self._context)
         self._kind = kind
+        self._reliable = profile.reliability is ReliabilityPolicy.RELIABLE
         self._images = self.node.create_publisher(kind, topic, profile)
         self._last_ns = 0
 
@@ -57,7 +58,18 @@ class Driver:
             self._context.try_shutdown()
 
     def wait_for_the_head(self):
-        self.robot.wait(lambda: self._images.get_subscription_count() > 0, "the head to listen")
+        """Wait until the head, which takes any, listens as the driver sends."""
+        reliable = str(self._reliable)
+
+        def listens():
+            values = self.robot.values("head")
+            return (
+                self._images.get_subscription_count() > 0
+                and values.get("images") == self._images.topic_name
+                and values.get("images_reliable") == reliable
+            )
+
+        self.robot.wait(listens, "the head to listen")
 
     def answer_to(self, **fields):
         """Send an image and return its result."""
@@ -98,7 +110,12 @@ def listening(module_site, node_bundle):
     """A head that takes raw or compressed images of /cam, whoever comes."""
     robot = module_site.robot(
         arguments={"head": TO_CAM},
-        head={"bundle": str(node_bundle.path), "profile_s": 0.0, "image_transport": "auto"},
+        head={
+            "bundle": str(node_bundle.path),
+            "profile_s": 0.0,
+            "image_transport": "auto",
+            "image_reliability": "auto",
+        },
     )
     robot.start("head")
     robot.wait(lambda: "active" in robot.message("head"), "the head to be active")
@@ -157,7 +174,18 @@ def test_every_format_is_answered(driver, pictures, topic, profile):
         assert words in answer.reason
 
 
+def test_large_images_of_a_reliable_driver_arrive(driver):
+    """More than any buffer of DDS holds by default: pieces get lost, and are sent again."""
+    camera = driver(Image, "/cam/image_raw", RELIABLE)
+    for _ in range(3):
+        answer = camera.answer_to(**raw("rgb8", 1080, 1920))
+        assert answer.status is Status.OK, answer.reason
+
+
 def test_the_transport_changes_with_the_driver(listening, driver, pictures):
+    camera = driver(Image, "/cam/image_raw", RELIABLE)
+    assert camera.answer_to(**raw("rgb8")).status is Status.OK
+    camera.leave()
     camera = driver(Image, "/cam/image_raw", BEST_EFFORT)
     assert camera.answer_to(**raw("rgb8")).status is Status.OK
     camera.leave()
