@@ -51,10 +51,11 @@ test-all: test
 $(NODE_TESTS):
 	scripts/in_ros python -m pytest $(ARGS) $@ || [ $$? -eq $(NO_TESTS) ]
 
-# What tests of the TensorRT engine need beside. A machine may lack it (another processor, no C++
-# compiler): those tests are then skipped and say so.
+# What tests of the TensorRT engine and of video need beside. A machine may lack it (another
+# processor, no C++ compiler): those tests are then skipped and say so.
 test-extras: setup
 	-scripts/in_ros python -m pip install --quiet --no-deps -r requirements/tensorrt_rtx.txt
+	-scripts/in_ros python -m pip install --quiet --no-deps -r requirements/video.txt
 	-scripts/in_ros scripts/tensorrt_bindings build/tensorrt_bindings
 	-scripts/in_ros scripts/pycuda_for_tests build/pycuda
 

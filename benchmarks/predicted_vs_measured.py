@@ -19,6 +19,11 @@ one thread works: above a few percent the machine was busy with something else, 
 says much.
 
     OMP_NUM_THREADS=1 scripts/in_ros python benchmarks/predicted_vs_measured.py
+
+With ``--link`` the plans run on real nodes over a shaped link of each of these rates, one frame in
+flight, and the prediction is what the running planner says of a plan when it makes it. Wants root.
+
+    sudo -E scripts/in_ros python benchmarks/predicted_vs_measured.py --link 2 16 100
 """
 
 from __future__ import annotations
@@ -48,6 +53,7 @@ from codesign_ros.cost.half_times import Extent, HalfTimes
 from codesign_ros.cost.interpolate import between_cuts
 from codesign_ros.cost.profile import profile_network
 from codesign_ros.engines.base import Engine, EngineKey
+from codesign_ros.engines.cache import default_cache_dir
 from codesign_ros.engines.factory import BACKENDS, DEFAULT_BACKEND, EngineFactory, open_backend
 from codesign_ros.pixels.letterbox import letterbox
 from codesign_ros.profiling.profile import profile_from
@@ -294,6 +300,59 @@ def table_of(rows: Sequence[dict[str, Any]], title: str) -> Table:
     return table
 
 
+def over_link(options: argparse.Namespace) -> int:
+    """Compare over the shaped link; returns the exit status."""
+    # Here, for all else runs without ROS.
+    from codesign_ros.testbed.bed import LinkShape
+    from codesign_ros.testbed.predictions import compare_over_link, draw_choices, median_and_worst
+    from codesign_ros.testbed.session import Session
+    from codesign_ros.testbed.setup import Setup
+
+    console = Console(width=None if sys.stdout.isatty() else 110)
+    rates_bps = [1e6 * mbps for mbps in options.link]
+    setup = Setup(LinkShape(rates_bps[0]), options.robot_cores, precision="int8-channel", window=1)
+    last = Bundle.open(default_bundle()).last_cut
+    table = slim_table("over the shaped link, real nodes, one frame in flight [ms]")
+    for name in ("Mbit/s", "cut, structure, precision, codec"):
+        table.add_column(name)
+    for name in ("predicted", "measured", "error", "response"):
+        table.add_column(name, justify="right")
+    rows = []
+    try:
+        choices = draw_choices(last, ("fp32", "int8-channel"), options.plans, options.seed)
+        cache = default_cache_dir() / "testbed"
+        with Session(setup, "predictions", cache, console.print) as session:
+            found = compare_over_link(session, choices, rates_bps, options.seconds, console.print)
+            for row in found:
+                rows.append(row)
+                text = f"{row.choice.cut:2d} {row.choice.structure} {row.choice.precision}"
+                table.add_row(
+                    f"{row.rate_bps / 1e6:g}",
+                    f"{text} {row.choice.codec}",
+                    *(f"{sum(each):.1f}" for each in (row.predicted_ms, row.measured_ms)),
+                    f"{row.error:+.1%}",
+                    f"{row.response_ms:.1f}",
+                )
+        median, worst = median_and_worst(rows)
+    except CodesignError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    good = median <= MEDIAN_LIMIT and worst <= WORST_LIMIT
+    console.print(table, verdict(median, worst, good))
+    if options.json:
+        content = {"rows": [row.to_json() for row in rows], "median": median, "worst": worst}
+        Path(options.json).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    return 0 if good else 1
+
+
+def verdict(median: float, worst: float, good: bool) -> str:
+    """The errors beside what they may be."""
+    return (
+        f"error: median {median:.1%} (at most {MEDIAN_LIMIT:.0%}), worst {worst:.1%} "
+        f"(at most {WORST_LIMIT:.0%}): {'good' if good else 'too much'}"
+    )
+
+
 def main() -> int:
     """Run the benchmark; see the module's text."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -315,7 +374,14 @@ def main() -> int:
         "--device", default="x86-server", help="by whose peaks (config/devices.yaml) to interpolate"
     )
     parser.add_argument("--json", metavar="FILE")
+    parser.add_argument(
+        "--link", type=float, nargs="+", metavar="MBPS", help="run them over links of these rates"
+    )
+    parser.add_argument("--robot-cores", type=float, default=0.5, help="--link: the robot's share")
+    parser.add_argument("--seconds", type=float, default=5.0, help="--link: to watch a plan")
     options = parser.parse_args()
+    if options.link:
+        return over_link(options)
 
     bundle = Bundle.open(Path(options.bundle) if options.bundle else default_bundle())
     factory = open_backend(bundle, options.backend, threads=options.threads)
@@ -332,8 +398,7 @@ def main() -> int:
             rows,
             f"{bundle.name}, {options.backend}, {options.threads} thread(s), link left out",
         ),
-        f"error: median {median:.1%} (at most {MEDIAN_LIMIT:.0%}), worst {worst:.1%} "
-        f"(at most {WORST_LIMIT:.0%}): {'good' if good else 'too much'}",
+        verdict(median, worst, good),
     )
     if options.threads == 1:
         print(f"frames waited {waited_share(runs):.1%} of their time for a processor")

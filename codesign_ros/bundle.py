@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import tokenize
@@ -43,6 +44,8 @@ from codesign_ros.neck_file import (
     read_weights,
 )
 from codesign_ros.types import (
+    BOX_FORMS,
+    CORNERS,
     NECK_CODECS,
     CodesignError,
     InputSpec,
@@ -59,15 +62,15 @@ if TYPE_CHECKING:
 VERSION = 2
 """The newest layout of a bundle that this package reads."""
 
-_WITHOUT_NECKS = 1
-"""The layout of a bundle without necks, which older packages read too."""
+_PLAIN = 1
+"""The layout of a bundle with neither necks nor ``boxes``, which older packages read too."""
 
 TASKS = ("classification", "detection", "features")
 """What the network's output means.
 
-Classification: logits, one for each class. Detection: (1, 4 + C, anchors) with x_min, y_min, x_max,
-y_max in pixels of the network's input, then the C classes' probabilities. Features: nothing that
-this package knows; answers carry no label.
+Classification: logits, one for each class. Detection: (1, 4 + C, anchors) with the four numbers of
+a box in pixels of the network's input, in the form that ``boxes`` says, then the C classes'
+probabilities. Features: nothing that this package knows; answers carry no label.
 """
 
 _MODEL = "model.yaml"
@@ -102,6 +105,7 @@ class Bundle:
             digits).
         accuracy: what was measured of this model.
         necks: what may cross a cut instead of its tensors, by cut.
+        boxes: what the numbers of a detector's boxes are, one of ``BOX_FORMS``.
     """
 
     path: Path
@@ -117,6 +121,7 @@ class Bundle:
     model_id: str
     accuracy: AccuracyTable
     necks: tuple[NeckInfo, ...] = ()
+    boxes: str = CORNERS
 
     @property
     def last_cut(self) -> int:
@@ -298,6 +303,7 @@ def write_bundle(
     accuracy: AccuracyTable,
     calibration_frames: np.ndarray,
     task: str = "classification",
+    boxes: str = CORNERS,
 ) -> Bundle:
     """Write a bundle, over the one that is there if any, and open it.
 
@@ -311,6 +317,7 @@ def write_bundle(
         accuracy: what was measured.
         calibration_frames: uint8 (n, H, W, 3), RGB, letterboxed, n >= 1.
         task: one of ``TASKS``.
+        boxes: one of ``BOX_FORMS``, of a detector.
 
     Raises:
         BundleError: ``path`` holds something that is not a bundle, cannot be written, or what was
@@ -322,7 +329,7 @@ def write_bundle(
     check_place(path)
     weights = safetensors.numpy.save(weights_of(network))
     document = {
-        "version": _WITHOUT_NECKS,
+        "version": _PLAIN if boxes == CORNERS else VERSION,
         "name": name,
         "task": task,
         "architecture": architecture,
@@ -332,6 +339,7 @@ def write_bundle(
         "segments": list(network.segment_names),
         "crossings": [[_plain(asdict(spec)) for spec in cut] for cut in _crossings(network)],
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
+        **({} if boxes == CORNERS else {"boxes": boxes}),
     }
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -453,8 +461,8 @@ def _parse_description(description: dict[str, Any]) -> dict[str, Any]:
     classes = () if none else _names(description["classes"], "classes")
     input_spec = description["input"]
     mean, std = (tuple(map(float, input_spec[key])) for key in ("mean", "std"))
-    if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
-        raise ValueError("mean and std need three numbers each, std above 0")
+    if len(mean) != 3 or len(std) != 3 or not all(map(math.isfinite, mean + std)) or min(std) <= 0:
+        raise ValueError("mean and std need three numbers each, finite, and std above 0")
     crossings = tuple(
         tuple(
             TensorSpec(str(spec["name"]), tuple(map(int, spec["shape"])), str(spec["dtype"]))
@@ -475,6 +483,7 @@ def _parse_description(description: dict[str, Any]) -> dict[str, Any]:
         "segments": segments,
         "crossings": crossings,
         "necks": parse_necks(_necks_of(description), crossings),
+        "boxes": _boxes_of(description),
     }
 
 
@@ -514,12 +523,22 @@ def _check_weights(file: Path, sha256: str) -> None:
 
 def _necks_of(description: dict[str, Any]) -> Any:
     """What ``model.yaml`` says of necks; the first layout knows none."""
-    return description.get("necks", []) if description["version"] > _WITHOUT_NECKS else []
+    return description.get("necks", []) if description["version"] > _PLAIN else []
+
+
+def _boxes_of(description: dict[str, Any]) -> str:
+    """What ``model.yaml`` says of a detector's boxes; the first layout knows corners alone."""
+    form = description.get("boxes", CORNERS) if description["version"] > _PLAIN else CORNERS
+    if form not in BOX_FORMS:
+        raise ValueError(f"boxes '{form}' are not known ({', '.join(BOX_FORMS)})")
+    return str(form)
 
 
 def _model_id(description: dict[str, Any]) -> str:
     keys = ("architecture", "architecture_args", "classes", "input", "weights_sha256")
     hashed = {key: description[key] for key in keys}
+    if (form := _boxes_of(description)) != CORNERS:
+        hashed["boxes"] = form
     if necks := _necks_of(description):
         hashed["necks"] = sorted(necks, key=lambda neck: neck["cut"])
     content = json.dumps(hashed, sort_keys=True)

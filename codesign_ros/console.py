@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import sys
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from rich import box
 from rich.console import Console
@@ -23,6 +26,88 @@ from rich.table import Column, Table
 from codesign_ros.types import CodesignError
 
 _FILE_COLUMNS = 110
+# Where standard error is no terminal, a line tells of the work after this time, and again [s].
+_FIRST_LINE_S, _NEXT_LINE_S = 1.0, 10.0
+
+
+class _Ticker:
+    """Prints a text on standard error once something takes long, and again where it changed.
+
+    Args:
+        text: returns the text.
+    """
+
+    def __init__(self, text: Callable[[], str]) -> None:
+        self._text = text
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        wait_s, before = _FIRST_LINE_S, ""
+        while not self._done.wait(wait_s):
+            text, wait_s = self._text(), _NEXT_LINE_S
+            if text != before:
+                # Nobody may read it any more; the work goes on.
+                with contextlib.suppress(OSError, ValueError):
+                    print(text, file=sys.stderr, flush=True)
+            before = text
+
+    def stop(self) -> None:
+        """Print no more."""
+        self._done.set()
+        self._thread.join()
+
+
+@contextlib.contextmanager
+def alive(text: str) -> Iterator[Callable[[str], None]]:
+    """Say on standard error what is being done; what is yielded changes the text.
+
+    On a terminal the line moves and goes away; elsewhere it comes once the work takes a second.
+    """
+    console = Console(stderr=True)
+    if console.is_terminal:
+        with console.status(text) as status:
+            yield status.update
+        return
+    now = text
+    ticker = _Ticker(lambda: now)
+
+    def say(text: str) -> None:
+        nonlocal now
+        now = text
+
+    try:
+        yield say
+    finally:
+        ticker.stop()
+
+
+class _Bars(Progress):
+    """Bars that tell of themselves in lines where there is no terminal to draw on."""
+
+    _ticker: _Ticker | None = None
+
+    def start(self) -> None:
+        super().start()
+        if not self.console.is_terminal and self._ticker is None:
+            self._ticker = _Ticker(self._said)
+
+    def stop(self) -> None:
+        if self._ticker is not None:
+            self._ticker.stop()
+            self._ticker = None
+        super().stop()
+
+    def _said(self) -> str:
+        tasks = [task for task in self.tasks if task.visible]
+        counts = (
+            f"{task.description} {task.completed:.0f}"
+            + (f" of {task.total:.0f}" if task.total is not None else "")
+            for task in tasks
+            if not task.finished
+        )
+        return ", ".join(counts) or "working"
 
 
 def progress_bar(console: Console | None = None) -> Progress:
@@ -31,7 +116,7 @@ def progress_bar(console: Console | None = None) -> Progress:
     Args:
         console: where they are shown; None = standard error.
     """
-    return Progress(
+    return _Bars(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
@@ -53,25 +138,38 @@ def right(*names: str, **options: Any) -> list[str | Column]:
     return [Column(name, justify="right", **options) for name in names]
 
 
-def result_console() -> Console:
+class ResultConsole(Console):
+    """A console that raises BrokenPipeError when nobody reads any more, as behind ``| head``.
+
+    rich's own ends the process with status 1.
+    """
+
+    def on_broken_pipe(self) -> NoReturn:
+        """Leave it to ``cli.main``."""
+        raise BrokenPipeError
+
+
+def result_console(columns: int = _FILE_COLUMNS) -> Console:
     """The console for results: as wide as the terminal, and wide enough in a file or a pipe."""
-    return Console() if sys.stdout.isatty() else Console(width=_FILE_COLUMNS)
+    return ResultConsole() if sys.stdout.isatty() else ResultConsole(width=columns)
 
 
 def show(
-    tables: Iterable[Table], notes: Iterable[str], json_path: str | None, content: dict[str, Any]
+    tables: Iterable[Table], notes: Iterable[str], json_path: Path | None, content: dict[str, Any]
 ) -> None:
-    """Print tables, then each note on a line of its own, and write ``content``; see ``write_json``.
+    """Write ``content``, see ``write_json``; print tables, then each note on a line of its own.
+
+    The file comes first: whoever reads the tables may have gone.
 
     Raises:
         CodesignError: the file cannot be written.
     """
+    write_json(json_path, content)
     console = result_console()
     for table in tables:
         console.print(table)
     for note in notes:
         console.print(note, markup=False, highlight=False, soft_wrap=True)
-    write_json(json_path, content)
 
 
 def print_json(content: Any) -> None:
@@ -79,7 +177,7 @@ def print_json(content: Any) -> None:
     print(json.dumps(content, indent=1), flush=True)
 
 
-def write_json(path: str | None, content: dict[str, Any]) -> None:
+def write_json(path: Path | None, content: dict[str, Any]) -> None:
     """Write a result to the file of ``--json``, if one was named.
 
     Raises:
@@ -88,7 +186,7 @@ def write_json(path: str | None, content: dict[str, Any]) -> None:
     if path is None:
         return
     try:
-        Path(path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise CodesignError(f"cannot write {path}: {error.strerror}") from None
 
@@ -97,6 +195,12 @@ def ms(duration_s: float) -> str:
     """Write a time in ms, with three digits that count where it is short."""
     value = duration_s * 1e3
     return f"{value:.0f} ms" if abs(value) >= 100 else f"{value:.3g} ms"
+
+
+def minutes(duration_s: float) -> str:
+    """Write a time that is estimated: 12 minutes."""
+    count = math.ceil(duration_s / 60)
+    return "a minute" if count <= 1 else f"{count} minutes"
 
 
 def points(loss: float) -> str:

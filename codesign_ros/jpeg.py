@@ -24,12 +24,30 @@ _END = 0xD9
 
 
 class FrameHeader(NamedTuple):
-    """What the frame header says: marker of the coding process, size [px], colour components."""
+    """What the frame header says.
+
+    Attributes:
+        process: marker of the coding process.
+        height, width: size [px].
+        components: number of colour components.
+        sampling: samples of each component in a unit, across and down.
+    """
 
     process: int
     height: int
     width: int
     components: int
+    sampling: tuple[tuple[int, int], ...]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width [px] and colour components."""
+        return self.height, self.width, self.components
+
+    @property
+    def has_whole_colours(self) -> bool:
+        """Whether all components have as many samples (4:4:4)."""
+        return len(set(self.sampling)) == 1
 
 
 def segments(data: bytes | memoryview) -> Iterator[tuple[int, memoryview]]:
@@ -71,7 +89,11 @@ def frame_header(data: bytes | memoryview) -> FrameHeader:
             if content.nbytes < 6:
                 break
             height, width = (int.from_bytes(content[at : at + 2], "big") for at in (1, 3))
-            return FrameHeader(marker, height, width, content[5])
+            factors = content[7 : 6 + 3 * content[5] : 3]
+            if len(factors) != content[5]:
+                break
+            sampling = tuple((factor >> 4, factor & 15) for factor in factors)
+            return FrameHeader(marker, height, width, content[5], sampling)
     raise ValueError("has no frame header")
 
 

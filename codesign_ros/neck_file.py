@@ -4,6 +4,7 @@
 
     neck_CUT.safetensors   encoder.*, decoder.*  float32, the weights
                            gains, frequencies    see ``wire.neck.tables.CodeTables``
+                           frequencies_after     its ``after``, where films were counted
 
 Reading the tables imports no torch.
 """
@@ -23,7 +24,7 @@ import safetensors.numpy
 from codesign_ros.types import NECK, CodesignError, TensorSpec, one_line
 from codesign_ros.wire.neck.tables import CodeTables
 
-_GAINS, _FREQUENCIES = "gains", "frequencies"
+_GAINS, _FREQUENCIES, _AFTER = "gains", "frequencies", "frequencies_after"
 _MOST_LEVELS, _MOST_CODE, _MOST_SYMBOLS = 16, 127, 2**24
 
 
@@ -118,7 +119,8 @@ def read_tables(bundle: Path, neck: NeckInfo) -> CodeTables:
     try:
         with safetensors.safe_open(file, "numpy") as stored:
             gains, frequencies = stored.get_tensor(_GAINS), stored.get_tensor(_FREQUENCIES)
-        tables = CodeTables(gains, frequencies, -neck.largest_code, neck.shape)
+            after = stored.get_tensor(_AFTER) if _AFTER in stored.keys() else None  # noqa: SIM118
+        tables = CodeTables(gains, frequencies, -neck.largest_code, neck.shape, after)
         check_tables(tables, neck)
     except (safetensors.SafetensorError, CodesignError, OSError) as error:
         raise CodesignError(f"{file.name}: {one_line(error)}") from error
@@ -136,7 +138,7 @@ def read_weights(bundle: Path, neck: NeckInfo) -> dict[str, np.ndarray]:
         tensors = safetensors.numpy.load_file(file)
     except (safetensors.SafetensorError, OSError) as error:
         raise CodesignError(f"{file.name}: {one_line(error)}") from error
-    return {name: t for name, t in tensors.items() if name not in (_GAINS, _FREQUENCIES)}
+    return {name: t for name, t in tensors.items() if name not in (_GAINS, _FREQUENCIES, _AFTER)}
 
 
 def check_tables(tables: CodeTables, neck: NeckInfo) -> None:
@@ -152,6 +154,8 @@ def check_tables(tables: CodeTables, neck: NeckInfo) -> None:
 def neck_bytes(weights: Mapping[str, np.ndarray], tables: CodeTables) -> bytes:
     """Return the content of a neck's file."""
     content = {**weights, _GAINS: tables.gains, _FREQUENCIES: tables.frequencies}
+    if tables.after is not None:
+        content[_AFTER] = tables.after
     return safetensors.numpy.save({n: np.ascontiguousarray(t) for n, t in content.items()})
 
 

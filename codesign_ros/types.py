@@ -5,8 +5,9 @@ Nothing here imports another room, so every room may import this.
 
 from __future__ import annotations
 
+import difflib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Literal, NamedTuple
@@ -18,6 +19,11 @@ IMAGE = "image"
 
 NECK = "neck"
 """Name of the tensor between the encoder and the decoder of a neck (``models.neck``)."""
+
+
+CORNERS, CENTRE = BOX_FORMS = ("corners", "centre")
+"""What the four numbers of a detector's box are, in pixels of its input: x_min, y_min, x_max and
+y_max, or x and y of the centre, width and height."""
 
 
 class CodesignError(Exception):
@@ -32,6 +38,13 @@ def listed(names: Sequence[str], most: int = 12) -> str:
     if len(names) <= most:
         return ", ".join(names)
     return f"{', '.join(names[:most])} ... ({len(names)} in all)"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Write the nearest known word into a message, as in ``; did you mean head?``; else nothing."""
+    lower = {each.lower(): each for each in known}
+    near = difflib.get_close_matches(word.lower()[:100], lower, n=1)
+    return f"; did you mean {lower[near[0]]}?" if near else ""
 
 
 class Structure(str, Enum):
@@ -323,10 +336,41 @@ def neck_level(codec: str) -> int | None:
     return NECK_CODECS.index(codec) if codec in NECK_CODECS else None
 
 
-class RateLevel(NamedTuple):
-    """A rate level of a neck: its number, mean payload [bytes], and what a plan loses by it.
+JPEG444_QUALITIES = (90, 75, 50, 30)
+JPEG444_CODECS = tuple(f"jpeg444.{quality}" for quality in JPEG444_QUALITIES)
+"""Codecs of the frame that encode it as JPEG of one of these qualities with whole colours (4:4:4),
+the finest first. ``jpeg`` is the camera's own, or one of quality 90 with halved colours (4:2:0)."""
 
-    ``accuracy_loss`` is that of the whole plan at this level, 0 to 1.
+
+def encoded_anew(codec: str) -> str:
+    """What an accuracy table calls a camera's JPEG that is decoded and encoded with ``codec``."""
+    return f"{_ENCODED_ANEW}{codec}"
+
+
+def is_encoded_anew(codec: str) -> bool:
+    """Whether a table's codec is of a camera's JPEG that was decoded and encoded again."""
+    return codec.startswith(_ENCODED_ANEW)
+
+
+_ENCODED_ANEW = "jpeg+"
+
+
+def rate_levels_of(codec: str) -> tuple[str, ...]:
+    """The codecs from which the head may choose for each frame under one plan, finest first.
+
+    The number of a level is its place. None where the codec stays.
+    """
+    ladders = (NECK_CODECS, JPEG444_CODECS)
+    return next((ladder for ladder in ladders if codec in ladder), ())
+
+
+class RateLevel(NamedTuple):
+    """A rate level of a neck, or of the frame's JPEG; see ``rate_levels_of``.
+
+    Attributes:
+        level: its number.
+        payload_bytes: its mean payload [bytes].
+        accuracy_loss: what the whole plan loses at this level, 0 to 1.
     """
 
     level: int
@@ -341,9 +385,9 @@ class Plan:
     ``cut`` 0 sends the frame, ``cut`` N keeps all on the robot. ``epoch`` names the plan; 0 means
     "no plan yet". Times are predictions of the cost model [s]. ``placed_on`` is the tail to which
     frames and probes go, also while ``served_by`` is empty. The ``standby_*`` say how the robot
-    runs the whole network where the server does not answer. ``levels`` are those of a neck
-    among which the head chooses for each frame by the link as it is, finest first; none where the
-    codec stays.
+    runs the whole network where the server does not answer. ``levels`` are those of the
+    codec (``rate_levels_of``) among which the head chooses for each frame by the link as it is,
+    finest first; none where the codec stays.
     """
 
     cut: int
@@ -395,6 +439,13 @@ class Plan:
     def has_neck(self) -> bool:
         """Whether a neck is run: its encoder behind the head, its decoder before the tail."""
         return neck_level(self.codec) is not None
+
+    @property
+    def level_codecs(self) -> tuple[str, ...]:
+        """The codecs of its levels; its own where it stays."""
+        ladder = rate_levels_of(self.codec)
+        known = (each.level for each in self.levels if each.level < len(ladder))
+        return tuple(ladder[level] for level in known) or (self.codec,)
 
     @property
     def tail(self) -> str:

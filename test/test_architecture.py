@@ -50,7 +50,7 @@ _ARROWS = {
     "whatif": "types console hardware cost planning bundle engines runtime profiling",
     "overview": "types console runtime",
     "doctor": "types console hardware bundle engines runtime nodes",
-    "testbed": "types resources runtime nodes",
+    "testbed": "types resources bundle runtime nodes evaluation",
     "demo": "types console pixels data bundle engines runtime nodes evaluation testbed",
     "training": "types console wire pixels mine models cost data neck_file bundle evaluation",
     "cli": (

@@ -130,6 +130,22 @@ def test_missing_part(copy, part):
     assert refused(copy).endswith(f"has no {part}")
 
 
+def test_the_form_of_boxes_is_part_of_the_network(copy, tiny_bundle):
+    assert tiny_bundle.boxes == "corners"
+    edit_model(copy, version=2, boxes="centre")
+    bundle = Bundle.open(copy)
+    assert bundle.boxes == "centre"
+    assert bundle.model_id != tiny_bundle.model_id
+    edit_model(copy, boxes="polar")
+    assert "boxes 'polar' are not known (corners, centre)" in refused(copy)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_mean_and_std_are_numbers(copy, value):
+    edit_model(copy, input={"height": 64, "width": 96, "mean": [0, 0, 0], "std": [1, value, 1]})
+    assert "mean and std need three numbers" in refused(copy)
+
+
 def test_newer_version(copy):
     edit_model(copy, version=3)
     assert "version 3, this package reads up to 2: update codesign_ros" in refused(copy)

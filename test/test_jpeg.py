@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 
 from codesign_ros import jpeg
 
+# Samples of the colours: two by two pixels share one (4:2:0), or each has its own (4:4:4).
+HALVED = ((2, 2), (1, 1), (1, 1))
+WHOLE = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
 PICTURE = np.random.default_rng(0).integers(0, 256, (48, 65, 3), np.uint8)
 
 
@@ -20,14 +23,17 @@ def encoded(*options, picture=PICTURE):
 @pytest.mark.parametrize(
     ("data", "header"),
     [
-        (encoded(), (jpeg.BASELINE, 48, 65, 3)),
-        (encoded(picture=PICTURE[..., 0]), (jpeg.BASELINE, 48, 65, 1)),
-        (encoded(cv2.IMWRITE_JPEG_PROGRESSIVE, 1), (0xC2, 48, 65, 3)),
-        (encoded(cv2.IMWRITE_JPEG_RST_INTERVAL, 4), (jpeg.BASELINE, 48, 65, 3)),
+        (encoded(), (jpeg.BASELINE, 48, 65, 3, HALVED)),
+        (encoded(picture=PICTURE[..., 0]), (jpeg.BASELINE, 48, 65, 1, ((1, 1),))),
+        (encoded(cv2.IMWRITE_JPEG_PROGRESSIVE, 1), (0xC2, 48, 65, 3, HALVED)),
+        (encoded(cv2.IMWRITE_JPEG_RST_INTERVAL, 4), (jpeg.BASELINE, 48, 65, 3, HALVED)),
+        (encoded(*WHOLE), (jpeg.BASELINE, 48, 65, 3, ((1, 1),) * 3)),
     ],
 )
 def test_header_of_what_opencv_writes(data, header):
     assert jpeg.frame_header(data) == header
+    assert jpeg.frame_header(data).shape == header[1:4]
+    assert jpeg.frame_header(data).has_whole_colours == (len({*header[4]}) == 1)
 
 
 def test_segments_before_the_frame_and_fill_bytes_do_not_matter():

@@ -73,6 +73,17 @@ def test_what_was_written_comes_back(tiny_bundle, necked):
     np.testing.assert_array_equal(necked.calibration_frames(), tiny_bundle.calibration_frames())
 
 
+def test_tables_that_know_films_come_back_and_make_another_network(tiny_bundle, necked, tmp_path):
+    filmed = write_tiny_neck(tmp_path / "film.bundle", tiny_bundle, film=True)
+    *_, tables = tiny_neck(tiny_bundle, 3, 3, film=True)
+    np.testing.assert_array_equal(filmed.neck_tables(3).after, tables.after)
+    assert necked.neck_tables(3).after is None
+    # The weights are the same; head and tail must not be of both.
+    for name, array in weights_of(filmed.neck_module(3)).items():
+        np.testing.assert_array_equal(array, weights_of(necked.neck_module(3))[name])
+    assert filmed.model_id != necked.model_id
+
+
 def test_the_model_id_follows_the_necks(tiny_bundle, necked, tmp_path):
     assert tiny_bundle.version == 1
     assert tiny_bundle.necks == ()
@@ -177,6 +188,11 @@ def test_a_neck_where_several_tensors_cross(copy):
         ),
         ({"gains": np.ones((LEVELS, 6), np.float64)}, "gains must be float32"),
         ({"frequencies": np.ones((LEVELS, 6, 2 * LARGEST + 1), np.uint16)}, "of sum 65536"),
+        (
+            {"frequencies_after": np.ones((LEVELS, 6, 3, 2 * LARGEST + 1), np.uint16)},
+            "of sum 65536",
+        ),
+        ({"frequencies_after": np.ones((LEVELS, 6, 3, 9), np.uint16)}, "do not fit the others"),
         ({"encoder.linear.bias": None}, "lack 'encoder.linear.bias'"),
         ({"stranger": np.zeros(3, np.float32)}, "have 'stranger'"),
     ],

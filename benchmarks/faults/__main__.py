@@ -4,11 +4,13 @@ The camera sends at a fixed rate and frames go to the server; then the server is
 stopped, or the link is cut, and comes back. For each fault the table says how long answers took
 from the first second of the outage on, against the robot's own time; how soon frames went to the
 server again once it was back; how many plans were made; and what became of the frames. With
---endurance many faults and many switches follow one another instead. Wants root and a quiet
-machine.
+--endurance many faults and many switches follow one another instead. Both want root and a quiet
+machine. With --others instead: two nodes in one place, rolling restarts, robots on several servers,
+hostile peers, a whole fleet, damaged messages; they want neither.
 
     make faults
     make faults ARGS="--endurance --minutes 30"
+    make faults ARGS="--others"
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from statistics import median
 from typing import TextIO
 
 from endurance import Finding, hurt, last, switch
+from others import show
 from outages import STEADY_FRAMES, Outcome, Watch, faults
 from right_answers import RightAnswers
 
@@ -31,7 +34,8 @@ from codesign_ros.console import result_console, right, slim_table
 from codesign_ros.engines.cache import default_cache_dir
 from codesign_ros.resources import default_bundle, resource_path
 from codesign_ros.testbed.bed import LinkShape, why_not
-from codesign_ros.testbed.session import Session, Setup
+from codesign_ros.testbed.session import Session
+from codesign_ros.testbed.setup import Setup
 from codesign_ros.types import CodesignError
 
 _OWN_S = 6.0
@@ -117,10 +121,23 @@ def report(found: Sequence[Outcome], endured: Sequence[Finding], path: Path) -> 
             f"robot alone takes, {1e3 * found[0].own_s:.0f} ms, or took for that frame; {path}"
         )
     if endured:
-        table = slim_table("Endurance", "what", "seen", "not as it must be")
+        table = slim_table("Shown", "what", "seen", "not as it must be")
         for finding in endured:
             table.add_row(finding.what, finding.seen, "; ".join(finding.wrong) or "-")
         console.print(table)
+
+
+def show_others(arguments: argparse.Namespace) -> int:
+    """Do what needs no test bed."""
+    try:
+        found = list(show(arguments.others, lambda line: print(line, flush=True)))
+    except CodesignError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    path = arguments.out / "others.json"
+    path.write_text(json.dumps([asdict(each) for each in found], indent=1))
+    report([], found, path)
+    return int(any(each.wrong for each in found))
 
 
 def main() -> int:
@@ -139,12 +156,17 @@ def main() -> int:
     parser.add_argument(
         "--minutes", type=float, default=30.0, help="with a switch a second; 0 = not"
     )
+    parser.add_argument(
+        "--others", nargs="*", metavar="WORD", help="what needs no test bed; those with such a word"
+    )
     parser.add_argument("--out", type=Path, default=Path("log/faults"))
     arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    if arguments.others is not None:
+        return show_others(arguments)
     if reason := why_not():
         print(f"skipped: {reason}", file=sys.stderr)
         return 0
-    arguments.out.mkdir(parents=True, exist_ok=True)
     setup = Setup(_LINK, precision="int8-channel", objective="latency")
     cache = default_cache_dir() / "testbed"
     try:

@@ -3,10 +3,12 @@
 Two network namespaces, joined by a link that ``tc tbf`` shapes, have the robot's camera and head,
 and the server's tail and planner; the bag that comes with the package is looped. Every policy is in
 force on the same nodes, in turn and several times, the camera sending as fast as results come
-(window 4); then ours is left alone and its plans are counted; then all run at an equal rate. Wants
-root and a quiet machine.
+(window 4); then ours is left alone and its plans are counted; then all run at an equal rate, or at
+those of ``--rate-hz``. Wants root and a quiet machine.
 
     sudo -E make testbed ARGS=--short
+    sudo -E make testbed ARGS="--robots 2 --mbps 16 --precision int8-channel"
+    sudo -E make testbed ARGS="--radio fading-radio --objective latency --rate-hz 5"
 """
 
 from __future__ import annotations
@@ -20,10 +22,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from matrix import BY_PART, OURS, PEERS, Matrix, measure_cell
+from matrix import BY_PART, OURS, PEERS, VARIANTS, Matrix, measure_cell
 from report import draw, print_tables
 
 from codesign_ros.console import result_console
+from codesign_ros.cost.catalogue import find_link, load_links
+from codesign_ros.resources import resource_path
 from codesign_ros.runtime.planner.policy import check_policy
 from codesign_ros.testbed.bed import why_not
 from codesign_ros.types import CodesignError
@@ -36,10 +40,10 @@ def main() -> int:
     """Run the cells and report."""
     arguments = _parser().parse_args()
     console = result_console()
-    matrix = _matrix(arguments)
     try:
+        matrix = _matrix(arguments)
         for policy in matrix.policies:
-            if policy not in BY_PART:
+            if policy not in VARIANTS:
                 check_policy(policy)
     except CodesignError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -58,7 +62,7 @@ def main() -> int:
         if isinstance(measured, str):
             console.print(f"[red]no result: {measured}[/]")
             continue
-        cells.append({"setup": asdict(setup), "measurements": measured})
+        cells.append({"setup": asdict(setup), **measured})
         (arguments.out / "testbed.json").write_text(json.dumps(cells, indent=1))
     if not cells:
         print("error: no cell could be measured", file=sys.stderr)
@@ -81,7 +85,21 @@ def _parser() -> argparse.ArgumentParser:
         "--policy",
         nargs="+",
         default=None,
-        help="ours, server_only_jpeg, cut:8 and so on",
+        help="ours, server_only_jpeg, cut:8, 'ours: + codec', 'ours: latency' and so on",
+    )
+    parser.add_argument("--robots", type=int, nargs="+", default=[1], help="on one link and server")
+    parser.add_argument(
+        "--rate-hz",
+        type=float,
+        nargs="+",
+        default=[],
+        help="of each camera; as fast as results come is left out then",
+    )
+    parser.add_argument(
+        "--highest", action="store_true", help="search the highest rate with at most 5 %% lost"
+    )
+    parser.add_argument(
+        "--radio", default="", help="a link of config/links.yaml with states, e.g. fading-radio"
     )
     parser.add_argument("--rounds", type=int, default=5, help="each policy's turns")
     parser.add_argument("--seconds", type=float, default=None, help="to watch a policy in a round")
@@ -92,6 +110,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _matrix(given: argparse.Namespace) -> Matrix:
     short = given.short
+    radio = None
+    if given.radio:
+        radio = find_link(load_links(resource_path("config") / "links.yaml"), given.radio)
+        if not radio.states:
+            raise CodesignError(f"link {given.radio} has no states that the radio could be in")
     cuts = _SHORT_CUTS if short else _CUTS
     policies = given.policy or [*PEERS, *(f"cut:{cut}" for cut in cuts), OURS]
     if not short and not given.policy:
@@ -107,6 +130,10 @@ def _matrix(given: argparse.Namespace) -> Matrix:
         seconds=given.seconds or (4.0 if short else 6.0),
         steady_s=(30.0 if short else 600.0) if given.steady is None else given.steady,
         equal_rate=not short,
+        robots=given.robots,
+        rates_hz=given.rate_hz,
+        highest=given.highest,
+        radio=radio,
     )
 
 

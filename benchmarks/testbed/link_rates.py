@@ -22,7 +22,8 @@ from rich.table import Table
 
 from codesign_ros.console import link_rate, result_console
 from codesign_ros.testbed.bed import LinkShape, why_not
-from codesign_ros.testbed.session import ROBOT, Session, Setup
+from codesign_ros.testbed.session import Session
+from codesign_ros.testbed.setup import ROBOT, Setup
 
 _HEAD = f"{ROBOT}/head"
 # The rate must be within this of the real one, ten seconds after the head's start.

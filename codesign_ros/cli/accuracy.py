@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codesign_ros.cli.common import MERGES, STRUCTURES, add_json, command
 from codesign_ros.cli.measuring import add_data, measured_frames
-from codesign_ros.console import result_console, write_json
-from codesign_ros.types import BRANCH_STRUCTURES, PRECISIONS, CodesignError, Merge, Structure
+from codesign_ros.cli.options.numbers import CUT, THREADS
+from codesign_ros.cli.options.places import OUTPUT_FILE, OUTPUT_FOLDER
+from codesign_ros.console import alive, minutes, result_console, write_json
+from codesign_ros.types import (
+    BRANCH_STRUCTURES,
+    PRECISIONS,
+    CodesignError,
+    Merge,
+    Structure,
+    did_you_mean,
+)
 from codesign_ros.wire.codecs import TENSOR_CODECS
 
 if TYPE_CHECKING:
     from codesign_ros.bundle import Bundle
     from codesign_ros.cost.accuracy import AccuracyTable
     from codesign_ros.evaluation.accuracy_forms import Form
+    from codesign_ros.evaluation.labelled_frames import MeasuredFrames
 
 _LOSSY = tuple(codec for codec in TENSOR_CODECS if "raw" not in codec and "+" not in codec)
 _NECK = "neck"
@@ -38,9 +47,9 @@ def add(commands: Any) -> None:
     )
     parser.add_argument(
         "--cuts",
-        type=int,
+        type=CUT,
         nargs="*",
-        help="where codecs are measured; 0 = the JPEG (default: 0, and where other numbers of "
+        help="where codecs are measured; 0 = the JPEGs (default: 0, and where other numbers of "
         "values begin to cross)",
     )
     parser.add_argument(
@@ -62,12 +71,13 @@ def add(commands: Any) -> None:
     parser.add_argument("--precision", nargs="+", choices=PRECISIONS)
     parser.add_argument(
         "--threads",
-        type=int,
+        type=THREADS,
         default=os.cpu_count() or 1,
         help="frames at the same time (default: all cores)",
     )
     parser.add_argument(
         "--checkpoint",
+        type=OUTPUT_FILE,
         metavar="FILE",
         help="keep what is done in this file, and go on from it (default: BUNDLE.accuracy, until "
         "the table is written)",
@@ -92,7 +102,10 @@ def _run(options: argparse.Namespace) -> int:
     from codesign_ros.evaluation.accuracy_report import accuracy_tables
 
     bundle = Bundle.open(options.bundle)
+    if options.write or options.add:
+        OUTPUT_FOLDER.check(bundle.path)
     if options.data:
+        OUTPUT_FILE.check(_checkpoint(bundle, options))
         table = _measured(bundle, options)
         if options.add:
             table = bundle.accuracy.extended(table)
@@ -100,13 +113,22 @@ def _run(options: argparse.Namespace) -> int:
         raise CodesignError("--write and --add need --data: there is nothing new to write")
     else:
         table = bundle.accuracy
-    for each in accuracy_tables(table, options.metric):
-        result_console().print(each)
-    write_json(options.json, json.loads(table.to_json()))
+    # Written before it is printed: whoever reads may have gone.
     if options.write or options.add:
         bundle.replace_accuracy(table)
-    if options.data and not options.checkpoint:
-        _clear_up(_checkpoint(bundle, options), options)
+    write_json(options.json, json.loads(table.to_json()))
+    is_kept = options.data and not options.checkpoint
+    checkpoint = _checkpoint(bundle, options)
+    if is_kept and (options.write or options.add or options.json):
+        checkpoint.unlink(missing_ok=True)
+        is_kept = False
+    for each in accuracy_tables(table, options.metric):
+        result_console().print(each)
+    if is_kept:
+        print(
+            f"{checkpoint} holds all answers: the same command with --write writes this table at "
+            "once"
+        )
     return 0
 
 
@@ -116,14 +138,18 @@ def _checkpoint(bundle: Bundle, options: argparse.Namespace) -> Path:
     return Path(options.checkpoint) if options.checkpoint else beside
 
 
-def _clear_up(checkpoint: Path, options: argparse.Namespace) -> None:
-    """Take the checkpoint away where the table is written somewhere."""
-    if options.write or options.add or options.json:
-        checkpoint.unlink(missing_ok=True)
-        return
-    print(
-        f"{checkpoint} holds all answers: the same command with --write writes this table at once"
-    )
+def _check_metric(options: argparse.Namespace, bundle: Bundle, frames: MeasuredFrames) -> None:
+    """Refuse a value that these frames do not give, before they are measured."""
+    judge = frames.judge(bundle)
+    known = [judge.metric]
+    if bundle.task == "detection":
+        known += judge.score([[] for _ in frames.images]).details
+    if options.metric not in (None, *known):
+        near = did_you_mean(options.metric, known)
+        raise CodesignError(
+            f"'{options.metric}' is not measured on these frames{near}; there are "
+            f"{', '.join(known)}"
+        )
 
 
 def _forms_of(bundle: Bundle, options: argparse.Namespace) -> tuple[Form, ...]:
@@ -146,12 +172,17 @@ def _forms_of(bundle: Bundle, options: argparse.Namespace) -> tuple[Form, ...]:
 
 
 def _measured(bundle: Bundle, options: argparse.Namespace) -> AccuracyTable:
-    from codesign_ros.evaluation.accuracy_forms import quick_cuts
-    from codesign_ros.evaluation.accuracy_table import measure_forms
-    from codesign_ros.evaluation.neck.accuracy import MeasuredNeck
+    with alive(f"opening {bundle.path}"):
+        from codesign_ros.evaluation.accuracy_forms import quick_cuts
+        from codesign_ros.evaluation.accuracy_table import measure_forms
+        from codesign_ros.evaluation.neck.accuracy import MeasuredNeck
 
-    network, forms = bundle.network(), _forms_of(bundle, options)
+        network, forms = bundle.network(), _forms_of(bundle, options)
+    for cut in options.cuts or ():
+        if cut > bundle.last_cut:
+            raise CodesignError(f"cut {cut} does not exist: cuts are 0 to {bundle.last_cut}")
     with measured_frames(options, bundle) as (frames, progress):
+        _check_metric(options, bundle, frames)
         task = progress.add_task("measuring", total=None)
         state = (0, 0)
 
@@ -163,7 +194,7 @@ def _measured(bundle: Bundle, options: argparse.Namespace) -> AccuracyTable:
         def tell(runs: int, seconds: float) -> None:
             progress.console.print(
                 f"{len(forms)} forms on {len(frames.images)} frames: {runs} runs of the network or "
-                f"of its tails, about {_minutes(seconds)}",
+                f"of its tails, about {minutes(seconds)}",
                 highlight=False,
                 soft_wrap=True,
             )
@@ -192,8 +223,3 @@ def _measured(bundle: Bundle, options: argparse.Namespace) -> AccuracyTable:
             raise CodesignError(
                 f"interrupted after {state[0]} of {state[1]} runs; {options.command_line} goes on"
             ) from None
-
-
-def _minutes(seconds: float) -> str:
-    minutes = math.ceil(seconds / 60)
-    return "a minute" if minutes <= 1 else f"{minutes} minutes"

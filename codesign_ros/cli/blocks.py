@@ -9,7 +9,8 @@ from typing import Any
 
 from codesign_ros.cli.common import add_bundle, add_json, command, open_bundle
 from codesign_ros.cli.measuring import add_data, measured_frames
-from codesign_ros.console import result_console, write_json
+from codesign_ros.cli.options.numbers import CUT, NOT_NEGATIVE, THREADS, Whole
+from codesign_ros.console import alive, result_console, write_json
 from codesign_ros.types import BRANCH_STRUCTURES, PRECISIONS, Structure
 
 _STRUCTURES = tuple(structure.value for structure in BRANCH_STRUCTURES)
@@ -31,29 +32,36 @@ def add(commands: Any) -> None:
     )
     parser.add_argument(
         "--lambda-1",
-        type=float,
+        type=NOT_NEGATIVE,
         default=1.0,
         help="weight of the accuracy loss in Eq. 11 [s per unit]",
     )
     parser.add_argument(
         "--loss-limit",
-        type=float,
+        type=NOT_NEGATIVE,
         default=math.inf,
         help="the blocks' losses against the base, 0 to 1, add up to no more than this",
     )
     parser.add_argument(
-        "--cut", type=int, help="compare with structures of a head and a tail that meet here"
+        "--cut", type=CUT, help="compare with structures of a head and a tail that meet here"
     )
-    parser.add_argument("--rounds", type=int, default=20, help="runs of each network for its time")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument(
+        "--rounds", type=Whole(1, 10_000), default=20, help="runs of each network for its time"
+    )
+    parser.add_argument("--threads", type=THREADS, default=os.cpu_count() or 1)
     add_json(parser)
 
 
 def _run(options: argparse.Namespace) -> int:
-    from codesign_ros.evaluation.per_block import measure_per_block
-    from codesign_ros.evaluation.per_block_report import per_block_json, per_block_tables, verdict
+    with alive("opening the bundle"):
+        from codesign_ros.evaluation.per_block import measure_per_block
+        from codesign_ros.evaluation.per_block_report import (
+            per_block_json,
+            per_block_tables,
+            verdict,
+        )
 
-    bundle = open_bundle(options)
+        bundle = open_bundle(options)
     with measured_frames(options, bundle) as (frames, progress):
         task = progress.add_task("measuring networks", total=None)
         result = measure_per_block(
@@ -71,10 +79,10 @@ def _run(options: argparse.Namespace) -> int:
             rounds=options.rounds,
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
-    for table in per_block_tables(result):
-        result_console().print(table)
-    result_console().print(verdict(result))
     about: dict[str, Any] = {"bundle": bundle.name, "frames": len(frames.images)}
     about |= {name: getattr(options, name) for name in ("data", "precision", "lambda_1", "threads")}
     write_json(options.json, {**about, **per_block_json(result)})
+    for table in per_block_tables(result):
+        result_console().print(table)
+    result_console().print(verdict(result))
     return 0

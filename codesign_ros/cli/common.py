@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from codesign_ros.cli.options.numbers import NOT_NEGATIVE
+from codesign_ros.cli.options.places import OUTPUT_FILE
 from codesign_ros.data.classes import ClassChoice
 from codesign_ros.engines.factory import BACKENDS, DEFAULT_BACKEND
 from codesign_ros.planning.objective import Objective
@@ -26,7 +28,7 @@ OBJECTIVES = tuple(objective.value for objective in Objective)
 def command(commands: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
     """Add a command to the parser; ``run`` gets its options and returns the exit status."""
     parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, parser=parser)
     return parser
 
 
@@ -46,7 +48,9 @@ def add_backend(parser: argparse.ArgumentParser, default: str = DEFAULT_BACKEND)
 
 def add_json(parser: argparse.ArgumentParser) -> None:
     """Add ``--json``; see ``write_json``."""
-    parser.add_argument("--json", metavar="FILE", help="write the result as JSON too")
+    parser.add_argument(
+        "--json", type=OUTPUT_FILE, metavar="FILE", help="write the result as JSON too"
+    )
 
 
 def add_structures(parser: argparse.ArgumentParser, purpose: str) -> None:
@@ -64,14 +68,14 @@ def add_objective(parser: argparse.ArgumentParser) -> None:
     """Add what Eq. 11 is told: objective, weight and codecs."""
     parser.add_argument("--objective", choices=OBJECTIVES, help="time that counts in Eq. 11")
     parser.add_argument(
-        "--lambda-1", type=float, help="weight of the accuracy loss in Eq. 11 [s per unit]"
+        "--lambda-1", type=NOT_NEGATIVE, help="weight of the accuracy loss in Eq. 11 [s per unit]"
     )
     parser.add_argument(
         "--codec",
         nargs="+",
         choices=KNOWN_CODECS,
         metavar="CODEC",
-        help=f"codecs to choose from: {', '.join(KNOWN_CODECS)}; jpeg and raw also hold for "
+        help=f"codecs to choose from: {', '.join(KNOWN_CODECS)}; the jpegs and raw hold for "
         "frames, neck.* for cuts where the bundle has a neck",
     )
 
@@ -142,6 +146,12 @@ def open_chosen_source(options: argparse.Namespace, name: str, bundle: Bundle) -
     return source
 
 
+def print_broken(source: ChosenSource) -> None:
+    """Say which frames were left out since they could not be decoded."""
+    for line in source.broken:
+        print(f"warning: {line}", file=sys.stderr)
+
+
 def open_bundle(options: argparse.Namespace) -> Bundle:
     """Open the bundle of ``--bundle``."""
     from codesign_ros.bundle import Bundle
@@ -152,11 +162,3 @@ def open_bundle(options: argparse.Namespace) -> Bundle:
 def bundle_path(options: argparse.Namespace) -> Path:
     """Return where the bundle of ``--bundle`` is."""
     return Path(options.bundle) if options.bundle else default_bundle()
-
-
-def image_size(text: str) -> tuple[int, int]:
-    """Read ``HxW`` as height and width [px], for argparse."""
-    height, separator, width = text.partition("x")
-    if not (separator and height.isdigit() and width.isdigit()):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a size such as 400x640")
-    return int(height), int(width)

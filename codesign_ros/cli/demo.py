@@ -14,6 +14,7 @@ from codesign_ros.cli.common import (
     codecs_chosen,
     command,
 )
+from codesign_ros.cli.options.numbers import COUNT_OR_ALL
 from codesign_ros.console import result_console, write_json
 from codesign_ros.cost.model import MODES
 from codesign_ros.resources import resource_path
@@ -29,7 +30,9 @@ def add(commands: Any) -> None:
     add_bundle(parser)
     parser.add_argument("--params", help="parameter file (default: config/split_inference.yaml)")
     parser.add_argument("--script", help="what happens when (default: config/demo.yaml)")
-    parser.add_argument("--frames", type=int, default=0, help="end after so many frames; 0 = all")
+    parser.add_argument(
+        "--frames", type=COUNT_OR_ALL, default=0, help="end after so many frames; 0 = all"
+    )
     parser.add_argument(
         "--no-emulation", action="store_true", help="both halves at this machine's own speed"
     )
@@ -51,6 +54,9 @@ def _run(options: argparse.Namespace) -> int:
         ) from None
 
     config = resource_path("config")
+    params = Path(options.params or config / "split_inference.yaml")
+    if not params.is_file():
+        raise CodesignError(f"there is no parameter file {params}")
     scenario = read_scenario(Path(options.script or config / "demo.yaml"))
     if options.no_emulation:
         scenario = without_emulation(scenario)
@@ -64,15 +70,15 @@ def _run(options: argparse.Namespace) -> int:
         DemoOptions(
             source=options.bag or str(resource_path("bags") / "mine_demo"),
             bundle=bundle_path(options),
-            params=Path(options.params or config / "split_inference.yaml"),
+            params=params,
             scenario=scenario,
             planner={**planner, **codecs_chosen(options.codec)},
             frames=options.frames,
         ),
         console,
     )
-    print_report(summary, console)
     write_json(options.json, summary)
+    print_report(summary, console)
     if is_complete(summary):
         console.print("[green]every frame has exactly one result, in order[/]")
         return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codesign_ros.cli.common import (
@@ -16,8 +15,11 @@ from codesign_ros.cli.common import (
     command,
     open_bundle,
     open_chosen_source,
+    print_broken,
 )
-from codesign_ros.console import progress_bar, result_console, write_json
+from codesign_ros.cli.options.numbers import COUNT_OR_ALL, CUT, SHARE
+from codesign_ros.cli.options.places import NEW_FOLDER
+from codesign_ros.console import alive, progress_bar, result_console, write_json
 from codesign_ros.pixels.boxes import DISPLAY_THRESHOLD
 from codesign_ros.types import PRECISIONS, CodesignError, Merge, Structure
 from codesign_ros.wire.codecs import KNOWN_CODECS
@@ -39,18 +41,20 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--split", help="part of a labelled data set (default: val, if it has one)")
     add_bundle(parser)
-    parser.add_argument("--cut", type=int, help="0 to N (default: N, the whole network)")
+    parser.add_argument("--cut", type=CUT, help="0 to N (default: N, the whole network)")
     parser.add_argument("--head-structure", choices=STRUCTURES, default=STRUCTURES[0])
     parser.add_argument("--tail-structure", choices=STRUCTURES, default=STRUCTURES[0])
     parser.add_argument("--merge", choices=MERGES, default=MERGES[0])
     parser.add_argument("--precision", choices=PRECISIONS, default=PRECISIONS[0])
     parser.add_argument("--codec", choices=KNOWN_CODECS, default="raw", metavar="CODEC")
     add_backend(parser)
-    parser.add_argument("--frames", type=int, default=0, help="end after so many frames; 0 = all")
+    parser.add_argument(
+        "--frames", type=COUNT_OR_ALL, default=0, help="end after so many frames; 0 = all"
+    )
     add_classes(parser)
     parser.add_argument(
         "--display-threshold",
-        type=float,
+        type=SHARE,
         default=DISPLAY_THRESHOLD,
         metavar="SCORE",
         help="recall, precision and pictures are of boxes of this score and above (default: "
@@ -58,29 +62,29 @@ def add(commands: Any) -> None:
     )
     parser.add_argument(
         "--pictures",
-        type=Path,
+        type=NEW_FOLDER,
         metavar="DIR",
         help="draw every frame into this new folder; with labels also the worst frames beside "
         "their truth, precision over recall, and the confusion",
     )
     parser.add_argument(
-        "--worst", type=int, default=12, metavar="N", help="so many of the worst frames"
+        "--worst", type=COUNT_OR_ALL, default=12, metavar="N", help="so many of the worst frames"
     )
     add_json(parser)
 
 
 def _run(options: argparse.Namespace) -> int:
-    from codesign_ros.evaluation.offline import evaluate
-    from codesign_ros.evaluation.pictures import FramePictures
-    from codesign_ros.evaluation.tables import evaluation_tables
+    with alive(f"opening {options.source}"):
+        from codesign_ros.evaluation.offline import evaluate
+        from codesign_ros.evaluation.pictures import FramePictures
+        from codesign_ros.evaluation.tables import evaluation_tables
 
-    if not 0 <= options.display_threshold <= 1 or options.worst < 0:
-        raise CodesignError(
-            "--display-threshold must be a score, 0 to 1, and --worst 0 or more, not "
-            f"{options.display_threshold:g} and {options.worst}"
-        )
-    bundle = open_bundle(options)
-    source = open_chosen_source(options, options.source, bundle)
+        bundle = open_bundle(options)
+        if options.cut is not None and options.cut > bundle.last_cut:
+            raise CodesignError(
+                f"cut {options.cut} does not exist: cuts are 0 to {bundle.last_cut}"
+            )
+        source = open_chosen_source(options, options.source, bundle)
     if source.frames is None:
         raise CodesignError(f"source {options.source} has no known end; give --frames")
     classes = source.box_classes
@@ -115,10 +119,11 @@ def _run(options: argparse.Namespace) -> int:
             display_threshold=options.display_threshold,
             done=done,
         )
+    print_broken(source)
+    write_json(options.json, evaluation.to_json())
+    written = pictures.finish(evaluation.quality) if pictures is not None else []
     for table in evaluation_tables(evaluation):
         result_console().print(table)
-    if pictures is not None:
-        written = pictures.finish(evaluation.quality)
+    if written:
         result_console().print(f"{options.pictures}: {', '.join(written)}", highlight=False)
-    write_json(options.json, evaluation.to_json())
     return 0

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from codesign_ros.cli.common import add_bundle, add_json, command, open_bundle
-from codesign_ros.console import result_console, write_json
+from codesign_ros.cli.options.places import OUTPUT_FOLDER
+from codesign_ros.console import alive, result_console, write_json
 
 
 def add(commands: Any) -> None:
@@ -21,7 +21,9 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("image", help="image file, or mine:SEED:INDEX for a generated scene")
     add_bundle(parser)
-    parser.add_argument("--out", type=Path, default=Path("explain"), help="folder for the pictures")
+    parser.add_argument(
+        "--out", type=OUTPUT_FOLDER, default="explain", help="folder for the pictures"
+    )
     parser.add_argument(
         "--class", dest="label", metavar="NAME", help="class to explain (default: what is found)"
     )
@@ -35,15 +37,18 @@ def add(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from codesign_ros.explain.explanation import explain
-    from codesign_ros.explain.pictures import write_pictures
-    from codesign_ros.explain.scene import open_scene
+    with alive(f"explaining {options.image}") as tell:
+        from codesign_ros.explain.explanation import explain
+        from codesign_ros.explain.pictures import write_pictures
+        from codesign_ros.explain.scene import open_scene
 
-    bundle = open_bundle(options)
-    explanation = explain(
-        open_scene(options.image), bundle, label=options.label, segment=options.segment
-    )
-    files = write_pictures(explanation, options.out)
+        bundle = open_bundle(options)
+        scene = open_scene(options.image)
+        explanation = explain(scene, bundle, label=options.label, segment=options.segment)
+        tell(f"drawing into {options.out}")
+        files = write_pictures(explanation, options.out)
+    content = explanation.to_json()
+    write_json(options.json, {**content, "files": {n: str(f) for n, f in files.items()}})
     lines = [
         *((answer.variant.name, explanation.said(answer)) for answer in explanation.answers),
         *(
@@ -57,6 +62,4 @@ def _run(options: argparse.Namespace) -> int:
     console = result_console()
     for name, text in lines:
         console.print(f"{name:>16}  {text}", markup=False, highlight=False, soft_wrap=True)
-    content = explanation.to_json()
-    write_json(options.json, {**content, "files": {n: str(f) for n, f in files.items()}})
     return 0

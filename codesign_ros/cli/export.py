@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
 from codesign_ros.cli.common import MERGES, STRUCTURES, add_backend, add_json, command, open_bundle
-from codesign_ros.console import progress_bar, result_console, write_json
+from codesign_ros.cli.options.numbers import CUT, Whole
+from codesign_ros.console import alive, progress_bar, result_console, write_json
 from codesign_ros.resources import resource_path
 from codesign_ros.types import PRECISIONS, CodesignError, LinkSpec, Merge, Structure
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from codesign_ros.bundle import Bundle
     from codesign_ros.engines.base import EngineKey
     from codesign_ros.engines.factory import EngineFactory
+    from codesign_ros.engines.tensorrt.settings import TensorRtSettings
     from codesign_ros.whatif.likely_plans import Served
     from codesign_ros.whatif.problem import WhatIf
 
@@ -49,9 +49,13 @@ def add(commands: Any) -> None:
         help="engines of plans that are the best, or within 5 %%, on some link from 0.1 to 1000 "
         "Mbit/s (the default)",
     )
-    which.add_argument("--cuts", type=int, nargs="+", help="engines at these cuts")
+    which.add_argument("--cuts", type=CUT, nargs="+", help="engines at these cuts")
     which.add_argument("--all-plans", action="store_true", help="engines at every cut")
-    which.add_argument("--list", action="store_true", help="show what is there; build nothing")
+    which.add_argument(
+        "--list",
+        action="store_true",
+        help="show what is there, with the GPU that it is for; needs no library",
+    )
     choice = "(default: what the planner chooses from by default)"
     parser.add_argument("--structure", nargs="+", choices=STRUCTURES, help=f"structures {choice}")
     parser.add_argument("--merge", nargs="+", choices=MERGES, help=f"merges {choice}")
@@ -70,12 +74,16 @@ def add(commands: Any) -> None:
     )
     likely.add_argument("--server-profile", help="likewise; both or none")
     tensorrt = parser.add_argument_group("for backend tensorrt, as the nodes' parameters")
-    tensorrt.add_argument("--max-batch", type=int, help="most frames of one run (default: 1)")
-    tensorrt.add_argument("--dla-core", type=int, help="DLA core for fp16 (default: none)")
     tensorrt.add_argument(
-        "--workspace-mib", type=int, help="most memory for a layer's work (default: any) [MiB]"
+        "--max-batch", type=Whole(1, 1024), help="most frames of one run (default: 1)"
     )
-    tensorrt.add_argument("--gpu", type=int, help="index of the GPU (default: 0)")
+    tensorrt.add_argument("--dla-core", type=Whole(0, 15), help="DLA core for fp16 (default: none)")
+    tensorrt.add_argument(
+        "--workspace-mib",
+        type=Whole(1, 2**24),
+        help="most memory for a layer's work (default: any) [MiB]",
+    )
+    tensorrt.add_argument("--gpu", type=Whole(0, 255), help="index of the GPU (default: 0)")
     add_json(parser)
 
 
@@ -89,16 +97,13 @@ def _run(options: argparse.Namespace) -> int:
     )
 
     bundle = open_bundle(options)
+    settings = _settings(options)
     interrupted = False
     served: Mapping[EngineKey, Served] = {}
-    with contextlib.closing(_factory(options, bundle)) as factory:
-        if not factory.keeps_files:
-            raise CodesignError(
-                f"backend {factory.backend} keeps no engines: there is nothing to export"
-            )
-        if options.list:
-            exported = engines_there(factory)
-        else:
+    if options.list:
+        exported = engines_there(bundle, options.backend, settings)
+    else:
+        with contextlib.closing(_factory(options, bundle, settings)) as factory:
             wanted, served = _wanted(options, bundle)
             keys = distinct(factory, wanted)
             exported = []
@@ -107,7 +112,7 @@ def _run(options: argparse.Namespace) -> int:
                     exported.append(each)
                     done()
             interrupted = len(exported) < len(keys)
-        result_console().print(export_table(factory, exported, served))
+    table = export_table(bundle, options.backend, exported, served)
     refused = sum(each.outcome is Outcome.REFUSED for each in exported)
     if interrupted:
         print(f"interrupted: {len(exported)} of {len(keys)} engines are done", file=sys.stderr)
@@ -121,13 +126,16 @@ def _run(options: argparse.Namespace) -> int:
             "engines": [each.to_json(served.get(each.key)) for each in exported],
         },
     )
+    result_console().print(table)
     return 130 if interrupted else min(refused, 1)
 
 
-def _factory(options: argparse.Namespace, bundle: Bundle) -> EngineFactory:
-    from codesign_ros.engines.factory import open_backend
+def _settings(options: argparse.Namespace) -> TensorRtSettings | None:
+    """What is asked of TensorRT; None = nothing."""
+    from codesign_ros.engines.factory import check_backend
     from codesign_ros.engines.tensorrt.settings import TensorRtSettings
 
+    check_backend(options.backend)
     mib = options.workspace_mib
     asked = {
         "max_batch": options.max_batch,
@@ -139,8 +147,21 @@ def _factory(options: argparse.Namespace, bundle: Bundle) -> EngineFactory:
     if asked and options.backend != "tensorrt":
         names = ", ".join(f"--{name.replace('_', '-')}" for name in asked)
         raise CodesignError(f"{names}: for backend tensorrt, not for {options.backend}")
-    settings = TensorRtSettings(**asked) if asked else None
-    return open_backend(bundle, options.backend, settings=settings)
+    return TensorRtSettings(**asked) if asked else None
+
+
+def _factory(
+    options: argparse.Namespace, bundle: Bundle, settings: TensorRtSettings | None
+) -> EngineFactory:
+    from codesign_ros.engines.factory import open_backend
+
+    factory = open_backend(bundle, options.backend, settings=settings)
+    if not factory.keeps_files:
+        factory.close()
+        raise CodesignError(
+            f"backend {factory.backend} keeps no engines: there is nothing to export"
+        )
+    return factory
 
 
 def _wanted(
@@ -163,7 +184,7 @@ def _wanted(
     if options.cuts or options.all_plans:
         return halves(parts, options.cuts or range(last + 1), *choice, last), {}
     what_if = _what_if(options, bundle, choice)
-    with Console(stderr=True).status("solving for the likely engines"):
+    with alive("solving for the likely engines"):
         served = likely_engines(bundle, what_if)
     # Devices that start run the whole network, and time it in each precision, whatever the link.
     whole = whole_networks(parts, choice[2], last)

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from rich.console import Console
 from rich.table import Column
 
-from codesign_ros.cli.common import add_json, command, image_size
-from codesign_ros.console import right, show, slim_table
-from codesign_ros.types import CodesignError, InputSpec, TensorSpec
+from codesign_ros.cli.common import add_json, command
+from codesign_ros.cli.options.numbers import POSITIVE, Real, image_size
+from codesign_ros.cli.options.places import BUNDLE_FOLDER
+from codesign_ros.console import alive, right, show, slim_table
+from codesign_ros.types import BOX_FORMS, CORNERS, CodesignError, InputSpec, TensorSpec
 
 if TYPE_CHECKING:
     import numpy as np
 
     from codesign_ros.bundle import Bundle
+    from codesign_ros.data.frames import FrameSource
+    from codesign_ros.models.graph.detector_output import DetectorOutput
 
 _TASKS = ("classification", "detection", "features")
 _CALIBRATION_FRAMES = 16
+_LOOKED_AT = 4
+_MOST_DIGITS = 6
 _MINE = "mine"
 
 
@@ -35,7 +41,7 @@ def add(commands: Any) -> None:
         help="torchvision:NAME, timm:NAME, path/to/file.py:NAME or package.module:NAME, where NAME "
         "is a class, function or module; its code is run",
     )
-    parser.add_argument("--out", type=Path, required=True, help="bundle directory to make")
+    parser.add_argument("--out", type=BUNDLE_FOLDER, required=True, help="bundle directory to make")
     parser.add_argument(
         "--args", nargs="+", default=[], metavar="KEY=VALUE", help="arguments for the network"
     )
@@ -49,18 +55,31 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--input", type=image_size, default=(224, 224), metavar="HxW", help="default: 224x224"
     )
-    for name, values, text in (
-        ("mean", (0.485, 0.456, 0.406), "of each channel of the training images, 0 to 1"),
-        ("std", (0.229, 0.224, 0.225), "their standard deviation"),
+    for name, kind, values, text in (
+        (
+            "mean",
+            Real(-math.inf),
+            (0.485, 0.456, 0.406),
+            "of each channel of the training images, 0 to 1",
+        ),
+        ("std", POSITIVE, (0.229, 0.224, 0.225), "their standard deviation"),
     ):
         parser.add_argument(
-            f"--{name}", type=float, nargs=3, default=values, help=f"{text} (default: ImageNet's)"
+            f"--{name}", type=kind, nargs=3, default=values, help=f"{text} (default: ImageNet's)"
         )
     parser.add_argument(
         "--task",
         choices=_TASKS,
-        help="what the output means: logits (1, C); boxes and probabilities (1, 4 + C, anchors); "
+        help="what the output means: logits (1, C); boxes and probabilities (1, 4 + C, anchors), "
+        "(1, anchors, 4 + C) or (1, rows, 6) with corners, score and class, as YOLOv8 to 11 give; "
         "or nothing known (default: classification for one output of two axes, else features)",
+    )
+    parser.add_argument(
+        "--boxes",
+        choices=BOX_FORMS,
+        help="what the numbers of a detector's box are, in pixels of the input: corners (x_min, "
+        "y_min, x_max, y_max), or centre (x, y, width, height) as YOLO's exports have (default: "
+        "as they look on the calibration images)",
     )
     parser.add_argument(
         "--classes", help="file with a name in each line, or a number (default: numbers)"
@@ -75,32 +94,48 @@ def add(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from codesign_ros.bundle import write_bundle
-    from codesign_ros.cost.accuracy import AccuracyTable
-    from codesign_ros.models.graph.importing import ARCHITECTURE, import_network
-    from codesign_ros.models.graph.module_spec import load_module_weights, make_module
-
     height, width = options.input
-    if min(height, width) < 1 or min(options.std) <= 0:
-        raise CodesignError("--input and --std must be above 0")
     spec = InputSpec(height, width, tuple(options.mean), tuple(options.std))
     arguments = _arguments(options.args)
-    with Console(stderr=True).status("") as status:
+    names = _names(options.classes)
+    source = _calibration_source(options.calibration)
+    if options.weights is not None and not options.weights.is_file():
+        raise CodesignError(f"there is no file of weights at {options.weights}")
+    if options.boxes is not None and options.task != "detection":
+        raise CodesignError("--boxes is of a detector: say --task detection")
+    notes: list[str] = []
+    boxes = CORNERS
+    trained = options.pretrained or options.weights is not None
+    with alive(options.network) as tell:
 
         def progress(text: str) -> None:
-            status.update(f"{options.network}: {text}")
+            tell(f"{options.network}: {text}")
+
+        from codesign_ros.bundle import write_bundle
+        from codesign_ros.cost.accuracy import AccuracyTable
+        from codesign_ros.models.graph.importing import ARCHITECTURE, import_network
+        from codesign_ros.models.graph.module_spec import make_module
+        from codesign_ros.models.graph.module_weights import check_finite, load_module_weights
 
         progress("making the module")
         module = make_module(options.network, arguments, pretrained=options.pretrained)
         if options.weights is not None:
             progress(f"reading {options.weights}")
-            load_module_weights(module, options.weights)
+            notes += load_module_weights(module, options.weights)
+        check_finite(module)
+        progress("reading frames for calibration")
+        frames = _calibration_frames(source, options.calibration, spec)
+        if options.task == "detection":
+            progress("looking at its boxes")
+            found = _detections(module, frames, spec, names, options.boxes, trained=trained)
+            module, boxes = found.applied(module), found.boxes
+            notes += found.notes
         network, graph = import_network(module, spec, progress)
         outputs = network.crossing(len(network.segment_names))
         task = options.task or _task_of(outputs)
-        classes = _classes(options.classes, task, outputs)
-        progress("reading frames for calibration")
-        frames = _calibration_frames(options.calibration, spec)
+        classes = _classes(names, options.classes, task, outputs)
+        if task == "features" and [len(each.shape) for each in outputs] == [3]:
+            notes.append("with --task detection its output is read as boxes")
         progress(f"writing {options.out}")
         bundle = write_bundle(
             options.out,
@@ -112,11 +147,12 @@ def _run(options: argparse.Namespace) -> int:
             accuracy=AccuracyTable("none", 0.0, "nothing was measured", ()),
             calibration_frames=frames,
             task=task,
+            boxes=boxes,
         )
         progress("counting operations")
         content = _content(bundle)
-    has_weights = options.pretrained or options.weights is not None
-    _show(content, options.json, has_weights=has_weights)
+        content["notes"] = notes
+    _show(content, options.json, has_weights=trained)
     return 0
 
 
@@ -138,7 +174,43 @@ def _task_of(outputs: tuple[TensorSpec, ...]) -> str:
     return "classification" if [len(spec.shape) for spec in outputs] == [2] else "features"
 
 
-def _classes(named: str | None, task: str, outputs: tuple[TensorSpec, ...]) -> tuple[str, ...]:
+def _names(named: str | None) -> tuple[str, ...] | None:
+    """Names of the classes that the user gives; None = as many numbers as the output has."""
+    if named is None:
+        return None
+    if named.isdecimal():
+        if len(named) > _MOST_DIGITS:
+            raise CodesignError(f"--classes {named[:20]}: no network has so many")
+        return tuple(f"class {i}" for i in range(int(named)))
+    try:
+        lines = Path(named).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CodesignError(f"classes {named} cannot be read: {error}") from None
+    return tuple(line.strip() for line in lines if line.strip())
+
+
+def _detections(
+    module: Any,
+    frames: np.ndarray,
+    spec: InputSpec,
+    names: tuple[str, ...] | None,
+    boxes: str | None,
+    *,
+    trained: bool,
+) -> DetectorOutput:
+    import numpy as np
+
+    from codesign_ros.models.graph.detector_output import recognise
+    from codesign_ros.pixels.letterbox import normalise
+
+    images = np.concatenate([normalise(frame, spec) for frame in frames[:_LOOKED_AT]])
+    count = None if names is None else len(names)
+    return recognise(module, images, count, boxes, trained=trained)
+
+
+def _classes(
+    names: tuple[str, ...] | None, named: str | None, task: str, outputs: tuple[TensorSpec, ...]
+) -> tuple[str, ...]:
     """Names of the classes, as many as the output has for this task."""
     if task == "features":
         return ()
@@ -148,14 +220,8 @@ def _classes(named: str | None, task: str, outputs: tuple[TensorSpec, ...]) -> t
         wanted = "(1, C)" if task == "classification" else "(1, 4 + C, anchors)"
         raise CodesignError(f"{task} needs one output {wanted}, the network has {shapes}")
     count = shape[1] - (0 if task == "classification" else 4)
-    if named is None or named.isdecimal():
-        names = tuple(f"class {i}" for i in range(count if named is None else int(named)))
-    else:
-        try:
-            lines = Path(named).read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise CodesignError(f"classes {named} cannot be read: {error}") from None
-        names = tuple(line.strip() for line in lines if line.strip())
+    if names is None:
+        names = tuple(f"class {i}" for i in range(count))
     if len(names) != count or len(set(names)) != len(names):
         raise CodesignError(
             f"--classes {named} gives {len(set(names))} classes, the network's output {shape} has "
@@ -164,24 +230,29 @@ def _classes(named: str | None, task: str, outputs: tuple[TensorSpec, ...]) -> t
     return names
 
 
-def _calibration_frames(source: str, spec: InputSpec) -> np.ndarray:
+def _calibration_source(name: str) -> FrameSource | None:
+    """Open the source; None = the mine's independent scenes."""
+    from codesign_ros.data.sources import open_source
+
+    return None if name == _MINE else open_source(name)
+
+
+def _calibration_frames(source: FrameSource | None, name: str, spec: InputSpec) -> np.ndarray:
     import numpy as np
 
-    from codesign_ros.data.sources import open_source
     from codesign_ros.mine.generator import MineGenerator
     from codesign_ros.pixels.letterbox import letterbox
 
-    if source == _MINE:
+    if source is None:
         mine = MineGenerator(0)
         pictures = [mine.frame(i).image[:, :, ::-1].copy() for i in range(_CALIBRATION_FRAMES)]
     else:
-        frames = open_source(source)
         # From all of it, since neighbours in a film are much alike.
-        step = max(1, (frames.frames or 0) // _CALIBRATION_FRAMES)
-        chosen = itertools.islice(frames, 0, step * _CALIBRATION_FRAMES, step)
+        step = max(1, (source.frames or 0) // _CALIBRATION_FRAMES)
+        chosen = itertools.islice(source, 0, step * _CALIBRATION_FRAMES, step)
         pictures = [f.rgb() for f in chosen]
     if not pictures:
-        raise CodesignError(f"source {source} has no frames to calibrate with")
+        raise CodesignError(f"source {name} has no frames to calibrate with")
     return np.stack([letterbox(picture, spec) for picture in pictures])
 
 
@@ -215,12 +286,13 @@ def _content(bundle: Bundle) -> dict[str, Any]:
         "model_id": bundle.model_id,
         "task": bundle.task,
         "classes": len(bundle.classes),
+        "boxes": bundle.boxes if bundle.task == "detection" else None,
         "note": note,
         "cuts": cuts,
     }
 
 
-def _show(content: dict[str, Any], json_path: str | None, *, has_weights: bool) -> None:
+def _show(content: dict[str, Any], json_path: Path | None, *, has_weights: bool) -> None:
     table = slim_table(
         f"{content['bundle']}: {len(content['cuts'])} cuts, task {content['task']}",
         *right("cut"),
@@ -236,7 +308,7 @@ def _show(content: dict[str, Any], json_path: str | None, *, has_weights: bool) 
             f"{row['bytes'] / 1e3:.1f}",
             "?" if flops is None else f"{flops / 1e6:.1f}",
         )
-    notes = [content["note"]] if content["note"] else []
+    notes = [*content["notes"], *([content["note"]] if content["note"] else [])]
     if not has_weights:
         notes.append("the weights are random: give --weights or --pretrained")
     notes.append("its accuracy was not measured; `codesign accuracy` does, from labelled frames")

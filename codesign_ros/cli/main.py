@@ -6,10 +6,12 @@ Each command imports what it needs when it runs: torch and ROS take seconds to l
 from __future__ import annotations
 
 import argparse
+import errno
+import os
+import select
 import shlex
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
 from codesign_ros.cli import (
     accuracy,
@@ -28,8 +30,11 @@ from codesign_ros.cli import (
     trace,
     train,
 )
+from codesign_ros.cli.options.parser import Parser
+from codesign_ros.cli.options.places import check_places
+from codesign_ros.cli.rates import rate_accuracy
 from codesign_ros.cli.running import doctor, top
-from codesign_ros.types import CodesignError
+from codesign_ros.types import CodesignError, one_line
 
 _COMMANDS = (
     accuracy,
@@ -44,6 +49,7 @@ _COMMANDS = (
     mine,
     plan,
     profile,
+    rate_accuracy,
     reproduce,
     split_train,
     top,
@@ -52,11 +58,7 @@ _COMMANDS = (
 )
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line; ``--help`` shows the usage."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message} (see {self.prog} --help)\n")
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -66,14 +68,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0; 1 if the command ran and its result is bad; 2 after a user's mistake, which is told in
         one line on standard error; 130 after Ctrl-C.
     """
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    options = _parser().parse_args(given)
+    try:
+        try:
+            return _main(sys.argv[1:] if arguments is None else list(arguments))
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        if not (isinstance(error, BrokenPipeError) and _is_unread()):
+            if error.errno not in _NO_SPACE:
+                raise
+            print(f"error: cannot write the result: {error.strerror}", file=sys.stderr)
+        # What is left of the output goes where it disturbs nobody at the interpreter's end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 2 if error.errno in _NO_SPACE else 0
+
+
+def _is_unread() -> bool:
+    """Whether nobody reads standard output any more, as behind ``| head``."""
+    poll = select.poll()
+    poll.register(sys.stdout, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
+def _main(given: list[str]) -> int:
+    try:
+        options = _parser().parse_args(given)
+    except SystemExit as ended:  # --help, or a mistake that is told already
+        return int(ended.code or 0)
     # For commands that say how to go on.
     options.command_line = shlex.join(["codesign", *given])
+    parser = options.parser
+    # What is left is what was given.
+    del options.parser
     try:
+        check_places(parser, options)
         return int(options.run(options))
     except CodesignError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.filename is None:
+            raise
+        # Whoever opens a file says what it is; this is for what no file can be, such as a name that
+        # is too long.
+        print(f"error: {one_line(str(error.filename))}: {error.strerror}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -81,8 +119,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="codesign", description="One network across a robot and an edge server.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+    parser = Parser(prog="codesign", description="One network across a robot and an edge server.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
     for each in _COMMANDS:
         each.add(commands)
     return parser

@@ -10,8 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from codesign_ros.cli.common import add_classes, open_chosen_source
+from codesign_ros.cli.common import add_classes, open_chosen_source, print_broken
+from codesign_ros.cli.options.numbers import COUNT_OR_ALL
 from codesign_ros.console import progress_bar
+from codesign_ros.mine.generator import seed_of
 from codesign_ros.types import CodesignError, GroundTruth
 
 if TYPE_CHECKING:
@@ -38,7 +40,9 @@ def add_data(parser: argparse.ArgumentParser, text: str = "", *, required: bool 
         f"of a seed not trained on){text}",
     )
     parser.add_argument("--split", help="part of a labelled data set (default: val, if it has one)")
-    parser.add_argument("--frames", type=int, default=0, help="so many frames; 0 = all there are")
+    parser.add_argument(
+        "--frames", type=COUNT_OR_ALL, default=0, help="so many frames; 0 = all there are"
+    )
     add_classes(parser)
 
 
@@ -74,6 +78,7 @@ def _frames(
     chosen = open_chosen_source(options, options.data, bundle)
     if scenes_seed is None:
         frames = MeasuredFrames.of_source(chosen, bundle.input)
+        print_broken(chosen)
         return replace(frames, classes=chosen.box_classes)
     from codesign_ros.mine.render import CLASSES
     from codesign_ros.training.scenes import render_scenes
@@ -97,10 +102,10 @@ def _scenes_seed(options: argparse.Namespace) -> int | None:
     """The seed of the scenes that ``--data`` asks for; None = it names something else."""
     if not options.data.startswith(_SCENES):
         return None
-    seed = options.data.removeprefix(_SCENES)
-    if not seed.isdecimal() or options.frames < 1:
+    seed = seed_of(options.data.removeprefix(_SCENES))
+    if seed is None or options.frames < 1:
         raise CodesignError(
             f"--data {options.data} --frames {options.frames}: scenes of the mine need a seed, as "
             "in scenes:7, and a number of frames"
         )
-    return int(seed)
+    return seed

@@ -18,7 +18,9 @@ from codesign_ros.cli.common import (
     command,
     open_bundle,
 )
-from codesign_ros.console import result_console, write_json
+from codesign_ros.cli.options.numbers import COUNT, NOT_NEGATIVE, POSITIVE, SHARE
+from codesign_ros.cli.options.places import FIGURE_FILE
+from codesign_ros.console import alive, result_console, write_json
 from codesign_ros.cost.model import MODES
 from codesign_ros.planning.objective import parse_objective
 from codesign_ros.resources import resource_path
@@ -31,6 +33,7 @@ from codesign_ros.types import (
     Merge,
     Part,
     Structure,
+    did_you_mean,
 )
 from codesign_ros.wire.codecs import FRAME_CODECS, TENSOR_CODECS
 
@@ -69,11 +72,13 @@ def add(commands: Any) -> None:
         nargs="+",
         help="uplink in config/links.yaml or a rate (default: 10mbps); one for all servers or each",
     )
-    parser.add_argument("--link-delay-ms", type=float, help="delay each way in place of the link's")
     parser.add_argument(
-        "--transmit-w", type=float, help="power of the radio in place of the link's"
+        "--link-delay-ms", type=NOT_NEGATIVE, help="delay each way in place of the link's"
     )
-    parser.add_argument("--window", type=int, help="frames in flight (default: no limit)")
+    parser.add_argument(
+        "--transmit-w", type=NOT_NEGATIVE, help="power of the radio in place of the link's"
+    )
+    parser.add_argument("--window", type=COUNT, help="frames in flight (default: no limit)")
     parser.add_argument("--devices", help="another devices.yaml")
     parser.add_argument("--links", help="another links.yaml")
     parser.add_argument("--cloud", help="device behind the edge server (default: rtx-4090)")
@@ -106,27 +111,33 @@ def add(commands: Any) -> None:
     )
     add_objective(parser)
     limits = parser.add_argument_group("limits")
-    limits.add_argument("--accuracy-floor", type=float, help="least accuracy, 0 to 1")
-    limits.add_argument("--deadline-ms", type=float, help="most time from a frame to its answer")
+    limits.add_argument("--accuracy-floor", type=SHARE, help="least accuracy, 0 to 1")
+    limits.add_argument("--deadline-ms", type=POSITIVE, help="most time from a frame to its answer")
     limits.add_argument(
         "--late-share",
-        type=float,
+        type=SHARE,
         help="share of frames that may miss the deadline on a radio with states (links.yaml); "
         "latency then is what all others keep",
     )
-    limits.add_argument("--uplink-bytes-per-s", type=float, help="most bytes over the link")
-    limits.add_argument("--frame-rate-hz", type=float, help="frames a second that a plan must keep")
+    limits.add_argument("--uplink-bytes-per-s", type=POSITIVE, help="most bytes over the link")
     limits.add_argument(
-        "--robot-memory-mb", type=float, help="for the head (default: the device's)"
+        "--frame-rate-hz", type=POSITIVE, help="frames a second that a plan must keep"
     )
-    limits.add_argument("--server-memory-mb", type=float, help="for the tail (default: likewise)")
-    limits.add_argument("--robot-energy-mj", type=float, help="robot's energy for one frame")
+    limits.add_argument(
+        "--robot-memory-mb", type=POSITIVE, help="for the head (default: the device's)"
+    )
+    limits.add_argument(
+        "--server-memory-mb", type=POSITIVE, help="for the tail (default: likewise)"
+    )
+    limits.add_argument("--robot-energy-mj", type=POSITIVE, help="robot's energy for one frame")
     parser.add_argument(
         "--solvers", action="store_true", help="run the gradient searches beside the grid"
     )
-    parser.add_argument("--top", type=int, help="cuts to show (default: 10)")
+    parser.add_argument("--top", type=COUNT, help="cuts to show (default: 10)")
     parser.add_argument("--explain", action="store_true", help="say why, in words")
-    parser.add_argument("--plot", metavar="FILE", help="roofline, split points and Pareto front")
+    parser.add_argument(
+        "--plot", type=FIGURE_FILE, metavar="FILE", help="roofline, split points and Pareto front"
+    )
     add_json(parser)
 
 
@@ -135,7 +146,7 @@ def _run(options: argparse.Namespace) -> int:
     from codesign_ros.planning.grid import grid
     from codesign_ros.planning.pareto import pareto
     from codesign_ros.planning.policies import POLICIES, CloudTier, Situation
-    from codesign_ros.whatif.pictures import check_suffix, plan_figure, write_figure
+    from codesign_ros.whatif.pictures import plan_figure, write_figure
     from codesign_ros.whatif.problem import what_if_problem
     from codesign_ros.whatif.report import (
         best_cuts_table,
@@ -150,43 +161,50 @@ def _run(options: argparse.Namespace) -> int:
 
     if options.fleet is not None:
         return _run_fleet(options)
-    if options.plot:
-        check_suffix(Path(options.plot))
     if options.policy is not None and options.policy not in POLICIES:
-        raise CodesignError(f"unknown policy {options.policy!r}; known are {', '.join(POLICIES)}")
-    bundle = open_bundle(options)
-    what_if, cloud, cloud_link = _what_if(options, bundle)
-    robot, servers = what_if.robot, {device.name: device for device in what_if.servers}
-    problem = what_if_problem(bundle, what_if)
-    solution = grid(problem)
-    mode = RooflineMode.PAPER if options.mode == "paper" else RooflineMode.ROOFLINE
-    tier = CloudTier.of_device(problem.tables, cloud, cloud_link, mode)
-    situation = Situation(problem, robot, what_if.servers[0], tier)
-    decisions = decide_all(situation)
-    if options.policy is not None:
-        decision = decisions[options.policy]
-        if isinstance(decision, str):
-            raise CodesignError(f"policy {options.policy} cannot plan here: {decision}")
-        solution = replace(solution, best=decision.row)
+        near = did_you_mean(options.policy, POLICIES)
+        raise CodesignError(
+            f"unknown policy {options.policy!r}{near}; known are {', '.join(POLICIES)}"
+        )
+    with alive("reading bundle and devices") as tell:
+        bundle = open_bundle(options)
+        what_if, cloud, cloud_link = _what_if(options, bundle)
+        robot, servers = what_if.robot, {device.name: device for device in what_if.servers}
+        tell("working out what each half costs in each structure")
+        problem = what_if_problem(bundle, what_if)
+        tell("solving the co-design problem")
+        solution = grid(problem)
+        mode = RooflineMode.PAPER if options.mode == "paper" else RooflineMode.ROOFLINE
+        tier = CloudTier.of_device(problem.tables, cloud, cloud_link, mode)
+        situation = Situation(problem, robot, what_if.servers[0], tier)
+        tell("asking the other policies")
+        decisions = decide_all(situation)
+        if options.policy is not None:
+            decision = decisions[options.policy]
+            if isinstance(decision, str):
+                raise CodesignError(f"policy {options.policy} cannot plan here: {decision}")
+            solution = replace(solution, best=decision.row)
+        content = plan_json(solution, situation, decisions)
+        lines = [gains_line(situation, decisions), *policy_notes(situation, decisions)]
+        if options.solvers:
+            tell("running the gradient searches")
+            content["solvers"] = compare_solvers(problem, robot, what_if.servers[0], mode)
+            lines += [f"{name}: {found['report']}" for name, found in content["solvers"].items()]
+        if options.explain:
+            tell("finding words for it")
+            lines += [f"- {line}" for line in explain_plan(solution, robot, servers)]
+        if options.plot is not None:
+            tell(f"drawing {options.plot}")
+            front = pareto(solution.evaluation)
+            server = servers.get(solution.best.candidate.server, what_if.servers[0])
+            figure = plan_figure(solution, robot, server, front, f"{bundle.name} on {robot.name}")
+            write_figure(options.plot, figure)
+        write_json(options.json, content)
     console = result_console()
     console.print(best_cuts_table(solution, 10 if options.top is None else options.top))
     console.print(policies_table(situation, decisions))
-    for line in (gains_line(situation, decisions), *policy_notes(situation, decisions)):
+    for line in lines:
         console.print(line, highlight=False)
-    content = plan_json(solution, situation, decisions)
-    if options.solvers:
-        content["solvers"] = compare_solvers(problem, robot, what_if.servers[0], mode)
-        for name, result in content["solvers"].items():
-            console.print(f"{name}: {result['report']}", highlight=False)
-    if options.explain:
-        for line in explain_plan(solution, robot, servers):
-            console.print(f"- {line}", highlight=False)
-    if options.plot:
-        front = pareto(solution.evaluation)
-        server = servers.get(solution.best.candidate.server, what_if.servers[0])
-        figure = plan_figure(solution, robot, server, front, f"{bundle.name} on {robot.name}")
-        write_figure(Path(options.plot), figure)
-    write_json(options.json, content)
     return 0
 
 
@@ -199,16 +217,17 @@ def _run_fleet(options: argparse.Namespace) -> int:
         if value is not None and value is not False:  # 0 was given
             flag = f"--{name.replace('_', '-')}"
             raise CodesignError(f"{flag} is for one robot and cannot be used with --fleet")
-    bundle = open_bundle(options)
-    devices, links, notes = _catalogue(options, bundle)
-    fleet = read_fleet(Path(options.fleet), devices, links)
-    planned = plan_fleet(
-        bundle, fleet, lambda *machines: _conditions(options, bundle, *machines, notes=notes)
-    )
+    with alive("planning the fleet"):
+        bundle = open_bundle(options)
+        devices, links, notes = _catalogue(options, bundle)
+        fleet = read_fleet(Path(options.fleet), devices, links)
+        planned = plan_fleet(
+            bundle, fleet, lambda *machines: _conditions(options, bundle, *machines, notes=notes)
+        )
+    write_json(options.json, fleet_json(planned))
     console = result_console()
     for part in fleet_report(planned):
         console.print(part, highlight=False)
-    write_json(options.json, fleet_json(planned))
     return 0
 
 

@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import math
 import platform
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codesign_ros.cli.common import (
@@ -17,7 +16,9 @@ from codesign_ros.cli.common import (
     command,
     open_bundle,
 )
-from codesign_ros.console import progress_bar, result_console, write_json
+from codesign_ros.cli.options.numbers import CUT, NOT_NEGATIVE, THREADS
+from codesign_ros.cli.options.places import OUTPUT_FILE_IN_NEW_FOLDER
+from codesign_ros.console import alive, progress_bar, result_console, write_json
 from codesign_ros.types import PRECISIONS, CodesignError, Part, Structure
 
 if TYPE_CHECKING:
@@ -35,16 +36,16 @@ def add(commands: Any) -> None:
     )
     add_bundle(parser)
     add_backend(parser)
-    parser.add_argument("--threads", type=int, default=1, help="threads that work on one run")
+    parser.add_argument("--threads", type=THREADS, default=1, help="threads that work on one run")
     parser.add_argument(
         "--precision", nargs="+", choices=PRECISIONS[1:], default=[], help="to time beside fp32"
     )
     add_structures(parser, "to time beside S3")
-    parser.add_argument("--cuts", type=int, nargs="+", help="where to time (default: everywhere)")
+    parser.add_argument("--cuts", type=CUT, nargs="+", help="where to time (default: everywhere)")
     extent = parser.add_mutually_exclusive_group()
     extent.add_argument(
         "--budget-s",
-        type=float,
+        type=NOT_NEGATIVE,
         default=3.0,
         help="time for heads and for tails, beyond which structures are scaled from S3 [s]",
     )
@@ -56,28 +57,39 @@ def add(commands: Any) -> None:
         "--device", default=platform.node(), help="what to call this machine in --out"
     )
     parser.add_argument(
-        "--out", metavar="FILE", help="write the times for 'codesign plan --robot-profile FILE'"
+        "--out",
+        type=OUTPUT_FILE_IN_NEW_FOLDER,
+        metavar="FILE",
+        help="write the times for 'codesign plan --robot-profile FILE'",
     )
     add_json(parser)
 
 
 def _run(options: argparse.Namespace) -> int:
-    from codesign_ros.cost.profile import profile_network
-    from codesign_ros.evaluation.tables import necks_table, profile_json, profile_table
-    from codesign_ros.whatif.device_times import write_device_times
+    with alive("counting operations"):
+        from codesign_ros.cost.profile import profile_network
+        from codesign_ros.evaluation.tables import (
+            frames_table,
+            necks_table,
+            profile_json,
+            profile_table,
+        )
+        from codesign_ros.whatif.device_times import write_device_times
 
-    if options.threads < 1:
-        raise CodesignError(f"--threads must be 1 or more, not {options.threads}")
-    bundle = open_bundle(options)
-    network = profile_network(bundle.network())
+        bundle = open_bundle(options)
+        for cut in options.cuts or ():
+            if cut > bundle.last_cut:
+                raise CodesignError(f"cut {cut} does not exist: cuts are 0 to {bundle.last_cut}")
+        network = profile_network(bundle.network())
     times, conditions = _measured(bundle, options)
     content = profile_json(bundle, network, times)
+    if options.out is not None:
+        write_device_times(options.out, times, conditions)
+    write_json(options.json, content)
     result_console().print(profile_table(content))
+    result_console().print(frames_table(content))
     if content["necks"]:
         result_console().print(necks_table(content))
-    write_json(options.json, content)
-    if options.out:
-        write_device_times(Path(options.out), times, conditions)
     return 0
 
 

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
 from codesign_ros.cli.common import add_json, command
-from codesign_ros.console import progress_bar, show
+from codesign_ros.cli.options.places import FIGURE_FILE
+from codesign_ros.console import alive, progress_bar, show
 from codesign_ros.types import CodesignError
 
 if TYPE_CHECKING:
@@ -29,7 +28,9 @@ def add(commands: Any) -> None:
     add_json(parser)
     add_json(command(targets, "table3", _table3, "networks against devices: computing or memory"))
     parser = command(targets, "fig8", _fig8, "throughput at each split point of Rep-GoogLeNet")
-    parser.add_argument("--plot", metavar="FILE", help="draw it as PNG, SVG or PDF")
+    parser.add_argument(
+        "--plot", type=FIGURE_FILE, metavar="FILE", help="draw it as PNG, SVG or PDF"
+    )
     add_json(parser)
 
 
@@ -91,7 +92,7 @@ def _table3(options: argparse.Namespace) -> int:
     return 0
 
 
-def _show(table: Any, content: dict[str, Any], json_path: str | None) -> None:
+def _show(table: Any, content: dict[str, Any], json_path: Path | None) -> None:
     counts = f"Operations: {content['operations']}. Bytes: {content['bytes']}, 4 an element (fp32)."
     show([table], (counts, *content["notes"]), json_path, content)
 
@@ -100,17 +101,14 @@ def _fig8(options: argparse.Namespace) -> int:
     from codesign_ros.cost.catalogue import find_device
     from codesign_ros.paper.fig8 import LINK, ROBOT, SERVER, SIDES, fig8_report, profile_googlenet
     from codesign_ros.paper.fig8_report import fig8_curves_table, fig8_figure, fig8_table
-    from codesign_ros.whatif.pictures import check_suffix, write_figure
+    from codesign_ros.whatif.pictures import write_figure
 
-    path = Path(options.plot) if options.plot else None
-    if path is not None:
-        check_suffix(path)  # before the work, not after it
     devices = paper_devices()
     robot, server = (find_device(devices, name) for name in (ROBOT, SERVER))
-    with Console(stderr=True).status("counting operations") as status:
-        networks = {f"{side}x{side}": profile_googlenet(side, status.update) for side in SIDES}
+    with alive("counting operations") as tell:
+        networks = {f"{side}x{side}": profile_googlenet(side, tell) for side in SIDES}
     report = fig8_report(networks, robot, server, LINK)
+    if options.plot is not None:
+        write_figure(options.plot, fig8_figure(report))
     show((fig8_table(report), fig8_curves_table(report)), report["notes"], options.json, report)
-    if path is not None:
-        write_figure(path, fig8_figure(report))
     return 0

@@ -6,8 +6,20 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from codesign_ros.cli.common import add_classes, command, image_size
-from codesign_ros.console import result_console
+from codesign_ros.cli.common import add_classes, command
+from codesign_ros.cli.options.numbers import (
+    COUNT,
+    CUT,
+    POSITIVE,
+    SEED,
+    SHARE,
+    THREADS,
+    WIDTH,
+    Whole,
+    image_size,
+)
+from codesign_ros.cli.options.places import BUNDLE_FOLDER, OUTPUT_FOLDER
+from codesign_ros.console import alive, result_console
 from codesign_ros.resources import default_bundle
 
 _DETECTION, _CLASSIFICATION, _NECK = "detection", "classification", "neck"
@@ -19,7 +31,7 @@ _NONE = "none"
 def add(commands: Any) -> None:
     """Add the command to the parser."""
     parser = command(commands, "train", _run, "train a detector or classifier and write its bundle")
-    parser.add_argument("out", type=Path, help="bundle directory to make")
+    parser.add_argument("out", type=BUNDLE_FOLDER, help="bundle directory to make")
     parser.add_argument(
         "--data",
         help="mine (generated scenes; the default); for detection a data set in VOC, COCO or YOLO "
@@ -29,30 +41,32 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--task", choices=(_DETECTION, _CLASSIFICATION), help="what to learn (default: detection)"
     )
-    parser.add_argument("--seed", type=int, help="of data, weights and augmentation")
-    parser.add_argument("--frames", type=int, help="scenes of the mine to train on")
+    parser.add_argument("--seed", type=SEED, help="of data, weights and augmentation")
+    parser.add_argument("--frames", type=COUNT, help="scenes of the mine to train on")
     parser.add_argument(
         "--scenes",
-        type=Path,
+        type=OUTPUT_FOLDER,
         metavar="DIR",
         help="keep the drawn scenes of the mine here, and take them from here the next time",
     )
-    parser.add_argument("--val-frames", type=int, help="pictures to measure on, at most")
+    parser.add_argument("--val-frames", type=COUNT, help="pictures to measure on, at most")
     length = parser.add_mutually_exclusive_group()
-    length.add_argument("--epochs", type=float, help="how often each picture is seen")
+    length.add_argument("--epochs", type=POSITIVE, help="how often each picture is seen")
     length.add_argument(
-        "--steps", type=int, help="optimiser steps; with the same seed the run repeats itself"
+        "--steps", type=COUNT, help="optimiser steps; with the same seed the run repeats itself"
     )
     length.add_argument(
         "--minutes",
-        type=float,
+        type=POSITIVE,
         help="time for training and measuring; drawing scenes comes on top (default with the mine: "
         f"{_MINUTES[_DETECTION]:g}, for classification {_MINUTES[_CLASSIFICATION]:g})",
     )
-    parser.add_argument("--batch-frames", type=int, help="pixels of a batch, in whole frames")
-    parser.add_argument("--learning-rate", type=float, help="its peak")
+    parser.add_argument(
+        "--batch-frames", type=Whole(1, 65_536), help="pixels of a batch, in whole frames"
+    )
+    parser.add_argument("--learning-rate", type=POSITIVE, help="its peak")
     parser.add_argument("--variant", help="width of the detector: nano or small")
-    parser.add_argument("--reg-max", type=int, help="bins of a box side's distribution")
+    parser.add_argument("--reg-max", type=Whole(1, 256), help="bins of a box side's distribution")
     parser.add_argument(
         "--input",
         type=image_size,
@@ -79,44 +93,45 @@ def add(commands: Any) -> None:
     )
     parser.add_argument(
         "--patience",
-        type=float,
+        type=SHARE,
         metavar="SHARE",
         help="stop when nothing was better for this share of the steps (default 0.4; 0: never)",
     )
     neck = parser.add_argument_group(
         "a neck", "few bytes at a cut of the network in --init; any source of frames will do"
     )
-    neck.add_argument("--neck", type=int, metavar="CUT", help="the cut: train a neck for it")
+    neck.add_argument("--neck", type=CUT, metavar="CUT", help="the cut: train a neck for it")
     neck.add_argument(
         "--enter",
-        type=int,
+        type=CUT,
         metavar="CUT",
         help="the cut whose tensor the decoder makes (default: the same)",
     )
     neck.add_argument(
-        "--bytes", type=int, nargs="+", metavar="N", help="of a frame by level, the most first"
+        "--bytes", type=COUNT, nargs="+", metavar="N", help="of a frame by level, the most first"
     )
-    neck.add_argument("--channels", type=int, help="of the latent (default 32)")
-    neck.add_argument("--encoder-width", type=int, help="channels in the encoder (default 64)")
-    neck.add_argument("--encoder-depth", type=int, help="residual blocks in the encoder")
-    neck.add_argument("--decoder-width", type=int, help="channels in the decoder (default 96)")
-    parser.add_argument("--threads", type=int, help="processor cores (default: the idle ones)")
+    neck.add_argument("--channels", type=WIDTH, help="of the latent (default 32)")
+    neck.add_argument("--encoder-width", type=WIDTH, help="channels in the encoder (default 64)")
+    neck.add_argument("--encoder-depth", type=Whole(0, 1000), help="residual blocks in the encoder")
+    neck.add_argument("--decoder-width", type=WIDTH, help="channels in the decoder (default 96)")
+    parser.add_argument("--threads", type=THREADS, help="processor cores (default: the idle ones)")
 
 
 def _run(options: argparse.Namespace) -> int:
-    # torch takes seconds to load; only this command needs it.
-    from codesign_ros.training.base_run import train
-    from codesign_ros.training.classifier.options import ClassifierOptions
-    from codesign_ros.training.classifier.run import open_classifier_run
-    from codesign_ros.training.detector.options import DetectorOptions
-    from codesign_ros.training.detector.run import open_detector_run
-    from codesign_ros.training.mine_classifier.run import (
-        MineClassifierOptions,
-        open_mine_classifier_run,
-    )
-    from codesign_ros.training.neck.options import NeckOptions
-    from codesign_ros.training.neck.run import open_neck_run
-    from codesign_ros.training.options import MINE, TrainingOptions, resumed
+    with alive("loading torch"):  # seconds, and only this command needs it
+        from codesign_ros.bundle import Bundle
+        from codesign_ros.training.base_run import train
+        from codesign_ros.training.classifier.options import ClassifierOptions
+        from codesign_ros.training.classifier.run import open_classifier_run
+        from codesign_ros.training.detector.options import DetectorOptions
+        from codesign_ros.training.detector.run import open_detector_run
+        from codesign_ros.training.mine_classifier.run import (
+            MineClassifierOptions,
+            open_mine_classifier_run,
+        )
+        from codesign_ros.training.neck.options import NeckOptions
+        from codesign_ros.training.neck.run import open_neck_run
+        from codesign_ros.training.options import MINE, TrainingOptions, resumed
 
     given: dict[str, Any] = {
         name: value
@@ -131,6 +146,8 @@ def _run(options: argparse.Namespace) -> int:
         given["init"] = None if given["init"] in (None, _NONE) else Path(given["init"])
     elif task == _DETECTION and not of_mine and given.get("variant", _NANO) == _NANO:
         given["init"] = default_bundle()
+    if given.get("init") is not None and not options.resume:
+        Bundle.open(given["init"])  # says so before scenes are drawn, if it cannot be read
     if given.get("scenes") is not None:
         given["scenes"] = Path(given["scenes"])
     if (of_mine or task == _NECK) and given.keys().isdisjoint(("epochs", "steps", "minutes")):

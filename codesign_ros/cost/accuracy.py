@@ -17,7 +17,14 @@ from codesign_ros.cost.accuracy_row import (
     row_from_json,
     share_from_json,
 )
-from codesign_ros.types import CodesignError, Merge, Structure, neck_level, one_line
+from codesign_ros.types import (
+    CodesignError,
+    Merge,
+    Structure,
+    is_encoded_anew,
+    neck_level,
+    one_line,
+)
 
 # Another processor may round otherwise; other frames make more of a difference.
 _SAME = 1e-4
@@ -28,7 +35,7 @@ STANDARD_ERRORS = 1.0
 # "500 frames of ...", as whoever measures writes it.
 _COUNT = re.compile(r"(\d+) ")
 
-_RAW = "raw"
+_RAW, _JPEG = "raw", "jpeg"
 _LOSSLESS_STAGE = "+zstd"
 _Shape = tuple[Merge, Structure, Structure, str]
 
@@ -116,7 +123,8 @@ class AccuracyTable:
     def codec_loss(self, cut: int, codec: str, precision: str, merge: Merge) -> Loss | None:
         """What the codec loses at ``cut`` against the same network with nothing on the wire.
 
-        ``raw`` loses nothing: the tail gets the very tensors. Nor does zstd on top of a codec.
+        ``raw`` loses nothing: the tail gets the very tensors. Nor does zstd on top of a codec. What
+        a camera's JPEG loses that is encoded anew (``types.encoded_anew``) is against that JPEG.
         Where a codec was measured at cuts before and behind this one, the larger loss of the two
         nearest stands for it; never for a neck, which is another network at each cut.
 
@@ -214,12 +222,14 @@ class AccuracyTable:
     def _codec_losses(self) -> dict[tuple[str, str], dict[Merge, dict[int, Loss]]]:
         """Loss by codec (zstd left out) and precision, then by merge, then by measured cut."""
         losses: dict[tuple[str, str], dict[Merge, dict[int, Loss]]] = {}
+        jpegs = {_shape(row): row for row in self.rows if (row.codec, row.cut) == (_JPEG, 0)}
         for row in self.rows:
-            uncut = self._uncut.get(_shape(row))
-            if row.cut is not None and uncut is not None:
+            of = jpegs if is_encoded_anew(row.codec) else self._uncut
+            unsent = of.get(_shape(row))
+            if row.cut is not None and unsent is not None:
                 codec = row.codec.removesuffix(_LOSSLESS_STAGE)
                 by_cut = losses.setdefault((codec, row.precision), {}).setdefault(row.merge, {})
-                loss = self._loss(max(0.0, uncut.value - row.value), row)
+                loss = self._loss(max(0.0, unsent.value - row.value), row)
                 by_cut[row.cut] = max(by_cut.get(row.cut, loss), loss, key=_value)
         return losses
 

@@ -17,8 +17,9 @@ class AccuracyRow:
     ``cut`` is None where nothing was cut (and the codec therefore ``raw``). ``details`` are further
     values of the same measurement, 0 to 1, such as ``map50.helmet`` or ``coco.ap_small``.
     ``standard_error`` is that of the difference which the row is measured for, 0 to 1: from the
-    same form uncut where something is sent, else from the unchanged network, the same frames in
-    both. None = not worked out, as in tables of former versions.
+    same form uncut where something is sent (with the camera's JPEG where that was encoded anew, see
+    ``types.encoded_anew``), else from the unchanged network, the same frames in both. None = not
+    worked out, as in tables of former versions.
     """
 
     merge: Merge

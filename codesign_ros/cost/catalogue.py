@@ -18,12 +18,13 @@ from codesign_ros.types import (
     DeviceSpec,
     LinkSpec,
     RadioState,
+    did_you_mean,
     one_line,
 )
 
 Default = TypeVar("Default", float, None)
 
-_RATE = re.compile(r"(\d+(?:\.\d+)?)(k|m|g)bps", re.IGNORECASE)
+_RATE = re.compile(r"(\d{1,12}(?:\.\d{1,12})?)(k|m|g)bps", re.IGNORECASE)
 _UNITS_BPS = {"k": 1e3, "m": 1e6, "g": 1e9}
 _REQUIRED = ("peak_flops", "memory_bandwidth")
 _OPTIONAL = (
@@ -62,7 +63,8 @@ def find_device(devices: Mapping[str, DeviceSpec], name: str) -> DeviceSpec:
     """
     if name not in devices:
         known = ", ".join(sorted({device.name for device in devices.values()}))
-        raise CodesignError(f"unknown device {name!r}; known are {known}")
+        near = did_you_mean(name, devices)
+        raise CodesignError(f"unknown device {name!r}{near}; known are {known}")
     return devices[name]
 
 
@@ -152,7 +154,8 @@ def find_link(links: Mapping[str, LinkSpec], name: str) -> LinkSpec:
         number, unit = rate.groups()
         return LinkSpec(float(number) * _UNITS_BPS[unit.lower()], name=name)
     raise CodesignError(
-        f"unknown link {name!r}; known are {', '.join(sorted(links))}, or give a rate as 20mbps"
+        f"unknown link {name!r}{did_you_mean(name, links)}; known are "
+        f"{', '.join(sorted(links))}, or give a rate as 20mbps"
     )
 
 

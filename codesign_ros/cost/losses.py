@@ -10,11 +10,12 @@ import numpy as np
 
 from codesign_ros.cost.accuracy import AccuracyTable, Loss
 from codesign_ros.cost.tables import Axes
-from codesign_ros.types import neck_level
+from codesign_ros.types import JPEG444_CODECS, encoded_anew, neck_level
 
 # Codecs that hand on the very values; see ``AccuracyTable.codec_loss``.
 _LOSSLESS = "raw"
 _LOSSLESS_STAGE = "+zstd"
+_JPEG = "jpeg"
 _ROUNDING = 1e-12
 _HOW = "measure it with 'codesign accuracy BUNDLE'"
 
@@ -38,7 +39,12 @@ class Losses(NamedTuple):
 
 
 def losses(
-    accuracy: AccuracyTable | None, segments: int, axes: Axes, necks: Sequence[int] = ()
+    accuracy: AccuracyTable | None,
+    segments: int,
+    axes: Axes,
+    necks: Sequence[int] = (),
+    *,
+    camera_jpegs: bool = False,
 ) -> Losses:
     """Look the losses of all choices up.
 
@@ -50,6 +56,8 @@ def losses(
         segments: N.
         axes: the choices.
         necks: cuts that have a neck.
+        camera_jpegs: the frames are JPEGs that cut 0 can send as they are: ``jpeg`` then loses
+            nothing, for the whole network sees the same, and the other JPEGs encode them anew.
     """
     table = accuracy or AccuracyTable("accuracy", 0.0, "nothing", ())
     notes: list[str] = []
@@ -66,12 +74,26 @@ def losses(
         few = ", ".join(unknown[:4]) + (f" and {len(unknown) - 4} more" if unknown[4:] else "")
         notes.append(f"not offered, their accuracy was not measured: {few} ({_HOW})")
 
-    sent = itertools.product(range(segments + 1), axes.codecs, axes.precisions, axes.merges)
+    measured = {
+        name: encoded_anew(name) if camera_jpegs and name in JPEG444_CODECS else name
+        for name in axes.codecs
+    }
+    sent = itertools.product(range(segments + 1), measured.values(), axes.precisions, axes.merges)
     shape_sent = (segments + 1, len(axes.codecs), len(axes.precisions), len(axes.merges))
     codec = _Arrays.of([table.codec_loss(*way) for way in sent], shape_sent)
+    if camera_jpegs and _JPEG in axes.codecs:
+        for array in codec:
+            array[0, axes.codecs.index(_JPEG)] = 0.0
+    frames = [name for name in axes.codecs if name in (_JPEG, *JPEG444_CODECS)]
+    unknown = [n for n in frames if not np.isfinite(codec.value[0, axes.codecs.index(n)]).all()]
+    if unknown:
+        whose = "a camera's JPEG" if camera_jpegs else "the frame"
+        notes.append(f"what {whose} loses as {', '.join(unknown)} was not measured ({_HOW})")
     # zstd on top of a codec loses nothing more, so it needs no note of its own.
     bases = [name.removesuffix(_LOSSLESS_STAGE) for name in axes.codecs]
     for base in dict.fromkeys(bases):
+        if base in frames:
+            continue
         if neck_level(base) is not None:
             loss = codec.value[:, bases.index(base)]
             if left_out := [cut for cut in necks if not np.isfinite(loss[cut]).all()]:
@@ -146,9 +168,6 @@ def _codec_notes(codec: str, loss: np.ndarray, table: AccuracyTable) -> list[str
         loss: (N+1, P, M).
         table: what was measured.
     """
-    if codec == "jpeg":
-        known = np.isfinite(loss[0]).all()
-        return [] if known else [f"what the frame loses as jpeg was not measured ({_HOW})"]
     inner = range(1, len(loss) - 1)
     known_at = [cut for cut in inner if np.isfinite(loss[cut]).all()]
     left_out = sorted({*inner} - {*known_at})

@@ -169,7 +169,8 @@ def measured_tables(
         accuracy: measured accuracy; see :func:`codesign_ros.cost.losses.losses`.
         sendable_bytes: mean size of the camera's JPEGs where cut 0 can send them as they are
             [bytes]; 0 = it cannot, and the head decodes and encodes them. Such a frame costs the
-            head no time, and no accuracy: the whole network sees the same JPEG.
+            head no time, and no accuracy: the whole network sees the same JPEG. The other JPEGs
+            decode it and encode it anew; what that loses is measured apart.
         network: what the network does, for limits on memory and the peers' roofline policies.
         robot_power_w: what the robot draws while it computes [W].
         answer_bytes: size of an answer [bytes]; 0 where the link's delay was measured with one.
@@ -192,11 +193,10 @@ def measured_tables(
     encode = _by_codec(segments, axes, encode_s)
     payload = _by_codec(segments, axes, lambda c, k: head.codec_bytes.get((c, k), np.nan))
     necks = sorted({form.cut for form in head.half_s if form.neck})
-    found = losses(accuracy, segments, axes, necks)
+    found = losses(accuracy, segments, axes, necks, camera_jpegs=sendable_bytes > 0)
     if sendable_bytes > 0 and _JPEG in axes.codecs:
         jpeg = axes.codecs.index(_JPEG)
         encode[0, jpeg], payload[0, jpeg] = 0.0, sendable_bytes
-        found.codec[0, jpeg] = found.codec_error[0, jpeg] = 0.0
     tables = CostTables(
         axes=axes,
         head_s=_measured_s(segments, axes, head, empty=0),

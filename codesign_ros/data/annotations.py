@@ -110,8 +110,8 @@ class Collector:
     def add(self, image: ImageFile, labels: Iterable[Label]) -> None:
         """Add a picture with its labels.
 
-        A box that runs over the edge is clipped; the same box of the same class counts once. Both
-        are noted.
+        A box that runs over the edge is clipped; the same box of the same class counts once; one
+        without an area is left out. All are noted.
 
         Raises:
             DataSetError: A label has an unknown class, impossible coordinates, or lies outside the
@@ -122,6 +122,9 @@ class Collector:
         boxes: dict[Box, None] = {}
         for label in labels:
             box = self._checked(label, image)
+            if box is None:
+                self.note("boxes have no width or no height and were left out", label.where)
+                continue
             if box in boxes:
                 self.note("boxes stand twice in their image; one of each is kept", label.where)
             boxes[box] = None
@@ -129,7 +132,7 @@ class Collector:
             image.path, image.height, image.width, image.orientation, tuple(boxes)
         )
 
-    def _checked(self, label: Label, image: ImageFile) -> Box:
+    def _checked(self, label: Label, image: ImageFile) -> Box | None:
         where, name, *corners = label
         if name not in self._known:
             raise DataSetError(
@@ -142,7 +145,7 @@ class Collector:
         if x_max < x_min or y_max < y_min:
             raise DataSetError(f"{where}: {said} has its minimum above its maximum")
         if x_max == x_min or y_max == y_min:
-            raise DataSetError(f"{where}: {said} has no area")
+            return None
         width, height = image.width, image.height
         left, right = max(x_min, 0.0), min(x_max, float(width))
         top, bottom = max(y_min, 0.0), min(y_max, float(height))
@@ -177,3 +180,12 @@ class Collector:
             counted.append(f"{self._name}: the furthest was {self._overhang_px:.1f} px over")
         images = tuple(self._images.values())
         return DetectionSet(self._name, self._classes, images, (*self._warnings, *counted))
+
+
+def whole_number(text: str) -> int | None:
+    """Return a whole number of 0 or more, as ``7`` or as floats write it (``7.0``); else None."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return int(value) if 0 <= value < 2**53 and value.is_integer() else None

@@ -10,12 +10,10 @@ from typing import Any, Literal, get_args
 import cv2
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer, WriterError
 
-from codesign_ros.data.bags import (
-    COMPRESSED_TOPIC,
+from codesign_ros.data.bags import COMPRESSED_TOPIC, IMAGE_TOPIC, TRUTH_TOPIC
+from codesign_ros.data.storage.decoding import (
     COMPRESSED_TYPE,
-    IMAGE_TOPIC,
     IMAGE_TYPE,
-    TRUTH_TOPIC,
     TRUTH_TYPE,
     typestore,
 )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 from codesign_ros.data.bags import BagSource
 from codesign_ros.data.classes import ClassChoice, ClassNames, FoundClasses
 from codesign_ros.data.frames import FrameSource, SourceFrame
 from codesign_ros.data.sources import LabelledSource, Limited, MineSource, open_source
 from codesign_ros.mine.render import CLASSES, MIN_SEEN
+from codesign_ros.pixels.decode import ImageError
 from codesign_ros.types import CodesignError, GroundTruth
 
 DETECTION, CLASSIFICATION = "detection", "classification"
@@ -23,11 +25,13 @@ class ChosenSource:
         source: where frames come from.
         names: what the classes of its boxes, or of its frames, are called; None = as they are.
         of_frames: whether a frame has a class as a whole; where that is left out, so is the frame.
+        broken: frames that could not be decoded and were left out the last time, a line each.
     """
 
     source: FrameSource
     names: ClassNames | None
     of_frames: bool
+    broken: list[str] = field(default_factory=list)
 
     @property
     def fps(self) -> float:
@@ -52,11 +56,26 @@ class ChosenSource:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What was mended or left out, a line each."""
-        own = self.source.labelled.warnings if isinstance(self.source, LabelledSource) else ()
+        own = _warnings(self.source)
         return (*own, *(self.names.warnings if self.names is not None else ()))
 
     def __iter__(self) -> Iterator[SourceFrame]:
-        for frame in self.source:
+        self.broken.clear()
+        return self._chosen(self.source, 0)
+
+    def from_frame(self, first: int) -> Iterator[SourceFrame]:
+        """Yield the source's frames from number ``first`` on, those that are left out counted."""
+        if isinstance(self.source, MineSource):
+            return self._chosen(self.source.from_frame(first), first)
+        return self._chosen(itertools.islice(self.source, first, None), first)
+
+    def _chosen(self, frames: Iterable[SourceFrame], first: int) -> Iterator[SourceFrame]:
+        for number, frame in enumerate(frames, first):
+            try:
+                frame.rgb()
+            except ImageError as error:
+                self.broken.append(f"frame {number} is broken and is left out: {error}")
+                continue
             truth = None if frame.truth is None else self.renamed(frame.truth)
             if truth is not None or frame.truth is None:
                 yield replace(frame, truth=truth)
@@ -71,6 +90,14 @@ class ChosenSource:
             return truth
         target = self.names.targets[truth.label]
         return None if target is None else replace(truth, label=target)
+
+
+def _warnings(source: FrameSource) -> tuple[str, ...]:
+    if isinstance(source, Limited):
+        return _warnings(source.source)
+    if isinstance(source, LabelledSource):
+        return source.labelled.warnings
+    return source.warnings if isinstance(source, BagSource) else ()
 
 
 def open_chosen(

@@ -19,12 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from codesign_ros.data.annotations import Collector, DetectionSet, Label
+from codesign_ros.data.annotations import Collector, DetectionSet, Label, whole_number
 from codesign_ros.data.image_files import SPLIT_FOLDERS, DataSetError, open_image, read_text
 
 _PREFIX = "instances_"
 _BESIDE = "_annotations.coco.json"
 _PARTS = ("images", "annotations", "categories")
+# What stands for "no crowd" in files of the field.
+_NO = (None, False, 0, "", "0", "0.0", "false", "False")
 
 
 @dataclass(frozen=True)
@@ -143,18 +145,16 @@ class _Document:
             if isinstance(entry, dict) and "id" in entry:
                 where += f" (id {entry['id']})"
             image_id, label = self._label(entry, where)
-            if entry.get("iscrowd"):
+            if entry.get("iscrowd") not in _NO:
                 collector.note("annotations are crowds, not objects, and were left out", where)
-            elif label.x_max == label.x_min or label.y_max == label.y_min:
-                collector.note("boxes have no width or no height and were left out", where)
             else:
                 labels[image_id].append(label)
         if not self._images:
             return
         folder = self._image_folder()
         for number, entry in self._images.items():
-            height, width = entry.get("height"), entry.get("width")
-            stated = (height, width) if type(height) is type(width) is int and height else None
+            height, width = (whole_number(str(entry.get(key))) for key in ("height", "width"))
+            stated = (height, width) if height and width else None
             image = open_image(folder / _relative(entry["file_name"], self._path), stated)
             collector.add(image, labels[number])
 
@@ -201,8 +201,10 @@ def _relative(file_name: str, path: Path) -> PurePosixPath:
 
 
 def _field(entry: Any, key: str, kind: type, where: str) -> Any:
-    """Return a field of a JSON object, checked for its type."""
+    """Return a field of a JSON object, checked for its type; 7.0 and "7" are whole numbers too."""
     value = entry.get(key) if isinstance(entry, dict) else None
+    if kind is int and type(value) in (float, str):
+        value = whole_number(str(value))
     if type(value) is not kind:
         names = {int: "a whole number", str: "a text", list: "a list"}
         raise DataSetError(f"{where}: '{key}' must be {names[kind]}")

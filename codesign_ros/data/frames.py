@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -38,11 +39,15 @@ class SourceFrame:
     file: Path | None = None
 
     def rgb(self) -> np.ndarray:
-        """Decode it to (height, width, 3) uint8 RGB.
+        """Decode it to (height, width, 3) uint8 RGB, once; it must not be written to.
 
         Raises:
             ImageError: its bytes do not fit its description, or cannot be decoded.
         """
+        return self._rgb
+
+    @cached_property
+    def _rgb(self) -> np.ndarray:
         return to_rgb(
             self.data, self.encoding, height=self.height, width=self.width, step=self.step
         )

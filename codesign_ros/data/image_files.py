@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +29,15 @@ _OTHER_SUFFIXES = (".bmp", ".gif", ".tif", ".tiff", ".webp")
 _HEAD_BYTES = 1 << 16
 # What a whole picture usually ends with; where something is behind that, all is read.
 _ENDS = (b"\xff\xd9", b"IEND\xaeB`\x82")
+# Marks at the start of a text, and what they say; UTF-32's begins as UTF-16's does.
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_XML_ENCODING = re.compile(rb"""\s*<\?xml\b[^>]*?\bencoding\s*=\s*["']([\w.:-]+)["']""", re.ASCII)
 
 
 class DataSetError(CodesignError):
@@ -126,23 +137,48 @@ def open_image(path: Path, stated_size: tuple[int, int] | None = None) -> ImageF
     return ImageFile(path, *upright, orientation)
 
 
-def images_by_stem(folder: Path) -> dict[str, Path]:
+def images_by_stem(folder: Path, *, nested: bool = False) -> dict[str, Path]:
     """List the pictures of a folder, sorted, by their names without suffix.
+
+    Args:
+        folder: which.
+        nested: with those of the folders inside, whose names then go before the picture's.
 
     Raises:
         DataSetError: The folder cannot be read, has pictures in another format, or two whose names
             differ in the suffix only: which one would a label file mean?
     """
     found: dict[str, Path] = {}
-    for path in entries(folder):
+    for path in files_inside(folder) if nested else entries(folder):
         suffix = path.suffix.lower()
         if suffix in _OTHER_SUFFIXES:
             raise DataSetError(f"image {path} is neither JPEG nor PNG; convert it or take it away")
         if suffix not in IMAGE_SUFFIXES:
             continue
-        if path.stem in found:
-            raise DataSetError(f"{found[path.stem]} and {path.name} would share one label file")
-        found[path.stem] = path
+        stem = stem_inside(path, folder)
+        if stem in found:
+            raise DataSetError(f"{found[stem]} and {path.name} would share one label file")
+        found[stem] = path
+    return found
+
+
+def stem_inside(path: Path, folder: Path) -> str:
+    """Return the name of a file as seen from a folder, without its suffix."""
+    return path.relative_to(folder).with_suffix("").as_posix()
+
+
+def files_inside(folder: Path) -> list[Path]:
+    """List the files of a folder and of those inside, sorted; hidden folders are left alone.
+
+    Raises:
+        DataSetError: One cannot be read.
+    """
+    found = []
+    for path in entries(folder):
+        if not path.is_dir():
+            found.append(path)
+        elif not path.name.startswith("."):
+            found += files_inside(path)
     return found
 
 
@@ -159,17 +195,25 @@ def entries(folder: Path) -> list[Path]:
 
 
 def read_text(path: Path) -> str:
-    """Read a label file, UTF-8 with or without a byte-order mark.
+    """Read a label file: in the encoding that it declares by a mark or as XML does, else UTF-8.
 
     Raises:
         DataSetError: It cannot be read, or is no such text.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")
+        data = path.read_bytes()
     except OSError as error:
         raise DataSetError(f"{path} cannot be read: {_reason(error)}") from None
+    declared = _XML_ENCODING.match(data)
+    marked = (encoding for mark, encoding in _MARKS if data.startswith(mark))
+    encoding = next(marked, declared[1].decode() if declared else "utf-8")
+    try:
+        return data.decode(encoding)
+    except LookupError:
+        said = f"{path} says that it is written in '{encoding}', which is no known encoding"
+        raise DataSetError(said) from None
     except UnicodeDecodeError:
-        raise DataSetError(f"{path} is not UTF-8 text") from None
+        raise DataSetError(f"{path} is not {encoding.upper()} text") from None
 
 
 def _ends_of(path: Path) -> tuple[bytes, bytes]:

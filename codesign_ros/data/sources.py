@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from codesign_ros.data.bags import BagSource, is_bag
+from codesign_ros.data.bags import BagSource
 from codesign_ros.data.frames import FrameSource, SourceFrame
 from codesign_ros.data.gstreamer import GstreamerSource, is_gstreamer
 from codesign_ros.data.image_files import IMAGE_SUFFIXES
@@ -20,8 +20,9 @@ from codesign_ros.data.labelled import (
     open_detection_set,
     open_for_measuring,
 )
+from codesign_ros.data.storage.recording import is_bag
 from codesign_ros.data.video import CameraSource, VideoSource
-from codesign_ros.mine.generator import MineFrame, MineGenerator
+from codesign_ros.mine.generator import MOST_SEED, MineFrame, MineGenerator, seed_of
 from codesign_ros.pixels.decode import ImageError
 from codesign_ros.types import CodesignError, GroundTruth
 
@@ -101,9 +102,12 @@ def _mine_seed(spec: str, seed: int) -> int:
     _, colon, text = spec.partition(":")
     if not colon:
         return seed
-    if not text.isdecimal():
-        raise CodesignError(f"source '{spec}': the seed must be a whole number, as in mine:7")
-    return int(text)
+    found = seed_of(text)
+    if found is None:
+        raise CodesignError(
+            f"source '{spec}': the seed must be a whole number from 0 to {MOST_SEED}, as in mine:7"
+        )
+    return found
 
 
 class Limited:
@@ -132,17 +136,21 @@ class MineSource:
         self, seed: int, frames: int | None, fps: float, *, independent: bool = False
     ) -> None:
         self._mine = MineGenerator(seed)
-        self._independent = independent
+        self.independent = independent
         self.frames = frames
         self.fps = fps
 
     def __iter__(self) -> Iterator[SourceFrame]:
-        if self._independent:
-            numbers = itertools.count() if self.frames is None else range(self.frames)
+        return self.from_frame(0)
+
+    def from_frame(self, first: int) -> Iterator[SourceFrame]:
+        """Yield the frames from number ``first`` on; independent ones before it are not drawn."""
+        if self.independent:
+            numbers = itertools.count(first) if self.frames is None else range(first, self.frames)
             frames: Iterator[MineFrame] = map(self._mine.frame, numbers)
         else:
-            frames = self._mine.sequence(self.frames, self.fps)
-        for number, frame in enumerate(frames):
+            frames = itertools.islice(self._mine.sequence(self.frames, self.fps), first, None)
+        for number, frame in enumerate(frames, first):
             height, width, channels = frame.image.shape
             yield SourceFrame(
                 round(number * 1e9 / self.fps),

@@ -15,7 +15,7 @@ A picture without an .xml says nothing of what is in it: it is left out, and not
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -26,9 +26,11 @@ from codesign_ros.data.image_files import (
     SPLIT_FOLDERS,
     DataSetError,
     entries,
+    files_inside,
     images_by_stem,
     open_image,
     read_text,
+    stem_inside,
 )
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -40,6 +42,11 @@ class _Part(NamedTuple):
     split: str
     labels: Path
     images: Path
+
+    @property
+    def nested(self) -> bool:
+        """Whether folders inside belong to it: not where labels lie beside pictures."""
+        return self.labels != self.images
 
 
 @dataclass(frozen=True)
@@ -90,7 +97,8 @@ class VocFolder:
         parts = [p for p in self._parts if not p.split or split in (None, p.split)]
         documents = {}
         for part in self._parts if classes is None else parts:
-            documents[part] = {f.stem: _parse(f) for f in _xml_files(part.labels)}
+            files = _xml_files(part.labels, nested=part.nested)
+            documents[part] = {stem_inside(f, part.labels): _parse(f) for f in files}
         if classes is None:
             labels = (o for part in documents.values() for d in part.values() for o in d.objects)
             classes = sorted({label.name for label in labels})
@@ -99,10 +107,10 @@ class VocFolder:
         name = str(self.path) if split is None else f"{self.path} ({split})"
         collector = Collector(name, classes)
         for part in parts:
-            images = images_by_stem(part.images)
+            images = images_by_stem(part.images, nested=part.nested)
             for stem in self._stems(part, split, images, documents[part], collector):
                 document = documents[part][stem]
-                image = open_image(_image_of(document, images, part.images), document.size)
+                image = open_image(_image_of(stem, document, images, part.images), document.size)
                 collector.add(image, document.objects)
                 for where in document.difficult:
                     collector.note("objects are marked difficult; they are kept", where)
@@ -127,9 +135,9 @@ class VocFolder:
         file = self._lists / f"{split}.txt"
         seen = set()
         for number, line in enumerate(read_text(file).splitlines(), start=1):
-            stem = line.strip()
-            if not stem:
+            if not line.strip():
                 continue
+            stem = _listed(line, documents)
             if stem not in documents:
                 raise DataSetError(f"{file}, line {number}: there is no {part.labels / stem}.xml")
             if stem in seen:
@@ -137,6 +145,14 @@ class VocFolder:
                 continue
             seen.add(stem)
             yield stem
+
+
+def _listed(line: str, documents: Mapping[str, _Document]) -> str:
+    """Return the name that a line of a list means: alone, with an ending, or with a mark behind."""
+    whole = line.strip()
+    first = whole.split()[0]
+    meant = (whole, PurePosixPath(whole).stem, first, PurePosixPath(first).stem)
+    return next((stem for stem in meant if stem in documents), whole)
 
 
 @dataclass(frozen=True)
@@ -159,7 +175,7 @@ def _part(path: Path, split: str) -> _Part | None:
         return None
     folders = {p.name.lower(): p for p in entries(path) if p.is_dir()}
     labels = folders.get("annotations")
-    if labels is not None and _xml_files(labels):
+    if labels is not None and _xml_files(labels, nested=True):
         return _Part(split, labels, folders.get("jpegimages") or folders.get("images") or labels)
     stems = {file.stem for file in _xml_files(path)}
     # Other files may be XML too: a picture of the same name makes it a label.
@@ -167,13 +183,13 @@ def _part(path: Path, split: str) -> _Part | None:
     return _Part(split, path, path) if pairs else None
 
 
-def _xml_files(folder: Path) -> list[Path]:
-    return [path for path in entries(folder) if path.suffix.lower() == ".xml"]
+def _xml_files(folder: Path, *, nested: bool = False) -> list[Path]:
+    files = files_inside(folder) if nested else entries(folder)
+    return [path for path in files if path.suffix.lower() == ".xml"]
 
 
-def _image_of(document: _Document, images: dict[str, Path], folder: Path) -> Path:
+def _image_of(stem: str, document: _Document, images: dict[str, Path], folder: Path) -> Path:
     """Find the picture: by the name of the .xml, which outlives renaming, else by what it says."""
-    stem = document.path.stem
     found = images.get(stem) or images.get(document.image_stem)
     if found is None:
         raise DataSetError(f"{document.path}: there is no image {stem} (.jpg, .png) in {folder}")

@@ -21,15 +21,18 @@ from typing import Any
 
 import yaml
 
-from codesign_ros.data.annotations import Collector, DetectionSet, Label
+from codesign_ros.data.annotations import Collector, DetectionSet, Label, whole_number
 from codesign_ros.data.image_files import (
+    IMAGE_SUFFIXES,
     SPLIT_FOLDERS,
     DataSetError,
     ImageFile,
     entries,
+    files_inside,
     images_by_stem,
     open_image,
     read_text,
+    stem_inside,
 )
 from codesign_ros.types import one_line
 
@@ -55,6 +58,7 @@ class YoloFolder:
     splits: tuple[str, ...]
     _names: tuple[str, ...]
     _sources: dict[str, tuple[Path, ...]] = field(default_factory=dict)
+    _absent: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def find(cls, path: Path) -> YoloFolder | None:
@@ -102,7 +106,11 @@ class YoloFolder:
                 "that the numbers in its label files mean, in their order, with --classes"
             )
         name = str(self.path) if split is None else f"{self.path} ({split})"
-        collector = Collector(name, names if classes is None else classes)
+        if split in self._absent:
+            raise DataSetError(self._absent[split])
+        left_out = self._absent.values() if split is None else ()
+        warnings = [f"{absent}; it was left out" for absent in left_out]
+        collector = Collector(name, names if classes is None else classes, warnings)
         seen = set()
         for part, sources in self._sources.items():
             for source in sources if split in (None, part) else ():
@@ -126,7 +134,8 @@ def _described(file: Path) -> YoloFolder:
         raise DataSetError(f"{file} describes no data set: it is not a YAML mapping")
     names = _described_names(file, content)
     root = file.parent / str(content.get("path") or ".")
-    sources = {}
+    sources: dict[str, tuple[Path, ...]] = {}
+    absent: dict[str, str] = {}
     for split in SPLIT_FOLDERS:
         value = content.get(split)
         if not value:
@@ -136,10 +145,17 @@ def _described(file: Path) -> YoloFolder:
             raise DataSetError(
                 f"{file}: '{split}' must name a folder, a list of pictures, or several"
             )
-        sources[split] = tuple(_resolved(file, split, root, each) for each in listed)
+        places = [_resolved(root, each) for each in listed]
+        lost = next((place for place in places if not place.exists()), None)
+        if lost is None:
+            sources[split] = tuple(places)
+        else:
+            absent[split] = f"{file}: '{split}' names {lost}, which does not exist"
     if not sources:
-        raise DataSetError(f"{file} names no pictures: it needs 'train' or 'val'")
-    return YoloFolder(file, tuple(sources), names, sources)
+        raise DataSetError(
+            next(iter(absent.values()), f"{file} names no pictures: it needs 'train' or 'val'")
+        )
+    return YoloFolder(file, (*sources, *absent), names, sources, absent)
 
 
 def _described_names(file: Path, content: dict[Any, Any]) -> tuple[str, ...]:
@@ -157,22 +173,25 @@ def _described_names(file: Path, content: dict[Any, Any]) -> tuple[str, ...]:
     return tuple(map(str, names))
 
 
-def _resolved(file: Path, split: str, root: Path, entry: str) -> Path:
-    candidates = [root / entry]
-    if entry.startswith("../"):
+def _resolved(root: Path, entry: str) -> Path:
+    """Return the place that an entry means, whether it is there or not."""
+    place = root / entry
+    if not place.exists() and entry.startswith("../"):
         # Some exporters write paths as seen from a folder beside their own file.
-        candidates.append(root / entry[3:])
-    for candidate in candidates:
-        if candidate.exists():
-            return candidate
-    raise DataSetError(f"{file}: '{split}' names {candidates[0]}, which does not exist")
+        beside = root / entry[3:]
+        return beside if beside.exists() else place
+    return place
 
 
 def _folders(path: Path) -> dict[str, Path]:
     """Find the folders of pictures by split; the split is empty where there is but one folder."""
     if (path / _IMAGES).is_dir() and (path / _LABELS).is_dir():
-        inner = [p for p in entries(path / _IMAGES) if (path / _LABELS / p.name).is_dir()]
-        return {p.name: p for p in inner} or {"": path / _IMAGES}
+        inside = entries(path / _IMAGES)
+        parts = {p.name: p for p in inside if (path / _LABELS / p.name).is_dir()}
+        # Beside pictures, folders are no parts of the set: they only keep it in order.
+        if any(p.suffix.lower() in IMAGE_SUFFIXES for p in inside):
+            parts = {}
+        return parts or {"": path / _IMAGES}
     found = {}
     for split in SPLIT_FOLDERS:
         folder = path / split
@@ -221,9 +240,10 @@ def _label_folder(images: Path) -> Path:
 def _images(source: Path, collector: Collector) -> Iterator[Path]:
     """Yield the pictures of a folder, or those that a text file lists."""
     if source.is_dir():
-        images = images_by_stem(source)
-        for path in entries(_label_folder(source)):
-            orphan = path.suffix == ".txt" and path.stem not in images
+        images = images_by_stem(source, nested=True)
+        labels = _label_folder(source)
+        for path in files_inside(labels):
+            orphan = path.suffix == ".txt" and stem_inside(path, labels) not in images
             if orphan and path.name != _NAMES_FILE:
                 collector.note("label files have no image and were left out", str(path))
         yield from images.values()
@@ -246,14 +266,16 @@ def _labels(image: ImageFile, names: Sequence[str], collector: Collector) -> Ite
 
 
 def _label(columns: list[str], where: str, image: ImageFile, names: Sequence[str]) -> Label:
+    if len(columns) == _COLUMNS + 1:
+        columns = columns[:_COLUMNS]  # a detector's own files have their score behind
     if len(columns) != _COLUMNS:
         raise DataSetError(
             f"{where} has {len(columns)} values, not {_COLUMNS} (class x y width height; outlines "
             "are not boxes)"
         )
-    if not columns[0].isdecimal():
+    index = whole_number(columns[0])
+    if index is None:
         raise DataSetError(f"{where}: class '{columns[0][:40]}' is no index (0, 1, 2 ...)")
-    index = int(columns[0])
     if index >= len(names):
         raise DataSetError(
             f"{where}: class {index} is beyond the {len(names)} names ({', '.join(names)})"

@@ -13,7 +13,7 @@ from codesign_ros.nodes.camera_node import as_compressed
 from codesign_ros.pixels.decode import COMPRESSED
 from codesign_ros.runtime.answers import Answer, answer_of
 from codesign_ros.runtime.messages import Result, Status
-from codesign_ros.types import NECK_CODECS, Plan
+from codesign_ros.types import Plan
 
 
 def rerun(
@@ -47,11 +47,12 @@ def rerun(
 def _run_as_then(runner: Runner, frame: SourceFrame, plan: Plan, result: Result) -> ReplayedFrame:
     """Run a frame in the way in which its result came about; the first of them where none fits.
 
-    At which rate level of a neck it was sent, its payload's size tells. What the tail did not
-    answer, the robot finished with the whole network or, where that was quicker, from what it had
-    computed for the tail, sent or not: it is the way with the same answer.
+    At which of its plan's rate levels it was sent, its payload's size tells; if it was written
+    after another frame, it is the level with the same answer. What the tail did not answer, the
+    robot finished with the whole network or, where that was quicker, from what it had computed for
+    the tail, sent or not: it is the way with the same answer too.
     """
-    codecs = dict.fromkeys((plan.codec, *(NECK_CODECS[each.level] for each in plan.levels)))
+    codecs = dict.fromkeys((plan.codec, *plan.level_codecs))
     ways = [replace(plan, codec=codec) for codec in codecs]
     falls_back = result.finished_by == "fallback"
     if falls_back:
@@ -66,4 +67,5 @@ def _run_as_then(runner: Runner, frame: SourceFrame, plan: Plan, result: Result)
         if fits:
             return ran
         tried.append(ran)
-    return tried[0]
+    same = (ran for ran in tried if plan.has_neck and is_same(answer_of(result), ran.answer))
+    return next(same, tried[0])

@@ -19,7 +19,9 @@ _log = logging.getLogger(__name__)
 
 # Why a directory that was good enough yesterday takes nothing today.
 TAKES_NOTHING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
-_DIGEST_BYTES = hashlib.sha256().digest_size
+DIGEST_BYTES = hashlib.sha256().digest_size
+"""How much of a file in the cache comes before what was put there."""
+
 # How often one who waits for a lock looks again.
 _LOCK_INTERVAL_S = 0.5
 
@@ -56,8 +58,8 @@ class FileCache:
             return None
         except OSError as error:
             raise self._unusable(error) from error
-        data = stored[_DIGEST_BYTES:]
-        return data if hashlib.sha256(data).digest() == stored[:_DIGEST_BYTES] else None
+        data = stored[DIGEST_BYTES:]
+        return data if hashlib.sha256(data).digest() == stored[:DIGEST_BYTES] else None
 
     def put(self, key: str, data: bytes) -> None:
         """Store ``data`` under ``key``.

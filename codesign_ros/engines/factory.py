@@ -16,7 +16,15 @@ from codesign_ros.engines.cache import default_cache_dir
 from codesign_ros.engines.frames import FrameEngine
 from codesign_ros.hardware.cpu_quota import cpu_quota
 from codesign_ros.pixels.letterbox import normalise
-from codesign_ros.types import IMAGE, CodesignError, HalfForm, Part, TensorSpec, one_line
+from codesign_ros.types import (
+    IMAGE,
+    CodesignError,
+    HalfForm,
+    Part,
+    TensorSpec,
+    did_you_mean,
+    one_line,
+)
 
 if TYPE_CHECKING:
     from codesign_ros.engines.tensorrt.target import Gpu
@@ -165,6 +173,17 @@ class EngineFactory(ABC):
         return crossing, crossings[last]
 
 
+def check_backend(backend: str) -> None:
+    """Refuse what is no backend, and load none.
+
+    Raises:
+        CodesignError: the backend is not known.
+    """
+    if backend not in BACKENDS:
+        near = did_you_mean(backend, BACKENDS)
+        raise CodesignError(f"unknown backend '{backend}'{near}; known: {', '.join(BACKENDS)}")
+
+
 def open_backend(
     bundle: Bundle,
     backend: str = DEFAULT_BACKEND,
@@ -184,8 +203,7 @@ def open_backend(
     Raises:
         CodesignError: the backend is not known, or cannot be used on this machine.
     """
-    if backend not in BACKENDS:
-        raise CodesignError(f"unknown backend '{backend}'; known: {', '.join(BACKENDS)}")
+    check_backend(backend)
     try:
         backend_class: Callable[..., EngineFactory] = pkgutil.resolve_name(BACKENDS[backend])
     except ImportError as error:

@@ -8,7 +8,14 @@ from math import prod
 from typing import NamedTuple
 
 from codesign_ros.models.network import Network
-from codesign_ros.types import BRANCH_STRUCTURES, PRECISIONS, Merge, Structure
+from codesign_ros.types import (
+    BRANCH_STRUCTURES,
+    JPEG444_CODECS,
+    PRECISIONS,
+    Merge,
+    Structure,
+    encoded_anew,
+)
 
 LOSSY_CODECS = ("fp16", "uint8", "uint4")
 """Codecs that change a tensor; zstd on top of one changes nothing more."""
@@ -68,8 +75,12 @@ def first_of_each_precision(forms: Sequence[Form]) -> tuple[Form, ...]:
 
 
 def ways(cuts: Sequence[int], codecs: Sequence[str]) -> list[tuple[int, str]]:
-    """List what can be sent: the frame as JPEG at cut 0, each codec at each other cut."""
-    frame = [(0, "jpeg")] if 0 in cuts else []
+    """List what can be sent: JPEGs of the frame at cut 0, each codec at each other cut.
+
+    Of a frame and of a camera's JPEG, for which ``jpeg`` stands, each quality is one.
+    """
+    jpegs = ("jpeg", *JPEG444_CODECS, *map(encoded_anew, JPEG444_CODECS))
+    frame = ((0, codec) for codec in jpegs if 0 in cuts)
     return [*frame, *((cut, codec) for cut in cuts if cut for codec in codecs)]
 
 

@@ -9,7 +9,7 @@ from rich.table import Column, Table
 from codesign_ros.console import right, slim_table
 from codesign_ros.cost.accuracy import AccuracyTable
 from codesign_ros.cost.accuracy_row import AccuracyRow
-from codesign_ros.types import CodesignError
+from codesign_ros.types import JPEG444_CODECS, CodesignError, encoded_anew, is_encoded_anew
 
 _Way = tuple[int | None, str]
 
@@ -78,9 +78,12 @@ def _resolves(table: AccuracyTable) -> str:
 
 
 def _pages(ways: list[_Way], most: int) -> list[list[_Way]]:
-    """Part the columns so that each table can be read; a cut stays in one table."""
+    """Part the columns so that each table can be read; a cut stays in one table.
+
+    What becomes of a camera's JPEGs may stand in another one than what becomes of frames.
+    """
     pages: list[list[_Way]] = [[]]
-    for _, group in groupby(ways, key=lambda way: way[0]):
+    for _, group in groupby(ways, key=lambda way: (way[0], is_encoded_anew(way[1]))):
         of_cut = list(group)
         if len(pages[-1]) + len(of_cut) > most:
             pages.append([])
@@ -98,14 +101,16 @@ def _form(row: AccuracyRow) -> tuple[str, str, str]:
     return row.merge.value, " | ".join(halves), row.precision
 
 
-def _order(way: _Way) -> tuple[int, str]:
+def _order(way: _Way) -> tuple[int, int, str]:
     cut, codec = way
-    return (-1 if cut is None else cut), codec
+    qualities = (*JPEG444_CODECS, *map(encoded_anew, JPEG444_CODECS))
+    place = 1 + qualities.index(codec) if codec in qualities else 0
+    return (-1 if cut is None else cut), place, codec
 
 
 def _heading(way: _Way) -> str:
     cut, codec = way
-    return "uncut" if cut is None else f"{codec} at {cut}"
+    return "uncut" if cut is None else f"{codec.replace('+', ', then ')} at {cut}"
 
 
 def _error(error: float | None) -> str:

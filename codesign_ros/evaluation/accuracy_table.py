@@ -31,7 +31,7 @@ from codesign_ros.evaluation.neck.accuracy import MeasuredNeck, WithNecks
 from codesign_ros.evaluation.pieces import Pieces
 from codesign_ros.evaluation.resume import Journal, fingerprint
 from codesign_ros.models.network import Network
-from codesign_ros.types import CodesignError, Merge
+from codesign_ros.types import CodesignError, Merge, is_encoded_anew
 
 
 def measure_accuracy(
@@ -88,10 +88,11 @@ def measure_forms(
 ) -> AccuracyTable:
     """Measure a trained network on ONNX Runtime.
 
-    Rows for each form: the whole network uncut; the frame as JPEG at cut 0; each codec at each
-    other cut. ``raw`` at a cut has no row: the tail gets the same tensors as in the whole network;
-    nor has a codec that cannot carry what crosses, as fp16 beyond 65504. Each row has the standard
-    error of its difference from what it is compared with, frame by frame.
+    Rows for each form: the whole network uncut; the frame as JPEGs at cut 0, and as JPEGs made of
+    such a one as cameras send; each codec at each other cut. ``raw`` at a cut has no row: the tail
+    gets the same tensors as in the whole network; nor has a codec that cannot carry what crosses,
+    as fp16 beyond 65504. Each row has the standard error of its difference from what it is compared
+    with, frame by frame.
 
     Args:
         network: trained, with all its branches.
@@ -165,6 +166,9 @@ def _row(form: Form, way: Sent, answers: Answers, unchanged: list, judge: Judge)
     """Score one way, and say how sure its difference from what it is compared with is."""
     cut, codec = way or (None, "raw")
     structure, merge, precision = form
-    error = judge.difference_error(answers[way], unchanged if way is None else answers[None])
+    compared = unchanged if way is None else answers[None]
+    if is_encoded_anew(codec):
+        compared = answers[0, "jpeg"]
+    error = judge.difference_error(answers[way], compared)
     score = judge.score(answers[way])
     return AccuracyRow(merge, structure, structure, precision, codec, cut, *score, error)

@@ -11,7 +11,7 @@ import numpy as np
 
 from codesign_ros.evaluation.average_precision import DetectionMetrics, jackknifed_map50, measure
 from codesign_ros.pixels.boxes import decode_detections, to_frame
-from codesign_ros.types import Box, CodesignError, InputSpec, listed
+from codesign_ros.types import CORNERS, Box, CodesignError, InputSpec, listed
 
 GROUPS = 20
 """Groups of frames that a jackknife leaves out in turn."""
@@ -101,6 +101,7 @@ class BoxJudge:
         input: the network's input.
         classes: names of the classes that count.
         known: names of all classes of the network; None = the same.
+        form: what the numbers of its boxes are, as the bundle says.
 
     Raises:
         CodesignError: no box at all, or boxes of a class that the network does not know.
@@ -115,10 +116,12 @@ class BoxJudge:
         input: InputSpec,
         classes: Sequence[str],
         known: Sequence[str] | None = None,
+        form: str = CORNERS,
     ) -> None:
         self._truths = truths
         self._sizes = sizes
         self._input = input
+        self._form = form
         self._classes = tuple(classes)
         self._known = self._classes if known is None else tuple(known)
         if self._measured([[] for _ in truths]).mean_map50 is None:
@@ -134,7 +137,7 @@ class BoxJudge:
 
     def answer(self, output: np.ndarray) -> list[Box]:
         """Return the boxes, in pixels of the input."""
-        found = decode_detections(output, self._known)
+        found = decode_detections(output, self._known, form=self._form)
         return [box for box in found if box.label in self._classes]
 
     def to_json(self, answer: Sequence[Box]) -> list[list[str | float]]:

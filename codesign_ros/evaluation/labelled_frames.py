@@ -83,7 +83,7 @@ class MeasuredFrames:
             boxes = [truth.boxes for truth in truths]
             sizes = [self.sizes[i] for i in indices]
             counted = bundle.classes if self.classes is None else self.classes
-            return BoxJudge(boxes, sizes, bundle.input, counted, bundle.classes)
+            return BoxJudge(boxes, sizes, bundle.input, counted, bundle.classes, bundle.boxes)
         if bundle.task != "classification":
             raise CodesignError(
                 f"bundle {bundle.path} is for {bundle.task}: what its output means is not known, "

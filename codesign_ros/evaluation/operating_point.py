@@ -42,7 +42,7 @@ def match(truths: Sequence[Box], found: Sequence[Box]) -> Matches:
     one that it overlaps most, by ``OVERLAP`` at least. What is left of both is then paired likewise
     whatever the class.
     """
-    overlaps = _overlaps(truths, found)
+    overlap = overlaps(truths, found)
     same = np.array([[t.label == f.label for f in found] for t in truths], bool)
     free = np.ones(len(truths), bool)
     surest = sorted(range(len(found)), key=lambda place: -found[place].score)
@@ -50,9 +50,9 @@ def match(truths: Sequence[Box], found: Sequence[Box]) -> Matches:
     for of_class in (True, False):
         pairs: list[tuple[int, int]] = []
         for place in surest if len(truths) else ():
-            allowed = free & (same[:, place] == of_class) & (overlaps[:, place] >= OVERLAP)
+            allowed = free & (same[:, place] == of_class) & (overlap[:, place] >= OVERLAP)
             if allowed.any():
-                best = int(np.where(allowed, overlaps[:, place], -1).argmax())
+                best = int(np.where(allowed, overlap[:, place], -1).argmax())
                 free[best] = False
                 pairs.append((best, place))
         paired = {place for _, place in pairs}
@@ -62,7 +62,7 @@ def match(truths: Sequence[Box], found: Sequence[Box]) -> Matches:
     return Matches(tuple(stages[0]), tuple(stages[1]), missed, tuple(sorted(surest)))
 
 
-def _overlaps(truths: Sequence[Box], found: Sequence[Box]) -> np.ndarray:
+def overlaps(truths: Sequence[Box], found: Sequence[Box]) -> np.ndarray:
     """Intersection over union of each true with each found box, (true, found)."""
     a, b = (
         np.array([(x.x_min, x.y_min, x.x_max, x.y_max) for x in boxes], float).reshape(-1, 4)

@@ -72,8 +72,9 @@ class Pieces:
         """What a tail gets."""
         if not cut:
             frame = TensorSpec("image", image.shape, "uint8")
-            jpeg = decode(encode("image", image, codec), frame, self._limits)
-            return {"image": normalise(jpeg, self._input)}
+            for each in codec.split("+"):  # a camera's JPEG first, where that is encoded anew
+                image = decode(encode("image", image, each), frame, self._limits)
+            return {"image": normalise(image, self._input)}
         return {
             spec.name: decode(encode(spec.name, made[spec.name], codec), spec, self._limits)
             for spec in self._crossings[cut]

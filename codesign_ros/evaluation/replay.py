@@ -82,13 +82,14 @@ class Runner:
         """
         head, tail = self._stages_of(plan)
         spec = self.bundle.input
-        if head.sends_jpeg and frame.encoding == "jpeg" and is_sendable(frame.data, spec):
+        jpeg = frame.data if frame.encoding == "jpeg" and is_sendable(frame.data, spec) else None
+        if jpeg is not None and head.sends_jpeg:
             height, width = spec.height, spec.width
-            sent = head.forward(frame.data)
+            sent = head.forward(jpeg)
         else:
             rgb = frame.rgb()
             height, width, _ = rgb.shape
-            sent = head.run(letterbox(rgb, spec))
+            sent = head.run(letterbox(rgb, spec), jpeg)
         answer = sent.answer if tail is None else tail.run(tail.decode(sent.encoded))
         assert answer is not None
         boxes = tuple(to_frame(answer.detections, height, width, spec))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
@@ -16,6 +16,7 @@ from codesign_ros.evaluation.offline import Evaluation
 from codesign_ros.evaluation.operating_point import OVERLAP
 from codesign_ros.evaluation.quality import Quality
 from codesign_ros.types import NECK_CODECS, HalfForm, Part, Structure
+from codesign_ros.wire.codecs import FRAME_CODECS
 
 _TITLE_WIDTH = 48  # so that a title is not broken where the table below it is narrow
 _NO_TRUTH = "no ground truth"
@@ -88,8 +89,8 @@ def profile_json(
     """What each cut that was timed means: work before it, what crosses, and a machine's times.
 
     The times beside the cut are those of S3, by precision; every form, timed or estimated, stands
-    under ``forms``. What a neck makes of the cut that has it stands under ``necks``, its halves' in
-    fp32.
+    under ``forms``. What codecs make of the frame stands under ``frames``; what a neck makes of the
+    cut that has it under ``necks``, its halves' in fp32.
     """
     last = network.segments
     s3 = Structure.S3
@@ -118,14 +119,13 @@ def profile_json(
             }
             for cut in sorted({form.cut for form in times["head"].half_s})
         ],
+        "frames": [
+            _coded(times, 0, codec) for codec in FRAME_CODECS if (0, codec) in times["head"].codec_s
+        ],
         "necks": [
             {
                 "cut": neck.cut,
-                "codec": codec,
-                "bytes": times["head"].codec_bytes.get((neck.cut, codec)),
-                "bytes_spread": times["head"].codec_spread.get((neck.cut, codec)),
-                "encode_ms": _ms(times["head"].codec_s.get((neck.cut, codec))),
-                "decode_ms": _ms(times["tail"].codec_s.get((neck.cut, codec))),
+                **_coded(times, neck.cut, codec),
                 **{
                     f"{part}_ms": _ms(of.half_s.get(HalfForm(neck.cut, neck=True)))
                     for part, of in times.items()
@@ -147,6 +147,18 @@ def profile_json(
     }
 
 
+def _coded(times: Mapping[Part, HalfTimes], cut: int, codec: str) -> dict[str, Any]:
+    """What a codec takes and makes at a cut; None where it was not timed."""
+    at = cut, codec
+    return {
+        "codec": codec,
+        "bytes": times["head"].codec_bytes.get(at),
+        "bytes_spread": times["head"].codec_spread.get(at),
+        "encode_ms": _ms(times["head"].codec_s.get(at)),
+        "decode_ms": _ms(times["tail"].codec_s.get(at)),
+    }
+
+
 def _ms(time_s: float | None) -> float | None:
     return None if time_s is None else time_s * 1e3
 
@@ -159,10 +171,26 @@ def necks_table(content: Mapping[str, Any]) -> Table:
         *(*right("cut"), "codec", *right(*(name.replace("_", " ") for name in columns))),
     )
     for row in content["necks"]:
-        values = (("" if row[name] is None else f"{row[name]:.2f}") for name in columns[:4])
-        sizes = (("" if row[name] is None else f"{row[name]:.0f}") for name in columns[4:])
-        table.add_row(str(row["cut"]), row["codec"], *values, *sizes)
+        table.add_row(str(row["cut"]), row["codec"], *_cells(row, columns))
     return table
+
+
+def frames_table(content: Mapping[str, Any]) -> Table:
+    """What each codec of the frame takes and sends."""
+    columns = ("encode_ms", "decode_ms", "bytes", "bytes_spread")
+    table = slim_table(
+        "cut 0: times of the frame's codecs and bytes of a calibration frame",
+        *("codec", *right(*(name.replace("_", " ") for name in columns))),
+    )
+    for row in content["frames"]:
+        table.add_row(row["codec"], *_cells(row, columns))
+    return table
+
+
+def _cells(row: Mapping[str, Any], columns: Sequence[str]) -> Iterator[str]:
+    for name in columns:
+        digits = 2 if name.endswith("_ms") else 0
+        yield "" if row[name] is None else f"{row[name]:.{digits}f}"
 
 
 def profile_table(content: Mapping[str, Any]) -> Table:

@@ -24,7 +24,7 @@ from codesign_ros.explain.structures import AS_IT_IS, Variant, networks_to_compa
 from codesign_ros.models.network import Network
 from codesign_ros.pixels.boxes import DISPLAY_THRESHOLD, decode_detections, to_frame
 from codesign_ros.pixels.letterbox import Letterbox, letterbox, normalise
-from codesign_ros.types import Box, CodesignError
+from codesign_ros.types import Box, CodesignError, did_you_mean
 
 _CLASSES_SAID = 5
 
@@ -276,7 +276,8 @@ def explain(
 def _check_name(kind: str, name: str | None, known: tuple[str, ...]) -> None:
     if name is not None and name not in known:
         raise CodesignError(
-            f"there is no {kind} '{name}' in this bundle; known are {', '.join(known) or 'none'}"
+            f"there is no {kind} '{name}' in this bundle{did_you_mean(name, known)}; known are "
+            f"{', '.join(known) or 'none'}"
         )
 
 
@@ -297,7 +298,9 @@ def _answer(
     if not np.isfinite(output).all():
         raise CodesignError(f"the output of {variant.name} is not finite: the weights are damaged")
     if bundle.task == "detection":
-        found = decode_detections(output, bundle.classes, score_threshold=DISPLAY_THRESHOLD)
+        found = decode_detections(
+            output, bundle.classes, score_threshold=DISPLAY_THRESHOLD, form=bundle.boxes
+        )
         scores = output[0, 4:].max(1)
         boxes = tuple(to_frame(found, height, width, bundle.input))
         return VariantAnswer(variant, tuple(map(float, scores)), boxes)

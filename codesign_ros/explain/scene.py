@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from codesign_ros.data.image_files import open_image
-from codesign_ros.mine.generator import MineGenerator
+from codesign_ros.mine.generator import MOST_SEED, MineGenerator, seed_of
 from codesign_ros.pixels.decode import ImageError, compressed_encoding
 from codesign_ros.types import CodesignError, GroundTruth
 
@@ -41,12 +41,14 @@ def open_scene(spec: str) -> Picture:
             number from 0.
     """
     if spec.startswith(_MINE):
-        seed, _, index = spec.removeprefix(_MINE).partition(":")
-        if not (seed.isdecimal() and index.isdecimal()):
+        first, _, second = spec.removeprefix(_MINE).partition(":")
+        seed, index = seed_of(first), seed_of(second)
+        if seed is None or index is None:
             raise CodesignError(
-                f"image '{spec}': seed and index must be whole numbers, as in mine:7:0"
+                f"image '{spec}': seed and index must be whole numbers from 0 to {MOST_SEED}, as "
+                "in mine:7:0"
             )
-        frame = MineGenerator(int(seed)).frame(int(index))
+        frame = MineGenerator(seed).frame(index)
         return Picture(spec, cv2.cvtColor(frame.image, cv2.COLOR_BGR2RGB), frame.truth)
     try:
         data = Path(spec).read_bytes()

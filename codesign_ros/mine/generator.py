@@ -24,6 +24,9 @@ from codesign_ros.mine.scene import draw_scene
 from codesign_ros.mine.site import draw_site
 from codesign_ros.types import CodesignError, GroundTruth
 
+MOST_SEED = 2**32 - 1
+"""The highest seed that a user may name."""
+
 MINE_VERSION = 2
 """Changes whenever the same seed gives other pictures."""
 
@@ -43,6 +46,12 @@ class MineFrame:
 
     image: np.ndarray
     truth: GroundTruth
+
+
+def seed_of(text: str) -> int | None:
+    """Read a seed, 0 to ``MOST_SEED``, or the number of a frame; None = it is none."""
+    is_number = text.isascii() and text.isdecimal() and len(text) <= len(str(MOST_SEED))
+    return int(text) if is_number and int(text) <= MOST_SEED else None
 
 
 class MineGenerator:

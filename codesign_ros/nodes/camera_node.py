@@ -28,7 +28,7 @@ from codesign_ros.nodes.interface.messages import (
 from codesign_ros.nodes.interface.params import Param
 from codesign_ros.nodes.overlay import picture_to_msg
 from codesign_ros.nodes.process import run
-from codesign_ros.pixels.decode import COMPRESSED
+from codesign_ros.pixels.decode import COMPRESSED, ImageError
 from codesign_ros.runtime.messages import Stamp
 from codesign_ros.types import CodesignError
 from codesign_ros.wire.codecs import encode
@@ -296,7 +296,10 @@ class CameraNode(CodesignNode):
             encoding, data = as_compressed(frame)
             return CompressedImage(header=header, format=encoding, data=array("B", data))
         if frame.encoding in COMPRESSED:
-            return picture_to_msg(frame.rgb(), stamp)
+            try:
+                return picture_to_msg(frame.rgb(), stamp)
+            except ImageError:  # as broken as it was recorded: the head says so of this frame
+                return Image(header=header, encoding="rgb8")
         return Image(
             header=header,
             height=frame.height,
@@ -311,7 +314,10 @@ def as_compressed(frame: SourceFrame) -> tuple[str, bytes]:
     """Encoding and bytes of a frame as a compressed picture; raw frames become JPEGs."""
     if frame.encoding in COMPRESSED:
         return frame.encoding, frame.data
-    return "jpeg", bytes(encode("frame", frame.rgb(), "jpeg").data)
+    try:
+        return "jpeg", bytes(encode("frame", frame.rgb(), "jpeg").data)
+    except ImageError:  # as broken as it was recorded: the head says so of this frame
+        return "jpeg", b""
 
 
 def main() -> int:

@@ -35,8 +35,8 @@ from codesign_ros.runtime.device import Heartbeat, Role
 from codesign_ros.runtime.head.account import FrameAccount
 from codesign_ros.runtime.head.runtime import HeadRuntime
 from codesign_ros.runtime.head.settings import HeadSettings
-from codesign_ros.runtime.head.stamps import age_s
 from codesign_ros.runtime.messages import Result, Stamp, Status
+from codesign_ros.runtime.stamps import age_s
 from codesign_ros.types import Plan
 
 # How often the head is asked for probes; it sends them less often while all is well [s].

@@ -10,6 +10,7 @@ from typing import Any
 
 from codesign_ros.nodes.interface.messages import plan_to_msg
 from codesign_ros.nodes.wiring import WiredNode
+from codesign_ros.runtime.planner.policy import looks_at_operations
 from codesign_ros.runtime.planner.runtime import Due, PlannerRuntime
 from codesign_ros.srv import CommitPlan, PreparePlan
 from codesign_ros.types import CodesignError, Plan
@@ -32,7 +33,8 @@ def get_ready(runtime: PlannerRuntime, lock: threading.RLock, mode: str) -> None
     """Do what takes seconds before the lock is taken, under which heartbeats are heard."""
     with lock:
         devices = runtime.registry.devices
-    runtime.costs.get_ready(mode, devices)
+    counted = looks_at_operations(runtime.settings.policy)
+    runtime.costs.get_ready(mode, devices, counted)
 
 
 class PlanLeader:

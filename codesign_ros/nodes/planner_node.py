@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -15,15 +13,11 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from codesign_ros.bundle import Bundle
 from codesign_ros.cost.catalogue import load_devices
 from codesign_ros.cost.profile import NetworkProfile
-from codesign_ros.msg import DeviceProfile, Heartbeat
 from codesign_ros.nodes.base import CodesignNode
 from codesign_ros.nodes.border.version import DEVICES_TOPIC, PLANNER_TOPIC, Versions
-from codesign_ros.nodes.identity.farewells import Farewells
+from codesign_ros.nodes.identity.device_news import DeviceNews
 from codesign_ros.nodes.identity.plan_writers import PlanWriters
-from codesign_ros.nodes.identity.reachable import Reachable
 from codesign_ros.nodes.identity.seat import PLANNERS, PRESENCE_PERIOD_S, Seat
-from codesign_ros.nodes.interface import qos
-from codesign_ros.nodes.interface.device_messages import device_from_msg, heartbeat_from_msg
 from codesign_ros.nodes.interface.held import check_bundle
 from codesign_ros.nodes.interface.messages import plan_to_msg
 from codesign_ros.nodes.interface.planner_params import PARAMS, SOLVE_PARAMS, settings_from
@@ -32,7 +26,6 @@ from codesign_ros.nodes.planner_diagnostics import report
 from codesign_ros.nodes.process import run
 from codesign_ros.nodes.solve_service import answer_what_if
 from codesign_ros.resources import default_bundle, resource_path
-from codesign_ros.runtime.device import Device
 from codesign_ros.runtime.planner.registry import Registry
 from codesign_ros.runtime.planner.runtime import PlannerRuntime
 from codesign_ros.runtime.planner.settings import PlannerSettings
@@ -40,16 +33,11 @@ from codesign_ros.runtime.sessions import Place
 from codesign_ros.srv import Solve
 from codesign_ros.types import CodesignError, Plan, Structure
 
-DEVICES = "/codesign/devices"
 TICK_PERIOD_S = 0.05
 # How often it is looked whether there are nodes to be called.
 CALL_PERIOD_S = 0.25
 # After an announcement a heartbeat has come by then, unless it was lost [s].
 HEARTBEAT_WAIT_S = 0.6
-# Messages of a fleet that may come at once, when a planner is started beside it.
-FLEET_DEPTH = 2048
-
-_News = Callable[[PlannerRuntime], str | None]
 
 
 class PlannerNode(CodesignNode):
@@ -63,9 +51,7 @@ class PlannerNode(CodesignNode):
         self.versions = Versions(self, tells=PLANNER_TOPIC, hears=DEVICES_TOPIC)
         self.seat = Seat(self, Place.PLANNER, PLANNERS, on_change=self._on_place)
         self._plans = PlanWriters(self)
-        self._reachable = Reachable(self)
-        self._farewells = Farewells(self, DEVICES, self._hear_device, self._refuse_goodbye)
-        self._news: deque[_News] = deque()
+        self._devices = DeviceNews(self, self._lock, lambda: self._runtime)
         self._told_s = -math.inf
         # What there is to say of devices that are in one place, and was said.
         self._conflicts: list[str] = []
@@ -90,18 +76,10 @@ class PlannerNode(CodesignNode):
                 lambda: profile_of(bundle),
                 self.seat.session,
                 HEARTBEAT_WAIT_S,
-                self._reachable.__contains__,
+                self._devices.reachable.__contains__,
             )
         # Only now: announcements are heard once, those of devices that were here before us too.
-        self.listen(
-            DeviceProfile,
-            DEVICES,
-            self._on_device,
-            qos.state(depth=FLEET_DEPTH),
-        )
-        self.listen(
-            Heartbeat, "/codesign/heartbeat", self._on_heartbeat, qos.heartbeat(depth=FLEET_DEPTH)
-        )
+        self._devices.listen()
 
     def activate(self) -> None:
         """Start to solve and to lead."""
@@ -120,7 +98,7 @@ class PlannerNode(CodesignNode):
         """Forget the devices."""
         with self._lock:
             self._runtime = None
-            self._news.clear()
+            self._devices.forget()
         self._plans.forget()
 
     def diagnostics(self) -> tuple[bytes, str, Mapping[str, Any]]:
@@ -129,7 +107,7 @@ class PlannerNode(CodesignNode):
             runtime = self._runtime
             if runtime is None:
                 return super().diagnostics()
-            values = report(runtime)
+            values = {**report(runtime), **self._devices.left_out}
             leader = self._leader
             problems = [
                 *filter(None, [self.seat.contested]),
@@ -143,58 +121,12 @@ class PlannerNode(CodesignNode):
 
     # News
 
-    def _on_device(self, msg: DeviceProfile) -> None:
-        device = device_from_msg(msg)
-
-        def take(runtime: PlannerRuntime) -> str | None:
-            if runtime.registry.seems_to_leave(device):
-                self._farewells.ask(device)
-                return None
-            now_s = time.monotonic()
-            if self._farewells.withdraw(device):
-                # It was away for a moment, and has no plan any more.
-                runtime.hear(replace(device, state="inactive"), now_s)
-            return runtime.hear(device, now_s)
-
-        self._hear(take)
-
-    def _hear_device(self, device: Device) -> None:
-        self._hear(lambda runtime: runtime.hear(device, time.monotonic()))
-
-    def _refuse_goodbye(self, device: Device) -> None:
-        why = f"{device.node} is active; it did not say itself that it is {device.state}"
-        self.refused(DEVICES, device, why)
-
-    def _on_heartbeat(self, msg: Heartbeat) -> None:
-        beat = heartbeat_from_msg(msg)
-        self._hear(lambda runtime: runtime.heartbeat(beat, time.monotonic()))
-
-    def _hear(self, news: _News) -> None:
-        """Take news; they wait where the lock is taken, for nothing else may on this thread."""
-        self._news.append(news)
-        if self._lock.acquire(blocking=False):
-            try:
-                self._catch_up()
-            finally:
-                self._lock.release()
-
-    def _catch_up(self) -> None:
-        """Tell the runtime what has come; the lock is held."""
-        while self._news:
-            news = self._news.popleft()
-            change = news(self._runtime) if self._runtime is not None else None
-            if change:
-                self.get_logger().info(change)
-
     def _tick(self) -> None:
-        runtime = self._runtime
-        if runtime is not None and runtime.awaits_somebody:
-            self._reachable.look()
-        self._farewells.look()
+        self._devices.look()
         with self._lock:
             if self._runtime is None:
                 return
-            self._catch_up()
+            self._devices.catch_up(self.params["silence_limit_s"])
             for line in self._runtime.admit(time.monotonic()):
                 self.get_logger().info(line)
             for change in self._runtime.tick(time.monotonic()):

@@ -87,6 +87,7 @@ class WiredNode(Node):
         profile: QoSProfile,
         on_missed: Callable[[int], None] | None = None,
         adapts: bool = False,
+        admits: Callable[[bytes], bool] | None = None,
     ) -> Subscription:
         """Create a subscription.
 
@@ -102,6 +103,7 @@ class WiredNode(Node):
             on_missed: called when DDS has lost messages, with how many; not of every middleware.
                 For topics of few senders.
             adapts: its reliability follows the senders' and cannot be overridden.
+            admits: whether a message is to be read, by its bytes; of this package's messages.
 
         Raises:
             CodesignError: one of the overrides has a value that cannot be used.
@@ -112,7 +114,7 @@ class WiredNode(Node):
             kind,
             topic,
             profile,
-            callback=self._receiver(kind, topic, callback),
+            callback=self._receiver(kind, topic, callback, admits),
             raw=layout_of(kind) is not None,
             missed=missed,
             adapts=adapts,
@@ -239,12 +241,18 @@ class WiredNode(Node):
         return endpoint
 
     def _receiver(
-        self, kind: Any, topic: str, callback: Callable[[Any], None]
+        self,
+        kind: Any,
+        topic: str,
+        callback: Callable[[Any], None],
+        admits: Callable[[bytes], bool] | None,
     ) -> Callable[[Any], None]:
         """What takes messages from the middleware, as bytes where they are this package's."""
         is_raw = layout_of(kind) is not None
 
         def receive(data: Any) -> None:
+            if admits is not None and not admits(data):
+                return
             msg = None
             try:
                 msg = read(kind, data) if is_raw else data

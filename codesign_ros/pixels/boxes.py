@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from codesign_ros.pixels.letterbox import Letterbox
-from codesign_ros.types import Box, CodesignError, InputSpec
+from codesign_ros.types import CENTRE, CORNERS, Box, CodesignError, InputSpec
 
 # Suppression compares candidates in pairs: only so many of the best of them keep its time bounded.
 _MAX_CANDIDATES = 3000
@@ -45,6 +45,7 @@ def decode_detections(
     score_threshold: float = Selection.score_threshold,
     iou_threshold: float = Selection.iou_threshold,
     max_detections: int = Selection.max_detections,
+    form: str = CORNERS,
 ) -> list[Box]:
     """Turn a detector's output into boxes.
 
@@ -52,12 +53,13 @@ def decode_detections(
     independent. Boxes without an area are left out.
 
     Args:
-        output: (1, 4 + C, anchors) float32: x_min, y_min, x_max, y_max in pixels of the network's
+        output: (1, 4 + C, anchors) float32: the four numbers of ``form`` in pixels of the network's
             input, then C scores, 0 to 1.
         classes: names of the C classes.
         score_threshold: see ``Selection``.
         iou_threshold: see ``Selection``.
         max_detections: see ``Selection``.
+        form: ``CORNERS`` or ``CENTRE``, as the bundle says.
 
     Returns:
         Boxes in pixels of the network's input, not clipped to it, highest score first; of equal
@@ -75,7 +77,7 @@ def decode_detections(
         raise CodesignError(
             "the network's output is not finite: the input or the weights are damaged"
         )
-    corners, scores = output[0, :4], output[0, 4:]
+    corners, scores = _corners(output[0, :4], form), output[0, 4:]
     has_area = (corners[2] > corners[0]) & (corners[3] > corners[1])
     labels, anchors = np.nonzero((scores > score_threshold) & has_area)
     if not len(labels):
@@ -98,6 +100,14 @@ def decode_detections(
         Box(classes[label], x_min, y_min, x_max, y_max, score)
         for label, (x_min, y_min, x_max, y_max), score in boxes
     ]
+
+
+def _corners(boxes: np.ndarray, form: str) -> np.ndarray:
+    """Turn boxes (4, anchors) of this form into x_min, y_min, x_max, y_max."""
+    if form != CENTRE:
+        return boxes
+    centres, halves = boxes[:2], boxes[2:] / 2
+    return np.concatenate((centres - halves, centres + halves))
 
 
 def to_frame(

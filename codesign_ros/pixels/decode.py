@@ -95,7 +95,7 @@ def compressed_size(data: bytes) -> tuple[int, int]:
                     "camera's topic of pictures"
                 )
         else:
-            _, height, width, _ = jpeg.frame_header(data)
+            height, width, _ = jpeg.frame_header(data).shape
     except struct.error:
         raise ImageError(f"{encoding} image of {len(data)} bytes is cut off") from None
     except ValueError as error:

@@ -7,7 +7,7 @@ from enum import Enum
 import numpy as np
 
 from codesign_ros.cost.link import Number
-from codesign_ros.types import CodesignError
+from codesign_ros.types import CodesignError, did_you_mean
 
 
 class Objective(str, Enum):
@@ -26,8 +26,10 @@ def parse_objective(name: str) -> Objective:
     try:
         return Objective(name)
     except ValueError:
-        known = ", ".join(objective.value for objective in Objective)
-        raise CodesignError(f"unknown objective {name!r}; known are {known}") from None
+        known = [objective.value for objective in Objective]
+        raise CodesignError(
+            f"unknown objective {name!r}{did_you_mean(name, known)}; known are {', '.join(known)}"
+        ) from None
 
 
 def time_s(objective: Objective, latency_s: Number, pace_s: Number) -> Number:

@@ -1,4 +1,4 @@
-"""Rate levels of a neck among which a robot may choose by itself under one plan."""
+"""Rate levels, of a neck or of the frame's JPEG, of which a robot may choose under one plan."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from codesign_ros.planning.candidates import Candidates
 from codesign_ros.planning.problem import Row
-from codesign_ros.types import RateLevel, neck_level
+from codesign_ros.types import RateLevel, rate_levels_of
 
 _ROUNDING = 1e-12
 
@@ -20,17 +20,18 @@ def rate_levels(evaluation: Candidates, row: Row) -> tuple[RateLevel, ...]:
     keeps all other limits too; a coarser one sends less, so it keeps what the choice keeps.
 
     Returns:
-        The levels; none where the choice has no neck.
+        The levels; none where the choice's codec has none.
     """
-    own = neck_level(row.candidate.codec)
-    if own is None:
+    ladder = rate_levels_of(row.candidate.codec)
+    if not ladder:
         return ()
+    own = ladder.index(row.candidate.codec)
     most = evaluation.problem.limits.accuracy_loss
     found = []
     for codec in evaluation.problem.tables.axes.codecs:
-        level = neck_level(codec)
-        if level is None:
+        if codec not in ladder:
             continue
+        level = ladder.index(codec)
         index = evaluation.index_of(replace(row.candidate, codec=codec))
         if not evaluation.offered[index]:
             continue

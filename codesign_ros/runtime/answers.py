@@ -41,7 +41,7 @@ def answer_from(outputs: Mapping[str, np.ndarray], bundle: Bundle, selection: Se
         return classified(logits, bundle.classes)
     if bundle.task == "detection":
         (proposals,) = outputs.values()
-        boxes = decode_detections(proposals, bundle.classes, **asdict(selection))
+        boxes = decode_detections(proposals, bundle.classes, **asdict(selection), form=bundle.boxes)
         return Answer(detections=tuple(boxes))
     return Answer()
 

@@ -7,7 +7,8 @@ import numpy as np
 from codesign_ros.bundle import Bundle
 from codesign_ros.types import NECK_CODECS
 from codesign_ros.wire.decode import WireLimits
-from codesign_ros.wire.neck.latent import decode_latent, encode_latent
+from codesign_ros.wire.neck.film import CodeReader, CodeWriter
+from codesign_ros.wire.neck.latent import decode_latent, encode_latent, write_latent
 from codesign_ros.wire.tensor import EncodedTensor
 
 
@@ -37,10 +38,46 @@ class NeckCodec:
         """
         return encode_latent(latent, self._tables, level)
 
-    def decode(self, encoded: EncodedTensor, limits: WireLimits) -> np.ndarray:
-        """Read what the decoder takes, float32 (1, C, h, w), whatever the level.
+    @property
+    def knows_films(self) -> bool:
+        """Whether its tables say what comes after the frame before."""
+        return self._tables.after is not None
+
+    def writer(self) -> CodeWriter:
+        """Make what remembers the frames that one receiver has; for ``write``."""
+        return CodeWriter(self._tables)
+
+    def reader(self) -> CodeReader:
+        """Make what remembers the frames of one sender; for ``decode``."""
+        return CodeReader(self._tables)
+
+    def write(
+        self, latent: np.ndarray, level: int, writer: CodeWriter, sequence: int
+    ) -> tuple[EncodedTensor, EncodedTensor]:
+        """Write a frame for one receiver: what to send, and the same without any other frame.
 
         Raises:
-            WireError: it is not a payload of this neck.
+            CodesignError: as ``encode``.
         """
-        return decode_latent(encoded, self._spec, self._tables, limits)
+        return write_latent(latent, self._tables, level, writer, sequence)
+
+    def decode(
+        self,
+        encoded: EncodedTensor,
+        limits: WireLimits,
+        reader: CodeReader | None = None,
+        sequence: int = 0,
+    ) -> np.ndarray:
+        """Read what the decoder takes, float32 (1, C, h, w), whatever the level.
+
+        Args:
+            encoded: what came.
+            limits: bounds on memory.
+            reader: of its sender; None = only what stands alone can be read.
+            sequence: number of the frame.
+
+        Raises:
+            WireError: it is not a payload of this neck, or is written after a frame that is not
+                here.
+        """
+        return decode_latent(encoded, self._spec, self._tables, limits, reader, sequence)

@@ -1,8 +1,9 @@
-"""At which rate level of a neck a frame is sent, by the link as it is, within what a plan allows.
+"""At which rate level a frame is sent, by the link as it is, within what a plan allows.
 
-A plan is made for one rate of the link. Between two plans the rate goes up and down, and a neck's
-level can change with every frame: so the robot solves for each frame what of Eq. 11 depends on the
-level, at the rate that it measures now, among the levels that its plan allows.
+A plan is made for one rate of the link. Between two plans the rate goes up and down, and the level
+of a neck, or of the frame's JPEG, can change with every frame: so the robot solves for each frame
+what of Eq. 11 depends on the level, at the rate that it measures now, among the levels that its
+plan allows.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from codesign_ros.types import Plan, RateLevel, neck_level
+from codesign_ros.types import Plan, RateLevel, rate_levels_of
 
 # Another level must be better by this share of the objective at least, so that the level does not
 # go to and fro with the noise of the rate.
@@ -25,13 +26,12 @@ class RateLevelChoice:
     """Chooses the level of each frame under one plan. Used by one thread at a time.
 
     Args:
-        plan: with a neck.
+        plan: with a codec of ``rate_levels_of``.
         rate_bps: measures the uplink [bit/s]; 0 = not known, then the plan's own level is taken.
     """
 
     def __init__(self, plan: Plan, rate_bps: Callable[[], float]) -> None:
-        own = neck_level(plan.codec)
-        assert own is not None
+        own = rate_levels_of(plan.codec).index(plan.codec)
         self.level = own
         self._own = own
         self._plan = plan

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -12,8 +13,8 @@ from enum import IntEnum
 _CHANCE_BITS = 22
 # Who was not heard for so long is gone; several presences, which come twice a second [s].
 GONE_S = 2.0
-# Others that are remembered at most; somebody may make them up.
-_MOST_OTHERS = 32
+# Others that are remembered at most, and those of one name; somebody may make them up.
+_MOST_OTHERS, _MOST_OF_A_NAME = 32, 4
 
 
 def new_session() -> int:
@@ -58,9 +59,24 @@ class Roster:
         is_new = presence.session not in {each.session for each in self.present(now_s)}
         self._heard.pop(presence.session, None)
         self._heard[presence.session] = presence, now_s
+        same = [number for number, (each, _) in self._heard.items() if each.node == presence.node]
+        # One that gives itself new numbers all the time takes no place but its own.
+        for number in same[:-_MOST_OF_A_NAME]:
+            del self._heard[number]
         while len(self._heard) > _MOST_OTHERS:
             del self._heard[next(iter(self._heard))]
         return is_new
+
+    def excuse(self, missed_s: float, now_s: float) -> None:
+        """Note that nobody could be heard for so long until now [s], whatever they said."""
+        for number, (each, heard_s) in self._heard.items():
+            self._heard[number] = each, min(now_s, heard_s + missed_s)
+
+    def spare(self, is_there: Callable[[str], bool], now_s: float) -> None:
+        """Keep those who are present, where a node of that name is there; silence is no sign."""
+        for number, (each, heard_s) in self._heard.items():
+            if now_s - heard_s <= GONE_S and is_there(each.node):
+                self._heard[number] = each, now_s
 
     def present(self, now_s: float) -> list[Presence]:
         """Those that are here, the one that started last first."""
@@ -88,6 +104,11 @@ class Contest:
         """Take a sign of life of whoever is in the place; one's own counts nothing."""
         if other.role is self._own.role and other.session != self._own.session:
             self._others.hear(other, now_s)
+
+    @property
+    def others(self) -> Roster:
+        """Those who were heard in the place."""
+        return self._others
 
     def serves(self, now_s: float) -> bool:
         """Whether this node is the one that serves."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -17,23 +18,38 @@ from codesign_ros.runtime.answers import Answer, answer_from
 from codesign_ros.runtime.engines.leases import Lease
 from codesign_ros.runtime.neck_codec import NeckCodec
 from codesign_ros.runtime.rate_level import RateLevelChoice
-from codesign_ros.types import NECK, NECK_CODECS, CodesignError, InputSpec, Part, Plan
-from codesign_ros.wire.codecs import codecs_for, encode
-from codesign_ros.wire.decode import WireError, WireLimits, decode, jpeg_shape
+from codesign_ros.types import (
+    JPEG444_CODECS,
+    NECK,
+    NECK_CODECS,
+    CodesignError,
+    InputSpec,
+    Part,
+    Plan,
+    rate_levels_of,
+)
+from codesign_ros.wire.codecs import JPEG_CODECS, codecs_for, encode
+from codesign_ros.wire.decode import WireError, WireLimits, decode, jpeg_header
+from codesign_ros.wire.neck.film import CodeReader
 from codesign_ros.wire.tensor import EncodedTensor
+
+# Heads whose frames a tail remembers: two are there for a while where one is started anew.
+_MOST_SESSIONS = 2
 
 
 @dataclass(frozen=True)
 class HeadOutput:
     """What the robot's half made of one frame: an answer if it ran the whole network, else tensors.
 
-    The answer's boxes are in pixels of the network's input.
+    The answer's boxes are in pixels of the network's input. ``kept`` is what the robot can finish
+    the frame from: ``encoded``, or the same written without any other frame.
     """
 
     answer: Answer | None
     encoded: tuple[EncodedTensor, ...]
     head_s: float
     encode_s: float
+    kept: tuple[EncodedTensor, ...] = ()
 
 
 def head_key(plan: Plan) -> EngineKey:
@@ -63,10 +79,10 @@ def is_sendable(jpeg: bytes, input: InputSpec) -> bool:
     The robot then need not decode it and encode it again, which would cost time and quality.
     """
     try:
-        shape = jpeg_shape(memoryview(jpeg), "frame")
+        header = jpeg_header(memoryview(jpeg), "frame")
     except WireError:
         return False
-    return shape == (input.height, input.width, 3) and jpeg.endswith(END)
+    return header.shape == (input.height, input.width, 3) and jpeg.endswith(END)
 
 
 class HeadStage:
@@ -77,8 +93,8 @@ class HeadStage:
         plan: what to run.
         engine: engine for ``head_key(plan)``; None at cut 0, where the frame itself is sent.
         selection: asked at every answer which boxes of a detector count.
-        rate_bps: asked at every frame that a neck encodes how fast the uplink is [bit/s]; 0 = not
-            known, and the plan's own rate level is taken.
+        rate_bps: asked at every frame of a plan with rate levels how fast the uplink is [bit/s];
+            0 = not known, and the plan's own level is taken.
     """
 
     def __init__(
@@ -93,24 +109,43 @@ class HeadStage:
         self._bundle = bundle
         self._engine = engine
         self._selection = selection
-        self._neck: NeckCodec | None = None
-        if plan.has_neck:
-            self._neck = NeckCodec(bundle, plan.cut)
-            self._level = RateLevelChoice(plan, rate_bps)
+        self._neck = NeckCodec(bundle, plan.cut) if plan.has_neck else None
+        self._codecs = rate_levels_of(plan.codec)
+        self._level = RateLevelChoice(plan, rate_bps) if self._codecs else None
+        # What the tail has of this plan's frames.
+        self._film = self._neck.writer() if self._neck and self._neck.knows_films else None
 
     @property
     def sends_jpeg(self) -> bool:
-        """Whether the plan sends the frame as a JPEG, so that ``forward`` may stand for ``run``."""
+        """Whether the plan sends the camera's JPEG, so that ``forward`` may stand for ``run``."""
         return self.plan.cut == 0 and self.plan.codec == "jpeg"
 
     def forward(self, jpeg: bytes) -> HeadOutput:
         """Send a camera's JPEG, for which ``is_sendable`` holds, as it is."""
-        (spec,) = self._bundle.crossings[0]
-        encoded = EncodedTensor(spec.name, spec.dtype, spec.shape, self.plan.codec, jpeg)
-        return HeadOutput(None, (encoded,), 0.0, 0.0)
+        encoded = (self._as_it_is(jpeg),)
+        return HeadOutput(None, encoded, 0.0, 0.0, encoded)
 
-    def run(self, image: np.ndarray) -> HeadOutput:
+    def heard(self, sequence: int) -> None:
+        """Note that the tail has read a frame, so that others may be written after it."""
+        if self._film is not None:
+            self._film.acknowledge(sequence)
+
+    def forget(self) -> None:
+        """Note that the tail refused a frame: it may be another one, and have none before it."""
+        if self._film is not None:
+            self._film.reset()
+
+    def run(
+        self, image: np.ndarray, jpeg: bytes | None = None, sequence: int | None = None
+    ) -> HeadOutput:
         """Run the head on a letterboxed frame, (H, W, 3) uint8 RGB.
+
+        Args:
+            image: the frame.
+            jpeg: the same as the camera compressed it, where ``is_sendable`` holds; it is sent in
+                place of one that is encoded anew and not smaller.
+            sequence: its number, where its tail is told of it, and ``heard`` and ``forget`` of what
+                the tail says; None = it is written without any other frame.
 
         Raises:
             CodesignError: the network's output is not finite, or the codec cannot express what
@@ -125,18 +160,42 @@ class HeadStage:
             answer = answer_from(tensors, self._bundle, self._selection())
             return HeadOutput(answer, (), time.perf_counter() - start, 0.0)
         encoded: tuple[EncodedTensor, ...]
-        if self._neck is not None:
-            encoded = (self._encode_latent(self._neck, tensors[NECK]),)
+        kept: tuple[EncodedTensor, ...]
+        if self._level is not None:
+            sent, alone = self._encode_at_level(tensors, self._level, sequence)
+            encoded, kept = (sent,), (alone,)
         else:
             encoded = tuple(encode(name, array, self.plan.codec) for name, array in tensors.items())
-        return HeadOutput(None, encoded, computed - start, time.perf_counter() - computed)
+            kept = encoded
+        if jpeg is not None and self.plan.codec in JPEG444_CODECS:
+            # It has lost nothing more, and the tail reads either.
+            own = self._as_it_is(jpeg)
+            encoded = (own,) if own.payload_bytes <= encoded[0].payload_bytes else encoded
+            kept = encoded
+        return HeadOutput(None, encoded, computed - start, time.perf_counter() - computed, kept)
 
-    def _encode_latent(self, neck: NeckCodec, latent: np.ndarray) -> EncodedTensor:
-        """Write what the neck's encoder made, at the level that the link asks for."""
-        level = self._level.choose()
-        encoded = neck.encode(latent, level)
-        self._level.sent(level, encoded.payload_bytes)
-        return encoded
+    def _as_it_is(self, jpeg: bytes) -> EncodedTensor:
+        (spec,) = self._bundle.crossings[0]
+        return EncodedTensor(spec.name, spec.dtype, spec.shape, "jpeg", jpeg)
+
+    def _encode_at_level(
+        self, tensors: Mapping[str, np.ndarray], choice: RateLevelChoice, sequence: int | None
+    ) -> tuple[EncodedTensor, EncodedTensor]:
+        """Write the one tensor that crosses, at the level that the link asks for.
+
+        Returns:
+            What to send, and the same without any other frame.
+        """
+        level = choice.choose()
+        if self._neck is None:
+            ((name, array),) = tensors.items()
+            sent = alone = encode(name, array, self._codecs[level])
+        elif self._film is None or sequence is None:
+            sent = alone = self._neck.encode(tensors[NECK], level)
+        else:
+            sent, alone = self._neck.write(tensors[NECK], level, self._film, sequence)
+        choice.sent(level, sent.payload_bytes)
+        return sent, alone
 
 
 class TailStage:
@@ -162,6 +221,10 @@ class TailStage:
         self._selection = selection
         self._expected = bundle.crossings[plan.cut]
         self._neck = NeckCodec(bundle, plan.cut) if plan.has_neck else None
+        # Under a plan that encodes frames as JPEGs each may be of another quality, or the camera's.
+        self._codecs = JPEG_CODECS if plan.codec in JPEG444_CODECS else (plan.codec,)
+        # What is remembered of the frames of each head that sends some, the one heard last behind.
+        self._films: OrderedDict[int, CodeReader] = OrderedDict()
         self._limits = WireLimits()
 
     @property
@@ -169,10 +232,18 @@ class TailStage:
         """Frames that ``run_batch`` takes at most."""
         return self._engine.max_batch
 
-    def decode(self, tensors: Sequence[EncodedTensor]) -> dict[str, np.ndarray]:
+    def decode(
+        self, tensors: Sequence[EncodedTensor], sender: tuple[int, int] | None = None
+    ) -> dict[str, np.ndarray]:
         """Turn what came over the wire into the tensors that cross at this cut.
 
-        With a neck that is what its encoder made, at any of its levels.
+        With a neck that is what its encoder made, at any of its levels. One thread at a time may
+        ask.
+
+        Args:
+            tensors: what came.
+            sender: session of the head, and its number of the frame, which others of it may be
+                written after; None = only what is written without any other frame can be read.
 
         Raises:
             WireError: number, name, shape, type, codec, length or content is not what the plan's
@@ -184,15 +255,27 @@ class TailStage:
                 f"{len(tensors)} tensors came, cut {self.plan.cut} has {len(self._expected)}",
             )
         if self._neck is not None:
-            return {NECK: self._neck.decode(tensors[0], self._limits)}
+            reader, sequence = self._film_of(sender)
+            return {NECK: self._neck.decode(tensors[0], self._limits, reader, sequence)}
         arrays = {}
         for encoded, spec in zip(tensors, self._expected, strict=True):
-            if encoded.codec != self.plan.codec:
+            if encoded.codec not in self._codecs:
                 raise WireError(
                     "codec", f"codec {encoded.codec!r} came, the plan has {self.plan.codec!r}"
                 )
             arrays[spec.name] = decode(encoded, spec, self._limits)
         return arrays
+
+    def _film_of(self, sender: tuple[int, int] | None) -> tuple[CodeReader | None, int]:
+        """What is remembered of a head's frames, and the number of this one."""
+        if sender is None or self._neck is None or not self._neck.knows_films:
+            return None, 0
+        session, sequence = sender
+        reader = self._films.pop(session, None) or self._neck.reader()
+        self._films[session] = reader
+        while len(self._films) > _MOST_SESSIONS:
+            self._films.popitem(last=False)
+        return reader, sequence
 
     def run(self, tensors: dict[str, np.ndarray]) -> Answer:
         """Run the tail on decoded tensors.
@@ -248,7 +331,7 @@ def check_plan(plan: Plan, bundle: Bundle) -> None:
 
     Raises:
         CodesignError: the plan is for another network, has a cut that this one does not have, or a
-            codec that cannot carry what crosses there.
+            codec or rate levels that cannot carry what crosses there.
     """
     if plan.model_id != bundle.model_id:
         raise CodesignError(
@@ -260,6 +343,11 @@ def check_plan(plan: Plan, bundle: Bundle) -> None:
         raise CodesignError(f"cut {plan.cut} does not exist; cuts are 0 to {last}")
     necks = [neck for neck in bundle.necks if neck.cut == plan.cut]
     of_neck = NECK_CODECS[: necks[0].levels] if necks else ()
+    levels = len(of_neck if plan.has_neck else rate_levels_of(plan.codec))
+    if plan.levels and max(each.level for each in plan.levels) >= levels:
+        raise CodesignError(
+            f"the plan has rate levels that codec {plan.codec!r} has not: it has {levels}"
+        )
     if plan.codec in of_neck:
         return
     for spec in bundle.crossings[plan.cut] if plan.cut < last else ():

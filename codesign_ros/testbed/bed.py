@@ -20,7 +20,7 @@ from pathlib import Path
 from codesign_ros.testbed.cgroup import CpuGroup
 from codesign_ros.types import CodesignError
 
-SIDES = ("robot", "server")
+ROBOTS, SERVER = SIDES = ("robot", "server")
 _NETWORK = "10.231.0"
 _RADIO = "radio"
 # What may wait for the link before it is thrown away: so long at its rate [s], or so much at least.
@@ -29,6 +29,8 @@ _LEAST_QUEUE_BYTES = 64_000
 # Debian has it outside the PATH of users.
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 _TOOLS = ("ip", "tc", "mount", "nsenter", "unshare")
+# Shares that fill a core may sum up to a little more.
+_ROUNDING = 1e-6
 _CLONE_NEWNET = 0x40000000  # linux/sched.h
 
 
@@ -57,14 +59,38 @@ def why_not() -> str:
     return ""
 
 
+def processors_of(cores: Mapping[str, float], processors: Sequence[int]) -> dict[str, int]:
+    """Give each host a processor: the server its own; robots share those that are left.
+
+    Args:
+        cores: share of a core by host, see ``Bed``.
+        processors: those that may be used.
+
+    Raises:
+        CodesignError: they are too few for the robots' shares.
+    """
+    first, server, *others = processors
+    left = dict.fromkeys((first, *others), 1.0)
+    places = {SERVER: server}
+    for host in (name for name in cores if name != SERVER):
+        places[host] = max(left, key=lambda number: left[number])
+        left[places[host]] -= cores[host]
+        if left[places[host]] < -_ROUNDING:
+            raise CodesignError(
+                f"the robots' shares of a core do not fit on {len(left)} processor cores, one more "
+                "is the server's: let them have less, or be fewer"
+            )
+    return places
+
+
 class Bed:
     """The two sides, until ``close``; also a context manager.
 
     Args:
         name: prefix of what is made on the machine; two beds at once need two names.
-        shape: the link, the same both ways.
-        cores: share of a core by side, above 0; the robot's core is the first, the server's the
-            second that this process may run on.
+        shape: the link, the same both ways; all robots share it.
+        cores: share of a core, above 0, of the ``server`` and of each robot by any other name; they
+            have their place by ``processors_of``. All robots are on one side.
 
     Raises:
         CodesignError: this machine cannot have one, or not like this.
@@ -76,11 +102,11 @@ class Bed:
         self._name = name
         self._groups: dict[str, CpuGroup] = {}
         self._holders: dict[str, subprocess.Popen[str]] = {}
-        processors = sorted(os.sched_getaffinity(0))
+        places = processors_of(cores, sorted(os.sched_getaffinity(0)))
         self._drop_namespaces()  # of a run that was killed
         try:
-            for side, core in zip(SIDES, processors, strict=False):
-                self._groups[side] = CpuGroup(f"{name}_{side}", core, cores[side])
+            for host, core in places.items():
+                self._groups[host] = CpuGroup(f"{name}_{host}", core, cores[host])
             self._connect()
             self.shape(shape)
         except BaseException:
@@ -114,10 +140,11 @@ class Bed:
                 *("burst", "1600", "limit", "1600"),
             )
 
-    def command(self, side: str, argv: Sequence[str]) -> list[str]:
-        """What runs a program and its arguments on a side, within its share of a core."""
+    def command(self, host: str, argv: Sequence[str]) -> list[str]:
+        """What runs a program and its arguments on a host, within its share of a core."""
         # The group first: inside, the way to it may be another.
-        enter = "".join(f"echo $$ > {path}; " for path in self._groups[side].procs)
+        enter = "".join(f"echo $$ > {path}; " for path in self._groups[host].procs)
+        side = SERVER if host == SERVER else ROBOTS
         into = f"nsenter --target {self._holders[side].pid} --mount --net"
         return ["sh", "-c", f'{enter}exec {into} "$@"', "sh", *argv]
 
@@ -137,8 +164,9 @@ class Bed:
                 _set_network(outside.fileno())
 
     def cpu_s(self, side: str) -> float:
-        """Processor time that a side has used [s]."""
-        return self._groups[side].cpu_s()
+        """Processor time that a side has used, all robots together [s]."""
+        groups = self._groups.items()
+        return sum(group.cpu_s() for host, group in groups if (host == SERVER) == (side == SERVER))
 
     def sent_bytes(self, side: str) -> int:
         """What a side has sent over the link, with all headers [bytes]."""

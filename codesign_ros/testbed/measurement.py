@@ -14,24 +14,39 @@ from codesign_ros.types import Plan
 
 
 @dataclass(frozen=True)
+class Seen:
+    """What was seen of one robot in a while.
+
+    Attributes:
+        results: all its results.
+        plans: the plan in force at the start, and those that came.
+    """
+
+    results: Sequence[Result]
+    plans: Sequence[Plan]
+
+
+@dataclass(frozen=True)
 class Measurement:
     """What the nodes reached under one policy.
 
     Attributes:
         policy: who chose the plan.
-        rate_hz: the camera's rate [Hz]; None = as fast as results came.
+        rate_hz: each camera's rate [Hz]; None = as fast as results came.
         duration_s: how long it was watched [s].
         frames: frames that were answered.
-        frames_s: answered frames a second [1/s]; of several rounds the median.
+        frames_s: answered frames a second, of all robots [1/s]; of several rounds the median.
+        robots_s: the same of each robot [1/s].
         rounds_s: the same of each round [1/s].
         dropped: frames without an answer of the network, by reason.
         response_ms: ``p50``, ``p95``, ``p99`` of the time from stamp to result [ms].
         stages_ms: medians of head with encoding, link, and decoding with tail [ms].
-        predicted_ms: what the last plan says of the same three [ms].
+        predicted_ms: what the first robot's last plan says of the same three [ms].
         payload_bytes: mean over the frames [bytes].
         link_bytes: what crossed the link for a frame with all headers, by sending side [bytes].
         cpu_ms: processor time of each side for a frame [ms].
-        plan: the last plan, in words.
+        accuracy: of the answers against the truth, 0 to 1 (see ``accuracy_of``); None = not known.
+        plan: the last plan, in words; of robots that differ, each.
         plans: plans that were made meanwhile.
         reasons: why, one line each.
     """
@@ -41,6 +56,7 @@ class Measurement:
     duration_s: float
     frames: int
     frames_s: float
+    robots_s: tuple[float, ...]
     rounds_s: tuple[float, ...]
     dropped: Mapping[str, int]
     response_ms: Mapping[str, float]
@@ -52,6 +68,18 @@ class Measurement:
     plan: str
     plans: int
     reasons: tuple[str, ...]
+    accuracy: float | None = None
+
+    @property
+    def lost(self) -> float:
+        """Share of the frames without an answer: dropped, or not answered while it was watched.
+
+        At a fixed rate; a backlog that grows is thus no success.
+        """
+        sent = float(self.frames + sum(self.dropped.values()))
+        if self.rate_hz is not None:
+            sent = max(sent, self.rate_hz * len(self.robots_s) * self.duration_s)
+        return 1 - self.frames / sent if sent else 0.0
 
     def to_json(self) -> dict[str, Any]:
         """All of it, for a file."""
@@ -62,37 +90,42 @@ def measurement(
     policy: str,
     rate_hz: float | None,
     duration_s: float,
-    results: Sequence[tuple[float, Result]],
-    plans: Sequence[Plan],
+    robots: Sequence[Seen],
     cpu_s: Mapping[str, float],
     sent_bytes: Mapping[str, float],
+    accuracy: float | None = None,
 ) -> Measurement:
     """Sum up what was seen.
 
     Args:
-        policy: who chose the plan.
-        rate_hz: the camera's rate [Hz]; None = as fast as results came.
+        policy: who chose the plans.
+        rate_hz: each camera's rate [Hz]; None = as fast as results came.
         duration_s: how long it was watched [s].
-        results: all results of the while, with their times of arrival.
-        plans: the plan in force at its start, and those that came.
+        robots: what was seen of each.
         cpu_s: what each side used [s].
         sent_bytes: what each side sent [bytes].
+        accuracy: of the answers, 0 to 1; None = not known.
     """
-    good = [result for _, result in results if result.status is Status.OK]
-    dropped = Counter(r.reason for _, r in results if r.status is not Status.OK)
+    results = [result for robot in robots for result in robot.results]
+    good = [result for result in results if result.status is Status.OK]
+    dropped = Counter(r.reason for r in results if r.status is not Status.OK)
     frames = max(1, len(good))
 
     def median_ms(times_s: Sequence[float]) -> float:
         return float(np.median(times_s)) * 1e3 if times_s else float("nan")
 
-    plan = plans[-1]
+    first = robots[0].plans[-1]
     responses_ms = [1e3 * each_s for each_s in known_responses_s(good)] or [float("nan")]
+    new_plans = [plan for robot in robots for plan in robot.plans[1:]]
     return Measurement(
         policy=policy,
         rate_hz=rate_hz,
         duration_s=duration_s,
         frames=len(good),
         frames_s=len(good) / duration_s,
+        robots_s=tuple(
+            sum(r.status is Status.OK for r in robot.results) / duration_s for robot in robots
+        ),
         rounds_s=(len(good) / duration_s,),
         dropped=dict(dropped),
         response_ms={f"p{p}": float(np.percentile(responses_ms, p)) for p in (50, 95, 99)},
@@ -101,20 +134,22 @@ def measurement(
             median_ms([r.link_s for r in good]),
             median_ms([r.decode_s + r.tail_s for r in good]),
         ),
-        predicted_ms=(plan.head_s * 1e3, plan.link_s * 1e3, plan.tail_s * 1e3),
+        predicted_ms=(first.head_s * 1e3, first.link_s * 1e3, first.tail_s * 1e3),
         payload_bytes=float(np.mean([r.payload_bytes for r in good])) if good else 0.0,
         link_bytes={side: sent / frames for side, sent in sent_bytes.items()},
         cpu_ms={side: 1e3 * used_s / frames for side, used_s in cpu_s.items()},
-        plan=plan_text(plan),
-        plans=len(plans) - 1,
-        reasons=tuple(f"{plan_text(each)}: {each.reason}" for each in plans[1:]),
+        plan=" | ".join(dict.fromkeys(plan_text(robot.plans[-1]) for robot in robots)),
+        plans=len(new_plans),
+        reasons=tuple(f"{plan_text(each)}: {each.reason}" for each in new_plans),
+        accuracy=accuracy,
     )
 
 
 def merged(rounds: Sequence[Measurement]) -> Measurement:
     """Several rounds of one policy at one rate as one: counts add up, of the others the median.
 
-    Rounds of all policies in turn tell a policy from the machine, which is fast now and slow then.
+    Of accuracies it is the mean over the frames. Rounds of all policies in turn tell a policy from
+    the machine, which is fast now and slow then.
     """
     dropped: Counter[str] = Counter()
     for each in rounds:
@@ -123,6 +158,8 @@ def merged(rounds: Sequence[Measurement]) -> Measurement:
     def medians(of: Sequence[Mapping[str, float]]) -> dict[str, float]:
         return {key: float(np.median([each[key] for each in of])) for key in of[0]}
 
+    known = [(each.accuracy, each.frames) for each in rounds if each.accuracy is not None]
+    accuracies, frames = zip(*known, strict=True) if known else ((), ())
     stages = np.median([each.stages_ms for each in rounds], axis=0)
     rates = tuple(each.frames_s for each in rounds)
     return replace(
@@ -130,6 +167,7 @@ def merged(rounds: Sequence[Measurement]) -> Measurement:
         duration_s=sum(each.duration_s for each in rounds),
         frames=sum(each.frames for each in rounds),
         frames_s=float(np.median(rates)),
+        robots_s=tuple(np.median([each.robots_s for each in rounds], axis=0).tolist()),
         rounds_s=rates,
         dropped=dict(dropped),
         response_ms=medians([each.response_ms for each in rounds]),
@@ -139,6 +177,7 @@ def merged(rounds: Sequence[Measurement]) -> Measurement:
         cpu_ms=medians([each.cpu_ms for each in rounds]),
         plans=sum(each.plans for each in rounds),
         reasons=tuple(reason for each in rounds for reason in each.reasons),
+        accuracy=float(np.average(accuracies, weights=frames)) if known else None,
     )
 
 

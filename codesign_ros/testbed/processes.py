@@ -1,4 +1,4 @@
-"""The four nodes as ordinary processes, for machines without the `ros2` command."""
+"""The nodes as ordinary processes, for machines without the `ros2` command."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ NODES = {
     "tail": "{robot}/tail",
     "head": "{robot}/head",
     "camera": "{robot}/camera",
+    "edge_server": "/edge_server",
 }
 # Nodes that one program runs together.
 TOGETHER = {"robot": ("head", "camera")}
@@ -34,7 +36,7 @@ class NodeProcesses:
     Args:
         robot: namespace of head, tail and camera.
         params: parameter file that all nodes read.
-        overrides: parameters by node (``head``, ...) that go before the file.
+        overrides: parameters by node (``head``, or a full name) that go before the file.
         directory: where logs and the overrides are written.
         environment: environment of the processes.
         place: given a node and the command that runs it, what runs it elsewhere; None = here.
@@ -56,18 +58,23 @@ class NodeProcesses:
         self._place = place or (lambda node, command: command)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._overrides = directory / "overrides.yaml"
-        content = {self.name(node): {"ros__parameters": dict(p)} for node, p in overrides.items()}
+        # Copies, for values that several nodes share would become aliases, which rcl cannot read.
+        content = {
+            self.name(node): {"ros__parameters": deepcopy(dict(values))}
+            for node, values in overrides.items()
+        }
         self._overrides.write_text(yaml.safe_dump(content))
 
     def name(self, node: str) -> str:
         """Fully qualified name of a node."""
         node = TOGETHER.get(node, (node,))[0]
-        return NODES[node].format(robot=self._robot)
+        return NODES.get(node, node).format(robot=self._robot)
 
     def start(self, node: str) -> None:
         """Start one of ``NODES`` or of ``TOGETHER``; its output goes to a log file."""
-        namespace = self.name(node).rpartition("/")[0]
-        command = [str(executable(f"{node}_node")), "--ros-args"]
+        namespace = self.name(node).rpartition("/")[0] or "/"
+        program = node if node == "edge_server" else f"{node}_node"
+        command = [str(executable(program)), "--ros-args"]
         command += ["--params-file", str(self._params), "--params-file", str(self._overrides)]
         command += ["-r", f"__ns:={namespace}"]
         with self.log(node).open("wb") as log:

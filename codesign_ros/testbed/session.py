@@ -5,53 +5,27 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from codesign_ros.bundle import Bundle
 from codesign_ros.nodes.observer import Observer
 from codesign_ros.resources import default_bundle, resource_path
-from codesign_ros.runtime.messages import Status
-from codesign_ros.testbed.bed import Bed, LinkShape
-from codesign_ros.testbed.measurement import Measurement, measurement
+from codesign_ros.runtime.messages import Result, Status
+from codesign_ros.testbed.accuracy import accuracy_of
+from codesign_ros.testbed.bed import SIDES, Bed
+from codesign_ros.testbed.measurement import Measurement, Seen, measurement
 from codesign_ros.testbed.processes import NodeProcesses
-from codesign_ros.types import Plan
+from codesign_ros.testbed.setup import PLANNER, ROBOT, Setup, host_of
+from codesign_ros.types import CodesignError, Plan
 
-ROBOT = "/robot"
-# Where each node runs. The planner sits beside the server, as in the documented layout.
-SIDE_OF = {"planner": "server", "tail": "server", "head": "robot", "camera": "robot"}
 # Nodes measure themselves first, under their quota, and export the network: minutes on a small one.
 START_TIMEOUT_S = 600.0
 PLAN_TIMEOUT_S = 60.0
 # Without a frame for so long something is stuck.
 FRAME_TIMEOUT_S = 30.0
-# Frames of the camera that wait for the head, so that the head and not the reader drops them.
-_QUEUE_DEPTH = 8
-
-
-@dataclass(frozen=True)
-class Setup:
-    """A cell of the matrix: what both sides and the link are, and what is planned for.
-
-    Attributes:
-        link: the link, the same both ways.
-        robot_cores, server_cores: each side's share of its core.
-        precision: of both halves.
-        objective: what ours plans for, ``latency`` or ``throughput``.
-        window: frames in flight where the camera follows the results.
-        source: what the camera plays, in a loop.
-        planner: other parameters of the planner.
-    """
-
-    link: LinkShape
-    robot_cores: float = 0.5
-    server_cores: float = 1.0
-    precision: str = "fp32"
-    objective: str = "throughput"
-    window: int = 4
-    source: str = ""
-    planner: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Session:
@@ -75,12 +49,11 @@ class Session:
         self._tell = tell
         self._cache = cache
         self._planner = dict(setup.planner)
+        self._bundle = Bundle.open(default_bundle())
         self._is_playing = False
-        self._observer: Observer | None = None
-        self._processes: NodeProcesses | None = None
-        self._bed = Bed(
-            name, setup.link, {"robot": setup.robot_cores, "server": setup.server_cores}
-        )
+        self._observers: dict[str, Observer] = {}
+        self._processes: dict[str, NodeProcesses] = {}
+        self._bed = Bed(name, setup.link, setup.cores)
         self._within = self._bed.within("robot")
         self._within.__enter__()
         try:
@@ -102,44 +75,49 @@ class Session:
 
     @property
     def observer(self) -> Observer:
-        """What was seen so far."""
-        assert self._observer is not None
-        return self._observer
+        """What was seen so far of the first robot."""
+        return self._observers[ROBOT]
 
     @property
     def processes(self) -> NodeProcesses:
-        """The nodes, to be hurt."""
-        assert self._processes is not None
-        return self._processes
+        """The nodes of the first robot and of the server, to be hurt."""
+        return self._processes[ROBOT]
 
     @property
     def plan(self) -> Plan:
-        """The plan in force."""
+        """The first robot's plan in force."""
         return self.observer.plans[-1][1]
 
     def close(self) -> None:
         """Stop the nodes and remove the bed."""
-        if self._processes is not None:
-            self._processes.stop()
-        if self._observer is not None:
-            self._observer.close()
+        for processes in self._processes.values():
+            processes.stop()
+        for observer in self._observers.values():
+            observer.close()
         self._within.__exit__(None, None, None)
         self._bed.close()
 
-    def set_policy(self, policy: str) -> None:
-        """Let another policy choose, and wait for its plan.
+    def set_policy(self, policy: str, timeout_s: float = PLAN_TIMEOUT_S) -> None:
+        """Let another policy choose, and wait for its plan for each robot.
 
         Raises:
             CodesignError: the planner does not know it, or it cannot choose here.
         """
-        planner, observer = self._node("planner"), self.observer
-        seen = len(observer.plans)
-        observer.set_parameter(planner, "policy", policy)
+        seen = {robot: len(observer.plans) for robot, observer in self._observers.items()}
+        self.observer.set_parameter(PLANNER, "policy", policy)
         told = f"policy set to {policy}"
+
+        def planned(robot: str) -> bool:
+            news = self._observers[robot].plans[seen[robot] :]
+            refused = self.observer.messages.get(PLANNER, "").partition(f"policy {policy} ")
+            if refused[1]:
+                raise CodesignError(f"{refused[1]}{refused[2]}".partition(";")[0])
+            return any(told in plan.reason for _, plan in news)
+
         self._wait(
-            lambda: any(told in plan.reason for _, plan in observer.plans[seen:]),
+            lambda: all(map(planned, self._observers)),
             f"the plan of policy {policy}",
-            PLAN_TIMEOUT_S,
+            timeout_s,
         )
 
     def set_planner(self, values: Mapping[str, Any]) -> None:
@@ -150,23 +128,25 @@ class Session:
         """
         for name, value in values.items():
             if self._planner.get(name) != value:
-                self.observer.set_parameter(self._node("planner"), name, value)
+                self.observer.set_parameter(PLANNER, name, value)
                 self._planner[name] = value
 
     def play(self, rate_hz: float | None = None) -> None:
-        """Let the camera play, at a rate or as fast as results come, from the recording's start."""
-        camera = self._node("camera")
+        """Let cameras play, at a rate or as fast as results come, from the recording's start."""
         if self._is_playing:
-            self.observer.change_state(camera, "deactivate")
-        if rate_hz is not None:
-            self.observer.set_parameter(camera, "rate_hz", rate_hz)
-        self.observer.set_parameter(camera, "pacing", "rate" if rate_hz else "window")
-        self.observer.change_state(camera, "activate")
+            self.pause()
+        for robot in self._observers:
+            camera = f"{robot}/camera"
+            if rate_hz is not None:
+                self.observer.set_parameter(camera, "rate_hz", rate_hz)
+            self.observer.set_parameter(camera, "pacing", "rate" if rate_hz else "window")
+            self.observer.change_state(camera, "activate")
         self._is_playing = True
 
     def pause(self) -> None:
-        """Let the camera stop."""
-        self.observer.change_state(self._node("camera"), "deactivate")
+        """Let cameras stop."""
+        for robot in self._observers:
+            self.observer.change_state(f"{robot}/camera", "deactivate")
         self._is_playing = False
 
     def watch(self, seconds: float, policy: str, rate_hz: float | None = None) -> Measurement:
@@ -174,24 +154,32 @@ class Session:
 
         Args:
             seconds: how long [s].
-            policy: whose plan is in force, for the report.
-            rate_hz: the camera's rate; None = as fast as results come.
+            policy: whose plans are in force, for the report.
+            rate_hz: each camera's rate; None = as fast as results come.
         """
-        bed, observer = self._bed, self.observer
-        cpu_s = {side: bed.cpu_s(side) for side in ("robot", "server")}
-        sent = {side: bed.sent_bytes(side) for side in ("robot", "server")}
-        start_s, results, plans = time.monotonic(), len(observer.results), len(observer.plans)
-        first_plan = self.plan
+        bed, observers = self._bed, self._observers.values()
+        cpu_s = {side: bed.cpu_s(side) for side in SIDES}
+        sent = {side: bed.sent_bytes(side) for side in SIDES}
+        start_s = time.monotonic()
+        seen = [(len(o.results), len(o.plans)) for o in observers]
         self.wait(seconds)
         end_s = time.monotonic()
+        # The last plan before is the one in force at the start.
+        robots = [
+            Seen(
+                [result for _, result in observer.results[results:]],
+                [plan for _, plan in observer.plans[plans - 1 :]],
+            )
+            for observer, (results, plans) in zip(observers, seen, strict=True)
+        ]
         return measurement(
             policy,
             rate_hz,
             end_s - start_s,
-            observer.results[results:],
-            [first_plan, *(plan for _, plan in observer.plans[plans:])],
+            robots,
             {side: bed.cpu_s(side) - before for side, before in cpu_s.items()},
             {side: bed.sent_bytes(side) - before for side, before in sent.items()},
+            self._accuracy([robot.results for robot in robots]),
         )
 
     def wait(self, seconds: float) -> None:
@@ -202,11 +190,18 @@ class Session:
             self._check()
 
     def wait_for_frames(self, frames: int, timeout_s: float = FRAME_TIMEOUT_S) -> None:
-        """Wait until so many more frames were answered."""
-        seen = len(self.observer.results)
+        """Wait until so many more frames of each robot were answered."""
+        goals = {robot: len(o.results) + frames for robot, o in self._observers.items()}
         self._wait(
-            lambda: len(self.observer.results) >= seen + frames, f"{frames} frames", timeout_s
+            lambda: all(len(self._observers[r].results) >= goal for r, goal in goals.items()),
+            f"{frames} frames",
+            timeout_s,
         )
+
+    def wait_for_plans(self, frames: int) -> None:
+        """Wait until so many frames of each robot were answered under its plan in force."""
+        for observer in self._observers.values():
+            self._wait_for_epoch(observer, observer.plans[-1][1].epoch, frames)
 
     def wait_for_server(self, frames: int, timeout_s: float = FRAME_TIMEOUT_S) -> None:
         """Wait until so many more frames in a row were answered by the server."""
@@ -220,10 +215,13 @@ class Session:
 
     def wait_for_epoch(self, epoch: int, frames: int) -> None:
         """Wait until so many frames were answered under a plan at least as new."""
-        seen = len(self.observer.results)
+        self._wait_for_epoch(self.observer, epoch, frames)
+
+    def _wait_for_epoch(self, observer: Observer, epoch: int, frames: int) -> None:
+        seen = len(observer.results)
 
         def answered() -> bool:
-            late = self.observer.results[seen:]
+            late = observer.results[seen:]
             of_plan = [r for _, r in late if r.epoch >= epoch and r.status is Status.OK]
             return len(of_plan) >= frames
 
@@ -236,71 +234,54 @@ class Session:
         environment["OMP_NUM_THREADS"] = "1"
         # This process has the robot's network, but not its shared memory.
         os.environ.update(environment, FASTDDS_BUILTIN_TRANSPORTS="UDPv4")
-        processes = self._processes = NodeProcesses(
-            ROBOT,
-            resource_path("config") / "split_inference.yaml",
-            self._overrides(),
-            self._directory,
-            environment,
-            self._place,
-        )
-        self._observer = Observer(ROBOT)
         self._tell(f"nodes start and measure themselves; logs in {self._directory}")
-        for node in ("planner", "tail", "head", "camera"):
-            processes.start(node)
-        plans = self._observer.plans
+        for robot, nodes in self._setup.nodes.items():
+            directory = self._directory / robot.strip("/")
+            directory.mkdir()
+            self._observers[robot] = Observer(robot)
+            processes = self._processes[robot] = NodeProcesses(
+                robot,
+                resource_path("config") / "split_inference.yaml",
+                self._setup.overrides(),
+                directory,
+                environment,
+                partial(self._place, robot),
+            )
+            for node in nodes:
+                processes.start(node)
+        observers = self._observers.values()
         self._wait(
-            lambda: bool(plans) and plans[-1][1].server_available,
-            "head and tail to register",
+            lambda: all(o.plans and o.plans[-1][1].server_available for o in observers),
+            "heads and tails to register",
             START_TIMEOUT_S,
         )
-        self._wait(self._is_link_measured, "the link's rate", PLAN_TIMEOUT_S)
-        self._observer.change_state(self._node("camera"), "configure")
+        self._wait(self._are_links_measured, "the link's rate", PLAN_TIMEOUT_S)
+        for robot in self._observers:
+            self.observer.change_state(f"{robot}/camera", "configure")
         self._wait(
-            lambda: self.observer.knows("result"), "the head's results to be heard", PLAN_TIMEOUT_S
+            lambda: all(o.knows("result") for o in observers),
+            "the heads' results to be heard",
+            PLAN_TIMEOUT_S,
         )
 
-    def _overrides(self) -> dict[str, dict[str, Any]]:
-        setup, bundle = self._setup, str(default_bundle())
-        source = setup.source or str(resource_path("bags") / "mine_demo")
-        return {
-            "camera": {
-                "autostart": False,
-                "source": source,
-                "loop": True,
-                "window": setup.window,
-            },
-            "head": {
-                "bundle": bundle,
-                "precisions": [setup.precision],
-                "image_reliability": "reliable",
-                "queue_depth": _QUEUE_DEPTH,
-            },
-            "tail": {"bundle": bundle, "precisions": [setup.precision]},
-            "planner": {
-                "bundle": bundle,
-                "precisions": [setup.precision],
-                "objective": setup.objective,
-                **setup.planner,
-            },
-        }
+    def _place(self, robot: str, node: str, command: list[str]) -> list[str]:
+        host = host_of(robot, node)
+        cache = self._cache / host
+        return self._bed.command(host, ["env", f"CODESIGN_CACHE_DIR={cache}", *command])
 
-    def _place(self, node: str, command: list[str]) -> list[str]:
-        side = SIDE_OF[node]
-        cache = self._cache / side
-        return self._bed.command(side, ["env", f"CODESIGN_CACHE_DIR={cache}", *command])
+    def _accuracy(self, results: Sequence[Sequence[Result]]) -> float | None:
+        bundle = self._bundle
+        of_robots = zip(self._observers.values(), results, strict=True)
+        return accuracy_of(bundle.task, bundle.classes, [(o.truths, seen) for o, seen in of_robots])
 
-    def _node(self, name: str) -> str:
-        assert self._processes is not None
-        return self._processes.name(name)
-
-    def _is_link_measured(self) -> bool:
-        head = self.observer.diagnostics.get(self._node("head"), {})
-        return float(head.get("link_bps", 0)) > 0
+    def _are_links_measured(self) -> bool:
+        diagnostics = self.observer.diagnostics
+        heads = (diagnostics.get(f"{robot}/head", {}) for robot in self._observers)
+        return all(float(head.get("link_bps", 0)) > 0 for head in heads)
 
     def _check(self) -> None:
-        assert self._processes is not None
-        self._processes.check()
+        for processes in self._processes.values():
+            processes.check()
 
     def _wait(self, condition: Callable[[], bool], what: str, timeout_s: float) -> None:
         def checked() -> bool:

@@ -13,11 +13,13 @@ from typing import Any
 
 from rich.table import Column, Table
 
+from codesign_ros.bundle import Bundle
 from codesign_ros.console import data_size, link_rate, right, slim_table
 from codesign_ros.engines.base import EngineKey
 from codesign_ros.engines.factory import EngineFactory
-from codesign_ros.types import PRECISIONS, CodesignError, Merge, Part, Structure
-from codesign_ros.whatif.device_times import PARTS
+from codesign_ros.engines.kept import BACKENDS_OF_HALVES, kept_engines
+from codesign_ros.engines.tensorrt.settings import TensorRtSettings
+from codesign_ros.types import CodesignError, Merge, Part, Structure
 from codesign_ros.whatif.likely_plans import Served
 
 
@@ -40,6 +42,7 @@ class Exported:
         duration_s: time that it took [s].
         file: where it is kept, if it is; halves that are alike share a file.
         size_bytes: size of the file [bytes].
+        made_for: library and GPU that a listed engine was built for; empty where any will do.
     """
 
     key: EngineKey
@@ -48,6 +51,7 @@ class Exported:
     duration_s: float = 0.0
     file: Path | None = None
     size_bytes: int = 0
+    made_for: str = ""
 
     def to_json(self, served: Served | None) -> dict[str, Any]:
         """Return all of it as plain values, with what the engine is good for."""
@@ -58,6 +62,7 @@ class Exported:
             "seconds": self.duration_s,
             "file": str(self.file or ""),
             "bytes": self.size_bytes,
+            "made_for": self.made_for,
             "link_bps": None if served is None else [served.slowest_bps, served.fastest_bps],
             "objectives": [each.value for each in served.objectives] if served else [],
         }
@@ -91,21 +96,20 @@ def export_engines(
         yield Exported(key, outcome, why, duration_s, *_kept(factory, key))
 
 
-def engines_there(factory: EngineFactory) -> list[Exported]:
-    """List the engines of the factory's bundle that this machine can use as they are."""
-    keys: list[EngineKey] = []
-    for part in PARTS:
-        built = factory.engines(part)
-        if built is None:  # the backend keeps whole networks
-            forms = itertools.product(Structure, Merge, PRECISIONS)
-            keys += [EngineKey(part, factory.bundle.last_cut, *form) for form in forms]
-        else:
-            keys += [EngineKey(part, *form) for form, is_built in built.items() if is_built]
-    there = (
-        Exported(key, Outcome.WAS_THERE, "", 0.0, *_kept(factory, key))
-        for key in distinct(factory, keys)
-    )
-    return [each for each in there if each.file is not None]
+def engines_there(
+    bundle: Bundle, backend: str, settings: TensorRtSettings | None = None
+) -> list[Exported]:
+    """List the engines of a bundle in the cache; see ``kept_engines``."""
+    return [
+        Exported(
+            each.key,
+            Outcome.WAS_THERE,
+            file=each.file,
+            size_bytes=each.file.stat().st_size,
+            made_for=each.made_for,
+        )
+        for each in kept_engines(bundle, backend, settings)
+    ]
 
 
 def distinct(factory: EngineFactory, keys: Iterable[EngineKey]) -> list[EngineKey]:
@@ -150,27 +154,28 @@ def whole_networks(
 
 
 def export_table(
-    factory: EngineFactory, exported: Sequence[Exported], served: Mapping[EngineKey, Served]
+    bundle: Bundle, backend: str, exported: Sequence[Exported], served: Mapping[EngineKey, Served]
 ) -> Table:
     """What became of each engine, and which links it serves where that is known."""
     files = {each.file: each.size_bytes for each in exported if each.file is not None}
+    made_for = any(each.made_for for each in exported)
     table = slim_table(
-        f"{factory.bundle.name}: {len(files)} engines of {factory.backend}, "
+        f"{bundle.name}: {len(files)} engines of {backend}, "
         f"{data_size(sum(files.values()))}, {sum(each.duration_s for each in exported):.1f} s",
         *("half", "structure", "merge", "precision", "engine", *right("seconds", "size")),
-        Column("serves" if served else "", overflow="fold"),
+        Column("serves" if served else "made for" if made_for else "", overflow="fold"),
     )
     for each in exported:
         key = each.key
         table.add_row(
-            f"{key.part} {key.cut}" if factory.builds_ahead else "any",
+            f"{key.part} {key.cut}" if backend in BACKENDS_OF_HALVES else "any",
             key.structure.value,
             key.merge.value,
             key.precision,
             each.outcome.value,
             f"{each.duration_s:.1f}" if each.outcome is not Outcome.WAS_THERE else "",
             "" if each.file is None else data_size(each.size_bytes),
-            each.why or _serves(served.get(key)),
+            each.why or each.made_for or _serves(served.get(key)),
         )
     return table
 

@@ -10,10 +10,11 @@ import numpy as np
 import zstandard
 
 from codesign_ros import jpeg
-from codesign_ros.types import TensorSpec
+from codesign_ros.types import JPEG444_CODECS, TensorSpec
 from codesign_ros.wire.codecs import (
     AFFINE_LEVELS,
     AFFINE_MAX,
+    JPEG_CODECS,
     affine_view_shape,
     codecs_for,
     split_codec,
@@ -58,8 +59,8 @@ def decode(encoded: EncodedTensor, expected: TensorSpec, limits: WireLimits) -> 
     )
     scale, offset = check_params(encoded, expected, base)
     data = memoryview(encoded.data).cast("B")
-    if base == "jpeg":
-        return _decode_jpeg(data, expected)
+    if base in JPEG_CODECS:
+        return _decode_jpeg(data, expected, base)
 
     length = _encoded_length(expected, base)
     if with_zstd:
@@ -193,8 +194,8 @@ def _decode_affine(
     return values.reshape(expected.shape)
 
 
-def _decode_jpeg(data: memoryview, expected: TensorSpec) -> np.ndarray:
-    """Return the RGB frame; the size in the header is checked before the decoder runs."""
+def _decode_jpeg(data: memoryview, expected: TensorSpec, codec: str) -> np.ndarray:
+    """Return the RGB frame; what the header says is checked before the decoder runs."""
     if data.nbytes > expected.nbytes + _JPEG_OVERHEAD_BYTES:
         raise WireError(
             "length", f"JPEG '{expected.name}' of {data.nbytes} bytes exceeds its frame"
@@ -202,11 +203,13 @@ def _decode_jpeg(data: memoryview, expected: TensorSpec) -> np.ndarray:
     # Without the end marker the decoder would fill the missing rows with grey and say nothing.
     if data[-2:] != jpeg.END:
         raise WireError("corrupt", f"JPEG '{expected.name}' is cut off")
-    shape = jpeg_shape(data, expected.name)
-    if shape != tuple(expected.shape):
+    header = jpeg_header(data, expected.name)
+    if header.shape != tuple(expected.shape):
         raise WireError(
-            "shape", f"JPEG '{expected.name}' has shape {shape}, expected {expected.shape}"
+            "shape", f"JPEG '{expected.name}' has shape {header.shape}, expected {expected.shape}"
         )
+    if codec in JPEG444_CODECS and not header.has_whole_colours:
+        raise WireError("codec", f"JPEG '{expected.name}' is not 4:4:4, as codec {codec} is")
     # The orientation tag is ignored: it could turn the frame.
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     try:
@@ -218,8 +221,8 @@ def _decode_jpeg(data: memoryview, expected: TensorSpec) -> np.ndarray:
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
 
 
-def jpeg_shape(data: memoryview, name: str) -> tuple[int, int, int]:
-    """Return (height, width, components) from the frame header of a baseline JPEG (ITU T.81, B.2).
+def jpeg_header(data: memoryview, name: str) -> jpeg.FrameHeader:
+    """Return the frame header of a baseline JPEG (ITU T.81, B.2).
 
     Progressive files are refused: our encoder makes none, and
     their many passes cost time out of proportion to their size.
@@ -237,4 +240,4 @@ def jpeg_shape(data: memoryview, name: str) -> tuple[int, int, int]:
         raise WireError("corrupt", f"JPEG '{name}' {error}") from None
     if header.process != jpeg.BASELINE:
         raise WireError("corrupt", f"'{name}' is not a baseline JPEG")
-    return header.height, header.width, header.components
+    return header

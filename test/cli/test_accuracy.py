@@ -13,7 +13,7 @@ import pytest
 from codesign_ros.bundle import Bundle
 from codesign_ros.cli.main import main
 from codesign_ros.evaluation.accuracy_runs import Runs
-from codesign_ros.types import Box
+from codesign_ros.types import JPEG444_CODECS, Box, encoded_anew
 from support.label_files import write_voc
 from support.paths import ROOT
 
@@ -57,10 +57,10 @@ def test_measures_and_writes_the_table(tiny_bundle, program, tmp_path):
     assert forms == {("fold", "S3"), ("prune+bn", "S3"), ("prune+bn", "S3+Ss")}
     assert {(row.codec, row.cut) for row in table.rows} == {
         ("raw", None),
-        ("jpeg", 0),
+        *((codec, 0) for codec in ("jpeg", *JPEG444_CODECS, *map(encoded_anew, JPEG444_CODECS))),
         ("uint8", 2),
     }
-    assert "3 forms on 3 frames: 18 runs of the network or of its tails, about " in run.stderr
+    assert "3 forms on 3 frames: 42 runs of the network or of its tails, about " in run.stderr
     assert not list(tmp_path.glob("*.accuracy"))
     assert all(0 <= row.value <= 1 for row in table.rows)
 

@@ -1,14 +1,19 @@
 """``codesign export``: what is built, what is refused, what is there afterwards."""
 
 import json
+import sys
 from ctypes.util import find_library
 from importlib.util import find_spec
 
 import pytest
 
 from codesign_ros.cli.main import main
+from codesign_ros.engines import factory, kept
 from codesign_ros.engines.base import EngineKey
+from codesign_ros.engines.cache import FileCache
 from codesign_ros.engines.factory import EngineFactory
+from codesign_ros.engines.tensorrt import library
+from codesign_ros.engines.tensorrt.engine_file import EngineHeader, pack, piece_entry
 from codesign_ros.types import BRANCH_STRUCTURES, CodesignError, Merge, Structure
 from codesign_ros.whatif.exporting import Outcome, export_engines, halves
 
@@ -148,7 +153,7 @@ def test_refused_engines_are_told_and_make_the_status(export, monkeypatch):
         (["--backend", "onnxruntime", "--max-batch", 4], "--max-batch: for backend tensorrt"),
         (["--backend", "onnxruntime", "--robot", "toaster"], "unknown device 'toaster'"),
         (["--backend", "onnxruntime", "--robot-profile", "x"], "both --robot-profile and"),
-        (["--max-batch", 0], "max_batch is 0"),
+        (["--max-batch", 0], "--max-batch: '0' is not a whole number, 1 to 1024"),
         (["--max-batch", 2, "--dla-core", 0], "a DLA takes one batch size only"),
         (["--cuts", 3, "--all-plans"], "not allowed with"),
     ],
@@ -173,6 +178,30 @@ def test_without_a_gpu_tensorrt_runs_nothing_and_says_so(capsys, tiny_bundle, co
     assert status == 2
     assert "unknown backend" not in line
     assert "Traceback" not in error
+
+
+def test_a_list_needs_no_library(export, tiny_bundle, tmp_path, monkeypatch):
+    """An engine of another machine's in the cache, told by its header alone."""
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.setattr(library, "find_library", None)  # nobody asks for TensorRT
+    monkeypatch.setattr(factory, "open_backend", None)
+    cache, names = FileCache(tmp_path / "cache"), kept._Names(tiny_bundle)
+    key = EngineKey("tail", 3, precision="fp16", merge=Merge.FOLD)
+    assert export("--list")[3]["engines"] == []
+    header = EngineHeader("0" * 64, "tensorrt", "10.3.0", "Orin (sm_87)", "fp16", None, 1, None)
+    cache.put(header.file_name, pack(header, b"12345"))
+    cache.put("damaged.engine.cache", b"codesign engine\n")
+    (tmp_path / "cache" / "empty.engine.cache").touch()
+    assert export("--list")[3]["engines"] == []  # of another network
+    cache.put(piece_entry(names.network_name(key), "tail", 3, False), header.content.encode())
+    status, shown, _, content = export("--list")
+    (engine,) = content["engines"]
+    assert (status, engine["part"], engine["cut"], engine["precision"]) == (0, "tail", 3, "fp16")
+    assert engine["made_for"] == "tensorrt 10.3.0, Orin (sm_87)"
+    assert "Orin" in shown
+    assert export("--list", "--max-batch", 2)[3]["engines"] == []
+    assert export("--list", "--backend", "onnxruntime")[3]["engines"] == []
+    assert "keeps no engines" in export("--list", "--backend", "torch")[2]
 
 
 @needs_tensorrt

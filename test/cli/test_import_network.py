@@ -10,7 +10,9 @@ import torch
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.cli.main import main
+from codesign_ros.pixels.boxes import Selection
 from codesign_ros.pixels.letterbox import normalise
+from codesign_ros.runtime.answers import answer_from
 
 SOURCE = """
 import torch
@@ -118,8 +120,10 @@ def test_features_with_several_outputs(capsys, file, tmp_path):
         (["FILE:Net", "--args", "classes"], "--args takes KEY=VALUE, not 'classes'"),
         (["FILE:Net", "--args", "depth=3"], "unexpected keyword argument 'depth'"),
         (["FILE:Net", "--input", "32"], "'32' is not a size"),
-        (["FILE:Net", "--input", "0x32"], "--input and --std must be above 0"),
-        (["FILE:Net", "--std", "0", "1", "1"], "--input and --std must be above 0"),
+        (["FILE:Net", "--input", "0x32"], "'0x32' is not a size such as 400x640"),
+        (["FILE:Net", "--std", "0", "1", "1"], "--std: '0' is not a finite number above 0"),
+        (["FILE:Net", "--std", "1", "nan", "1"], "--std: 'nan' is not a finite number above 0"),
+        (["FILE:Net", "--mean", "0", "0", "inf"], "--mean: 'inf' is not a finite number"),
         (["FILE:Net", "--classes", "4"], "--classes 4 gives 4 classes"),
         (["FILE:Net", "--classes", "/nowhere.txt"], "classes /nowhere.txt cannot be read"),
         (["FILE:Net", "--task", "detection"], r"detection needs one output \(1, 4 \+ C, anchors\)"),
@@ -129,6 +133,9 @@ def test_features_with_several_outputs(capsys, file, tmp_path):
         (["FILE:Net", "--pretrained"], "only torchvision and timm"),
         (["FILE:Net", "--pretrained", "--weights", "x"], "not allowed with argument"),
         (["torchvision:resnet19"], "torchvision has no model"),
+        (["FILE:Net", "--boxes", "centre"], "say --task detection"),
+        (["FILE:Net", "--boxes", "center"], "did you mean centre?"),
+        (["FILE:Net", "--classes", "9" * 5000], "no network has so many"),
     ],
 )
 def test_a_mistake_is_one_line(capsys, file, tmp_path, arguments, text):
@@ -137,7 +144,57 @@ def test_a_mistake_is_one_line(capsys, file, tmp_path, arguments, text):
         arguments += ["--input", "32x32"]
     status, _, error = run(capsys, *arguments, "--out", tmp_path / "x.bundle")
     assert status == 2
-    lines = [line for line in error.splitlines() if line.strip()]
+    # On a slow machine others say what is being done.
+    lines = [line for line in error.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1
     assert re.search(text, lines[0]), lines[0]
     assert not (tmp_path / "x.bundle").exists()
+
+
+DETECTOR = """
+import torch
+from torch import nn
+
+
+class Det(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.c = nn.Conv2d(3, 4, 3, 2, 1)
+
+    def forward(self, x):
+        f = self.c(x).mean((2, 3)) * 0
+        box = torch.tensor([40.0, 30.0, 20.0, 16.0])
+        return torch.cat([box + f, torch.tensor([[0.9, 0.1]]) + f[:, :2]], 1)[:, :, None]
+"""
+
+
+@pytest.mark.parametrize("said", [[], ["--boxes", "centre"]])
+def test_a_detector_that_says_centre_and_size(capsys, tmp_path, said):
+    file, out = tmp_path / "det.py", tmp_path / "det.bundle"
+    file.write_text(DETECTOR)
+    status, text, _ = run(
+        capsys, f"{file}:Det", "--out", out, "--input", "64x80", "--task", "detection", *said
+    )
+    assert status == 0
+    assert "boxes: centre and size (x, y, width, height)" in text
+    bundle = Bundle.open(out)
+    assert (bundle.boxes, bundle.version, bundle.classes) == ("centre", 2, ("class 0", "class 1"))
+    image = torch.from_numpy(normalise(bundle.calibration_frames()[0], bundle.input))
+    with torch.no_grad():
+        outputs = {"boxes": bundle.network()(image).numpy()}
+    best, *_ = answer_from(outputs, bundle, Selection()).detections
+    assert (best.x_min, best.y_min, best.x_max, best.y_max) == (30, 22, 50, 38)
+
+
+def test_notes_say_what_was_taken_from_a_checkpoint(capsys, file, tmp_path):
+    module = {}
+    exec(SOURCE, module)
+    weights = {f"module.{k}": v for k, v in module["Net"]().state_dict().items()}
+    torch.save({"epoch": 1, "model": weights}, tmp_path / "last.pt")
+    status, text, _ = run(
+        capsys, f"{file}:Net", "--out", tmp_path / "net.bundle", "--input", "32x48",
+        "--weights", tmp_path / "last.pt",
+    )  # fmt: skip
+    assert status == 0
+    assert "weights: those of last.pt['model']" in text
+    assert "weights: 'module.' taken away from their names" in text

@@ -53,6 +53,49 @@ def test_what_was_measured_is_looked_up_and_the_rest_is_not_known():
     assert np.isnan(found.codec[:, 2, 1]).all()
 
 
+LADDER = AccuracyTable(
+    "map50",
+    0.9,
+    "frames",
+    (
+        row(0.9),
+        row(0.86, codec="jpeg", cut=0),
+        row(0.89, codec="jpeg444.75", cut=0),
+        row(0.85, codec="jpeg444.30", cut=0),
+        row(0.855, codec="jpeg+jpeg444.75", cut=0),
+        row(0.81, codec="jpeg+jpeg444.30", cut=0),
+    ),
+)
+
+
+def test_a_camera_s_jpeg_that_is_encoded_anew_loses_against_itself():
+    axes = Axes(
+        (S3,), (FOLD,), ("fp32",), ("jpeg", "jpeg444.30", "jpeg444.75", "jpeg444.90", "raw")
+    )
+    nan = np.nan
+
+    def at_cut_0(**frames):
+        found = losses(LADDER, 8, axes, **frames)
+        assert np.isnan(found.codec[1:, :4]).all()
+        return found.codec[0, :, 0, 0], [note for note in found.notes if "loses as" in note]
+
+    of_frames, notes = at_cut_0()
+    np.testing.assert_allclose(of_frames, [0.04, 0.05, 0.01, nan, 0.0], atol=1e-12)
+    (note,) = notes
+    assert note.startswith("what the frame loses as jpeg444.90 was not measured (measure it with")
+    of_jpegs, notes = at_cut_0(camera_jpegs=True)
+    np.testing.assert_allclose(of_jpegs, [0.0, 0.05, 0.005, nan, 0.0], atol=1e-12)
+    (note,) = notes
+    assert note.startswith("what a camera's JPEG loses as jpeg444.90 was not measured")
+
+
+def test_what_was_measured_on_frames_says_nothing_of_a_camera_s_jpegs():
+    table = replace(LADDER, rows=LADDER.rows[:4])
+    axes = Axes((S3,), (FOLD,), ("fp32",), ("jpeg", "jpeg444.75", "raw"))
+    found = losses(table, 8, axes, camera_jpegs=True)
+    np.testing.assert_array_equal(found.codec[0, :, 0, 0], [0.0, np.nan, 0.0])
+
+
 def test_notes_name_what_is_missing_and_the_way_out():
     notes = losses(TABLE, 8, Axes((S3, FULL), (FOLD, PRUNE), ("fp32",), AXES.codecs)).notes
     assert any("S3+Ss+S1 prune in fp32" in note and "codesign accuracy" in note for note in notes)

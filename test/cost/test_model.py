@@ -12,6 +12,7 @@ from codesign_ros.cost.model import analytic_tables, measured_tables
 from codesign_ros.cost.profile import NetworkProfile
 from codesign_ros.cost.roofline import RooflineMode
 from codesign_ros.cost.tables import Axes
+from codesign_ros.planning.grid import grid
 from codesign_ros.planning.problem import Candidate, Problem
 from codesign_ros.types import (
     BRANCH_STRUCTURES,
@@ -249,6 +250,40 @@ def test_a_frame_that_can_go_as_it_is_costs_the_head_nothing():
     assert forwarded.payload_bytes(0, "jpeg") == 400
     assert forwarded.tail_s(0, S3, "jpeg") == 0.024
     assert forwarded.accuracy_loss(0, S3, S3, FOLD, "fp32", "jpeg") == 0
+
+
+def test_a_camera_s_jpeg_is_encoded_anew_where_that_pays():
+    """Whether it does, follows from what is sent and lost: 400 bytes as they are, or 100."""
+    axes = Axes((S3,), (FOLD,), ("fp32",), ("jpeg", "jpeg444.50", "raw"), ("server",))
+    head = replace(
+        HEAD,
+        codec_s={(0, "jpeg"): 0.002, (0, "jpeg444.50"): 0.003},
+        codec_bytes={(0, "jpeg"): 300.0, (0, "jpeg444.50"): 100.0},
+    )
+    tail = replace(TAIL, codec_s={(0, "jpeg"): 0.004, (0, "jpeg444.50"): 0.005})
+    sent = {None: ("raw", 0.9), "jpeg": ("jpeg", 0.86), "anew": ("jpeg+jpeg444.50", 0.85)}
+    rows = [
+        AccuracyRow(FOLD, S3, S3, "fp32", codec, None if key is None else 0, value)
+        for key, (codec, value) in sent.items()
+    ]
+    table = AccuracyTable("map50", 0.9, "frames", tuple(rows))
+    tables = measured_tables(3, head, [tail], axes, table, sendable_bytes=400.0)
+    # It is decoded and letterboxed, as any frame, and then encoded.
+    np.testing.assert_allclose(tables.encode_s[0, :2], [0.0, 0.013])
+    np.testing.assert_allclose(tables.payload_bytes[0, :2], [400.0, 100.0])
+    np.testing.assert_allclose(tables.codec_loss[0, :2, 0, 0], [0.0, 0.01])
+    for rate_bps, lambda_1, codec in (
+        (8e4, 0.0, "jpeg444.50"), (8e5, 0.0, "jpeg"), (8e4, 1.0, "jpeg444.50"), (8e4, 2.0, "jpeg"),
+    ):  # fmt: skip
+        problem = Problem(tables, (LinkSpec(rate_bps, 0.0),), lambda_1=lambda_1)
+        best = grid(problem).best.candidate
+        assert (best.cut, best.codec) == (0, codec)
+    # What was measured on frames alone is not offered for a camera's JPEGs.
+    on_frames = replace(table, rows=(*rows[:2], replace(rows[2], codec="jpeg444.50")))
+    tables = measured_tables(3, head, [tail], axes, on_frames, sendable_bytes=400.0)
+    np.testing.assert_allclose(tables.codec_loss[0, :2, 0, 0], [0.0, np.nan])
+    tables = measured_tables(3, head, [tail], axes, on_frames)
+    np.testing.assert_allclose(tables.codec_loss[0, :2, 0, 0], [0.04, 0.05])
 
 
 def test_the_whole_of_eq_8_and_11_by_hand():

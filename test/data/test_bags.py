@@ -11,7 +11,9 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from codesign_ros.data.bag_writer import START_NS, write_mine_bag
-from codesign_ros.data.bags import BagSource, is_bag, typestore
+from codesign_ros.data.bags import BagSource
+from codesign_ros.data.storage.decoding import typestore
+from codesign_ros.data.storage.recording import is_bag
 from codesign_ros.mine.generator import MineGenerator
 from codesign_ros.pixels.decode import to_rgb
 from codesign_ros.resources import resource_path

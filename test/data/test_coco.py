@@ -117,7 +117,7 @@ def image(**fields):
         (without("annotations"), "it has no list 'annotations'"),
         (without("categories"), "it has no list 'categories'"),
         (annotation(image_id=5), r"annotation 1 \(id 1001\): there is no image with id 5"),
-        (annotation(image_id="5"), "annotation 1 .*: 'image_id' must be a whole number"),
+        (annotation(image_id="five"), "annotation 1 .*: 'image_id' must be a whole number"),
         (annotation(category_id=5), "annotation 1 .*: there is no category with id 5"),
         (annotation(bbox=[1, 2, 3]), "bbox must be 4 numbers"),
         (annotation(bbox=[1, 2, 3, None]), "bbox must be 4 numbers"),
@@ -169,3 +169,19 @@ def test_classes_that_are_asked_for(tmp_path):
     assert open_detection_set(file, classes=("head", "x", "helmet")).labels(0).tolist() == [2, 0]
     with pytest.raises(DataSetError, match=r"annotation 1 .* class 'head' is not among .* helmet"):
         open_detection_set(file, classes=("helmet",))
+
+
+@pytest.mark.parametrize("no", ["0", 0.0, "", None, "false"])
+def test_numbers_as_other_programs_write_them(tmp_path, no):
+    root = write_coco(tmp_path, [("a.png", [HELMET])])
+    file = root / "annotations" / "instances_train2017.json"
+    document = json.loads(file.read_text())
+    for entry in document["annotations"]:
+        entry |= {
+            "image_id": f"{entry['image_id']}",
+            "category_id": float(entry["category_id"]),
+            "iscrowd": no,
+        }
+    file.write_text(json.dumps(document))
+    (image,) = open_detection_set(root).images
+    assert [box.label for box in image.boxes] == ["helmet"]

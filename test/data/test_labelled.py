@@ -1,6 +1,7 @@
 import itertools
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -202,7 +203,17 @@ def test_a_box_is_clipped_or_refused(tmp_path_factory, corners):
     image = ImageFile(tmp_path_factory.getbasetemp() / "a.jpg", HEIGHT, WIDTH)
     collector = Collector("set", CLASSES)
     inside = (max(x_min, 0), max(y_min, 0), min(x_max, WIDTH), min(y_max, HEIGHT))
-    if x_min >= x_max or y_min >= y_max or inside[0] >= inside[2] or inside[1] >= inside[3]:
+    if x_min <= x_max and y_min <= y_max and (x_min == x_max or y_min == y_max):
+        collector.add(image, [Label("here", "head", *corners)])
+        collector.add(
+            replace(image, path=image.path.with_name("b.jpg")),
+            [Label("there", "head", 1.0, 1.0, 5.0, 5.0)],
+        )
+        found = collector.finish()
+        assert found.images[0].boxes == ()
+        assert "1 boxes have no width or no height and were left out" in found.warnings[0]
+        return
+    if x_min > x_max or y_min > y_max or inside[0] >= inside[2] or inside[1] >= inside[3]:
         with pytest.raises(DataSetError, match="here: box of 'head'"):
             collector.add(image, [Label("here", "head", *corners)])
         return

@@ -133,7 +133,6 @@ BOMB = (
         ),
         (voc_xml("a.jpg", [HELMET]).replace("10.0", "nan"), "object 1 has 'nan' as <xmin>"),
         (voc_xml("a.jpg", [HELMET]).replace("10.0", "31"), "minimum above its maximum"),
-        (voc_xml("a.jpg", [HELMET]).replace("10.0", "30"), "has no area"),
         (
             voc_xml("a.jpg", [Box("helmet", 64.0, 5.0, 80.0, 9.0)]),
             r"lies outside its image, a\.jpg of 64x48",
@@ -174,3 +173,51 @@ def test_text_in_another_encoding(tmp_path):
     file.write_bytes(voc_xml("a.jpg", [Box("Grubenhelm-ä", 1.0, 1.0, WIDTH, 5.0)]).encode("latin1"))
     with pytest.raises(DataSetError, match=r"a\.xml is not UTF-8"):
         open_detection_set(root)
+
+
+@pytest.mark.parametrize("encoding", ["latin1", "gb18030", "utf-16", "shift_jis"])
+def test_the_encoding_that_a_file_declares(tmp_path, encoding):
+    name = "Helm-ä" if encoding in ("latin1", "utf-16") else "安全帽"
+    root = write_voc(tmp_path, [("a", [HELMET])])
+    text = f'<?xml version="1.0" encoding="{encoding}"?>\n' + voc_xml(
+        "a.jpg", [Box(name, 1.0, 1.0, WIDTH, 5.0)]
+    )
+    (root / "Annotations" / "a.xml").write_bytes(text.encode(encoding))
+    assert open_detection_set(root).classes == (name,)
+
+
+def test_an_encoding_that_nobody_knows(tmp_path):
+    root = write_voc(tmp_path, [("a", [HELMET])])
+    text = '<?xml version="1.0" encoding="klingon"?>\n' + voc_xml("a.jpg", [HELMET])
+    (root / "Annotations" / "a.xml").write_text(text)
+    with pytest.raises(DataSetError, match="written in 'klingon', which is no known encoding"):
+        open_detection_set(root)
+
+
+def test_a_box_without_area_is_left_out_and_counted(tmp_path):
+    root = write_voc(tmp_path, [("a", [HELMET, HEAD])])
+    file = root / "Annotations" / "a.xml"
+    file.write_text(voc_xml("a.jpg", [HEAD, HELMET]).replace("10.0", "30"))
+    found = open_detection_set(root)
+    assert [box.label for box in found.images[0].boxes] == ["head"]
+    assert "1 boxes have no width or no height and were left out" in found.warnings[0]
+
+
+@pytest.mark.parametrize("line", ["a", "a.jpg", "a.xml", " a 1", "a.jpg -1", "a\r"])
+def test_lines_of_lists_with_an_ending_or_a_mark(tmp_path, line):
+    root = write_voc(tmp_path, [("a", [HELMET]), ("b", [HEAD])])
+    lists = root / "ImageSets" / "Main"
+    lists.mkdir(parents=True)
+    (lists / "val.txt").write_text(line + "\n")
+    assert [image.path.stem for image in open_detection_set(root, "val").images] == ["a"]
+
+
+def test_folders_inside(tmp_path):
+    root = write_voc(tmp_path, [("a", [HELMET]), ("b", [HEAD])])
+    for folder, name in (("Annotations", "b.xml"), ("JPEGImages", "b.jpg")):
+        inside = root / folder / "night"
+        inside.mkdir()
+        (root / folder / name).rename(inside / name)
+    found = open_detection_set(root)
+    assert [image.path.name for image in found.images] == ["a.jpg", "b.jpg"]
+    assert [box.label for box in found.images[1].boxes] == ["head"]

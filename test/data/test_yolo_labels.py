@@ -2,7 +2,11 @@ import pytest
 from hypothesis import given, settings
 
 from codesign_ros.data.image_files import DataSetError
-from codesign_ros.data.labelled import open_detection_set, open_train_and_val
+from codesign_ros.data.labelled import (
+    open_detection_set,
+    open_for_measuring,
+    open_train_and_val,
+)
 from codesign_ros.types import Box
 from support.label_files import (
     CLASSES,
@@ -133,7 +137,6 @@ def test_bad_description(tmp_path, text, message):
         ("0 inf 0.5 0.1 0.1", "must be shares of the picture"),
         ("0 32 24 10 10", r"line 2: 32 24 10 10 must be shares of the picture, 0 to 1 \(not pix"),
         ("0 0.5 0.5 -0.1 0.1", "must be shares of the picture"),
-        ("0 0.5 0.5 0 0.1", "line 2: .* has no area"),
     ],
 )
 def test_bad_lines(tmp_path, line, message):
@@ -218,3 +221,56 @@ def test_a_list_names_a_picture_twice(tmp_path):
     found = open_detection_set(tmp_path)
     assert len(found) == 1
     assert "1 images are listed twice" in found.warnings[0]
+
+
+@pytest.mark.parametrize("index", ["1", "1.0", "1.000000000000000000e+00", "+1"])
+@pytest.mark.parametrize("score", ["", " 0.87"])
+def test_whole_numbers_as_floats_write_them_and_a_score_behind(tmp_path, index, score):
+    root = write_yolo(tmp_path, [("a", [HELMET])])
+    (root / "labels" / "a.txt").write_text(f"{index} 0.5 0.5 0.2 0.2{score}\n")
+    (image,) = open_detection_set(root).images
+    assert [box.label for box in image.boxes] == [CLASSES[1]]
+
+
+@pytest.mark.parametrize("index", ["0.5", "nan", "inf", "-1.0", "1e300", "one"])
+def test_an_index_that_is_none(tmp_path, index):
+    root = write_yolo(tmp_path, [("a", [HELMET])])
+    (root / "labels" / "a.txt").write_text(f"{index} 0.5 0.5 0.2 0.2\n")
+    with pytest.raises(DataSetError, match="is no index"):
+        open_detection_set(root)
+
+
+def test_a_part_that_was_not_delivered_matters_to_whom_asks_for_it(tmp_path):
+    write_yolo(tmp_path, [("a", [HELMET])], split="train")
+    write_yolo(tmp_path, [("b", [HEAD])], split="val")
+    (tmp_path / "data.yaml").write_text(
+        f"names: {list(CLASSES)}\ntrain: images/train\nval: images/val\ntest: images/test\n"
+    )
+    assert [image.path.stem for image in open_for_measuring(tmp_path).images] == ["b"]
+    with pytest.raises(DataSetError, match=r"'test' names .*images/test, which does not exist"):
+        open_detection_set(tmp_path, "test")
+    whole = open_detection_set(tmp_path)
+    assert len(whole) == 2
+    assert any("'test' names" in line and "left out" in line for line in whole.warnings)
+
+
+def test_a_missing_part_to_measure_on_is_not_made_up_for(tmp_path):
+    write_yolo(tmp_path, [("a", [HELMET])], split="train")
+    (tmp_path / "data.yaml").write_text(
+        f"names: {list(CLASSES)}\ntrain: images/train\nval: images/val\n"
+    )
+    with pytest.raises(DataSetError, match="'val' names"):
+        open_for_measuring(tmp_path)
+
+
+def test_folders_inside(tmp_path):
+    root = write_yolo(tmp_path, [("a", [HELMET]), ("b", [HEAD])])
+    for folder, name in (("labels", "b.txt"), ("images", "b.png")):
+        inside = root / folder / "night"
+        inside.mkdir()
+        (root / folder / name).rename(inside / name)
+    (root / "labels" / "night" / "c.txt").write_text("")
+    found = open_detection_set(root)
+    assert [image.path.name for image in found.images] == ["a.png", "b.png"]
+    assert [box.label for box in found.images[1].boxes] == ["head"]
+    assert any("1 label files have no image" in line for line in found.warnings)

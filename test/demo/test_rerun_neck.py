@@ -62,6 +62,24 @@ def test_each_frame_runs_at_the_level_that_it_was_sent_at(neck_bundle, frames, b
         assert again[number].payload_bytes == by_level[level][number].payload_bytes
 
 
+def test_a_frame_that_was_written_after_another_runs_at_the_level_that_has_its_answer(
+    neck_bundle, frames, by_level
+):
+    """Its payload is smaller than that of any level."""
+    plan = plan_for(neck_bundle, 7, 3, codec="neck.1", levels=LEVELS)
+    sent = (2, 0, 1)
+    results = [
+        Result(
+            stamp=Stamp(number), sequence=number, epoch=7, status=Status.OK, finished_by="server",
+            payload_bytes=1, **vars(by_level[level][number].answer),
+        )
+        for number, level in enumerate(sent)
+    ]  # fmt: skip
+    again = list(rerun(frames, neck_bundle, results, [plan]))
+    for number, level in enumerate(sent):
+        assert again[number].answer == by_level[level][number].answer
+
+
 def test_a_frame_that_the_robot_finished_runs_in_the_way_that_has_its_answer(
     neck_bundle, frames, source, by_level
 ):

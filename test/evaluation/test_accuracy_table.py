@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -29,7 +30,14 @@ from codesign_ros.models.halves import split
 from codesign_ros.models.reparam import reparameterize
 from codesign_ros.pixels.boxes import decode_detections, to_frame
 from codesign_ros.pixels.letterbox import normalise
-from codesign_ros.types import BRANCH_STRUCTURES, Box, CodesignError, Merge, Structure
+from codesign_ros.types import (
+    BRANCH_STRUCTURES,
+    JPEG444_CODECS,
+    Box,
+    CodesignError,
+    Merge,
+    Structure,
+)
 from codesign_ros.wire.codecs import encode
 from codesign_ros.wire.decode import WireLimits, decode
 from support.detectors import DETECTOR_CLASSES, tiny_detector
@@ -112,7 +120,7 @@ def test_a_codec_at_a_cut(table, network, x, labels):
 def test_rows_cover_every_cut(table, network):
     last = len(network.segment_names)
     coded = {(r.cut, r.codec) for r in table.rows if r.cut is not None}
-    assert coded == {*itertools.product(range(1, last), LOSSY_CODECS), (0, "jpeg")}
+    assert coded == {*itertools.product(range(1, last), LOSSY_CODECS), *JPEGS}
     assert all(0 <= r.value <= 1 for r in table.rows)
     assert value(table, cut=1, codec="fp16") == table.reference
 
@@ -141,6 +149,18 @@ def pictures():
     return tiny_frames(4, seed=3)
 
 
+JPEGS = {(0, "jpeg"), *((0, way + codec) for way in ("", "jpeg+") for codec in JPEG444_CODECS)}
+
+
+def as_jpeg(image, codec):
+    """What OpenCV makes of a frame by default, or of the quality that the codec names in 4:4:4."""
+    _, _, quality = codec.partition("444.")
+    whole = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
+    options = [cv2.IMWRITE_JPEG_QUALITY, int(quality or 90), *(whole if quality else ())]
+    _, data = cv2.imencode(".jpg", image[..., ::-1], options)
+    return cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1]
+
+
 class Sent:
     """A form of the detector, run as a plan would run it."""
 
@@ -154,6 +174,10 @@ class Sent:
 
     def output(self, image, cut, codec):
         last = len(self.network.segment_names)
+        if not cut:
+            for each in codec.split("+"):
+                image = as_jpeg(image, each)
+            return self.run({"image": normalise(image, TINY_INPUT)}, 0, last)["boxes"]
         crossing = self.run({"image": normalise(image, TINY_INPUT)}, 0, cut)
         received = {
             spec.name: decode(encode(spec.name, crossing[spec.name], codec), spec, WireLimits())
@@ -182,10 +206,9 @@ def measured(detector, pictures, truths, forms, **more):
         BoxJudge(truths, [SIZE] * len(pictures), TINY_INPUT, DETECTOR_CLASSES),
         data="noise",
         forms=forms,
-        cuts=(0, CUT),
         codecs=("fp16", "uint4"),
         calibration_frames=pictures,
-        **more,
+        **{"cuts": (0, CUT), **more},
     )
 
 
@@ -203,10 +226,10 @@ def test_a_detector_is_measured_as_a_plan_runs_it(detector, pictures, truths, de
         for row in detector_table.rows
         if (row.head_structure, row.merge, row.precision) == form
     }
-    assert rows.keys() == {(None, "raw"), (0, "jpeg"), (CUT, "fp16"), (CUT, "uint4")}
+    assert rows.keys() == {(None, "raw"), *JPEGS, (CUT, "fp16"), (CUT, "uint4")}
     # With raw at a cut the answers are those of the whole network, which is why it has no row.
     for (cut, codec), row in [((CUT, "raw"), rows[None, "raw"]), *rows.items()]:
-        if not cut:
+        if cut is None:
             continue
         answers = [found(sent.output(image, cut, codec)) for image in pictures]
         metrics = measure(truths, answers, DETECTOR_CLASSES)
@@ -228,12 +251,37 @@ def test_details_are_read_back_and_shown(detector_table):
     assert detector_table.reference == pytest.approx(
         np.mean([v for k, v in detector_table.details.items() if k.startswith("map50.")])
     )
-    values, details = accuracy_tables(detector_table)
-    assert [c.header for c in values.columns[3:]] == [
-        "uncut", "jpeg at 0", f"fp16 at {CUT}", f"uint4 at {CUT}",
+    *values, details = accuracy_tables(detector_table)
+    assert [[c.header for c in table.columns[3:]] for table in values] == [
+        ["uncut", "jpeg at 0", *(f"{codec} at 0" for codec in JPEG444_CODECS)],
+        [*(f"jpeg, then {codec} at 0" for codec in JPEG444_CODECS), f"fp16 at {CUT}",
+         f"uint4 at {CUT}"],
     ]  # fmt: skip
-    assert values.row_count == 3
+    assert [table.row_count for table in values] == [3, 3]
     assert details.row_count == 4
+
+
+def test_a_jpeg_that_is_encoded_anew_is_compared_with_itself(detector, pictures, truths):
+    judge = BoxJudge(truths, [picture.shape[:2] for picture in pictures], TINY_INPUT,
+                     DETECTOR_CLASSES)  # fmt: skip
+    compared = []
+
+    class Watching:
+        metric, truth = judge.metric, judge.truth
+        answer, to_json, from_json = judge.answer, judge.to_json, judge.from_json
+        score = judge.score
+
+        def difference_error(self, answers, others):
+            compared.append((answers, others))
+            return 0.0
+
+    table = measure_forms(
+        detector, pictures, Watching(), data="noise", forms=(FOLDED,), cuts=(0,), codecs=()
+    )
+    answers = dict(zip([row.codec for row in table.rows], compared, strict=True))
+    for codec in JPEG444_CODECS:
+        assert answers[codec][1] is answers["raw"][0]
+        assert answers[f"jpeg+{codec}"][1] is answers["jpeg"][0]
 
 
 class Interrupting:
@@ -250,10 +298,13 @@ class Interrupting:
 
 @pytest.mark.parametrize("after", [0, 2, 9, 20])
 def test_a_measurement_goes_on_where_it_was_broken_off(detector, pictures, truths, tmp_path, after):
-    forms, file = (FOLDED, INT8), tmp_path / "done"
-    whole = measured(detector, pictures, truths, forms, threads=2)
+    file = tmp_path / "done"
+    forms, cuts = (FOLDED, INT8), {"cuts": (CUT,)}
+    whole = measured(detector, pictures, truths, forms, threads=2, **cuts)
     with pytest.raises(KeyboardInterrupt):
-        measured(detector, pictures, truths, forms, checkpoint=file, progress=Interrupting(after))
+        measured(
+            detector, pictures, truths, forms, checkpoint=file, progress=Interrupting(after), **cuts
+        )
     with file.open("ab") as half:  # a process that is killed may leave half a line
         half.write(b'["x", 1, [')
     steps = []
@@ -266,15 +317,18 @@ def test_a_measurement_goes_on_where_it_was_broken_off(detector, pictures, truth
         checkpoint=file,
         planned=lambda *found: planned.append(found),
         progress=lambda *state: steps.append(state),
+        **cuts,
     )
     assert parts == whole
-    total = len(pictures) * (1 + 4 + 4)
+    total = len(pictures) * (1 + 3 + 3)
     assert steps[-1] == (total, total)
     ((left, seconds),) = planned
     assert left <= total - after
     assert seconds > 0
     # All is done, and nothing runs again.
-    assert measured(detector, pictures, truths, forms, checkpoint=file, planned=print) == whole
+    assert (
+        measured(detector, pictures, truths, forms, checkpoint=file, planned=print, **cuts) == whole
+    )
 
 
 def test_a_checkpoint_of_something_else_is_refused(detector, pictures, truths, tmp_path):

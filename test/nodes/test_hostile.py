@@ -360,6 +360,33 @@ def memory_bytes(robot):
     return 1024 * int(line.split()[1])
 
 
+def test_floods_change_no_plan(robot, stranger, victims):
+    """Heartbeats and presences as fast as they can be written, until 20,000 were not even read."""
+    plans, first = len(robot.plans), len(robot.results)
+    beats = [victims.beat("head", node=f"/fake{number}/head") for number in range(200)]
+    # In the tail's name, by another start of it.
+    beats += [victims.beat("tail", session=number + 1) for number in range(200)]
+    presences = [
+        Presence(node=f"/codesign/planner{number}", role=3, session=2**63 - 1)
+        for number in range(200)
+    ]
+    left_out = "heartbeats left out"
+    robot.observer.diagnostics.clear()
+
+    def is_enough():
+        stranger.say(*beats, *presences)
+        return int(robot.values("planner").get(left_out, 0)) > 20_000
+
+    robot.wait(is_enough, "the planner to leave messages out")
+    served = len(robot.results)
+    robot.wait(
+        lambda: len([r for r in robot.results[served:] if r.finished_by == "server"]) > 3,
+        "frames by the server",
+    )
+    assert robot.plans[plans:] == []
+    assert {result.status for result in robot.results[first:]} == {Status.OK}
+
+
 def test_no_frame_was_lost(robot):
     robot.observer.change_state(robot.name("camera"), "deactivate")
     robot.wait_for_state("camera", "inactive")

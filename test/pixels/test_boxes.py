@@ -185,3 +185,12 @@ def test_numbers_that_are_none_are_left_out():
     nan = float("nan")
     boxes = [Box("head", nan, 0, 9, 9), Box("head", 0, 0, nan, 9), Box("head", 0, 0, 9, nan)]
     assert to_frame(boxes, 400, 640, SPEC) == []
+
+
+def test_centres_and_sizes_are_the_same_boxes():
+    corners = [[10.0, 20.0, 30.0, 60.0], [-4.0, 2.0, 8.0, 5.0], [5.0, 5.0, 5.0, 9.0]]
+    centres = [[20.0, 40.0, 20.0, 40.0], [2.0, 3.5, 12.0, 3.0], [5.0, 7.0, 0.0, 4.0]]
+    scores = [[0.9, 0.1, 0.1], [0.2, 0.8, 0.1], [0.9, 0.9, 0.9]]
+    found = decode_detections(output_of(corners, scores), CLASSES)
+    assert len(found) == 6
+    assert decode_detections(output_of(centres, scores), CLASSES, form="centre") == found

@@ -48,25 +48,29 @@ SERVER = DeviceSpec("server", {"fp32": 1e12, "int8": 2e12}, 2e10)
 SLOW = LinkSpec(8e6, 1 * MS, transmit_w=1.0, downlink_delay_s=0.0)
 
 
-def three_segments(servers=1, **changes):
+def three_segments(servers=1, codecs=("jpeg", "raw"), sent=((4, 2e4), (1, 1e5)), **changes):
     """S3, fp32, folded; latencies over ``SLOW`` at cuts 0..3 with raw: 114, 69, 35, 40 ms.
 
-    Sending a JPEG takes 4 + 21 + 12 = 37 ms.
+    Sending a JPEG takes 4 + 21 + 12 = 37 ms. ``sent`` is the time [ms] and size [bytes] of the
+    frame with each codec; the last is raw.
     """
     names = tuple(f"server{i}" for i in range(servers))
-    axes = Axes((Structure.S3,), codecs=("jpeg", "raw"), servers=names)
+    axes = Axes((Structure.S3,), codecs=codecs, servers=names)
     tail = np.array([12.0, 8.0, 4.0, 0.0]) * MS
+    lossy = [NAN] * (len(codecs) - 1)
     tables = CostTables(
         axes,
         head_s=(np.array([0.0, 10.0, 20.0, 40.0]) * MS).reshape(4, 1, 1),
-        encode_s=np.array([[4.0, 1.0], [NAN, 0.0], [NAN, 0.0], [NAN, 0.0]]) * MS,
-        payload_bytes=np.array([[2e4, 1e5], [NAN, 5e4], [NAN, 1e4], [NAN, 0.0]]),
+        encode_s=np.array([[each for each, _ in sent], *([*lossy, 0.0] for _ in range(3))]) * MS,
+        payload_bytes=np.array(
+            [[size for _, size in sent], *([*lossy, size] for size in (5e4, 1e4, 0.0))]
+        ),
         # The second server is twice as fast as the first, and so on.
         tail_s=np.array([tail / (i + 1) for i in range(servers)]).reshape(servers, 4, 1, 1),
-        decode_s=np.zeros((servers, 4, 2)),
+        decode_s=np.zeros((servers, 4, len(codecs))),
         load_fraction=np.array([0.0, 0.25, 0.5, 1.0]),
         structure_loss=np.zeros((1, 1, 1)),
-        codec_loss=np.zeros((4, 2, 1, 1)),
+        codec_loss=np.zeros((4, len(codecs), 1, 1)),
         robot_power_w=10.0,
     )
     return replace(tables, **changes)
@@ -136,9 +140,21 @@ def test_hand_computed(name, cut, codec, latency_ms):
 
 
 def test_every_policy_is_there_by_its_name():
-    assert len(POLICIES) == 23
+    assert len(POLICIES) == 24
     for name, policy in POLICIES.items():
         assert policy.name == name
+
+
+@pytest.mark.parametrize(("rate_bps", "codec"), [(8e6, "jpeg444.30"), (8e8, "jpeg444.90")])
+def test_the_server_alone_gets_the_best_quality_of_jpeg444(rate_bps, codec):
+    codecs = ("jpeg", "jpeg444.30", "jpeg444.90", "raw")
+    tables = three_segments(codecs=codecs, sent=[(4, 2e4), (4, 5e3), (3, 3e4), (1, 1e5)])
+    where = situation(tables, LinkSpec(rate_bps, 0.0))
+    row = POLICIES["server_only_jpeg444"].decide(where).row
+    assert (row.candidate.cut, row.candidate.codec) == (0, codec)
+    without = situation(three_segments())
+    with pytest.raises(CodesignError, match="sending the frame as jpeg444 is not known"):
+        POLICIES["server_only_jpeg444"].decide(without)
 
 
 # Neurosurgeon -------------------------------------------------------------------------------------
@@ -438,7 +454,8 @@ def test_initial_structures_are_drawn_from_the_papers_four():
 )
 def test_ours_is_never_worse(seed, objective, lambda_1, servers, unknown):
     """The optimum of the joint objective over the same costs and choices, whoever else chooses."""
-    tables = random_tables(seed, servers=servers, unknown=unknown)
+    codecs = ("jpeg", "jpeg444.30", "jpeg444.90", "raw", "uint8")
+    tables = random_tables(seed, servers=servers, codecs=codecs, unknown=unknown)
     links = tuple(replace(LINK, transmit_w=1.0) for _ in range(servers))
     problem = Problem(tables, links, objective, lambda_1)
     cloud = CloudTier.of_device(

@@ -60,8 +60,32 @@ def test_the_next_takes_over_when_the_one_that_serves_falls_silent(contest):
 def test_of_many_that_somebody_makes_up_few_are_kept():
     roster = Roster()
     for session in range(1000):
-        roster.hear(head(session), 0.0)
+        roster.hear(head(session, f"/robot/head{session}"), 0.0)
     assert len(roster.present(0.0)) == 32
     assert [each.session for each in roster.present(0.0)] == list(range(999, 967, -1))
     assert roster.hear(head(5), 0.0)
     assert not roster.hear(head(5), 0.1)
+
+
+def test_one_that_gives_itself_new_numbers_takes_nobody_elses_place():
+    roster = Roster()
+    roster.hear(head(1), 0.0)
+    for number in range(100, 300):
+        roster.hear(head(number, "/robot/other"), 0.1)
+    assert [each.session for each in roster.present(0.2)] == [299, 298, 297, 296, 1]
+
+
+def test_who_could_not_be_heard_is_still_present():
+    roster = Roster()
+    roster.hear(head(1), 0.0)
+    roster.excuse(5.0, 5.5)
+    assert roster.present(7.0) == [head(1)]
+    assert roster.present(7.1) == []
+
+
+def test_in_a_flood_those_are_present_who_are_there():
+    roster = Roster()
+    roster.hear(head(1, "/robot/head"), 0.0)
+    roster.hear(head(2, "/robot/other"), 0.0)
+    roster.spare(lambda node: node == "/robot/head", 1.5)
+    assert roster.present(3.0) == [head(1)]

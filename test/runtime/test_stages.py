@@ -13,7 +13,7 @@ from codesign_ros.runtime.stages import (
     is_sendable,
     tail_key,
 )
-from codesign_ros.types import CodesignError, Merge, Plan, Structure
+from codesign_ros.types import CodesignError, Merge, Plan, RateLevel, Structure
 from codesign_ros.wire.codecs import encode
 from codesign_ros.wire.decode import WireError
 from support.runtime import BatchEngine, plan_for, whole_scores
@@ -125,6 +125,12 @@ def test_a_tail_takes_no_tensors_but_its_own(tiny_bundle, factory, frame):
         ({"cut": 3, "codec": "jpeg"}, "codec 'jpeg' cannot carry tensor .* at cut 3"),
         ({"cut": 3, "codec": "lz4"}, "codec 'lz4' cannot carry"),
         ({"cut": 0, "codec": "fp16"}, "usable: raw, raw.zstd, jpeg"),
+        ({"cut": 3, "codec": "jpeg444.50"}, "codec 'jpeg444.50' cannot carry tensor .* at cut 3"),
+        (
+            {"cut": 0, "codec": "jpeg444.50", "levels": (RateLevel(4, 1.0, 0.0),)},
+            "rate levels that codec 'jpeg444.50' has not: it has 4",
+        ),
+        ({"cut": 0, "codec": "jpeg", "levels": (RateLevel(0, 1.0, 0.0),)}, "it has 0"),
     ],
 )
 def test_a_plan_that_cannot_be_followed_is_refused(tiny_bundle, fields, says):
@@ -152,6 +158,48 @@ def test_a_jpeg_of_the_input_s_size_goes_as_it_is(tiny_bundle, factory):
     expected = HeadStage(tiny_bundle, whole, factory.build(head_key(whole))).run(decoded).answer
     actual = tail.run(tail.decode(output.encoded))
     np.testing.assert_allclose(actual.class_scores, expected.class_scores, atol=1e-5)
+
+
+LEVELS = tuple(RateLevel(n, size, 0.01 * n) for n, size in enumerate((8e3, 4e3, 2e3, 1e3)))
+
+
+def test_the_jpeg_s_quality_follows_the_link(tiny_bundle, factory, frame):
+    """Each quality comes at its rate, and the tail reads all under the one plan."""
+    plan = Plan(
+        cut=0, codec="jpeg444.75", levels=LEVELS, lambda_1=1.0, link_bps=1e6,
+        model_id=tiny_bundle.model_id,
+    )  # fmt: skip
+    check_plan(plan, tiny_bundle)
+    tail = tail_stage(tiny_bundle, factory, plan)
+    (expected,), _ = whole_scores(tiny_bundle, factory, [frame])
+    sent = []
+    for rate_bps in (0.0, 1e9, 1e6, 2e5):
+        head = HeadStage(tiny_bundle, plan, None, rate_bps=lambda rate_bps=rate_bps: rate_bps)
+        (encoded,) = head.run(frame).encoded
+        scores = tail.run(tail.decode([encoded]))
+        np.testing.assert_allclose(scores.class_scores, expected, atol=0.2)
+        sent.append(encoded.codec)
+    assert sent == ["jpeg444.75", "jpeg444.90", "jpeg444.50", "jpeg444.30"]
+
+
+def test_a_camera_s_jpeg_that_is_smaller_is_sent_as_it_is(tiny_bundle, factory, frame):
+    plan = plan_for(tiny_bundle, 1, 0, codec="jpeg444.50")
+    head, tail = head_stage(tiny_bundle, factory, plan), tail_stage(tiny_bundle, factory, plan)
+    for quality, codec in ((100, "jpeg444.50"), (5, "jpeg")):
+        options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
+        jpeg = cv2.imencode(".jpg", frame[..., ::-1], options)[1]
+        (encoded,) = head.run(frame, jpeg.tobytes()).encoded
+        assert encoded.codec == codec
+        assert encoded.payload_bytes <= jpeg.nbytes
+        tail.run(tail.decode([encoded]))
+    # Nobody who sends frames as they are, or raw, asks for another JPEG.
+    for codec in ("jpeg", "raw"):
+        other = tail_stage(tiny_bundle, factory, plan_for(tiny_bundle, 1, 0, codec=codec))
+        with pytest.raises(WireError) as caught:
+            other.decode(head.run(frame).encoded)
+        assert caught.value.reason == "codec"
+        (encoded,) = head_stage(tiny_bundle, factory, other.plan).run(frame, b"jpeg").encoded
+        assert encoded.codec == codec
 
 
 def test_what_is_not_the_input_s_baseline_jpeg_is_not_sent_as_it_is(tiny_bundle):

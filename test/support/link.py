@@ -33,6 +33,7 @@ class SimulatedLink:
         delay_s: there and back [s].
         jitter_s: mean of what each message takes more, exponentially distributed [s].
         stalls_s: once a second (Poisson) a process stands still for up to so long [s].
+        starts_full: whether the bucket is full when the robot begins; else others emptied it.
     """
 
     rate_bps: float
@@ -42,6 +43,7 @@ class SimulatedLink:
     delay_s: float = 0.004
     jitter_s: float = 0.001
     stalls_s: float = 0.03
+    starts_full: bool = True
     meter: LinkMeter = field(default_factory=LinkMeter)
 
     def __post_init__(self) -> None:
@@ -50,7 +52,8 @@ class SimulatedLink:
         self.announced: list[tuple[float, float, float]] = []
         self.link_times: list[LinkTime] = []
         self._rng = np.random.default_rng(self.seed)
-        self._free_s, self._tokens = self.now_s, float(self.burst_bytes)
+        self._free_s = self.now_s
+        self._tokens = float(self.burst_bytes) if self.starts_full else 0.0
         self._events: list[tuple[float, int, str, tuple]] = []
         self._count = 0
         self._in_flight = 0

@@ -62,7 +62,7 @@ def random_tables(
     payload[0] *= 10.0
     payload[:, raw] = payload.max(axis=1) * 2
     for index, codec in enumerate(axes.codecs):
-        if codec == "jpeg":
+        if codec.startswith("jpeg"):
             payload[1:, index] = np.nan
         elif codec != "raw":
             payload[0, index] = np.nan

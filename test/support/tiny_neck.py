@@ -15,8 +15,11 @@ from codesign_ros.wire.neck.tables import CodeTables, frequencies_of
 LEVELS, LARGEST = 3, 15
 
 
-def tiny_neck(bundle: Bundle, cut: int, enter: int, seed: int = 0, **sizes):
-    """The neck as `write_neck` takes it: what is said of it, its module, its tables."""
+def tiny_neck(bundle: Bundle, cut: int, enter: int, seed: int = 0, *, film: bool = False, **sizes):
+    """The neck as `write_neck` takes it: what is said of it, its module, its tables.
+
+    Those of a film say that nine in ten codes are what they were in the frame before.
+    """
     import torch
 
     from codesign_ros.models.neck import Neck, NeckForm
@@ -32,7 +35,12 @@ def tiny_neck(bundle: Bundle, cut: int, enter: int, seed: int = 0, **sizes):
     rng = np.random.default_rng(seed)
     gains = rng.uniform(0.5, 8, (LEVELS, 6)).astype(np.float32)
     counts = rng.integers(0, 1000, (LEVELS, 6, 2 * LARGEST + 1))
-    return info, module, CodeTables(gains, frequencies_of(counts), -LARGEST, module.latent)
+    tables = CodeTables(gains, frequencies_of(counts), -LARGEST, module.latent)
+    if film:
+        share = counts / counts.sum(-1, keepdims=True)
+        after = 0.1 * share[:, :, np.newaxis] + 0.9 * np.eye(2 * LARGEST + 1)
+        tables = replace(tables, after=frequencies_of(after))
+    return info, module, tables
 
 
 def write_tiny_neck(path: Path, bundle: Bundle, cut: int = 3, enter: int = 3, **more) -> Bundle:

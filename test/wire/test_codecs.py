@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from codesign_ros.types import CodesignError, TensorSpec
+from codesign_ros.types import JPEG444_CODECS, CodesignError, TensorSpec
+from codesign_ros.wire import codecs
 from codesign_ros.wire.codecs import (
     FRAME_CODECS,
     TENSOR_CODECS,
@@ -123,6 +124,43 @@ def test_jpeg_keeps_colours_and_their_order():
     assert np.abs(decoded[:, 36:60].astype(int) - (0, 0, 120)).max() < 8
 
 
+def test_whole_colours_keep_what_halved_ones_lose():
+    # Red and blue in turn, column by column: 4:2:0 mixes them.
+    frame = np.zeros((48, 64, 3), np.uint8)
+    frame[:, ::2, 0] = frame[:, 1::2, 2] = 200
+    errors = {
+        codec: np.abs(there_and_back(frame, codec).astype(int) - frame).mean()
+        for codec in ("jpeg", "jpeg444.90")
+    }
+    assert errors["jpeg"] > 40
+    assert errors["jpeg444.90"] < 4
+
+
+def test_a_ladder_of_qualities():
+    y, x = np.mgrid[:96, :128]
+    noise = np.random.default_rng(0).normal(0, 12, (96, 128, 3))
+    frame = np.stack([2 * y, x, 200 - y], 2) + noise
+    frame = frame.clip(0, 255).astype(np.uint8)
+    sizes = [encode("image", frame, codec).payload_bytes for codec in JPEG444_CODECS]
+    losses = [
+        np.abs(there_and_back(frame, codec).astype(int) - frame).mean() for codec in JPEG444_CODECS
+    ]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[-1] < 0.5 * sizes[0]
+    assert losses == sorted(losses)
+    # The largest that can be sent stays below the bound that the receiver has.
+    noise = np.random.default_rng(0).integers(0, 2, (96, 128, 3), np.uint8) * 255
+    there_and_back(noise, "jpeg444.90")
+
+
+def test_an_old_opencv_cannot_write_whole_colours(monkeypatch):
+    monkeypatch.setattr(codecs, "_SAMPLING", None)
+    frame = np.zeros((48, 64, 3), np.uint8)
+    with pytest.raises(CodesignError, match=r"codec 'jpeg444\.50' needs OpenCV 4\.7 or newer"):
+        encode("image", frame, "jpeg444.50")
+    there_and_back(frame, "jpeg")
+
+
 def test_zstd_shrinks_what_repeats():
     array = np.zeros((1, 16, 20, 20), np.float32)
     assert encode("t", array, "raw+zstd").payload_bytes < 100
@@ -130,7 +168,7 @@ def test_zstd_shrinks_what_repeats():
 
 def test_codecs_for():
     assert codecs_for(TensorSpec("image", (8, 6, 3), "uint8")) == FRAME_CODECS
-    assert "jpeg" not in codecs_for(TensorSpec("t", (1, 8, 6, 3), "uint8"))
+    assert codecs_for(TensorSpec("t", (1, 8, 6, 3), "uint8")) == ("raw", "raw+zstd")
     assert codecs_for(TensorSpec("t", (1, 3, 6, 6))) == TENSOR_CODECS
     assert codecs_for(TensorSpec("t", (4,), "float64")) == ()
 

@@ -196,6 +196,22 @@ def test_wrong_jpegs_are_refused(data, reasons):
     assert refuse(encoded, FRAME_SPEC) in reasons
 
 
+def test_halved_colours_are_no_4_4_4():
+    halved = jpeg(FRAME)
+    assert refuse(
+        EncodedTensor("image", "uint8", FRAME.shape, "jpeg444.50", halved), FRAME_SPEC
+    ) == ("codec")
+    whole = encode("image", FRAME, "jpeg444.50")
+    decode(whole, FRAME_SPEC, WireLimits())
+    # Components without samples: what the header says of them is checked before the decoder runs.
+    data = bytearray(whole.data)
+    place = data.index(b"\xff\xc0")
+    data[place + 11] = 0
+    assert refuse(replace(whole, data=bytes(data)), FRAME_SPEC) == "codec"
+    data[place + 9] = 200
+    assert refuse(replace(whole, data=bytes(data)), FRAME_SPEC) == "corrupt"
+
+
 def test_jpeg_that_lies_about_its_size_is_refused_before_memory_is_taken():
     data = bytearray(jpeg(np.zeros((24, 32, 3), np.uint8)))
     place = data.index(b"\xff\xc0") + 5

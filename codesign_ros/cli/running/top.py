@@ -6,15 +6,16 @@ import argparse
 import json
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.live import Live
 
 from codesign_ros.cli.common import command
+from codesign_ros.cli.options.numbers import Real
+from codesign_ros.console import result_console
 from codesign_ros.types import CodesignError
 
 if TYPE_CHECKING:
@@ -25,20 +26,13 @@ if TYPE_CHECKING:
 _COLUMNS = 140
 
 
-class _PipeConsole(Console):
-    """A console that leaves it to us what happens when nobody reads any more."""
-
-    def on_broken_pipe(self) -> NoReturn:
-        raise BrokenPipeError
-
-
 def add(commands: Any) -> None:
     """Add the command to the parser."""
     parser = command(
         commands, "top", _run, "a live view of robots, servers, plans, rates, drops and waits"
     )
     parser.add_argument(
-        "--period", type=float, default=1.0, help="from one view to the next [s] (default: 1)"
+        "--period", type=Real(0.1), default=1.0, help="from one view to the next [s] (default: 1)"
     )
     parser.add_argument("--once", action="store_true", help="look once, and end")
     parser.add_argument(
@@ -49,12 +43,7 @@ def add(commands: Any) -> None:
 def _run(options: argparse.Namespace) -> int:
     # As Ctrl-C: the terminal is put in order again.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        return _look(options) if options.once else _watch(options)
-    except BrokenPipeError:
-        # Nobody reads any more, as behind `| head`; the rest goes where it disturbs nobody.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    return _look(options) if options.once else _watch(options)
 
 
 def _look(options: argparse.Namespace) -> int:
@@ -70,7 +59,7 @@ def _watch(options: argparse.Namespace) -> int:
     from codesign_ros.overview.watch import watch
 
     console = _console()
-    snapshots: Iterator[Snapshot] = watch(_listener, _domain(), max(0.1, options.period))
+    snapshots: Iterator[Snapshot] = watch(_listener, _domain(), options.period)
     try:
         with closing(snapshots):  # type: ignore[type-var]
             if options.json or not console.is_terminal:
@@ -94,7 +83,7 @@ def _show(console: Console, snapshot: Snapshot, as_json: bool) -> None:
 
 
 def _console() -> Console:
-    return _PipeConsole() if sys.stdout.isatty() else _PipeConsole(width=_COLUMNS)
+    return result_console(_COLUMNS)
 
 
 def _domain() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import threading
 from collections.abc import Callable
@@ -14,15 +13,12 @@ from codesign_ros.engines.cache import CacheError
 from codesign_ros.engines.onnx_model.backend import OnnxBackend
 from codesign_ros.engines.tensorrt.cuda import CudaContext, open_gpu
 from codesign_ros.engines.tensorrt.engine import TensorRtEngine
-from codesign_ros.engines.tensorrt.engine_file import content_of
+from codesign_ros.engines.tensorrt.engine_file import content_of, piece_entry
 from codesign_ros.engines.tensorrt.settings import TensorRtSettings
 from codesign_ros.engines.tensorrt.store import EngineStore
 from codesign_ros.engines.tensorrt.target import ANY_RTX, Gpu
 from codesign_ros.engines.tensorrt.versions import load_api
 from codesign_ros.types import CodesignError, HalfForm, Merge, Part, Structure, TensorSpec
-
-# Part of an index entry's name; raise it when other pieces are cut from the same model.
-_PIECE_VERSION = 1
 
 
 class TensorRtBackend(OnnxBackend):
@@ -182,6 +178,5 @@ class TensorRtBackend(OnnxBackend):
             return self._contents.setdefault(key, stored.decode())
 
     def _entry(self, key: EngineKey) -> str:
-        network, free_batch = self.network_name(key), self._settings.max_batch > 1
-        text = f"{network}|{key.part}|{key.cut}|{free_batch}|{_PIECE_VERSION}"
-        return hashlib.sha256(text.encode()).hexdigest()[:32] + ".piece.cache"
+        free_batch = self._settings.max_batch > 1
+        return piece_entry(self.network_name(key), key.part, key.cut, free_batch)

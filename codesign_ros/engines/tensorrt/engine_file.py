@@ -10,13 +10,18 @@ import hashlib
 import json
 import struct
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 
+from codesign_ros.engines.cache import DIGEST_BYTES
 from codesign_ros.types import CodesignError
 
 _MAGIC = b"codesign engine\n"
 _LENGTHS = struct.Struct("<QQ")  # bytes of the header, bytes of the engine
 # Raise it when another engine is built from the same piece and settings.
 _FORMAT = 1
+# Part of the name of a piece's entry; raise it when other pieces are cut from the same model.
+_PIECE_VERSION = 1
+_LONGEST_HEADER = 10_000
 
 _WORDS = {
     "content": "network piece",
@@ -67,6 +72,40 @@ class EngineHeader:
 def content_of(piece: bytes) -> str:
     """Return the hash by which a piece of ONNX is known."""
     return hashlib.sha256(piece).hexdigest()
+
+
+def piece_entry(network: str, part: str, cut: int, free_batch: bool) -> str:
+    """Return the name of the file that holds the hash of a half's piece of ONNX.
+
+    Args:
+        network: name of the file of the whole network in the half's form.
+        part: which half.
+        cut: where it is cut.
+        free_batch: whether the piece takes any number of frames.
+    """
+    text = f"{network}|{part}|{cut}|{free_batch}|{_PIECE_VERSION}"
+    return hashlib.sha256(text.encode()).hexdigest()[:32] + ".piece.cache"
+
+
+def read_header(file: Path) -> EngineHeader | None:
+    """Read what a file in the cache says of its engine; None = it is damaged, or of another format.
+
+    Raises:
+        CodesignError: it cannot be read.
+    """
+    try:
+        with file.open("rb") as stream:
+            stream.seek(DIGEST_BYTES)
+            begin = stream.read(len(_MAGIC) + _LENGTHS.size)
+            if not begin.startswith(_MAGIC) or len(begin) < len(_MAGIC) + _LENGTHS.size:
+                return None
+            header_bytes, _ = _LENGTHS.unpack_from(begin, len(_MAGIC))
+            header = EngineHeader(**json.loads(stream.read(min(header_bytes, _LONGEST_HEADER))))
+    except (TypeError, ValueError):
+        return None
+    except OSError as error:
+        raise CodesignError(f"engine {file} cannot be read: {error.strerror}") from None
+    return header if header.format == _FORMAT else None
 
 
 def pack(header: EngineHeader, engine: bytes) -> bytes:

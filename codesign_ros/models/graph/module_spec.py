@@ -11,16 +11,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
-import torch
 from torch import nn
 
 from codesign_ros.models.graph.export import first_line
 from codesign_ros.types import CodesignError
 
 FORMS = "torchvision:NAME, timm:NAME, path/to/file.py:NAME or package.module:NAME"
-
-_WRAPPERS = ("state_dict", "model")
 
 
 def make_module(spec: str, args: Mapping[str, Any], *, pretrained: bool = False) -> nn.Module:
@@ -64,57 +60,6 @@ def make_module(spec: str, args: Mapping[str, Any], *, pretrained: bool = False)
     if not isinstance(module, nn.Module):
         raise CodesignError(f"{spec} makes a {type(module).__name__}, not a torch.nn.Module")
     return module
-
-
-def load_module_weights(module: nn.Module, path: Path) -> None:
-    """Set a module's weights from a file, in place.
-
-    Args:
-        module: the module.
-        path: ``.safetensors``, or a file of ``torch.save`` that holds nothing but tensors by name,
-            perhaps under ``state_dict`` or ``model``.
-
-    Raises:
-        CodesignError: the file cannot be read, or its names or shapes are not the module's.
-    """
-    weights = _read_weights(path)
-    own = module.state_dict()
-    missing, foreign = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
-    if missing or foreign:
-        what = f"they lack {missing[0]!r}" if missing else f"they have {foreign[0]!r}"
-        raise CodesignError(
-            f"weights {path} are not this network's: {what} "
-            f"({len(missing)} missing, {len(foreign)} foreign)"
-        )
-    for name, tensor in weights.items():
-        if tensor.shape != own[name].shape:
-            raise CodesignError(
-                f"weights {path} are not this network's: {name!r} is {tuple(tensor.shape)}, the "
-                f"network has {tuple(own[name].shape)}"
-            )
-    module.load_state_dict(weights)
-
-
-def _read_weights(path: Path) -> dict[str, torch.Tensor]:
-    if not path.is_file():
-        raise CodesignError(f"there is no file of weights at {path}")
-    try:
-        if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file makes them raise nearly anything
-        raise CodesignError(
-            f"weights {path} cannot be read ({type(error).__name__}): give safetensors, or a file "
-            "of torch.save that holds a state_dict and nothing else"
-        ) from error
-    for key in _WRAPPERS:
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    if not isinstance(content, dict) or not all(
-        isinstance(tensor, torch.Tensor) for tensor in content.values()
-    ):
-        raise CodesignError(f"weights {path} are not tensors by name")
-    return content
 
 
 def _torchvision(name: str, pretrained: bool) -> tuple[Callable[..., Any], dict[str, Any]]:

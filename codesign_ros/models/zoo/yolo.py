@@ -19,7 +19,7 @@ from torch import nn
 from codesign_ros.models.blocks import ConvBN, RepVGGBlock
 from codesign_ros.models.detection import DecodeBoxes, DetectionHead
 from codesign_ros.models.network import Network, Segment
-from codesign_ros.types import CodesignError, InputSpec
+from codesign_ros.types import CodesignError, InputSpec, did_you_mean
 
 # Table VI: channels of the stem and of the four stages, and RepBlocks in each stage.
 _CHANNELS = (16, 32, 64, 128, 256)
@@ -58,7 +58,8 @@ def yolo(
         CodesignError: ``variant`` is not known or a number is too small.
     """
     if variant not in WIDTHS:
-        raise CodesignError(f"unknown variant {variant!r}; known are {', '.join(WIDTHS)}")
+        near = did_you_mean(variant, WIDTHS)
+        raise CodesignError(f"unknown variant {variant!r}{near}; known are {', '.join(WIDTHS)}")
     if classes < 1 or reg_max < 2 or not depth > 0:
         raise CodesignError(
             f"a detector needs at least 1 class, 2 bins and a depth above 0, "

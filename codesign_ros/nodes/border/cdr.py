@@ -17,9 +17,10 @@ from typing import Any
 from codesign_ros.nodes.border.limits import Limits
 from codesign_ros.types import CodesignError
 
-_HEADER_BYTES = 4
-# Second byte of the header; the first is 0 in both.
-_COUNTS = {0: struct.Struct(">I"), 1: struct.Struct("<I")}
+HEADER_BYTES = 4
+"""Before every serialized message [bytes]."""
+COUNTS = {0: struct.Struct(">I"), 1: struct.Struct("<I")}
+"""How counts are written, by the second byte of the header; the first is 0 in both."""
 _SIZES = {
     **dict.fromkeys(("boolean", "octet", "uint8", "int8", "char", "byte"), 1),
     **dict.fromkeys(("uint16", "int16"), 2),
@@ -61,10 +62,10 @@ class Layout:
         if len(data) > most:
             raise CodesignError(f"{self._name} of {len(data)} bytes; at most {most} are taken")
         view = memoryview(data)
-        count = _COUNTS.get(view[1]) if len(data) >= _HEADER_BYTES and view[0] == 0 else None
+        count = COUNTS.get(view[1]) if len(data) >= HEADER_BYTES and view[0] == 0 else None
         if count is None:
             raise CodesignError(f"{self._name} of {len(data)} bytes has no header of CDR")
-        body = view[_HEADER_BYTES:]
+        body = view[HEADER_BYTES:]
         try:
             end = self._walk(body, 0, count)
         except CodesignError as error:

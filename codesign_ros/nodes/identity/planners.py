@@ -7,13 +7,16 @@ import time
 from collections.abc import Callable
 
 from codesign_ros.msg import Presence as PresenceMsg
+from codesign_ros.nodes.identity.presence_hearing import PresenceHearing
 from codesign_ros.nodes.identity.seat import PLANNERS
 from codesign_ros.nodes.identity.writers import Writers
-from codesign_ros.nodes.interface import qos
 from codesign_ros.nodes.interface.messages import presence_from_msg
 from codesign_ros.nodes.wiring import WiredNode
-from codesign_ros.runtime.sessions import Place, Roster, contested
+from codesign_ros.runtime.sessions import Place, Presence, Roster, contested
 from codesign_ros.types import CodesignError
+
+# They are looked at about once a second; a node that did not for so long stood still [s].
+_STALL_S = 3.0
 
 
 class Planners:
@@ -31,13 +34,14 @@ class Planners:
         self._lock = threading.Lock()
         self._said = ""
         self._writers = Writers(node, PLANNERS)
-        node.listen(PresenceMsg, PLANNERS, self._on_presence, qos.heartbeat())
+        self._hearing = PresenceHearing(self._writers, _STALL_S)
+        self._hearing.listen(node, PLANNERS, self._on_presence)
 
     @property
     def contested(self) -> str:
         """Say that several planners are there, one line; empty where there is one."""
         with self._lock:
-            planners = self._roster.present(time.monotonic())
+            planners = self._present()
         return contested("planner", "", planners) if len(planners) > 1 else ""
 
     def check(self, planner: int) -> None:
@@ -47,9 +51,14 @@ class Planners:
             CodesignError: one that started later is there.
         """
         with self._lock:
-            planners = self._roster.present(time.monotonic())
+            planners = self._present()
         if planner and planners and planners[0].session > planner:
             raise CodesignError(f"planner {planners[0]} started later and leads; stop one of them")
+
+    def _present(self) -> list[Presence]:
+        now_s = time.monotonic()
+        self._hearing.spare(self._roster, now_s)
+        return self._roster.present(now_s)
 
     def _on_presence(self, msg: PresenceMsg) -> None:
         presence = presence_from_msg(msg)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from codesign_ros.msg import Presence as PresenceMsg
+from codesign_ros.nodes.identity.presence_hearing import PresenceHearing
 from codesign_ros.nodes.identity.writers import Writers
 from codesign_ros.nodes.interface import qos
 from codesign_ros.nodes.interface.messages import presence_from_msg, presence_to_msg
@@ -17,6 +18,8 @@ from codesign_ros.runtime.sessions import Contest, Place, Presence, new_session
 from codesign_ros.types import CodesignError
 
 PRESENCE_PERIOD_S = 0.5
+# Who serves is looked at as often; a node that did not for so long stood still [s].
+_STALL_S = 1.5
 PLANNERS = "/codesign/presence"
 """Topic on which planners say that they are there."""
 
@@ -51,8 +54,9 @@ class Seat:
         self._on_change = on_change
         self._judging = threading.Lock()
         self._writers = Writers(node, topic)
+        self._hearing = PresenceHearing(self._writers, _STALL_S)
         self._publisher = node.advertise(PresenceMsg, topic, qos.heartbeat())
-        node.listen(PresenceMsg, topic, self._on_presence, qos.heartbeat())
+        self._hearing.listen(node, topic, self._on_presence)
 
     def tell(self, unknown: Sequence[str] = ()) -> None:
         """Say that the node is there; to be called twice a second while it is active.
@@ -67,6 +71,7 @@ class Seat:
         """Find out who serves; loudly, where that changed."""
         with self._judging:
             now_s = time.monotonic()
+            self._hearing.spare(self._contest.others, now_s)
             text, serves = self._contest.text(now_s), self._contest.serves(now_s)
             if text != self.contested:
                 self.contested = text

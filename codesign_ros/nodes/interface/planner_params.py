@@ -58,7 +58,7 @@ SOLVE_PARAMS = (
     Param(
         "frame_codecs",
         list(_DEFAULT.frame_codecs),
-        "codecs for the frame (cut 0)",
+        "codecs for the frame (cut 0); jpeg: the camera's own where its size fits",
         choices=FRAME_CODECS,
     ),
     Param(

@@ -44,6 +44,7 @@ _ALL: tuple[Policy, ...] = (
     DeviceOnly(),
     ServerOnly("raw"),
     ServerOnly("jpeg"),
+    ServerOnly("jpeg444"),
     Neurosurgeon(),
     Neurosurgeon(Criterion.ENERGY),
     RoofSplit(),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from codesign_ros.planning.policies.base import Decision, Situation, latency_s, least
 from codesign_ros.planning.policies.fair import kindest
 from codesign_ros.planning.problem import Row
+from codesign_ros.types import JPEG444_CODECS
 
 
 @dataclass(frozen=True)
@@ -19,15 +20,15 @@ class ServerOnly:
     """The baseline that leaves the robot nothing but to send.
 
     Attributes:
-        codec: how the frame is sent, ``raw`` or ``jpeg``.
+        sent: how the frame is sent: ``raw``, ``jpeg``, or ``jpeg444``, the best of its qualities.
     """
 
-    codec: str
+    sent: str
 
     @property
     def name(self) -> str:
         """What it is called on the command line."""
-        return f"server_only_{self.codec}"
+        return f"server_only_{self.sent}"
 
     def decide(self, situation: Situation) -> Decision:
         """Send the frame.
@@ -36,11 +37,12 @@ class ServerOnly:
             CodesignError: there is no server, or the cost of sending so is not known.
         """
         situation.need_server()
-        unknown = f"the cost of sending the frame as {self.codec} is not known"
+        unknown = f"the cost of sending the frame as {self.sent} is not known"
+        codecs = JPEG444_CODECS if self.sent == "jpeg444" else (self.sent,)
 
         def rule(rows: Sequence[Row]) -> Decision:
             sending = (
-                row for row in rows if row.candidate.cut == 0 and row.candidate.codec == self.codec
+                row for row in rows if row.candidate.cut == 0 and row.candidate.codec in codecs
             )
             return Decision(least(sending, latency_s, unknown))
 

@@ -15,8 +15,8 @@ import numpy as np
 from codesign_ros.runtime.head.account import FrameAccount
 from codesign_ros.runtime.head.ledger import Frame, FrameLedger, Outbox, Phase
 from codesign_ros.runtime.head.plans import HeadPlans
-from codesign_ros.runtime.head.stamps import age_s
 from codesign_ros.runtime.messages import DropReason, Result, Stamp, Status
+from codesign_ros.runtime.stamps import age_s
 
 _log = logging.getLogger(__name__)
 

@@ -170,7 +170,8 @@ class HeadCompute:
                 pixels = _pixels(frame)
                 image = letterbox(pixels, self._bundle.input)
                 frame.size = pixels.shape[0], pixels.shape[1]
-            return image, stage.run(image)
+            sequence = None if falls_back else frame.sequence
+            return image, stage.run(image, frame.jpeg, sequence)
 
         slowdown = self._settings.slowdown
         image, output = stretched(work, slowdown)

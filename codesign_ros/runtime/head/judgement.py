@@ -70,12 +70,15 @@ class Judgement:
         """Note that something was sent to which an answer must come."""
         self._waiting_since_s = min(self._waiting_since_s, now_s)
 
-    def answered(self, now_s: float) -> None:
-        """Note an answer of any kind."""
+    def answered(self, now_s: float, *, is_link_busy: bool = False) -> None:
+        """Note an answer of any kind.
+
+        ``is_link_busy``: it was with something large, behind which small answers have no hole.
+        """
         self._doubts = False
         self._waiting_since_s = math.inf
         if not self.relies:
-            has_hole = now_s - self._answered_s > _HOLE_S
+            has_hole = now_s - self._answered_s > _HOLE_S and not is_link_busy
             self._back_since_s = now_s if has_hole else min(self._back_since_s, now_s)
         self._answered_s = now_s
 
@@ -95,6 +98,11 @@ class Judgement:
         self._overdue += 1
         if self._overdue >= _OVERDUE:
             self._leave(f"{self._overdue} answers in a row did not come in time", now_s)
+
+    def excuse(self, missed_s: float, now_s: float) -> None:
+        """Note that no answer could be heard for so long until now [s], whatever came."""
+        if math.isfinite(self._waiting_since_s):
+            self._waiting_since_s = min(now_s, self._waiting_since_s + missed_s)
 
     def check(self, now_s: float, limit_s: float) -> None:
         """Look whether the server has been silent for too long.

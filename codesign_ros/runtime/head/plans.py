@@ -89,6 +89,16 @@ class HeadPlans:
         """What runs the plan of an epoch; that of the plan in force if it is not kept any more."""
         return self._epochs.find(epoch) or self._epochs.stage
 
+    def answered(self, epoch: int, sequence: int, is_ok: bool) -> None:
+        """Note what the tail made of a frame of an epoch; the next ones are written after it."""
+        stages = self._epochs.find(epoch)
+        if stages is None:
+            return
+        if is_ok:
+            stages.following.stage.heard(sequence)
+        else:
+            stages.following.stage.forget()
+
     def build(self, plan: Plan) -> PlanStages:
         """Build and warm what runs a plan; nothing that runs changes.
 

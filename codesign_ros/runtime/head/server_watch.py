@@ -10,6 +10,8 @@ from codesign_ros.runtime.head.book import FrameBook
 from codesign_ros.runtime.head.judgement import Judgement
 from codesign_ros.runtime.head.ledger import Frame
 from codesign_ros.runtime.head.probation import Beaten, BeatenFrames
+from codesign_ros.runtime.head.trials import PATIENCE_S, Trials
+from codesign_ros.runtime.stalls import Stalls
 from codesign_ros.types import Plan
 
 _log = logging.getLogger(__name__)
@@ -19,14 +21,10 @@ _log = logging.getLogger(__name__)
 _SILENCE_S, _DOUBT_S = 2.0, 0.5
 # While the robot relies on the server, probes are so far apart [s]; alone, it wants to know sooner.
 _PROBES_S = 0.45
+# Without a look at the server for so long the robot stood still itself [s].
+_STALL_S = 1.0
 # Weight of the newest frame in the mean of what the robot takes for one.
 _OWN_WEIGHT = 1 / 8
-# A trial is as large as so many frames, within limits [bytes].
-_TRIAL_FRAMES, _MOST_TRIAL_BYTES = 3, 500_000
-# It is not repeated sooner than this [s], nor before so many times what the last one took: on a
-# link that has become thin, trials take a third of it at most. One that has no answer after so long
-# has failed [s].
-_TRIALS_S, _TRIAL_PAUSE, _TRIAL_PATIENCE_S = 1.0, 3.0, 3.0
 
 
 class ServerWatch:
@@ -62,10 +60,10 @@ class ServerWatch:
         # What the server does for a frame; as long as it is the same, so is the time of answers.
         self._work: tuple[object, ...] = ()
         self._probed_s = -math.inf
-        # Size of the newest frame on the link [bytes], and the trial that is out: number, when.
+        # Size of the newest frame on the link [bytes].
         self._frame_bytes = 0
-        self._trial: tuple[int, float] | None = None
-        self._next_trial_s = -math.inf
+        self._trials = Trials()
+        self._stalls = Stalls(_STALL_S)
         # The last reason for which the log says that the robot is alone.
         self._said = ""
 
@@ -115,8 +113,8 @@ class ServerWatch:
         if self._said:
             _log.info("the robot has another server now: %s", tail)
         self._judgement = Judgement()
-        self._probed_s = self._next_trial_s = -math.inf
-        self._trial, self._said = None, ""
+        self._probed_s = -math.inf
+        self._trials, self._said = Trials(), ""
         self._beaten.clear()
         self._follow(now_s)
 
@@ -137,7 +135,7 @@ class ServerWatch:
         """Note an answer of any kind, and from whom."""
         if self._tail not in ("", tail):
             return
-        self._judgement.answered(now_s)
+        self._judgement.answered(now_s, is_link_busy=self._trials.is_out)
         if self._judgement.is_back(now_s) and not self._frame_bytes:
             self._judgement.return_(now_s)
         self._follow(now_s)
@@ -209,12 +207,17 @@ class ServerWatch:
     def check(self, now_s: float, on_link_s: float) -> None:
         """Look whether an answer is overdue, or the server has been silent for too long.
 
+        To be called at least twice a second; where it was not, the robot stood still itself.
+
         Args:
             now_s: the time [s].
             on_link_s: how long the link needs for what is on its way [s].
         """
+        if missed_s := self._stalls.missed_s(now_s):
+            self._judgement.excuse(missed_s, now_s)
+        self._stalls.done(now_s)
         self.strand_overdue(now_s)
-        limit_s = _SILENCE_S
+        limit_s = PATIENCE_S if self._trials.is_out else _SILENCE_S
         if self._judgement.doubts and (usual_s := self._answer_times.limit_s) is not None:
             limit_s = min(limit_s, max(_DOUBT_S, 2 * usual_s))
         self._judgement.check(now_s, limit_s + 2 * on_link_s)
@@ -222,31 +225,27 @@ class ServerWatch:
 
     # Trials
 
-    def trial_bytes(self, now_s: float) -> int:
-        """Payload of the trial that should be sent now [bytes]; 0 = none."""
-        if self._trial is not None and now_s > self._trial[1] + _TRIAL_PATIENCE_S:
-            self._trial = None
-        due = self._trial is None and now_s >= self._next_trial_s
-        if not (due and self._judgement.is_back(now_s)):
+    def trial_bytes(self, now_s: float, burst_bytes: float = 0.0) -> int:
+        """Payload of the trial that should be sent now [bytes]; 0 = none.
+
+        Args:
+            now_s: the time [s].
+            burst_bytes: what the link lets through at once after a pause [bytes]; 0 = not known.
+        """
+        if not self._judgement.is_back(now_s):
             return 0
-        return min(_TRIAL_FRAMES * self._frame_bytes, _MOST_TRIAL_BYTES)
+        return self._trials.payload_bytes(now_s, self._frame_bytes, burst_bytes)
 
-    def tried(self, number: int, now_s: float) -> None:
+    def tried(self, number: int, payload_bytes: int, now_s: float) -> None:
         """Note that a trial of that number is sent."""
-        self._trial = number, now_s
-        self._next_trial_s = now_s + _TRIALS_S
+        self._trials.sent(number, payload_bytes, now_s)
 
-    def trial_answered(self, number: int, now_s: float) -> None:
+    def probe_answered(self, number: int, now_s: float) -> None:
         """Note the answer to a probe, which may be the trial."""
-        if self._trial is None or self._trial[0] != number:
-            return
-        took_s = now_s - self._trial[1]
-        self._trial = None
-        limit_s = self._answer_times.limit_s
-        more_s = (_TRIAL_FRAMES - 1) * self.usual_s
-        if limit_s is not None and took_s > limit_s + more_s:
-            self._next_trial_s = max(self._next_trial_s, now_s + (_TRIAL_PAUSE - 1) * took_s)
-        elif self._judgement.is_back(now_s):
+        times = self._answer_times
+        if self._trials.passes(
+            number, now_s, self._frame_bytes, times.usual_s, times.limit_s
+        ) and self._judgement.is_back(now_s):
             self._judgement.return_(now_s)
         self._follow(now_s)
 

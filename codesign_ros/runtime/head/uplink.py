@@ -168,6 +168,12 @@ class Uplink:
             return self._meter.error_bps
 
     @property
+    def burst_bytes(self) -> float:
+        """What the link lets through at once after a pause, at most [bytes]; 0 = not known yet."""
+        with self._lock:
+            return self._meter.burst_bytes
+
+    @property
     def delay_s(self) -> float:
         """What a tiny transfer usually takes on a free link, both ways [s]; 0 = not measured."""
         with self._lock:

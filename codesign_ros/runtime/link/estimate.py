@@ -33,6 +33,9 @@ _IMPOSSIBLE = 0.03
 _JUMPS_S, _STEPS_S = 0.003, 0.06
 # They are taken into account so often, for that takes time [s].
 _CHANGE_S = 0.1
+# Whether the bucket was full or empty at the start matters for so long: the largest fills slowly,
+# and is told from a small one by what passes once it has [s].
+_EMPTY, _FILLED_S = 1, 30.0
 # Share of the abrupt changes that change the burst too: it is how the link is made.
 _NEW_BURST = 0.002
 
@@ -46,6 +49,10 @@ class LinkEstimator:
     of it is here a delay later. Each hypothesis, a pair of rate and burst on a grid, runs this
     queue with the real sizes and starts, and loses weight by how far off its arrivals are: late
     ones little, for a busy core makes them late too, early ones much, as nothing can.
+
+    Whether the bucket is full when the first transfer comes is not known: others may have used the
+    link. Each pair runs from a full and from an empty one at first; else an empty bucket would be
+    taken for a small one, and what it lets pass once it has filled for a fast link.
 
     So a bucket's burst is told from the rate by what a busy link lets pass, small transfers that
     wait behind large ones are understood, and where nothing has been seen that shows the rate, the
@@ -64,11 +71,14 @@ class LinkEstimator:
         self._log_rates = np.linspace(math.log(LEAST_BPS), math.log(MOST_BPS), count)
         self._bytes_s = (np.exp(self._log_rates)[:, None] / 8).astype(np.float32)
         self._s_per_byte = 1 / self._bytes_s
-        shape = count, len(_BURSTS_BYTES)
-        self._weights = np.full(shape, 1 / (shape[0] * shape[1]))
+        # The bucket was full or empty when the first transfer came: rate, burst by either.
+        shape = 2, count, len(_BURSTS_BYTES)
+        self._weights = np.full(shape, 1 / math.prod(shape))
         # How long the link is still busy, from when the newest transfer started [s].
         self._rest_s = np.zeros(shape, np.float32)
         self._tokens = np.broadcast_to(_BURSTS_BYTES, shape).copy()
+        self._tokens[_EMPTY] = 0.0
+        self._first_s: float | None = None
         self._started_s, self._now_s = 0.0, -math.inf
         self._blocked_s = -math.inf
         # Probability of all rates below the middle of each; None = to be worked out when asked for.
@@ -101,6 +111,10 @@ class LinkEstimator:
                 f"delay {delay_s} s, jitter {jitter_s} s"
             )
         # All of it in single precision and in place: this runs for every frame, on the robot.
+        if self._first_s is None:
+            self._first_s = self._started_s = started_s
+        elif started_s > self._first_s + _FILLED_S and len(self._weights) > 1:
+            self._forget_the_start()
         rest_s, tokens = self._rest_s, self._tokens
         rest_s -= started_s - self._started_s
         self._started_s = started_s
@@ -152,7 +166,7 @@ class LinkEstimator:
     def quantile_bps(self, share: float) -> float:
         """The rate below which the true one lies with this probability [bit/s]."""
         if self._below is None:
-            weights = self._weights.sum(axis=1)
+            weights = self._weights.sum(axis=(0, 2))
             self._below = np.cumsum(weights) - weights / 2
         below, log_rates = self._below, self._log_rates
         # By hand: `np.interp` takes three times as long for a single number.
@@ -174,8 +188,15 @@ class LinkEstimator:
     @property
     def burst_bytes(self) -> float:
         """The burst [bytes], the most that is likely: it lies below with 90 %."""
-        below = np.cumsum(self._weights.sum(axis=0))
+        below = np.cumsum(self._weights.sum(axis=(0, 1)))
         return float(_BURSTS_BYTES[np.searchsorted(below, 0.9)])
+
+    def _forget_the_start(self) -> None:
+        """Go on with the likelier start of each pair of rate and burst, which weighs as both."""
+        best = self._weights.argmax(axis=0)[None]
+        self._rest_s = np.take_along_axis(self._rest_s, best, axis=0)
+        self._tokens = np.take_along_axis(self._tokens, best, axis=0)
+        self._weights = self._weights.sum(axis=0, keepdims=True)
 
     def _let_change(self, now_s: float) -> None:
         """Spread the weights by what may have changed since the last transfer."""
@@ -186,13 +207,15 @@ class LinkEstimator:
         weights = self._weights
         step = _STEPS_S * passed_s / 2
         moved = (1 - 2 * step) * weights
-        moved[1:] += step * weights[:-1]
-        moved[:-1] += step * weights[1:]
-        moved[0] += step * weights[0]
-        moved[-1] += step * weights[-1]
+        moved[:, 1:] += step * weights[:, :-1]
+        moved[:, :-1] += step * weights[:, 1:]
+        moved[:, 0] += step * weights[:, 0]
+        moved[:, -1] += step * weights[:, -1]
         jump = _JUMPS_S * passed_s
-        anywhere = (1 - _NEW_BURST) * weights.sum(axis=0) + _NEW_BURST / weights.shape[1]
+        starts, rates, bursts = weights.shape
+        anywhere = (1 - _NEW_BURST) * weights.sum(axis=1, keepdims=True)
+        anywhere += _NEW_BURST / (starts * bursts)
         moved *= 1 - jump
-        moved += jump / weights.shape[0] * anywhere
+        moved += jump / rates * anywhere
         self._weights = moved
         self._below = None

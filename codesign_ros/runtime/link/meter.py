@@ -69,6 +69,11 @@ class LinkMeter:
         return statistics.median(self._delays_s) if self._delays_s else 0.0
 
     @property
+    def burst_bytes(self) -> float:
+        """What passes at once after a pause, most likely no more [bytes]; 0 = not known yet."""
+        return self._estimator.burst_bytes if self.bandwidth_bps else 0.0
+
+    @property
     def learning(self) -> bool:
         """The rate was never known, and the next probe should not wait."""
         return not self.bandwidth_bps and self._probe is None and self._prober.may_learn

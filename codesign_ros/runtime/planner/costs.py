@@ -55,23 +55,32 @@ class DeviceCosts:
                     self._with_necks[neck.cut] = profile_network(network)
             return self._with_necks
 
-    def get_ready(self, mode: str, devices: Iterable[Device]) -> None:
+    def get_ready(self, mode: str, devices: Iterable[Device], counted: bool = False) -> None:
         """Do what takes seconds before ``tables`` is called for some of these devices."""
         if mode in {known.value for known in RooflineMode}:
             self.network_profile()
             self._neck_profiles()
-        elif any(device.memory_bytes > 0 for device in devices):
+        elif counted or any(device.memory_bytes > 0 for device in devices):
             self._memory_needs()
 
-    def tables(self, head: Device, tail: Device | None, mode: str, axes: Axes) -> CostTables:
+    def tables(
+        self, head: Device, tail: Device | None, mode: str, axes: Axes, counted: bool = False
+    ) -> CostTables:
         """Tables of a head and the tail that may serve it.
+
+        Args:
+            head: the robot's device.
+            tail: the server's; None = there is none.
+            mode: the cost model.
+            axes: what may be chosen.
+            counted: with the operations of every segment, which some policies look at.
 
         Raises:
             CodesignError: a device has not measured itself, or has no peaks.
         """
         if mode == "measured":
             limited = any(device.memory_bytes > 0 for device in (head, tail) if device)
-            network, notes = self._memory_needs() if limited else (None, ())
+            network, notes = self._memory_needs() if limited or counted else (None, ())
             tables = measured_tables(
                 len(self._bundle.segments),
                 _measured(head),

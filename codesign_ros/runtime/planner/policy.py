@@ -27,6 +27,11 @@ def check_policy(name: str) -> None:
         )
 
 
+def looks_at_operations(name: str) -> bool:
+    """Whether a policy may look at the operations of segments, which take seconds to count."""
+    return name != OURS and not name.startswith(_CUT)
+
+
 def under_policy(
     solution: Solution, name: str, robot: DeviceSpec | None, server: DeviceSpec | None
 ) -> Solution:

@@ -14,15 +14,16 @@ from codesign_ros.cost.lateness import STEADY, varies
 from codesign_ros.planning.grid import Solution, grid
 from codesign_ros.planning.problem import AllowedHalves, Problem
 from codesign_ros.runtime.device import Device, Role
+from codesign_ros.runtime.planner.basis import Factors
 from codesign_ros.runtime.planner.correction import corrected
 from codesign_ros.runtime.planner.costs import DeviceCosts
 from codesign_ros.runtime.planner.engine_wishes import Build, built, lacking, runnable
 from codesign_ros.runtime.planner.placement import Placements, over_servers
-from codesign_ros.runtime.planner.policy import under_policy
+from codesign_ros.runtime.planner.policy import looks_at_operations, under_policy
 from codesign_ros.runtime.planner.registry import Registry
 from codesign_ros.runtime.planner.settings import SHARED, PlannerSettings
 from codesign_ros.runtime.planner.sharing import share_of, solve_at
-from codesign_ros.runtime.planner.watch import FAST_BPS, Factors
+from codesign_ros.runtime.planner.watch import FAST_BPS
 from codesign_ros.types import CodesignError, LinkSpec, Plan
 
 
@@ -194,7 +195,8 @@ class RobotProblems:
         tail = tail or self.tail_of(robot)
         tails = (tail,) if tail else ()
         axes = settings.axes(tuple(each.node for each in tails), self._bundle.neck_codecs)
-        tables = self._costs.tables(head, tail, settings.mode, axes)
+        counted = looks_at_operations(settings.policy)
+        tables = self._costs.tables(head, tail, settings.mode, axes, counted)
         halves: dict[bool, list[np.ndarray]] = {False: [], True: []}
         for device, neck in itertools.product((head, *tails), (False, True)):
             possible, notes = runnable(device, tables, neck=neck)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable
 
 from codesign_ros.runtime.device import Device, Heartbeat, Role
 from codesign_ros.runtime.planner.changes import Change, change_between
-from codesign_ros.runtime.planner.roll_call import RollCall
+from codesign_ros.runtime.planner.strangers import RollCall
 from codesign_ros.runtime.sessions import GONE_S
 
 GONE_STATES = ("unconfigured", "finalized")
@@ -36,6 +37,8 @@ class Registry:
         # When another node of a device's name was heard, first and last.
         self._twins_s: dict[str, tuple[float, float]] = {}
         self._roll_call = RollCall()
+        # Silent for too long, and asked whether they are there.
+        self._doubted: set[str] = set()
 
     def hear(self, device: Device, now_s: float) -> Change | None:
         """Take an announcement; returns what changed, or None if it was only a heartbeat."""
@@ -45,6 +48,7 @@ class Registry:
         if device.state in GONE_STATES:
             return Change(self._remove(node, device.state), anew=True)
         self._forget(node)
+        self._doubted.discard(node)
         self._roll_call.answered(node)
         before = self._devices.get(node)
         if before is not None and before.robot != device.robot:
@@ -121,10 +125,40 @@ class Registry:
         """How many names give signs of life without being known."""
         return len(self._roll_call)
 
+    def excuse(self, missed_s: float, now_s: float) -> None:
+        """Note that nobody could be heard for so long until now [s], whatever they said."""
+        for node, heard_s in self._heard_s.items():
+            self._heard_s[node] = min(now_s, heard_s + missed_s)
+
+    def doubt(self, now_s: float) -> list[Device]:
+        """Doubt those that are silent for too long, each once: they stay until ``give_up``."""
+        silent = [node for node in self._silent(now_s) if math.isfinite(self._heard_s[node])]
+        self._doubted.update(silent)
+        return [self._devices[node] for node in silent]
+
+    def touch(self, node: str, now_s: float) -> None:
+        """Note that a device is there, silent as it is."""
+        if node in self._doubted:
+            self._doubted.discard(node)
+            self._heard_s[node] = now_s
+
+    def give_up(self, node: str) -> None:
+        """Note that a device which was doubted does not answer either."""
+        if node in self._doubted:
+            self._doubted.discard(node)
+            self._heard_s[node] = -math.inf
+
+    def _silent(self, now_s: float) -> list[str]:
+        """Those silent for too long that are not doubted."""
+        return [
+            node
+            for node, heard_s in self._heard_s.items()
+            if now_s - heard_s > self._silence_limit_s and node not in self._doubted
+        ]
+
     def expire(self, now_s: float) -> list[tuple[Device, str]]:
         """Remove devices that fell silent; returns them with what happened, one line each."""
-        limit_s = self._silence_limit_s
-        lost = [node for node, heard_s in self._heard_s.items() if now_s - heard_s > limit_s]
+        lost = self._silent(now_s)
         gone = [(self._devices[node], self._remove(node, "lost")) for node in lost]
         self._lost |= {device.node: device for device, _ in gone}
         self._lost_s |= dict.fromkeys(lost, now_s)
@@ -211,6 +245,7 @@ class Registry:
 
     def _remove(self, node: str, why: str) -> str:
         device = self._devices.pop(node)
+        self._doubted.discard(node)
         del self._heard_s[node]
         self._twins_s.pop(node, None)
         del self._of_robot[device.robot][node]

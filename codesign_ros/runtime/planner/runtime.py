@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
-from statistics import median
+from dataclasses import replace
 from typing import NamedTuple
-
-import numpy as np
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.cost.profile import NetworkProfile
 from codesign_ros.planning.grid import Solution
-from codesign_ros.planning.problem import Candidate, Row
 from codesign_ros.runtime.device import Device, Heartbeat, Role
 from codesign_ros.runtime.planner.changes import forms_text, retimed_cuts
 from codesign_ros.runtime.planner.costs import DeviceCosts
-from codesign_ros.runtime.planner.engine_wishes import Build, BuildRequests, builds_text
-from codesign_ros.runtime.planner.lobby import Lobby
-from codesign_ros.runtime.planner.numbering import Numbering, Straying
-from codesign_ros.runtime.planner.policy import OURS
-from codesign_ros.runtime.planner.problem import RobotProblems, rate_of
+from codesign_ros.runtime.planner.engine_wishes import Build, BuildRequests
+from codesign_ros.runtime.planner.numbering import Numbering
+from codesign_ros.runtime.planner.plan_maker import PlanMaker, Robot
+from codesign_ros.runtime.planner.problem import RobotProblems
+from codesign_ros.runtime.planner.reasons import joined
 from codesign_ros.runtime.planner.registry import GONE_STATES, Registry
-from codesign_ros.runtime.planner.settings import SHARED, PlannerSettings
-from codesign_ros.runtime.planner.watch import Basis, Factors, RobotWatch
-from codesign_ros.types import NECK_CODECS, CodesignError, DeviceSpec, Plan
+from codesign_ros.runtime.planner.settings import PlannerSettings
+from codesign_ros.runtime.planner.strangers import Lobby
+from codesign_ros.runtime.planner.watch import RobotWatch
+from codesign_ros.types import DeviceSpec, Plan
 
 
 class Due(NamedTuple):
@@ -37,28 +35,6 @@ class Due(NamedTuple):
     robot: str
     reason: str
     optional: bool
-
-
-@dataclass
-class _Robot:
-    """What the planner knows of one robot beside its devices.
-
-    ``chosen``: whether the plan that was ``prepared`` is one that was not needed, only better, and
-    ``started_s`` when it was made [s]. ``wanted``: engines of a better plan, which are being built.
-    ``notes``: what the last problem left out.
-    """
-
-    watch: RobotWatch
-    straying: Straying = field(default_factory=Straying)
-    plan: Plan | None = None
-    reasons: list[str] = field(default_factory=list)
-    optional: bool = True
-    due_s: float = math.inf
-    prepared: Basis | None = None
-    chosen: bool = False
-    started_s: float = 0.0
-    wanted: tuple[Build, ...] = ()
-    notes: tuple[str, ...] = ()
 
 
 class PlannerRuntime:
@@ -94,12 +70,20 @@ class PlannerRuntime:
         self.registry = registry
         self.costs = DeviceCosts(bundle, devices, network_profile)
         self.problems = RobotProblems(bundle, self.costs, registry)
-        # Plans that stayed because no other was enough better.
-        self.kept = 0
         self._builds = BuildRequests()
         self._cuts = bundle.last_cut + 1
-        self._robots: dict[str, _Robot] = {}
+        self._robots: defaultdict[str, Robot] = defaultdict(lambda: Robot(RobotWatch(self._cuts)))
         self._numbering = Numbering()
+        self._maker = PlanMaker(
+            self._robots,
+            registry,
+            self.problems,
+            self._numbering,
+            cuts=self._cuts,
+            session=session,
+            settings=lambda: self.settings,
+            request=lambda robot, reason, now_s: self.request(robot, reason, now_s, optional=True),
+        )
 
     # News
 
@@ -114,7 +98,7 @@ class PlannerRuntime:
         self._numbering.hear(device.epoch)
         if self.registry.is_overruled(device, now_s):
             return None
-        watch = self._robot(device.robot).watch
+        watch = self._robots[device.robot].watch
         before = self.registry.announced(device.node)
         if not self._concerns(device):
             return self._hear_of_pool(device, now_s)
@@ -175,7 +159,7 @@ class PlannerRuntime:
             said.append(change)
             self._builds.forget(device.node)
             if self._concerns(device):
-                self._robot(device.robot).watch.forget(device.role, now_s=now_s)
+                self._robots[device.robot].watch.forget(device.role, now_s=now_s)
                 self.request(device.robot, change, now_s)
         self._forget_robots()
         for robot in self._robots:
@@ -204,7 +188,7 @@ class PlannerRuntime:
         if change is None:
             return None
         if change.anew:
-            self._robot(device.robot).watch.forget_tail(device.node)
+            self._robots[device.robot].watch.forget_tail(device.node)
             self._builds.forget(device.node)
         self._builds.hear(device)
         self.problems.placements.look_again(device.robot)
@@ -213,7 +197,7 @@ class PlannerRuntime:
 
     def request(self, robot: str, reason: str, now_s: float, *, optional: bool = False) -> None:
         """Note that ``robot`` needs a new plan soon; see ``Due``."""
-        entry = self._robot(robot)
+        entry = self._robots[robot]
         entry.reasons.append(reason)
         entry.optional = entry.optional and optional
         wait_s = self.settings.debounce_s
@@ -237,7 +221,7 @@ class PlannerRuntime:
         taken = []
         for name, robot in self._robots.items():
             if robot.due_s <= now_s and name not in busy:
-                taken.append(Due(name, "; ".join(robot.reasons), robot.optional))
+                taken.append(Due(name, joined(robot.reasons), robot.optional))
                 robot.reasons.clear()
                 robot.optional = True
                 robot.due_s = math.inf
@@ -252,61 +236,40 @@ class PlannerRuntime:
 
     def watch(self, robot: str) -> RobotWatch:
         """What is measured of a robot."""
-        return self._robot(robot).watch
+        return self._robots[robot].watch
 
     def notes(self, robot: str) -> tuple[str, ...]:
         """What the last plan was not chosen from, or what was estimated, one line each."""
-        return self._robot(robot).notes
+        return self._robots[robot].notes
+
+    @property
+    def kept(self) -> int:
+        """Plans that stayed because no other was enough better."""
+        return self._maker.kept
 
     def next_plan(
         self, robot: str, reason: str, now_s: float, *, optional: bool = False
     ) -> Plan | None:
-        """Solve for a robot and give the answer a new epoch.
+        """Solve for a robot and give the answer a new epoch; see ``PlanMaker.next_plan``."""
+        return self._maker.next_plan(robot, reason, now_s, optional=optional)
 
-        Where an engine of the best plan is not built, it is the best of those whose engines are;
-        the others are wanted then, see ``take_builds``. With ``optional`` the plan in force stays
-        unless the change is worth it, see ``Steadiness``.
+    def adopt(self, plan: Plan, now_s: float) -> None:
+        """Note that a plan is in force: the last one that ``next_plan`` gave for its robot."""
+        self._maker.adopt(plan, now_s)
 
-        Returns:
-            The plan; None while the robot has no active head, or where the plan in force stays.
+    def solve(
+        self, robot: str, settings: PlannerSettings, link_bps: float | None = None
+    ) -> Solution:
+        """Solve Eq. 11 for a robot as things stand, built or not; see ``RobotProblems``."""
+        return self._maker.solve(robot, settings, link_bps)
 
-        Raises:
-            CodesignError: nothing can be planned with what is known, or nothing that is built
-                serves; the old plan stays.
-        """
-        entry = self._robot(robot)
-        entry.wanted = ()
-        head = self.registry.head_of(robot)
-        if head is None:
-            return None
-        if moved := self._place(robot, now_s):
-            reason, optional = f"{reason}; {moved}", False
-        factors, rate_bps = self._factors(robot, self.settings), rate_of(head, self.settings)
-        entry.watch.solved(factors, rate_bps, head.frame_bytes > 0, now_s)
-        best = self.solve(robot, self.settings)
-        entry.notes = best.problem.tables.notes
-        solution, gain_s = self._built(robot, best, factors)
-        if optional and entry.plan is not None:
-            row = self._good_enough(solution, entry, now_s)
-            if row is not None:
-                self.kept += 1
-                entry.watch.follow(Basis(entry.plan, row.prediction, rate_bps, factors))
-                return None
-        if entry.wanted:
-            reason = f"{reason}; {self.building(robot)} (saves {gain_s * 1e3:.1f} ms)"
-        plan = self.problems.labelled(solution.plan, robot)
-        epoch = self._numbering.next({device.epoch for device in self.registry.devices_of(robot)})
-        plan = replace(plan, epoch=epoch, planner=self.session, reason=reason)
-        if (alone := solution.device_only) is not None:
-            plan = replace(
-                plan,
-                standby_structure=alone.candidate.head_structure,
-                standby_merge=alone.candidate.merge,
-                standby_precision=alone.candidate.precision,
-            )
-        entry.prepared = Basis(plan, solution.best.prediction, rate_bps, factors)
-        entry.chosen, entry.started_s = optional and entry.plan is not None, now_s
-        return plan
+    def lacking(self, robot: str, plan: Plan) -> tuple[Build, ...]:
+        """The engines that have to be built before a solution can be put in force."""
+        return self._maker.lacking(robot, plan)
+
+    def building(self, robot: str) -> str:
+        """What is being built so that the robot may have a better plan; empty if nothing is."""
+        return self._maker.building(robot)
 
     def strayed(self, now_s: float) -> list[str]:
         """Robots that must be led anew, for a device runs another plan than the one in force."""
@@ -326,107 +289,13 @@ class PlannerRuntime:
         for robot in self._robots:
             self.request(robot, reason, now_s)
 
-    def _built(self, robot: str, best: Solution, factors: Factors) -> tuple[Solution, float]:
-        """The best that can be put in force at once, and how much worse it is [s].
-
-        What the best of all lacks is wanted, if it is enough better.
-        """
-        entry = self._robot(robot)
-        lacking = self.lacking(robot, best.plan)
-        if not lacking:
-            return best, 0.0
-        try:
-            built = self.problems.solve(
-                robot,
-                self.settings,
-                factors,
-                in_force=entry.watch.plan,
-                built_only=True,
-                others=self._others(robot, self.settings),
-            )
-        except CodesignError as error:
-            entry.wanted = lacking
-            raise CodesignError(f"{self.building(robot)}; of what is built, {error}") from None
-        now_s = built.best.prediction.objective
-        gain_s = now_s - best.best.prediction.objective
-        if gain_s > 0 and gain_s >= self.settings.switch_gain * abs(now_s):
-            entry.wanted = lacking
-        return built, gain_s
-
-    def lacking(self, robot: str, plan: Plan) -> tuple[Build, ...]:
-        """The engines that have to be built before a solution can be put in force."""
-        labelled = self.problems.labelled(plan, robot)
-        return tuple(self.problems.lacking(labelled, self._robot(robot).watch.plan))
-
-    def building(self, robot: str) -> str:
-        """What is being built so that the robot may have a better plan; empty if nothing is."""
-        builds = self._robot(robot).wanted
-        verb = "is" if len(builds) == 1 else "are"
-        return f"{builds_text(builds)} {verb} being built" if builds else ""
-
     def take_builds(self, robot: str, now_s: float) -> list[Build]:
         """Take the engines that devices must be asked for: those wanted, each of them once."""
-        return self._builds.take(self._robot(robot).wanted, now_s)
+        return self._builds.take(self._robots[robot].wanted, now_s)
 
     def not_asked(self, build: Build) -> None:
         """Note that a device did not take the order: it is taken again after the next solve."""
         self._builds.failed(build)
-
-    def adopt(self, plan: Plan, now_s: float) -> None:
-        """Note that a plan is in force: the last one that ``next_plan`` gave for its robot."""
-        entry = self._robot(plan.robot)
-        entry.plan = plan
-        took_s = now_s - entry.started_s
-        entry.watch.steadiness.switched(now_s, took_s, chosen=entry.chosen)
-        entry.watch.serve_by(plan.tail)
-        if entry.prepared is not None:
-            entry.watch.follow(entry.prepared)
-
-    def solve(
-        self, robot: str, settings: PlannerSettings, link_bps: float | None = None
-    ) -> Solution:
-        """Solve Eq. 11 for a robot as things stand, built or not; see ``RobotProblems``."""
-        factors, others = self._factors(robot, settings), self._others(robot, settings)
-        return self.problems.solve(robot, settings, factors, link_bps, others=others)
-
-    def _place(self, robot: str, now_s: float) -> str:
-        """Place a robot on one of its servers; returns what moved, one line, or nothing.
-
-        Others on the two servers have other shares then.
-        """
-        placements = self.problems.placements
-        before = placements.of(robot)
-        self.problems.place(robot, self.settings, self._factors_at, now_s)
-        now = placements.of(robot)
-        if now == before:
-            return ""
-        moved = f"{robot} moved from {before} to {now}" if before else f"{robot} is on {now} now"
-        for other in self._robots:
-            is_there = other != robot and placements.of(other) in (before, now)
-            if is_there and self.problems.is_in_pool(other):
-                self.request(other, moved, now_s, optional=True)
-        return moved if before else ""
-
-    def _factors_at(self, robot: str, server: str) -> Factors:
-        """By what the times of a robot would be multiplied on a server of its pool."""
-        factors = self._factors(robot, self.settings)
-        if not self.settings.corrects:
-            return factors
-        return replace(factors, tail=np.full(self._cuts, self.overload(server)), tail_gap_s=0.0)
-
-    def overload(self, server: str) -> float:
-        """How many times longer a server takes than its robots' shares of it explain, at least 1.
-
-        By what its robots find now; where there are none, by what those found who were there.
-        """
-        found: dict[bool, list[float]] = {True: [], False: []}
-        for name, robot in self._robots.items():
-            for node, factor in robot.watch.tail_loads().items():
-                tail = self.registry.announced(node)
-                if tail is not None and tail.server == server:
-                    is_here = self.problems.placements.of(name) == server
-                    found[is_here].append(factor)
-        return max(1.0, median(found[True] or found[False] or [1.0]))
 
     def _forget_robots(self) -> None:
         """Forget those that have no device, once it was noted that the last one left."""
@@ -434,58 +303,3 @@ class PlannerRuntime:
             if self._robots[name].due_s == math.inf:
                 del self._robots[name]
                 self.problems.placements.forget(name)
-
-    def _robot(self, name: str) -> _Robot:
-        return self._robots.setdefault(name, _Robot(RobotWatch(self._cuts)))
-
-    def _factors(self, robot: str, settings: PlannerSettings) -> Factors:
-        """By what predicted times are multiplied; they were learned in the mode in force."""
-        if not (settings.corrects and settings.mode == self.settings.mode):
-            return Factors.none(self._cuts)
-        factors = self.watch(robot).factors()
-        if self.problems.shared(robot, settings) != SHARED[0]:
-            # What the others do to the server is in the share already.
-            factors = replace(factors, tail=np.ones(self._cuts), tail_gap_s=0.0)
-            tail = self.problems.tail_of(robot)
-            if tail is not None and self.problems.is_in_pool(robot):
-                load = self.overload(tail.server)
-                factors = replace(factors, tail=np.full(self._cuts, load))
-        return factors
-
-    def _others(self, robot: str, settings: PlannerSettings) -> dict[str, Factors]:
-        """Factors of the other robots that have an active head, where robots share something."""
-        if self.problems.shared(robot, settings) == SHARED[0]:
-            return {}
-        heads = (device for device in self.registry.devices if device.role is Role.HEAD)
-        names = {device.robot for device in heads if device.state == "active"} - {robot}
-        return {name: self._factors(name, settings) for name in sorted(names)}
-
-    def _good_enough(self, solution: Solution, entry: _Robot, now_s: float) -> Row | None:
-        """What the plan in force costs by now, if the best is not worth the change."""
-        assert entry.plan is not None
-        evaluation, watch = solution.evaluation, entry.watch
-        try:
-            places = [evaluation.index_of(each) for each in _within(entry.plan)]
-        except CodesignError:
-            return None  # it cannot be chosen any more
-        index = min(places, key=lambda place: float(evaluation.objective[place]))
-        now = float(evaluation.objective[index])
-        if not math.isfinite(now):
-            return None  # its cost is not known any more, or over a limit
-        row, best = evaluation.row(index), solution.best
-        better = best.prediction.objective
-        gain = math.log(now / better) if now > 0 and better > 0 else 0.0
-        if self.settings.policy != OURS:
-            # A peer's plan is not better by our objective: it changes when something happened.
-            gain = math.inf if row != best and not watch.steadiness.is_held(now_s) else 0.0
-        head = self.registry.head_of(entry.plan.robot)
-        rate_error = head.link_bps_error / head.link_bps if head and head.link_bps > 0 else 0.0
-        spread = watch.spread(row, best, solution.problem.objective, rate_error)
-        least = self.settings.switch_gain
-        return None if watch.steadiness.is_worth_it(gain, least, spread, now_s) else row
-
-
-def _within(plan: Plan) -> list[Candidate]:
-    """The choices among which a robot is under one plan: it takes a neck's levels as they come."""
-    own = Candidate.of(plan)
-    return [replace(own, codec=NECK_CODECS[each.level]) for each in plan.levels] or [own]

@@ -13,6 +13,7 @@ from codesign_ros.planning.problem import Limits
 from codesign_ros.runtime.planner.policy import OURS, check_policy
 from codesign_ros.types import (
     BRANCH_STRUCTURES,
+    JPEG444_CODECS,
     NECK_CODECS,
     CodesignError,
     LinkSpec,
@@ -67,7 +68,7 @@ class PlannerSettings:
     structures: tuple[Structure, ...] = BRANCH_STRUCTURES
     merges: tuple[Merge, ...] = (Merge.FOLD,)
     codecs: tuple[str, ...] = ("raw", "fp16+zstd", "uint8+zstd", *NECK_CODECS)
-    frame_codecs: tuple[str, ...] = ("jpeg", "raw")
+    frame_codecs: tuple[str, ...] = ("jpeg", *JPEG444_CODECS, "raw")
     precisions: tuple[str, ...] = ("fp32",)
     accuracy_floor: float = 0.0
     deadline_s: float = 0.0

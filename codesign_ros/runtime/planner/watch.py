@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from dataclasses import dataclass
 
 import numpy as np
 
-from codesign_ros.cost.lateness import STEADY, Spreads
+from codesign_ros.cost.lateness import Spreads
 from codesign_ros.planning.objective import Objective
 from codesign_ros.planning.problem import CandidateCost, Row
 from codesign_ros.runtime.device import WINDOW_FRAMES, Device, Role, StageMedians
+from codesign_ros.runtime.planner.basis import Basis, Factors, differ, difference_text
 from codesign_ros.runtime.planner.changes import Change
 from codesign_ros.runtime.planner.correction import Correction
 from codesign_ros.runtime.planner.steadiness import Steadiness
@@ -32,49 +32,9 @@ _RATE_SPREAD = 0.05
 _LEAST_FRAMES = 5
 # Weight of a new report in what is known of the gaps between frames.
 _GAP_WEIGHT = 0.2
-# The problem is solved again where a time or the rate is so many times off, no more often than [s].
-_OTHER_TIME, _OTHER_GAP_S = 1.03, 0.001
-# Soon after a change another is unlikely, and the server has better things to do.
+# The problem is solved again no more often than [s]: soon after a change another is unlikely, and
+# the server has better things to do.
 _REVIEW_S, _HELD_REVIEW_S = 1.0, 5.0
-
-
-@dataclass(frozen=True, eq=False)
-class Factors:
-    """What the model's times lack, by what was measured.
-
-    Attributes:
-        head, tail: by what they are multiplied, (N+1,), for each cut.
-        head_gap_s, tail_gap_s: what passes between two frames beside them [s].
-        spreads: how far a frame's times vary.
-    """
-
-    head: np.ndarray
-    tail: np.ndarray
-    head_gap_s: float = 0.0
-    tail_gap_s: float = 0.0
-    spreads: Spreads = STEADY
-
-    @classmethod
-    def none(cls, cuts: int) -> Factors:
-        """Factors that change nothing."""
-        return cls(np.ones(cuts), np.ones(cuts))
-
-
-@dataclass(frozen=True, eq=False)
-class Basis:
-    """What was believed when a plan was made, or last found to be good enough.
-
-    Attributes:
-        plan: the plan.
-        prediction: what it is expected to take, corrected.
-        link_bps: the link's rate as it was measured or assumed [bit/s].
-        factors: what the model's times were multiplied by.
-    """
-
-    plan: Plan
-    prediction: CandidateCost
-    link_bps: float
-    factors: Factors
 
 
 class RobotWatch:
@@ -277,29 +237,10 @@ class RobotWatch:
         if basis.plan.server_available and device.link_bps > 0:
             rate_bps = min(device.link_bps, FAST_BPS)
         factors = self.factors() if corrects else basis.factors
-        return self._text(factors, rate_bps) if _differ(solved, (factors, rate_bps)) else None
-
-    def _text(self, factors: Factors, rate_bps: float) -> str:
-        """What is not as it was when the plan in force was new."""
-        then = self._adopted
-        assert then is not None
-        said = []
-        if abs(math.log(rate_bps / then.link_bps)) > math.log(_OTHER_TIME):
-            said.append(f"link rate {then.link_bps / 1e6:.1f} -> {rate_bps / 1e6:.1f} Mbit/s")
-        for name, new, old in (
-            ("head", factors.head, then.factors.head),
-            ("tail", factors.tail, then.factors.tail),
-        ):
-            worst = int(np.argmax(np.abs(np.log(new / old))))
-            if abs(math.log(new[worst] / old[worst])) > math.log(_OTHER_TIME):
-                said.append(f"{name} time {old[worst]:.2f} -> {new[worst]:.2f} of the model's")
-        for name, new_s, old_s in (
-            ("robot", factors.head_gap_s, then.factors.head_gap_s),
-            ("server", factors.tail_gap_s, then.factors.tail_gap_s),
-        ):
-            if abs(new_s - old_s) > _OTHER_GAP_S:
-                said.append(f"{name} needs {1e3 * new_s:.1f} ms between frames")
-        return ", ".join(said) or "what is measured is as it was before"
+        if not differ(solved, (factors, rate_bps)):
+            return None
+        assert self._adopted is not None
+        return difference_text(self._adopted, factors, rate_bps)
 
     def _link_change(self, device: Device) -> str | None:
         """Whether the measured rate is another one than was planned with, noise aside."""
@@ -346,13 +287,3 @@ def _shares(cost: CandidateCost, objective: Objective) -> tuple[float, float, fl
         slowest = int(np.argmax(np.add(stages_s, gaps_s)))
         shares = [float(number == slowest) for number in range(len(stages_s))]
     return shares[0], shares[1], shares[2]
-
-
-def _differ(before: tuple[Factors, float], now: tuple[Factors, float]) -> bool:
-    """Whether a time or the rate is another one, more than by what never matters."""
-    (old, old_bps), (new, new_bps) = before, now
-    ratios = np.concatenate((new.head / old.head, new.tail / old.tail, [new_bps / old_bps]))
-    gaps_s = abs(new.head_gap_s - old.head_gap_s), abs(new.tail_gap_s - old.tail_gap_s)
-    return (
-        bool(np.max(np.abs(np.log(ratios))) > math.log(_OTHER_TIME)) or max(gaps_s) > _OTHER_GAP_S
-    )

@@ -41,7 +41,8 @@ class Waiting:
         """Set ``tensors``, or why not."""
         started_s = time.perf_counter()
         try:
-            self.tensors = self.leased.stage.decode(self.embedding.tensors)
+            sender = self.embedding.session, self.embedding.sequence
+            self.tensors = self.leased.stage.decode(self.embedding.tensors, sender)
         except Exception as error:
             self.outcome = error
         self.decode_s = time.perf_counter() - started_s

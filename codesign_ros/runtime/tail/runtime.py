@@ -16,10 +16,9 @@ from codesign_ros.runtime.answers import Answer
 from codesign_ros.runtime.emulation import stretched
 from codesign_ros.runtime.engines.pool import EnginePool
 from codesign_ros.runtime.engines.turns import FairTurns
-from codesign_ros.runtime.epochs import EpochTable
 from codesign_ros.runtime.messages import Embedding, EmbeddingKind, Stamp, TailAnswer, TailStatus
-from codesign_ros.runtime.stages import LeasedStage, TailStage, check_plan, tail_key
 from codesign_ros.runtime.tail.batch import Waiting, run
+from codesign_ros.runtime.tail.plans import TailPlans, release
 from codesign_ros.types import CodesignError, Plan, unexpected
 from codesign_ros.wire.decode import WireError
 
@@ -27,8 +26,6 @@ _log = logging.getLogger(__name__)
 
 # A tail that leaves waits until no frame has come for so long, but no longer than this in all [s].
 _QUIET_S, _LEAVING_S, _LOOK_S = 0.3, 1.0, 0.02
-# A head that has sent nothing for so long needs no old epoch [s].
-_HEAD_GONE_S = 10.0
 
 _CLOSED = "the tail is not active any more"
 
@@ -86,14 +83,8 @@ class TailRuntime:
         self._bundle = bundle
         self._node = node
         self._send_answer = send_answer
-        self._pool = pool
         self._turns = turns or FairTurns(at_once=1)
-        nothing = Plan(cut=bundle.last_cut, model_id=bundle.model_id, reason="no plan yet")
-        self._epochs: EpochTable[LeasedStage[TailStage] | None] = EpochTable(
-            nothing, None, _release
-        )
-        # Of each start of a head: when it was heard, and the epochs that it still needs.
-        self._needed: dict[int, tuple[float, tuple[int, int]]] = {}
+        self._plans = TailPlans(bundle, pool, lambda: settings.selection)
         self._changed = threading.Condition()
         self._closed = self._leaving = False
         # When the newest frame came, by ``time.perf_counter`` [s].
@@ -108,13 +99,13 @@ class TailRuntime:
     def plan(self) -> Plan:
         """The plan in force."""
         with self._changed:
-            return self._epochs.plan
+            return self._plans.plan
 
     @property
     def epochs(self) -> tuple[int, ...]:
         """Epochs whose embeddings are accepted, oldest first."""
         with self._changed:
-            return self._epochs.epochs
+            return self._plans.epochs
 
     def prepare(self, plan: Plan) -> None:
         """Build and warm the tail of a plan beside the running one.
@@ -123,19 +114,14 @@ class TailRuntime:
             CodesignError: the plan is for another network, its epoch is taken, or it cannot be
                 built; or the tail was closed meanwhile.
         """
-        check_plan(plan, self._bundle)
-        leased = None
-        if plan.cut < len(self._bundle.segments):
-            lease = self._pool.lease(tail_key(plan))
-            stage = TailStage(self._bundle, plan, lease.thing, lambda: self.settings.selection)
-            leased = LeasedStage(stage, lease)
+        leased = self._plans.build(plan)
         try:
             with self._changed:
                 if self._closed:
                     raise CodesignError(_CLOSED)
-                self._epochs.prepare(plan, leased)
+                self._plans.add(plan, leased)
         except CodesignError:
-            _release(leased)
+            release(leased)
             raise
 
     def commit(self, epoch: int) -> None:
@@ -145,7 +131,7 @@ class TailRuntime:
             CodesignError: the epoch was not prepared.
         """
         with self._changed:
-            self._epochs.commit(epoch)
+            self._plans.commit(epoch)
 
     # Embeddings
 
@@ -171,8 +157,8 @@ class TailRuntime:
         """
         with self._changed:
             self._leaving = True
-            about = Stamp(0), 0, self._epochs.plan.epoch
-            sessions = list(self._needed)
+            about = Stamp(0), 0, self._plans.plan.epoch
+            sessions = self._plans.sessions
             self._asked_s = time.perf_counter()
         for session in sessions:
             self._send_answer(
@@ -193,7 +179,7 @@ class TailRuntime:
             self._changed.notify_all()
         self._thread.join()
         with self._changed:
-            self._epochs.close()
+            self._plans.close()
 
     def _accept(self, embedding: Embedding, received_s: float) -> None:
         """Queue an embedding if it fits what is prepared here."""
@@ -208,7 +194,7 @@ class TailRuntime:
         with self._changed:
             if self._closed:
                 raise WireError("closed", _CLOSED)
-            leased = self._epochs.find(embedding.epoch)
+            leased = self._plans.find(embedding.epoch)
             if leased is None:
                 raise WireError("epoch", f"epoch {embedding.epoch} is not prepared here")
             cut = leased.stage.plan.cut
@@ -290,28 +276,12 @@ class TailRuntime:
             queue_s = ended_s - each.received_s - each.decode_s - tail_s
             self._answer_one(each, max(0.0, queue_s), tail_s)
 
-    def _drop_drained(self, embedding: Embedding) -> None:
-        """Let go of the epochs that no head needs any more, by a sound embedding of one of them.
-
-        Two heads may be there for a while, and neither knows what the other has in flight. None is
-        believed beyond the epoch of its own embedding.
-        """
-        now_s = time.perf_counter()
-        needed = embedding.oldest_epoch, embedding.epoch
-        self._needed[embedding.session] = now_s, needed
-        self._needed = {
-            session: (heard_s, epochs)
-            for session, (heard_s, epochs) in self._needed.items()
-            if now_s - heard_s <= _HEAD_GONE_S
-        }
-        self._epochs.drop_before(*(e for _, epochs in self._needed.values() for e in epochs))
-
     def _answer_one(self, waiting: Waiting, queue_s: float, tail_s: float) -> None:
         embedding, outcome = waiting.embedding, waiting.outcome
         if isinstance(outcome, Answer):
             self.counts["answers"] += 1
             with self._changed:
-                self._drop_drained(embedding)
+                self._plans.drop_drained(embedding, time.perf_counter())
             self._answer(
                 embedding,
                 **vars(outcome),
@@ -327,8 +297,3 @@ class TailRuntime:
             assert outcome is not None
             _log.error("the tail failed on frame %d", embedding.sequence, exc_info=outcome)
             self._refuse(embedding, WireError("internal", unexpected(outcome)), queue_s)
-
-
-def _release(leased: LeasedStage[TailStage] | None) -> None:
-    if leased is not None:
-        leased.release()

@@ -13,6 +13,7 @@ import numpy as np
 from rich.progress import Progress
 
 from codesign_ros.data.sources import open_source
+from codesign_ros.pixels.decode import ImageError
 from codesign_ros.pixels.letterbox import Letterbox, letterbox
 from codesign_ros.training.neck.options import NeckOptions
 from codesign_ros.training.options import MINE
@@ -124,7 +125,12 @@ def _read(
             continue
         if len(truths) == most:
             break
-        images[len(truths)] = letterbox(frame.rgb(), spec)
+        try:
+            rgb = frame.rgb()
+        except ImageError as error:
+            progress.console.print(f"frame {number} is broken and is left out: {error}")
+            continue
+        images[len(truths)] = letterbox(rgb, spec)
         place = Letterbox.of(frame.height, frame.width, spec)
         truth = frame.truth
         truths.append(None if truth is None else [place.to_input(box) for box in truth.boxes])

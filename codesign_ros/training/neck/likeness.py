@@ -7,12 +7,14 @@ Network", 2015).
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.models.zoo.yolo import RAW
+from codesign_ros.types import CORNERS
 
 Likeness = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """Distance of an answer from the teacher's, both of (B, ...), as a scalar; 0 where they agree."""
@@ -26,7 +28,12 @@ def judged_segment(bundle: Bundle) -> tuple[str, Likeness]:
     if bundle.architecture == "yolo" and RAW in bundle.segments:
         bins = 4 * int(bundle.architecture_args.get("reg_max", 16))
         return RAW, lambda found, taught: of_distributions(found, taught, bins)
-    by_task = {"classification": of_classes, "detection": of_boxes, "features": of_maps}
+    boxes = partial(of_boxes, form=bundle.boxes)
+    by_task: dict[str, Likeness] = {
+        "classification": of_classes,
+        "detection": boxes,
+        "features": of_maps,
+    }
     return bundle.crossings[-1][0].name, by_task[bundle.task]
 
 
@@ -56,8 +63,8 @@ def of_distributions(found: torch.Tensor, taught: torch.Tensor, bins: int) -> to
     return (classes + sides.sum()) / total
 
 
-def of_boxes(found: torch.Tensor, taught: torch.Tensor) -> torch.Tensor:
-    """Distance of detections (B, 4 + C, anchors): corners in pixels, then probabilities."""
+def of_boxes(found: torch.Tensor, taught: torch.Tensor, form: str = CORNERS) -> torch.Tensor:
+    """Distance of detections (B, 4 + C, anchors): boxes of ``form`` [px], then probabilities."""
     right = taught[:, 4:].clamp(0, 1)
     own = found[:, 4:].clamp(1e-6, 1 - 1e-6)
     sure = right.amax(1)
@@ -65,11 +72,21 @@ def of_boxes(found: torch.Tensor, taught: torch.Tensor) -> torch.Tensor:
     classes = F.binary_cross_entropy(own, right, reduction="sum") - F.binary_cross_entropy(
         right.clamp(1e-6, 1 - 1e-6), right, reduction="sum"
     )
-    return (classes + ((1 - _overlap(found[:, :4], taught[:, :4])) * sure).sum()) / total
+    return (
+        classes + ((1 - _overlap(_corners(found, form), _corners(taught, form))) * sure).sum()
+    ) / total
 
 
 def _cross_entropy(logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     return F.binary_cross_entropy_with_logits(logits, wanted, reduction="sum")
+
+
+def _corners(detections: torch.Tensor, form: str) -> torch.Tensor:
+    """The boxes as corners, (B, 4, anchors)."""
+    if form == CORNERS:
+        return detections[:, :4]
+    centres, halves = detections[:, :2], detections[:, 2:4] / 2
+    return torch.cat((centres - halves, centres + halves), 1)
 
 
 def _overlap(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -135,18 +136,18 @@ def _comparison(
 ) -> tuple[str, Compare, bool]:
     if bundle.task == "detection":
         classes = bundle.classes
+        decode = partial(decode_detections, classes=classes, form=bundle.boxes)
         known = pictures.truths is not None and all(
             box.label in classes for boxes in pictures.truths for box in boxes
         )
         truths: Sequence[Sequence[Box]] = [
-            [box for box in decode_detections(each, classes) if box.score >= DISPLAY_THRESHOLD]
-            for each in answers
+            [box for box in decode(each) if box.score >= DISPLAY_THRESHOLD] for each in answers
         ]
         if known and pictures.truths is not None:
             truths = pictures.truths
 
         def precision(found: Sequence[np.ndarray]) -> dict[str, float]:
-            boxes = [decode_detections(each, classes) for each in found]
+            boxes = [decode(each) for each in found]
             metrics = measure(truths, boxes, classes)
             values = {"map50": metrics.mean_map50, "ap": metrics.coco["ap"]}
             return {name: value or 0.0 for name, value in values.items()}

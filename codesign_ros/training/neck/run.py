@@ -18,6 +18,7 @@ from codesign_ros.models.neck import Neck, NeckForm, form_of
 from codesign_ros.neck_file import NeckInfo
 from codesign_ros.training.base_run import BaseRun
 from codesign_ros.training.neck.curves import draw_neck, write_neck_curves
+from codesign_ros.training.neck.film import film_frames, with_film
 from codesign_ros.training.neck.frames import Pictures, open_pictures
 from codesign_ros.training.neck.measure import NeckJudge, RatePoint, count_tables, to_json
 from codesign_ros.training.neck.options import BYTES_A_PIXEL, NeckOptions
@@ -84,6 +85,8 @@ class NeckRun(BaseRun):
         """Count the tables, measure, write the bundle with its curves, remove the checkpoint."""
         rated = self._trainer.rated()
         tables = count_tables(rated, self.teacher, self._train, _COUNTED_FRAMES)
+        frames = film_frames(self.options, self._bundle.input)
+        tables = with_film(tables, rated, self.teacher, frames)
         self._judge = self._judge_on(self._val)
         points = self._judge(rated, tables)
         neck = rated.neck

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,6 +18,16 @@ from codesign_ros.wire.neck.tables import CodeTables
 
 FRAMES = 16
 """How many frames reader and writer hold: one is acknowledged before so many more are sent."""
+
+
+class Written(NamedTuple):
+    """A frame's payload in the way that takes fewer bytes, and written for itself.
+
+    The second needs no other frame: whoever keeps it can read it whenever.
+    """
+
+    shortest: bytes
+    alone: bytes
 
 
 class CodeWriter:
@@ -28,8 +39,8 @@ class CodeWriter:
         self._sent: OrderedDict[int, CodedFrame] = OrderedDict()
         self._newest: CodedFrame | None = None
 
-    def write(self, codes: np.ndarray, level: int, sequence: int) -> bytes:
-        """Write a frame in whichever way takes fewer bytes: for itself, or after another one.
+    def write(self, codes: np.ndarray, level: int, sequence: int) -> Written:
+        """Write a frame for itself, and after another one if that takes fewer bytes.
 
         Args:
             codes: int8 (C, H, W); kept, so that they must not change afterwards.
@@ -39,18 +50,18 @@ class CodeWriter:
         Raises:
             CodesignError: see ``encode_codes``.
         """
-        payload = encode_codes(codes, self._tables, level)
+        shortest = alone = encode_codes(codes, self._tables, level)
         with self._lock:
             after = self._newest if self._tables.after is not None else None
         if after is not None:
-            payload = min(payload, encode_codes(codes, self._tables, level, after), key=len)
+            shortest = min(alone, encode_codes(codes, self._tables, level, after), key=len)
         with self._lock:
             self._sent[sequence] = CodedFrame(sequence, codes, level)
             while len(self._sent) > FRAMES:
                 gone, _ = self._sent.popitem(last=False)
                 if self._newest is not None and self._newest.sequence == gone:
                     self._newest = None
-        return payload
+        return Written(shortest, alone)
 
     def acknowledge(self, sequence: int) -> None:
         """The receiver has decoded that frame."""

@@ -6,6 +6,7 @@ import numpy as np
 
 from codesign_ros.types import NECK, NECK_CODECS, TensorSpec
 from codesign_ros.wire.decode import WireLimits, check_description, check_params
+from codesign_ros.wire.neck.film import CodeReader, CodeWriter
 from codesign_ros.wire.neck.payload import decode_codes, dequantise, encode_codes, quantise
 from codesign_ros.wire.neck.tables import CodeTables
 from codesign_ros.wire.refusal import WireError
@@ -24,11 +25,43 @@ def encode_latent(latent: np.ndarray, tables: CodeTables, level: int) -> Encoded
         CodesignError: another shape or type, values that are no numbers, or no such level.
     """
     payload = encode_codes(quantise(latent, tables, level), tables, level)
+    return _tensor(latent, level, payload)
+
+
+def write_latent(
+    latent: np.ndarray, tables: CodeTables, level: int, writer: CodeWriter, sequence: int
+) -> tuple[EncodedTensor, EncodedTensor]:
+    """Write a latent for a receiver that may have others, see ``CodeWriter.write``.
+
+    Args:
+        latent: as for ``encode_latent``.
+        tables: of the neck.
+        level: the rate level.
+        writer: knows what the receiver has.
+        sequence: number of the frame.
+
+    Returns:
+        What to send, and what can be read without any other frame.
+
+    Raises:
+        CodesignError: as ``encode_latent``.
+    """
+    written = writer.write(quantise(latent, tables, level), level, sequence)
+    shortest, alone = (_tensor(latent, level, payload) for payload in written)
+    return shortest, alone
+
+
+def _tensor(latent: np.ndarray, level: int, payload: bytes) -> EncodedTensor:
     return EncodedTensor(NECK, "float32", tuple(latent.shape), NECK_CODECS[level], payload)
 
 
 def decode_latent(
-    encoded: EncodedTensor, expected: TensorSpec, tables: CodeTables, limits: WireLimits
+    encoded: EncodedTensor,
+    expected: TensorSpec,
+    tables: CodeTables,
+    limits: WireLimits,
+    reader: CodeReader | None = None,
+    sequence: int = 0,
 ) -> np.ndarray:
     """Read a latent, at any level of the neck.
 
@@ -37,6 +70,9 @@ def decode_latent(
         expected: the latent of the receiver's own neck.
         tables: of that neck.
         limits: bounds on memory.
+        reader: has the frames that this one may be written after, and keeps this one; None = it
+            stands alone.
+        sequence: number of the frame.
 
     Returns:
         A new float32 array of the expected shape.
@@ -46,7 +82,10 @@ def decode_latent(
     """
     codec = check_description(encoded, expected, limits, NECK_CODECS[: tables.levels])
     check_params(encoded, expected, codec)
-    codes, level = decode_codes(encoded.data, tables)
+    if reader is None:
+        codes, level = decode_codes(encoded.data, tables)
+    else:
+        codes, level = reader.read(encoded.data, sequence)
     if codec != NECK_CODECS[level]:
         raise WireError(
             "codec",

@@ -1,11 +1,14 @@
 """Modules by name, and their weights from files: what is wrong is one line."""
 
+import math
+
 import pytest
 import safetensors.torch
 import torch
 from torch import nn
 
-from codesign_ros.models.graph.module_spec import load_module_weights, make_module
+from codesign_ros.models.graph.module_spec import make_module
+from codesign_ros.models.graph.module_weights import check_finite, load_module_weights
 from codesign_ros.types import CodesignError
 
 SOURCE = """
@@ -90,7 +93,7 @@ def net(folder):
     return make_module(f"{folder}/own_net.py:Net", {})
 
 
-@pytest.mark.parametrize("wrapper", [None, "state_dict", "model"])
+@pytest.mark.parametrize("wrapper", [None, "state_dict", "model", "ema"])
 def test_weights_are_set(net, folder, wrapper):
     weights = {name: torch.randn_like(tensor) for name, tensor in net.state_dict().items()}
     file = folder / "net.pth"
@@ -124,3 +127,65 @@ def test_wrong_weights_are_one_line_and_change_nothing(net, folder):
     with pytest.raises(CodesignError, match="there is no file of weights"):
         load_module_weights(net, folder / "none.pth")
     assert all(torch.equal(good[name], tensor) for name, tensor in net.state_dict().items())
+
+
+def renamed(weights, write):
+    return {write(name): tensor for name, tensor in weights.items()}
+
+
+@pytest.mark.parametrize(
+    ("make", "notes"),
+    [
+        (lambda w: renamed(w, lambda n: f"module.{n}"), ["'module.' taken away"]),
+        (lambda w: renamed(w, lambda n: f"_orig_mod.{n}"), ["'_orig_mod.' taken away"]),
+        (lambda w: renamed(w, lambda n: f"module._orig_mod.model.{n}"), ["'module.model.' and"]),
+        (lambda w: renamed(w, lambda n: f"_orig_mod.module.{n}"), ["'module.' and '_orig_mod.'"]),
+        (lambda w: renamed(w, lambda n: n.replace("conv.", "conv._orig_mod.")), ["'_orig_mod.' t"]),
+        (
+            lambda w: {"n_averaged": torch.tensor(3), **renamed(w, lambda n: f"module.{n}")},
+            ["'module.' taken away"],
+        ),
+        (
+            lambda w: {"loss.weight": torch.ones(2), **renamed(w, lambda n: f"model.{n}")},
+            ["'model.' taken away", "1 that are not the network's left out: loss.weight"],
+        ),
+        (
+            lambda w: {"epoch": 3, "state_dict": renamed(w, lambda n: f"model.{n}"), "lr": [0.1]},
+            ["those of net.pth['state_dict']", "'model.' taken away"],
+        ),
+        (lambda w: {"model": renamed(w, lambda n: n + "x"), "ema": {"module": w}}, ["'ema'"]),
+        (lambda w: {"ema": None, "model": w}, ["['model']"]),
+    ],
+)
+def test_checkpoints_as_people_have_them(net, folder, make, notes):
+    weights = {name: torch.randn_like(tensor) for name, tensor in net.state_dict().items()}
+    torch.save(make(weights), folder / "net.pth")
+    said = load_module_weights(net, folder / "net.pth")
+    assert len(said) == len(notes)
+    assert all(part in note for part, note in zip(notes, said, strict=True)), said
+    assert all(torch.equal(weights[name], tensor) for name, tensor in net.state_dict().items())
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_weights_that_are_no_numbers_are_refused(net, folder, value):
+    weights = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    weights["conv.bias"][1] = value
+    safetensors.torch.save_file(weights, folder / "n.safetensors")
+    with pytest.raises(CodesignError, match=r"not finite, in 'conv\.bias'"):
+        load_module_weights(net, folder / "n.safetensors")
+    check_finite(net)
+    net.load_state_dict(weights)
+    with pytest.raises(CodesignError, match=r"'conv\.bias' holds numbers that are not finite"):
+        check_finite(net)
+
+
+def test_a_mask_may_be_infinite_and_counts_may_lack(folder):
+    net = nn.Sequential(nn.BatchNorm2d(2))
+    net.register_buffer("mask", torch.tensor([0.0, -math.inf]))
+    check_finite(net)
+    weights = {n: t for n, t in net.state_dict().items() if not n.endswith("num_batches_tracked")}
+    torch.save(weights, folder / "net.pth")
+    assert load_module_weights(net, folder / "net.pth") == []
+    net[0].running_var[0] = math.inf
+    with pytest.raises(CodesignError, match="running_var"):
+        check_finite(net)

@@ -1148,6 +1148,22 @@ def test_after_a_switch_waiting_jpegs_leave_while_the_robot_ends_its_last_frame(
     check_promise(head, 4)
 
 
+def test_a_camera_s_jpeg_is_encoded_anew_and_goes_as_it_is_where_it_is_smaller(make, tiny_bundle):
+    head = make(deadline_s=NEVER_S)
+    head.use(plan_for(tiny_bundle, 3, 0, codec="jpeg444.50", served_by=TAIL))
+    options = (cv2.IMWRITE_JPEG_OPTIMIZE, 1, cv2.IMWRITE_JPEG_QUALITY)
+    for number, quality in enumerate((100, 5)):
+        jpeg = cv2.imencode(".jpg", FRAMES[0][..., ::-1], (*options, quality))[1].tobytes()
+        head.runtime.on_frame(Stamp(number), lambda: FRAMES[0], jpeg)
+        wait_until(lambda number=number: len(head.embeddings) == number + 1)
+        head.runtime.on_answer(answer_to(head.embeddings[number]))
+    head.wait_for(2)
+    sent = [embedding.tensors[0] for embedding in head.embeddings]
+    assert [tensor.codec for tensor in sent] == ["jpeg444.50", "jpeg"]
+    assert sent[1].data == jpeg
+    check_promise(head, 2)
+
+
 # The tail's half on the robot
 
 

@@ -114,15 +114,15 @@ def test_on_a_link_that_became_thin_the_second_late_frame_is_the_last(robot):
         robot.probe(32.0 + 0.25 * number)
     assert not robot.watch.helps
     assert robot.watch.trial_bytes(34.0) == 30_000
-    robot.watch.tried(7, 34.0)
+    robot.watch.tried(7, 30_000, 34.0)
     assert robot.watch.trial_bytes(34.2) == 0
-    robot.watch.trial_answered(6, 34.2)  # another probe
-    robot.watch.trial_answered(7, 34.8)  # takes too long for frames
+    robot.watch.probe_answered(6, 34.2)  # another probe
+    robot.watch.probe_answered(7, 34.8)  # takes too long for frames
     assert not robot.watch.helps
-    assert robot.watch.trial_bytes(35.9) == 0  # takes a third of the link at most
-    assert robot.watch.trial_bytes(36.5) == 30_000
-    robot.watch.tried(8, 36.5)
-    robot.watch.trial_answered(8, 36.5 + USUAL_S)
+    assert robot.watch.trial_bytes(35.7) == 0  # others have the link as well
+    assert robot.watch.trial_bytes(35.9) == 30_000
+    robot.watch.tried(8, 30_000, 35.9)
+    robot.watch.probe_answered(8, 35.9 + USUAL_S)
     assert robot.watch.helps
 
 
@@ -130,9 +130,45 @@ def test_a_trial_without_an_answer_is_tried_again(robot):
     robot.watch.left("it has gone", 30.0)
     for number in range(20):
         robot.probe(31.0 + 0.25 * number)
-    robot.watch.tried(7, 36.0)
+    robot.watch.tried(7, 30_000, 36.0)
     assert robot.watch.trial_bytes(38.9) == 0
-    assert robot.watch.trial_bytes(39.1) == 30_000
+    assert robot.watch.trial_bytes(39.1) == 0  # others have the link as well
+    assert robot.watch.trial_bytes(40.7) == 15_000  # the link may hold no more
+
+
+def test_a_trial_is_lost_where_what_was_sent_after_it_is_answered(robot):
+    robot.watch.left("it has gone", 30.0)
+    for number in range(20):
+        robot.probe(31.0 + 0.25 * number)
+    robot.watch.tried(7, 30_000, 36.0)
+    robot.watch.probe_answered(8, 36.3)
+    assert robot.watch.trial_bytes(36.8) == 0
+    assert robot.watch.trial_bytes(37.1) == 15_000
+    robot.watch.tried(9, 15_000, 37.1)
+    robot.watch.probe_answered(7, 37.2)  # it says nothing any more
+    assert not robot.watch.helps
+    robot.watch.probe_answered(9, 37.2)
+    assert robot.watch.helps
+
+
+def test_a_trial_is_a_frame_and_what_the_link_lets_through_at_once(robot):
+    robot.watch.left("it has gone", 30.0)
+    for number in range(4):
+        robot.probe(31.0 + 0.25 * number)
+    assert robot.watch.trial_bytes(32.0, burst_bytes=4_000) == 14_000
+    assert robot.watch.trial_bytes(32.0, burst_bytes=90_000) == 30_000
+
+
+def test_small_answers_that_wait_behind_a_trial_have_no_hole(robot):
+    robot.watch.left("it has gone", 30.0)
+    for number in range(4):
+        robot.probe(31.0 + 0.25 * number)
+    robot.watch.tried(7, 30_000, 32.0)
+    robot.watch.asked(32.1)
+    robot.watch.check(34.5, 0.0)
+    robot.watch.answered(34.9, "")
+    robot.watch.probe_answered(7, 34.9)
+    assert robot.watch.trial_bytes(36.4) == 30_000
 
 
 def test_no_trial_before_small_probes_have_come_for_a_while(robot):
@@ -189,8 +225,8 @@ def returned(robot):
     robot.watch.check(32.5, 0.0)
     robot.probe(34.0)
     robot.probe(34.5)
-    robot.watch.tried(7, 34.9)
-    robot.watch.trial_answered(7, 35.0)
+    robot.watch.tried(7, 30_000, 34.9)
+    robot.watch.probe_answered(7, 35.0)
     assert robot.watch.relies
 
 
@@ -233,10 +269,21 @@ def test_a_server_that_got_a_new_plan_ready_is_returned_to_as_soon_as_at_first(r
     returned(robot)
     robot.watch.check(36.0, 0.0)
     robot.watch.asked(36.0)
-    robot.watch.check(38.5, 0.0)
+    for now_s in (36.9, 37.8, 38.5):
+        robot.watch.check(now_s, 0.0)
     for number in range(3):
         robot.probe(39.0 + 0.25 * number)
     assert robot.watch.trial_bytes(39.5) == 0  # it was gone again so soon
     robot.watch.follow(Plan(cut=0, epoch=2, model_id="", server_available=True), 39.5)
     assert robot.watch.trial_bytes(39.5) == 30_000
     assert not robot.watch.relies
+
+
+def test_a_robot_that_stood_still_itself_does_not_blame_the_server(robot):
+    robot.watch.check(30.0, 0.0)
+    robot.watch.asked(30.1)
+    robot.watch.check(36.0, 0.0)  # the answers of this time were not read yet
+    assert robot.watch.relies
+    for number in range(1, 6):
+        robot.watch.check(36.0 + 0.5 * number, 0.0)
+    assert robot.watch.reason == "no answer of any kind for 2.5 s"

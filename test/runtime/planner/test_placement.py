@@ -224,7 +224,7 @@ def test_robots_without_a_pool_are_on_the_one_that_they_have(tiny_bundle):
 
 def test_a_problem_over_servers_is_those_of_each(pool):
     robot = pool.robots[0]
-    one = pool.planner.problems._problems_at(robot, SETTINGS, pool.planner._factors_at)
+    one = pool.planner.problems._problems_at(robot, SETTINGS, pool.planner._maker._factors_at)
     both = grid(over_servers(one, SERVERS))
     alone = grid(one["edge1"])
     assert both.best.prediction.objective == pytest.approx(alone.best.prediction.objective)

@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from codesign_ros.cost.profile import profile_network
 from codesign_ros.runtime.device import Device, Role
 from codesign_ros.runtime.planner.registry import Registry
 from codesign_ros.runtime.planner.runtime import PlannerRuntime
 from codesign_ros.runtime.planner.settings import PlannerSettings
-from codesign_ros.types import CodesignError
+from codesign_ros.types import CodesignError, DeviceSpec, Structure
 from support.planner import CODECS, FRAME_CODECS, ROBOT, profile
 
 
@@ -76,6 +77,26 @@ def test_without_a_server_everybody_stays_on_the_robot(planner, tiny_bundle):
 def test_what_cannot_be_run_is_refused(planner, policy, says):
     with pytest.raises(CodesignError, match=says):
         under(planner, policy)
+
+
+def test_a_peer_that_looks_at_operations_has_them_counted(planner, tiny_bundle):
+    counted = []
+
+    def network_profile():
+        counted.append(profile_network(tiny_bundle.network(), tuple(Structure)))
+        return counted[-1]
+
+    peaks = DeviceSpec("core", {"fp32": 1e9}, 1e9)
+    known = PlannerRuntime(
+        tiny_bundle, {"core": peaks}, planner.settings, planner.registry, network_profile
+    )
+    for node in ("/robot/head", "/robot/tail"):
+        planner.hear(replace(planner.registry.announced(node), device="core"), 1.0)
+    under(known, "ours")
+    under(known, "cut:2")
+    assert not counted
+    assert 0 < under(known, "roofsplit").plan.cut < tiny_bundle.last_cut
+    assert len(counted) == 1
 
 
 @pytest.mark.parametrize("name", ["best", "cut:", "cut:-1", "cut:two", ""])

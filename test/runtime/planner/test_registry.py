@@ -319,3 +319,36 @@ def test_of_several_tails_on_one_server_the_one_that_started_last_serves(registr
         "2 tails in /robot/edge1: /robot/edge1/other, /robot/edge1/tail; /robot/edge1/other "
         "started last and serves; stop all but one"
     ]
+
+
+def test_who_could_not_be_heard_is_not_lost(registry):
+    registry.hear(HEAD, 0.0)
+    registry.hear(TAIL, 2.0)
+    registry.excuse(6.0, 9.0)
+    assert registry.expire(9.0) == []
+    assert [device for device, _ in registry.expire(11.5)] == [HEAD]
+    registry.excuse(1000.0, 12.0)  # heard just now, and not later than that
+    assert [device for device, _ in registry.expire(17.1)] == [TAIL]
+
+
+def test_who_is_doubted_stays_until_given_up_and_is_doubted_once(registry):
+    registry.hear(HEAD, 0.0)
+    registry.hear(TAIL, 0.0)
+    assert registry.doubt(5.0) == []
+    assert registry.doubt(5.1) == [HEAD, TAIL]
+    assert registry.doubt(5.2) == []
+    assert registry.expire(100.0) == []
+    registry.touch(HEAD.node, 100.0)
+    registry.give_up(TAIL.node)
+    assert registry.doubt(100.1) == []
+    assert registry.expire(100.1) == [(TAIL, "tail /robot/tail left (lost)")]
+    assert registry.expire(105.1) == [(HEAD, "head /robot/head left (lost)")]
+
+
+def test_who_is_heard_is_doubted_no_longer(registry):
+    registry.hear(HEAD, 0.0)
+    assert registry.doubt(6.0) == [HEAD]
+    registry.hear(HEAD, 6.1)
+    registry.give_up(HEAD.node)  # it did not answer, but spoke
+    assert registry.expire(7.0) == []
+    assert registry.expire(11.2) == [(HEAD, "head /robot/head left (lost)")]

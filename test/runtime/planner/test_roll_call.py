@@ -1,6 +1,6 @@
 """Which nodes are called by their names, and how often."""
 
-from codesign_ros.runtime.planner.roll_call import MOST_NAMES, RollCall
+from codesign_ros.runtime.planner.strangers import MOST_NAMES, RollCall
 
 
 def test_a_fleet_is_called_in_turns():

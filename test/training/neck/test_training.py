@@ -1,5 +1,6 @@
 """Training a neck for tiny networks, its checkpoints, and the way to a bundle."""
 
+import itertools
 import json
 import signal
 from dataclasses import replace
@@ -12,9 +13,11 @@ from rich.console import Console
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.cli.main import main
+from codesign_ros.data.sources import open_source
 from codesign_ros.engines.base import EngineKey
 from codesign_ros.engines.factory import open_backend
 from codesign_ros.models.neck import NeckForm
+from codesign_ros.pixels.letterbox import letterbox
 from codesign_ros.training.base_run import train
 from codesign_ros.training.neck.frames import Pictures
 from codesign_ros.training.neck.options import NeckOptions
@@ -22,7 +25,13 @@ from codesign_ros.training.neck.run import NeckRun, open_neck_run
 from codesign_ros.training.neck.teacher import Teacher
 from codesign_ros.training.neck.trainer import NeckConfig, NeckTrainer
 from codesign_ros.types import CodesignError
-from codesign_ros.wire.neck.payload import decode_codes, dequantise, encode_codes, quantise
+from codesign_ros.wire.neck.payload import (
+    CodedFrame,
+    decode_codes,
+    dequantise,
+    encode_codes,
+    quantise,
+)
 from support.detectors import write_detector_bundle
 from support.tiny import tiny_frames
 
@@ -115,6 +124,39 @@ def test_the_network_itself_stays_as_it_is(bundle):
     assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
 
 
+@pytest.mark.parametrize(("data", "is_film"), [("mine:5", True), ("scenes:5", False)])
+def test_on_a_film_it_counts_what_comes_after_the_frame_before(
+    tiny_bundle, tmp_path, monkeypatch, data, is_film
+):
+    monkeypatch.setattr("codesign_ros.training.neck.film._FRAMES", 24)
+    out = tmp_path / "out.bundle"
+    arguments = [
+        "train", out, "--neck", CUT, "--init", tiny_bundle.path, "--data", data, "--frames", 8,
+        "--val-frames", 2, "--steps", 2, "--bytes", 400, 100, "--channels", 6, "--device", "cpu",
+        "--threads", 1,
+    ]  # fmt: skip
+    assert main(list(map(str, arguments))) == 0
+    made = Bundle.open(out)
+    tables = made.neck_tables(CUT)
+    assert (tables.after is not None) == is_film
+    if not is_film:
+        return
+    # Other frames of such a film take fewer bytes after the one before.
+    assert tables.after.shape[:3] == (2, 6, 9)
+    head = open_backend(made, "onnxruntime").build(EngineKey("head", CUT, neck=True))
+    latents = [
+        head.run({"image": letterbox(frame.rgb(), made.input)})["neck"]
+        for frame in open_source("mine:6", frames=6, fps=10.0)
+    ]
+    codes = [quantise(latent, tables, 0) for latent in latents]
+    alone = sum(len(encode_codes(each, tables, 0)) for each in codes[1:])
+    after = sum(
+        len(encode_codes(each, tables, 0, CodedFrame(0, before, 0)))
+        for before, each in itertools.pairwise(codes)
+    )
+    assert after < alone
+
+
 def test_from_a_folder_to_a_bundle_that_runs(bundle, folder, tmp_path, engine_cache):
     out = tmp_path / "out.bundle"
     arguments = [
@@ -134,6 +176,7 @@ def test_from_a_folder_to_a_bundle_that_runs(bundle, folder, tmp_path, engine_ca
 
     # What is in the bundle goes over the wire and comes back.
     tables = made.neck_tables(CUT)
+    assert tables.after is None  # pictures of a folder do not follow each other
     factory = open_backend(made, "onnxruntime", engine_cache)
     head, tail = (factory.build(EngineKey(part, CUT, neck=True)) for part in ("head", "tail"))
     latent = head.run({"image": tiny_frames(1, seed=8)[0]})["neck"]

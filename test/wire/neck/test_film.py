@@ -34,7 +34,7 @@ def test_after_a_frame_before_there_are_fewer_bytes():
     writer, reader = CodeWriter(TABLES), CodeReader(TABLES)
     sizes = []
     for sequence, codes in enumerate(FILM):
-        data = writer.write(codes, 0, sequence)
+        data = writer.write(codes, 0, sequence).shortest
         assert refers(data) == (sequence > 0)
         read, level = reader.read(data, sequence)
         np.testing.assert_array_equal(read, codes)
@@ -45,19 +45,28 @@ def test_after_a_frame_before_there_are_fewer_bytes():
     assert sum(sizes[1:]) < 0.8 * sum(alone[1:])
 
 
+def test_what_stands_alone_is_always_there_too():
+    writer = CodeWriter(TABLES)
+    for sequence, codes in enumerate(FILM):
+        written = writer.write(codes, 0, sequence)
+        assert written.alone == encode_codes(codes, TABLES, 0)
+        assert len(written.shortest) <= len(written.alone)
+        writer.acknowledge(sequence)
+
+
 def test_a_frame_unlike_the_one_before_is_written_for_itself():
     writer = CodeWriter(TABLES)
     writer.write(FILM[0], 0, 0)
     writer.acknowledge(0)
     other = codes_of(TABLES, 0, np.random.default_rng(9))
-    assert writer.write(other, 0, 1) == encode_codes(other, TABLES, 0)
+    assert writer.write(other, 0, 1).shortest == encode_codes(other, TABLES, 0)
 
 
 def test_without_tables_for_it_every_frame_stands_alone():
     tables = neck_tables()
     writer = CodeWriter(tables)
     for sequence, codes in enumerate(FILM):
-        assert writer.write(codes, 0, sequence) == encode_codes(codes, tables, 0)
+        assert writer.write(codes, 0, sequence).shortest == encode_codes(codes, tables, 0)
         writer.acknowledge(sequence)
     data = encode_codes(FILM[1], TABLES, 0, CodedFrame(0, FILM[0], 0))
     assert refuse(CodeReader(tables), data, 1) == "codec"
@@ -65,10 +74,10 @@ def test_without_tables_for_it_every_frame_stands_alone():
 
 def test_a_lost_frame_costs_that_frame_alone():
     writer, reader = CodeWriter(TABLES), CodeReader(TABLES)
-    reader.read(writer.write(FILM[0], 0, 0), 0)
+    reader.read(writer.write(FILM[0], 0, 0).shortest, 0)
     writer.acknowledge(0)
     writer.write(FILM[1], 0, 1)  # lost, so nobody acknowledges it
-    data = writer.write(FILM[2], 0, 2)
+    data = writer.write(FILM[2], 0, 2).shortest
     assert refers(data)
     np.testing.assert_array_equal(reader.read(data, 2)[0], FILM[2])
 
@@ -77,12 +86,12 @@ def test_a_receiver_without_the_frame_refuses_and_names_it():
     writer = CodeWriter(TABLES)
     writer.write(FILM[0], 0, 70)
     writer.acknowledge(70)
-    data = writer.write(FILM[1], 0, 71)
+    data = writer.write(FILM[1], 0, 71).shortest
     with pytest.raises(WireError, match="is written after frame 70, which is not here") as raised:
         CodeReader(TABLES).read(data, 71)
     assert raised.value.reason == "reference"
     writer.reset()
-    assert not refers(writer.write(FILM[1], 0, 72))
+    assert not refers(writer.write(FILM[1], 0, 72).shortest)
 
 
 def test_another_frame_of_the_same_number_is_refused():
@@ -96,15 +105,15 @@ def test_another_frame_of_the_same_number_is_refused():
 def test_only_what_both_hold_is_referred_to():
     writer, reader = CodeWriter(TABLES), CodeReader(TABLES)
     for sequence in range(FRAMES):
-        data = writer.write(FILM[0], 0, sequence)
+        data = writer.write(FILM[0], 0, sequence).shortest
         reader.read(data, sequence)
         writer.acknowledge(0)
     assert refers(data)
     # Frame 0 is the oldest that both hold; the next frame written pushes it out.
-    last = writer.write(FILM[0], 0, FRAMES)
+    last = writer.write(FILM[0], 0, FRAMES).shortest
     assert refers(last)
     reader.read(last, FRAMES)
-    assert not refers(writer.write(FILM[0], 0, FRAMES + 1))
+    assert not refers(writer.write(FILM[0], 0, FRAMES + 1).shortest)
     assert refuse(reader, encode_codes(FILM[0], TABLES, 0, CodedFrame(0, FILM[0], 0)), 17) == (
         "reference"
     )
@@ -118,16 +127,16 @@ def test_an_older_acknowledgement_changes_nothing():
     expected = encode_codes(FILM[2], TABLES, 0, CodedFrame(1, FILM[1], 0))
     for sequence in (0, 99):
         writer.acknowledge(sequence)
-    assert writer.write(FILM[2], 0, 2) == expected
+    assert writer.write(FILM[2], 0, 2).shortest == expected
 
 
 def test_the_level_may_change_between_frames():
     writer, reader = CodeWriter(TABLES), CodeReader(TABLES)
-    reader.read(writer.write(FILM[0], 0, 0), 0)
+    reader.read(writer.write(FILM[0], 0, 0).shortest, 0)
     writer.acknowledge(0)
     # What level 1, of half the gains, makes of the same latent.
     codes = np.rint(FILM[0] / 2).astype(np.int8)
-    data = writer.write(codes, 1, 1)
+    data = writer.write(codes, 1, 1).shortest
     assert refers(data)
     read, level = reader.read(data, 1)
     np.testing.assert_array_equal(read, codes)
@@ -195,7 +204,7 @@ def test_whatever_is_lost_every_frame_that_arrives_is_read(events, delay):
     answers = []
     for sequence, (event, level) in enumerate(events):
         codes = FILM[sequence % len(FILM)]
-        data = writer.write(codes, level, sequence)
+        data = writer.write(codes, level, sequence).shortest
         if event == "refused":  # by a receiver that is another one now
             reader = CodeReader(TABLES)
             writer.reset()

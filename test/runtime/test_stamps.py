@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from codesign_ros.runtime.head.stamps import age_s
+from codesign_ros.runtime.stamps import age_s
 
 NOW_NS = 1_800_000_000_000_000_000
 

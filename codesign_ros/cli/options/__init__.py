@@ -1,0 +1,1 @@
+"""How options are read: numbers, places to write to, mistyped words."""

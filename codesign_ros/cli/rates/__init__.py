@@ -1,0 +1,1 @@
+"""The command that compares accuracy and bytes of all ways to send a frame."""

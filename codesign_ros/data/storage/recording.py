@@ -1,0 +1,199 @@
+"""The storage files of one bag: a file, or a folder with ``metadata.yaml``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import yaml
+import zstandard
+
+from codesign_ros.data.storage.channel import Channel, OpenStorage, StorageError, StorageFile
+from codesign_ros.data.storage.mcap_file import open_mcap
+from codesign_ros.data.storage.ros1_file import open_ros1
+from codesign_ros.data.storage.sqlite_file import open_sqlite
+from codesign_ros.types import CodesignError, one_line
+
+_OPENERS: Mapping[str, OpenStorage] = {
+    ".mcap": open_mcap,
+    ".db3": open_sqlite,
+    ".bag": open_ros1,
+}
+BAG_SUFFIXES = tuple(_OPENERS)
+_METADATA = "metadata.yaml"
+# Storage files that were compressed as a whole have this after their own suffix.
+_ZSTD_SUFFIX, _ZSTD_MAGIC = ".zstd", b"\x28\xb5\x2f\xfd"
+# Other compressors that rosbag2 has plugins for; nothing that we read begins so.
+_LZ4_MAGIC = b"\x04\x22\x4d\x18"
+
+
+def storage_suffix(path: Path) -> str | None:
+    """Which kind of storage file a name is of (``.mcap``, ``.db3``, ``.bag``); None = of none."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    if suffixes and suffixes[-1] == _ZSTD_SUFFIX:
+        suffixes.pop()
+    return suffixes[-1] if suffixes and suffixes[-1] in _OPENERS else None
+
+
+def is_bag(path: Path) -> bool:
+    """Whether a path looks like a bag: a storage file, or a directory that has one."""
+    if path.is_dir():
+        return (path / _METADATA).exists() or bool(_storage_files(path))
+    return storage_suffix(path) is not None
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A bag that is open.
+
+    Attributes:
+        path: as it was named.
+        files: its storage files, in the order in which they were recorded.
+        counts: messages by topic, as ``metadata.yaml`` says; empty without one.
+    """
+
+    path: Path
+    files: Sequence[StorageFile]
+    counts: Mapping[str, int]
+
+    @property
+    def channels(self) -> list[Channel]:
+        """What is in all its files."""
+        return [channel for file in self.files for channel in file.channels]
+
+    def messages(self, topics: Collection[str]) -> Iterator[tuple[Channel, int, bytes]]:
+        """Yield channel, time of recording [ns] and bytes of the messages of some topics.
+
+        Raises:
+            StorageError: a message was compressed by what we do not have.
+        """
+        for file in self.files:
+            for channel, stamp_ns, data in file.messages(topics):
+                yield channel, stamp_ns, _decompressed(data)
+
+
+@contextmanager
+def open_recording(path: Path) -> Iterator[Recording]:
+    """Open a bag; whatever goes wrong inside becomes one CodesignError.
+
+    Raises:
+        CodesignError: the path is missing, is no bag, or its files cannot be read.
+    """
+    paths, counts = _files_of(path)
+    try:
+        with ExitStack() as stack:
+            files = [stack.enter_context(_open(file, stack)) for file in paths]
+            yield Recording(path, files, counts)
+    except CodesignError:
+        raise
+    except StorageError as error:
+        raise CodesignError(f"bag {path}: {error}") from error
+    except OSError as error:
+        raise CodesignError(f"bag {path} cannot be read: {error.strerror or error}") from error
+    # A parser fed with broken bytes fails in many ways (struct, zstd, assertions).
+    except Exception as error:
+        reason = one_line(error) or type(error).__name__
+        raise CodesignError(f"bag {path}: it is damaged: {reason}") from error
+
+
+@contextmanager
+def _open(path: Path, stack: ExitStack) -> Iterator[StorageFile]:
+    suffix = storage_suffix(path)
+    assert suffix is not None
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start == _LZ4_MAGIC:
+        raise StorageError(f"{path.name} is compressed with lz4; decompress it first (`lz4 -d`)")
+    if start == _ZSTD_MAGIC:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="codesign_bag_")))
+        plain = folder / f"plain{suffix}"
+        with path.open("rb") as packed, plain.open("wb") as out:
+            zstandard.ZstdDecompressor().copy_stream(packed, out)
+        path = plain
+    with _OPENERS[suffix](path) as opened:
+        yield opened
+
+
+def _decompressed(data: bytes) -> bytes:
+    """A message as it was sent; CDR begins with 0, so that a compressor's mark is told from it."""
+    if data.startswith(_ZSTD_MAGIC):
+        return zstandard.ZstdDecompressor().decompressobj().decompress(data)
+    if data.startswith(_LZ4_MAGIC):
+        raise StorageError("its messages are compressed with lz4; `ros2 bag convert` removes that")
+    return data
+
+
+def _storage_files(directory: Path) -> list[Path]:
+    """Storage files of ROS 2 in a folder, ``bag_2`` before ``bag_10``."""
+    files = [p for p in directory.iterdir() if storage_suffix(p) in (".mcap", ".db3")]
+    return sorted(files, key=lambda p: [int(n) if n.isdecimal() else n for n in _parts(p.name)])
+
+
+def _parts(name: str) -> list[str]:
+    return re.split(r"(\d+)", name)
+
+
+def _files_of(path: Path) -> tuple[list[Path], Mapping[str, int]]:
+    """The storage files of a bag, and how many messages each topic should have.
+
+    Raises:
+        CodesignError: what is plainly missing, or no bag.
+    """
+    if not path.exists():
+        raise CodesignError(f"bag {path} does not exist")
+    if not path.is_dir():
+        if storage_suffix(path) is None:
+            raise CodesignError(f"{path} is not a bag (expected a directory or {BAG_SUFFIXES})")
+        return [path], {}
+    metadata = path / _METADATA
+    if not metadata.exists():
+        hint = (
+            "its recording was not finished; mend it with `ros2 bag reindex`, or name its files "
+            "one by one"
+            if _storage_files(path)
+            else "it is not a bag directory"
+        )
+        raise CodesignError(f"bag {path} has no metadata.yaml: {hint}")
+    names, counts = _described(metadata)
+    files = [path / name for name in names]
+    for file in files:
+        if not file.exists():
+            raise CodesignError(f"bag {path}: metadata.yaml names {file.name}, which is not there")
+        if storage_suffix(file) is None:
+            raise CodesignError(f"bag {path}: {file.name} is of no storage that is read here")
+    return files, counts
+
+
+def _described(metadata: Path) -> tuple[list[str], dict[str, int]]:
+    """Names of files, and messages by topic: all that we need of ``metadata.yaml``.
+
+    Storage and compression are told by the files themselves; QoS is the player's affair.
+
+    Raises:
+        CodesignError: it cannot be read, or does not say that.
+    """
+    wrong = f"bag {metadata.parent}: metadata.yaml is damaged ({{}}); `ros2 bag reindex` renews it"
+    try:
+        document: Any = yaml.safe_load(metadata.read_text(encoding="utf-8"))
+        about = document["rosbag2_bagfile_information"]
+        # Older versions name files with their folder.
+        names = [PurePath(name).name for name in about["relative_file_paths"]]
+        counts: dict[str, int] = {}
+        for topic in about["topics_with_message_count"]:
+            name = str(topic["topic_metadata"]["name"])
+            counts[name] = counts.get(name, 0) + int(topic["message_count"])
+        about["message_count"]  # the end of what a whole file has
+    except OSError as error:
+        raise CodesignError(f"bag {metadata.parent} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise CodesignError(wrong.format(one_line(error))) from None
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CodesignError(wrong.format(f"{type(error).__name__}: {one_line(error)}")) from None
+    if not names:
+        raise CodesignError(wrong.format("no file is named"))
+    return names, counts

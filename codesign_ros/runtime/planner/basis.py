@@ -1,0 +1,96 @@
+"""What a plan was made with, and whether what is measured now is something else."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from codesign_ros.cost.lateness import STEADY, Spreads
+from codesign_ros.planning.problem import CandidateCost
+from codesign_ros.types import Plan
+
+# The problem is another one where a time or the rate is so many times off, or a gap so far [s].
+_OTHER_TIME, _OTHER_GAP_S = 1.03, 0.001
+
+
+@dataclass(frozen=True, eq=False)
+class Factors:
+    """What the model's times lack, by what was measured.
+
+    Attributes:
+        head, tail: by what they are multiplied, (N+1,), for each cut.
+        head_gap_s, tail_gap_s: what passes between two frames beside them [s].
+        spreads: how far a frame's times vary.
+    """
+
+    head: np.ndarray
+    tail: np.ndarray
+    head_gap_s: float = 0.0
+    tail_gap_s: float = 0.0
+    spreads: Spreads = STEADY
+
+    @classmethod
+    def none(cls, cuts: int) -> Factors:
+        """Factors that change nothing."""
+        return cls(np.ones(cuts), np.ones(cuts))
+
+
+@dataclass(frozen=True, eq=False)
+class Basis:
+    """What was believed when a plan was made, or last found to be good enough.
+
+    Attributes:
+        plan: the plan.
+        prediction: what it is expected to take, corrected.
+        link_bps: the link's rate as it was measured or assumed [bit/s].
+        factors: what the model's times were multiplied by.
+    """
+
+    plan: Plan
+    prediction: CandidateCost
+    link_bps: float
+    factors: Factors
+
+
+def differ(before: tuple[Factors, float], now: tuple[Factors, float]) -> bool:
+    """Whether a time or the rate is another one, more than by what never matters.
+
+    Args:
+        before: factors and the link's rate [bit/s] at the last solve.
+        now: likewise as measured now.
+    """
+    (old, old_bps), (new, new_bps) = before, now
+    ratios = np.concatenate((new.head / old.head, new.tail / old.tail, [new_bps / old_bps]))
+    gaps_s = abs(new.head_gap_s - old.head_gap_s), abs(new.tail_gap_s - old.tail_gap_s)
+    return (
+        bool(np.max(np.abs(np.log(ratios))) > math.log(_OTHER_TIME)) or max(gaps_s) > _OTHER_GAP_S
+    )
+
+
+def difference_text(then: Basis, factors: Factors, rate_bps: float) -> str:
+    """Say what is not as it was when the plan in force was new.
+
+    Args:
+        then: what was believed then.
+        factors: as measured now.
+        rate_bps: likewise [bit/s].
+    """
+    said = []
+    if abs(math.log(rate_bps / then.link_bps)) > math.log(_OTHER_TIME):
+        said.append(f"link rate {then.link_bps / 1e6:.1f} -> {rate_bps / 1e6:.1f} Mbit/s")
+    for name, new, old in (
+        ("head", factors.head, then.factors.head),
+        ("tail", factors.tail, then.factors.tail),
+    ):
+        worst = int(np.argmax(np.abs(np.log(new / old))))
+        if abs(math.log(new[worst] / old[worst])) > math.log(_OTHER_TIME):
+            said.append(f"{name} time {old[worst]:.2f} -> {new[worst]:.2f} of the model's")
+    for name, new_s, old_s in (
+        ("robot", factors.head_gap_s, then.factors.head_gap_s),
+        ("server", factors.tail_gap_s, then.factors.tail_gap_s),
+    ):
+        if abs(new_s - old_s) > _OTHER_GAP_S:
+            said.append(f"{name} needs {1e3 * new_s:.1f} ms between frames")
+    return ", ".join(said) or "what is measured is as it was before"

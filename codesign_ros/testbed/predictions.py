@@ -1,0 +1,179 @@
+"""What the running planner predicts of plans over the shaped link, and what they then take."""
+
+from __future__ import annotations
+
+import random
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from codesign_ros.runtime.messages import Result
+from codesign_ros.testbed.bed import LinkShape
+from codesign_ros.testbed.measurement import Seen, measurement
+from codesign_ros.testbed.session import Session
+from codesign_ros.testbed.setup import ROBOT
+from codesign_ros.types import BRANCH_STRUCTURES, CodesignError, Plan
+
+_TENSOR_CODECS = ("raw", "fp16+zstd", "uint8+zstd", "uint4+zstd")
+_FRAME_CODECS = ("raw", "jpeg")
+# Frames under a plan before it counts, and time for the head to learn a rate of the link [s].
+_WARM_FRAMES, _LEARN_S = 5, 12.0
+# Fewer have no median worth the name.
+_LEAST_FRAMES = 5
+# Halves that were never run here are exported first, on a share of a core [s].
+_BUILD_TIMEOUT_S = 300.0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A plan that needs the link; both halves have one structure and precision."""
+
+    cut: int
+    structure: str
+    precision: str
+    codec: str
+
+    @property
+    def planner(self) -> dict[str, Any]:
+        """Parameters of the planner that leave it this plan alone under policy ``cut:N``."""
+        codecs = "codecs" if self.cut else "frame_codecs"
+        return {
+            "structures": [self.structure],
+            "precisions": [self.precision],
+            codecs: [self.codec],
+        }
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A plan over a link, predicted and measured.
+
+    Attributes:
+        choice: the plan.
+        rate_bps: of the link [bit/s].
+        frames: that the server answered.
+        predicted_ms: robot, link and server as the planner said when it made the plan [ms].
+        measured_ms: medians of the same [ms].
+        response_ms: median from stamp to result, with all that no model counts [ms].
+    """
+
+    choice: Choice
+    rate_bps: float
+    frames: int
+    predicted_ms: tuple[float, float, float]
+    measured_ms: tuple[float, float, float]
+    response_ms: float
+
+    @property
+    def error(self) -> float:
+        """By how much of what was measured the prediction is above it."""
+        return sum(self.predicted_ms) / sum(self.measured_ms) - 1
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, for a file."""
+        return {**asdict(self), "error": self.error}
+
+
+def draw_choices(last: int, precisions: Sequence[str], count: int, seed: int) -> list[Choice]:
+    """Draw different plans, every choice as likely as any other of its kind.
+
+    Args:
+        last: number of segments of the network; cuts are 0 to one less.
+        precisions: those that both sides have.
+        count: how many.
+        seed: of the draw.
+
+    Raises:
+        CodesignError: there are not so many.
+    """
+    frames = len(_FRAME_CODECS) * len(precisions) * len(BRANCH_STRUCTURES)
+    tensors = (last - 1) * len(_TENSOR_CODECS) * len(precisions) * len(BRANCH_STRUCTURES)
+    if count > frames + tensors:
+        raise CodesignError(
+            f"there are {frames + tensors} plans to draw from, not {count}: ask for fewer"
+        )
+    rng = random.Random(seed)
+    drawn: dict[Choice, None] = {}
+    while len(drawn) < count:
+        cut = rng.randrange(last)
+        structure = rng.choice([each.value for each in BRANCH_STRUCTURES])
+        codec = rng.choice(_TENSOR_CODECS if cut else _FRAME_CODECS)
+        drawn[Choice(cut, structure, rng.choice(list(precisions)), codec)] = None
+    return list(drawn)
+
+
+def compare_over_link(
+    session: Session,
+    choices: Sequence[Choice],
+    rates_bps: Sequence[float],
+    seconds: float,
+    tell: Callable[[str], None],
+) -> Iterator[Compared]:
+    """Put each plan in force at each rate, one frame in flight, and watch it.
+
+    Args:
+        session: nodes whose window is 1.
+        choices: the plans.
+        rates_bps: of the link [bit/s].
+        seconds: how long each is watched [s].
+        tell: told which plan could not be had, and why.
+    """
+    for rate_bps in rates_bps:
+        # The head learns the rate anew: what it was before is no matter of a prediction.
+        session.observer.change_state(f"{ROBOT}/head", "deactivate")
+        session.bed.shape(LinkShape(rate_bps))
+        session.observer.change_state(f"{ROBOT}/head", "activate")
+        session.wait(_LEARN_S)
+        session.play()
+        for choice in choices:
+            try:
+                session.set_planner(choice.planner)
+                session.set_policy(f"cut:{choice.cut}", _BUILD_TIMEOUT_S)
+                session.wait_for_plans(_WARM_FRAMES)
+            except CodesignError as error:
+                tell(f"{choice}: {error}")
+                continue
+            plan, before = session.plan, len(session.observer.results)
+            session.wait(seconds)
+            seen = [result for _, result in session.observer.results[before:]]
+            row = compared(choice, rate_bps, plan, seen)
+            if row is None:
+                told = f"{len(seen)} results, fewer than {_LEAST_FRAMES} by the server"
+                tell(f"{choice}: {told}")
+            else:
+                yield row
+        session.pause()
+
+
+def compared(
+    choice: Choice, rate_bps: float, plan: Plan, results: Sequence[Result]
+) -> Compared | None:
+    """A plan's prediction beside its results that the server answered; None where these are few.
+
+    Frames that the robot finished, for an answer was late, say nothing of the plan.
+    """
+    served = [result for result in results if result.finished_by == "server"]
+    if len(served) < _LEAST_FRAMES:
+        return None
+    found = measurement(f"cut:{choice.cut}", None, 1.0, [Seen(served, [plan])], {}, {})
+    return Compared(
+        choice,
+        rate_bps,
+        found.frames,
+        found.predicted_ms,
+        found.stages_ms,
+        found.response_ms["p50"],
+    )
+
+
+def median_and_worst(compared: Sequence[Compared]) -> tuple[float, float]:
+    """Median and largest absolute error.
+
+    Raises:
+        CodesignError: nothing was compared.
+    """
+    errors = [abs(each.error) for each in compared]
+    if not errors:
+        raise CodesignError("no plan could be run over the link")
+    return statistics.median(errors), max(errors)

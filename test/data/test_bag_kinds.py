@@ -1,0 +1,329 @@
+"""Bags as people have them: with what we do not know, edited, moved, killed while recording."""
+
+import shutil
+import sqlite3
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+import zstandard
+from mcap.writer import CompressionType, IndexType, Writer
+
+from codesign_ros.data.bags import BagSource
+from codesign_ros.data.chosen import open_chosen
+from codesign_ros.data.classes import ClassChoice
+from codesign_ros.data.sources import open_source
+from codesign_ros.data.storage.decoding import COMPRESSED_TYPE, IMAGE_TYPE, typestore
+from codesign_ros.pixels.decode import ImageError
+from codesign_ros.types import CodesignError
+
+FRAMES = 5
+FIRST_NS = 1_700_000_000_000_000_000
+STEP_NS = 100_000_000
+TOPIC = "/cam/compressed"
+DEFINITION = typestore().generate_msgdef(COMPRESSED_TYPE, ros_version=2)[0]
+
+
+def jpeg(number):
+    picture = np.full((48, 64, 3), 20 * number, np.uint8)
+    return cv2.imencode(".jpg", picture)[1].tobytes()
+
+
+def message(number, data=None):
+    """A CompressedImage, as bytes."""
+    types, stamp = typestore().types, FIRST_NS + number * STEP_NS
+    header = types["std_msgs/msg/Header"](
+        stamp=types["builtin_interfaces/msg/Time"](sec=stamp // 10**9, nanosec=stamp % 10**9),
+        frame_id="cam",
+    )
+    picture = np.frombuffer(jpeg(number) if data is None else data, np.uint8)
+    image = types[COMPRESSED_TYPE](header=header, format="jpeg", data=picture)
+    return bytes(typestore().serialize_cdr(image, COMPRESSED_TYPE))
+
+
+def messages(count=FRAMES):
+    return [message(number) for number in range(count)]
+
+
+def mcap(path, frames, others=(), *, definition=("ros2msg", DEFINITION), encoding="cdr", **options):
+    """An MCAP file of pictures on TOPIC and of one message on each of ``others``.
+
+    Those are (topic, type, schema encoding, definition, message encoding).
+    """
+    with path.open("wb") as stream:
+        writer = Writer(stream, **options)
+        writer.start("ros2", "test")
+        schema = writer.register_schema(COMPRESSED_TYPE, definition[0], definition[1].encode())
+        images = writer.register_channel(TOPIC, encoding, schema)
+        for topic, kind, form, text, written in others:
+            schema = writer.register_schema(kind, form, text.encode())
+            channel = writer.register_channel(topic, written, schema)
+            writer.add_message(channel, FIRST_NS, b"\0\1\0\0nothing", FIRST_NS)
+        for number, data in enumerate(frames):
+            stamp = FIRST_NS + number * STEP_NS
+            writer.add_message(images, stamp, data, stamp)
+        writer.finish()
+    return path
+
+
+def db3(path, frames, *, definitions=None, others=(), journal=""):
+    """A SQLite file as Jazzy (with ``definitions``) or Humble writes it; the connection is open."""
+    database = sqlite3.connect(path)
+    if journal:
+        database.execute(f"PRAGMA journal_mode={journal}")
+        database.execute("PRAGMA wal_autocheckpoint=0")
+    database.executescript(
+        "CREATE TABLE topics(id INTEGER PRIMARY KEY, name TEXT, type TEXT,"
+        " serialization_format TEXT, offered_qos_profiles TEXT);"
+        "CREATE TABLE messages(id INTEGER PRIMARY KEY, topic_id INTEGER, timestamp INTEGER,"
+        " data BLOB);"
+    )
+    if definitions is not None:
+        database.execute(
+            "CREATE TABLE message_definitions(id INTEGER PRIMARY KEY, topic_type TEXT,"
+            " encoding TEXT, encoded_message_definition TEXT, type_description_hash TEXT)"
+        )
+        database.executemany(
+            "INSERT INTO message_definitions(topic_type, encoding, encoded_message_definition,"
+            " type_description_hash) VALUES(?, ?, ?, '')",
+            definitions,
+        )
+    rows = [(TOPIC, COMPRESSED_TYPE), *others]
+    database.executemany(
+        "INSERT INTO topics(name, type, serialization_format, offered_qos_profiles)"
+        " VALUES(?, ?, 'cdr', 'what nobody can parse: [')",
+        rows,
+    )
+    add(database, frames)
+    return database
+
+
+def add(database, frames, first=0):
+    database.executemany(
+        "INSERT INTO messages(topic_id, timestamp, data) VALUES(1, ?, ?)",
+        [(FIRST_NS + (first + n) * STEP_NS, data) for n, data in enumerate(frames)],
+    )
+    database.commit()
+
+
+def metadata(folder, names, count=FRAMES, **changes):
+    topic = {"name": TOPIC, "type": COMPRESSED_TYPE, "serialization_format": "cdr"}
+    about = {
+        "version": 9,
+        "storage_identifier": "mcap",
+        "relative_file_paths": names,
+        "topics_with_message_count": [{"message_count": count, "topic_metadata": topic}],
+        "message_count": count,
+        **changes,
+    }
+    (folder / "metadata.yaml").write_text(yaml.safe_dump({"rosbag2_bagfile_information": about}))
+    return folder
+
+
+def stamps_of(path, **options):
+    return [frame.stamp_ns for frame in open_source(str(path), **options)]
+
+
+WHOLE = [FIRST_NS + n * STEP_NS for n in range(FRAMES)]
+
+# Topics that nobody here understands: type, schema encoding, definition, message encoding.
+STRANGERS = [
+    ("nav_pkg/action/Go_FeedbackMessage", "unknown", "", "cdr"),
+    ("pkg/msg/A", "", "", "cdr"),
+    ("pkg/msg/A", "ros2msg", "", "cdr"),
+    ("pkg/msg/A", "ros2msg", "this is ? no definition", "cdr"),
+    ("pkg/msg/A", "ros2msg", "missing/Type field", "cdr"),
+    ("pkg/msg/A", "ros2idl", "module { not idl", "cdr"),
+    ("pkg/msg/A", "omgidl", "\N{SNOWMAN}", "cdr"),
+    ("foxglove.Grid", "protobuf", "\x08\x01", "protobuf"),
+    ("Any", "jsonschema", '{"type": "object"}', "json"),
+    ("codesign_ros/msg/Newer", "flatbuffer", "x", "flatbuffer"),
+]
+
+
+@pytest.mark.parametrize("stranger", STRANGERS)
+def test_a_topic_that_cannot_be_understood_hides_nothing(tmp_path, stranger):
+    kind, form, text, written = stranger
+    file = mcap(tmp_path / "a.mcap", messages(), [("/other", kind, form, text, written)])
+    assert stamps_of(file) == WHOLE
+    definitions = [(kind, form, text), (COMPRESSED_TYPE, "ros2msg", DEFINITION)]
+    other = [("/other", kind)]
+    db3(tmp_path / "b.db3", messages(), definitions=definitions, others=other).close()
+    assert stamps_of(tmp_path / "b.db3") == WHOLE
+
+
+@pytest.mark.parametrize("definition", [("unknown", ""), ("", ""), ("ros2msg", "no ? msg")])
+def test_pictures_need_no_definition(tmp_path, definition):
+    assert stamps_of(mcap(tmp_path / "a.mcap", messages(), definition=definition)) == WHOLE
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"compression": CompressionType.NONE},
+        {"compression": CompressionType.LZ4},
+        {"compression": CompressionType.ZSTD},
+        {"use_chunking": False},
+        {"index_types": IndexType.NONE, "use_statistics": False, "repeat_channels": False},
+        {"use_chunking": False, "use_statistics": False, "use_summary_offsets": False},
+    ],
+)
+def test_all_ways_to_write_mcap(tmp_path, options):
+    assert stamps_of(mcap(tmp_path / "a.mcap", messages(), **options)) == WHOLE
+
+
+def test_another_form_of_messages_is_named(tmp_path):
+    file = mcap(tmp_path / "a.mcap", messages(), encoding="protobuf")
+    with pytest.raises(CodesignError, match="on /cam/compressed are written as 'protobuf'") as said:
+        open_source(str(file))
+    assert "damaged" not in str(said.value)
+
+
+def test_edited_metadata(tmp_path):
+    for name, changes in (
+        ("empty_storage", {"storage_identifier": ""}),
+        ("wrong_storage", {"storage_identifier": "sqlite3"}),
+        ("new_version", {"version": 12}),
+        ("fewer", {"count": 2}),
+        ("old_paths", {"names": ["somewhere/else/a_0.mcap"]}),
+    ):
+        folder = tmp_path / name
+        folder.mkdir()
+        mcap(folder / "a_0.mcap", messages())
+        metadata(folder, changes.pop("names", ["a_0.mcap"]), **changes)
+        assert stamps_of(folder) == WHOLE, name
+
+
+def test_metadata_that_says_more_than_there_is(tmp_path):
+    mcap(tmp_path / "a_0.mcap", messages())
+    with pytest.raises(CodesignError, match=f"damaged: {FRAMES} of 9 frames on {TOPIC}"):
+        open_source(str(metadata(tmp_path, ["a_0.mcap"], count=9)))
+    with pytest.raises(CodesignError, match=r"names a_1\.mcap, which is not there"):
+        open_source(str(metadata(tmp_path, ["a_0.mcap", "a_1.mcap"])))
+
+
+def test_a_bag_in_several_files(tmp_path):
+    names = [f"a_{number}.mcap" for number in range(12)]
+    for number, name in enumerate(names):
+        with (tmp_path / name).open("wb") as stream:
+            writer = Writer(stream)
+            writer.start("ros2")
+            schema = writer.register_schema(COMPRESSED_TYPE, "ros2msg", DEFINITION.encode())
+            stamp = FIRST_NS + number * STEP_NS
+            channel = writer.register_channel(TOPIC, "cdr", schema)
+            writer.add_message(channel, stamp, message(number), stamp)
+            writer.finish()
+    found = stamps_of(metadata(tmp_path, names, count=12))
+    assert found == [FIRST_NS + n * STEP_NS for n in range(12)]
+
+
+@pytest.mark.parametrize("name", ["100%", "what?", "a#b", "two words", "Grube ä 矿", "a&b=c;d"])
+@pytest.mark.parametrize("suffix", [".mcap", ".db3"])
+def test_names_of_folders_and_files(tmp_path, name, suffix):
+    folder = tmp_path / name
+    folder.mkdir()
+    file = folder / f"{name}{suffix}"
+    if suffix == ".db3":
+        db3(file, messages()).close()
+    else:
+        mcap(file, messages())
+    assert stamps_of(file) == WHOLE
+    assert stamps_of(metadata(folder, [file.name])) == WHOLE
+
+
+def test_what_a_killed_recorder_left_in_the_log(tmp_path):
+    made = tmp_path / "made"
+    made.mkdir()
+    database = db3(made / "a.db3", messages(3), journal="WAL")
+    database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    add(database, messages(FRAMES)[3:], first=3)
+    killed = tmp_path / "killed"
+    shutil.copytree(made, killed)
+    database.close()
+    assert (killed / "a.db3-wal").stat().st_size > 0
+    assert stamps_of(killed / "a.db3") == WHOLE
+
+
+@pytest.mark.parametrize("suffix", [".mcap", ".db3"])
+def test_files_and_messages_that_are_compressed(tmp_path, suffix):
+    plain = tmp_path / f"a{suffix}"
+    packed = [zstandard.compress(data) for data in messages()]
+    if suffix == ".db3":
+        db3(plain, messages()).close()
+        db3(tmp_path / f"b{suffix}", packed).close()
+    else:
+        mcap(plain, messages())
+        mcap(tmp_path / f"b{suffix}", packed)
+    assert stamps_of(tmp_path / f"b{suffix}") == WHOLE
+    whole = tmp_path / f"c{suffix}.zstd"
+    whole.write_bytes(zstandard.compress(plain.read_bytes()))
+    assert stamps_of(whole) == WHOLE
+    names = {"relative_file_paths": [whole.name], "compression_mode": "FILE"}
+    assert stamps_of(metadata(tmp_path, [whole.name], **names)) == WHOLE
+
+
+def test_a_compressor_that_we_do_not_have_is_named(tmp_path):
+    file = mcap(tmp_path / "a.mcap", [b"\x04\x22\x4d\x18" + data for data in messages()])
+    with pytest.raises(CodesignError, match="compressed with lz4") as said:
+        open_source(str(file))
+    assert "damaged" not in str(said.value)
+    whole = tmp_path / "b.mcap.zstd"
+    whole.write_bytes(b"\x04\x22\x4d\x18 and more")
+    with pytest.raises(CodesignError, match=r"b\.mcap\.zstd is compressed with lz4"):
+        open_source(str(whole))
+
+
+def test_the_database_of_something_else(tmp_path):
+    database = sqlite3.connect(tmp_path / "a.db3")
+    database.execute("CREATE TABLE cookies(id)")
+    database.commit()
+    database.close()
+    with pytest.raises(CodesignError, match="no recording of ROS") as said:
+        open_source(str(tmp_path / "a.db3"))
+    assert "damaged" not in str(said.value)
+
+
+@pytest.mark.parametrize("broken", [b"", b"no picture", jpeg(1)[:-40]])
+def test_a_broken_frame_in_the_middle(tmp_path, broken):
+    frames = messages()
+    frames[2] = message(2, broken)
+    source = open_source(str(mcap(tmp_path / "a.mcap", frames)))
+    played = list(source)
+    assert [frame.stamp_ns for frame in played] == WHOLE
+    with pytest.raises(ImageError):
+        played[2].rgb()
+    chosen = open_chosen(str(tmp_path / "a.mcap"), ClassChoice.given(None, None, False), "", ())
+    assert [frame.stamp_ns for frame in chosen] == WHOLE[:2] + WHOLE[3:]
+    (said,) = chosen.broken
+    assert said.startswith("frame 2 is broken and is left out: ")
+
+
+def test_a_message_that_is_none(tmp_path):
+    frames = messages()
+    frames[2] = frames[2][:20]
+    played = list(open_source(str(mcap(tmp_path / "a.mcap", frames))))
+    assert [frame.stamp_ns for frame in played] == WHOLE
+    with pytest.raises(ImageError):
+        played[2].rgb()
+
+
+def test_a_second_topic_of_pictures_counts_where_it_has_some(tmp_path):
+    other = [("/raw", IMAGE_TYPE)]
+    database = db3(tmp_path / "a.db3", messages(), others=other)
+    assert BagSource(tmp_path / "a.db3").topic == TOPIC
+    database.execute("INSERT INTO messages(topic_id, timestamp, data) VALUES(2, 1, 'x')")
+    database.commit()
+    database.close()
+    with pytest.raises(CodesignError, match="several image topics, choose one with topic: "):
+        BagSource(tmp_path / "a.db3")
+
+
+def test_ground_truth_that_cannot_be_read_is_counted(tmp_path):
+    kind = "codesign_ros/msg/GroundTruth"
+    others = [("/camera/ground_truth", kind, "unknown", "", "cdr")]
+    source = BagSource(mcap(tmp_path / "a.mcap", messages(), others))
+    assert source.warnings == (
+        f"bag {tmp_path / 'a.mcap'}: 1 messages of ground truth cannot be read and are left out",
+    )
+    assert len(list(source)) == FRAMES
