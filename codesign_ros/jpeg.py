@@ -1,7 +1,8 @@
-"""The header of a JPEG file (ITU T.81, annex B), which OpenCV cannot read alone."""
+"""Header and end of a JPEG file (ITU T.81, annex B), which OpenCV cannot read alone."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -16,6 +17,10 @@ BASELINE = 0xC0
 _FILL, _SCAN = 0xFF, 0xDA
 # Start of frame, whatever the coding process; three of the codes mean something else.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+# In the data of a scan: a marker that is no stuffed byte, restart or fill.
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+# What is between scans; parameters follow each but the end.
+_END = 0xD9
 
 
 class FrameHeader(NamedTuple):
@@ -90,3 +95,19 @@ def frame_header(data: bytes | memoryview) -> FrameHeader:
             sampling = tuple((factor >> 4, factor & 15) for factor in factors)
             return FrameHeader(marker, height, width, content[5], sampling)
     raise ValueError("has no frame header")
+
+
+def end(data: bytes) -> int | None:
+    """Where the picture ends, behind its end marker [bytes]; None where that is missing.
+
+    A thumbnail's end, inside a segment of the header, is none.
+    """
+    at = 2
+    while found := _MARKER.search(data, at):
+        at = found.end()
+        marker = data[at - 1]
+        if marker == _END:
+            return at
+        if marker > 0x01:
+            at += int.from_bytes(data[at : at + 2], "big")
+    return None

@@ -21,6 +21,7 @@ _ARROWS = {
     "jpeg": "",
     "resources": "types",
     "console": "types",
+    "launching": "types",
     "hardware": "",
     "wire": "types jpeg",
     "pixels": "types jpeg",

@@ -8,10 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from codesign_ros import jpeg
-from codesign_ros.pixels.decode import ImageError, compressed_encoding, compressed_size, to_rgb
+from codesign_ros.data.images import orientation_of, upright
+from codesign_ros.pixels.decode import (
+    ImageError,
+    compressed_encoding,
+    compressed_size,
+    picture_end,
+    to_rgb,
+)
 from codesign_ros.types import CodesignError, one_line
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -22,8 +27,8 @@ SPLIT_FOLDERS = ("train", "val", "valid", "validation", "test")
 _OTHER_SUFFIXES = (".bmp", ".gif", ".tif", ".tiff", ".webp")
 # A header is nearly always in the first bytes; where a profile makes it longer, all is read.
 _HEAD_BYTES = 1 << 16
-_TAIL_BYTES = 64
-_ENDS = {"jpeg": jpeg.END, "png": b"IEND\xaeB`\x82"}
+# What a whole picture usually ends with; where something is behind that, all is read.
+_ENDS = (b"\xff\xd9", b"IEND\xaeB`\x82")
 # Marks at the start of a text, and what they say; UTF-32's begins as UTF-16's does.
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -33,8 +38,6 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _XML_ENCODING = re.compile(rb"""\s*<\?xml\b[^>]*?\bencoding\s*=\s*["']([\w.:-]+)["']""", re.ASCII)
-_EXIF = b"Exif\0\0"
-_ORIENTATION_TAG = 0x0112
 
 
 class DataSetError(CodesignError):
@@ -85,7 +88,7 @@ class ImageFile:
             stored = to_rgb(data, encoding)
         except ImageError as error:
             raise DataSetError(f"image {self.path} cannot be read: {error}") from error
-        rgb = np.ascontiguousarray(_upright(stored, self.orientation))
+        rgb = np.ascontiguousarray(upright(stored, self.orientation))
         if rgb.shape != (self.height, self.width, 3):
             raise DataSetError(f"image {self.path} has changed since its data set was opened")
         return rgb
@@ -116,14 +119,13 @@ def open_image(path: Path, stated_size: tuple[int, int] | None = None) -> ImageF
         except ImageError:
             head = path.read_bytes()
             height, width = compressed_size(head)
+        if not end.endswith(_ENDS):
+            picture_end(path.read_bytes())
     except FileNotFoundError:
         raise DataSetError(f"image {path} does not exist") from None
     except (OSError, ImageError) as error:
         raise DataSetError(f"image {path} cannot be read: {_reason(error)}") from error
-    end = end.rstrip(b"\0")  # some cameras pad with zeros
-    if end and not end.endswith(_ENDS[encoding]):
-        raise DataSetError(f"image {path} cannot be read: {encoding} {width}x{height} is cut off")
-    orientation = _orientation(head) if encoding == "jpeg" else 1
+    orientation = orientation_of(head) if encoding == "jpeg" else 1
     upright = (width, height) if orientation >= 5 else (height, width)
     if stated_size == (height, width) != upright:
         orientation, upright = 1, (height, width)
@@ -219,33 +221,8 @@ def _ends_of(path: Path) -> tuple[bytes, bytes]:
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
         size = file.seek(0, 2)
-        file.seek(max(0, size - _TAIL_BYTES))
+        file.seek(max(0, size - max(map(len, _ENDS))))
         return head, file.read()
-
-
-def _orientation(head: bytes) -> int:
-    """EXIF orientation of a JPEG, 1 where it has none or one that makes no sense."""
-    exif = Image.Exif()
-    try:
-        for marker, content in jpeg.segments(head):
-            if marker == jpeg.EXIF and content[: len(_EXIF)] == _EXIF:
-                exif.load(bytes(content))
-                break
-        value = exif.get(_ORIENTATION_TAG, 1)
-    except Exception:  # Pillow raises whatever damaged bytes lead to
-        return 1
-    return value if value in range(1, 9) else 1
-
-
-def _upright(stored: np.ndarray, orientation: int) -> np.ndarray:
-    """Turn a picture (H, W, 3) as EXIF 2.32, table 6 ("Orientation"), says."""
-    if orientation >= 5:
-        stored = stored.swapaxes(0, 1)
-    if orientation in (3, 4, 7, 8):
-        stored = stored[::-1]
-    if orientation in (2, 3, 6, 7):
-        stored = stored[:, ::-1]
-    return stored
 
 
 def _reason(error: Exception) -> str:

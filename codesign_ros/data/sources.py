@@ -12,6 +12,7 @@ from codesign_ros.data.bags import BagSource
 from codesign_ros.data.frames import FrameSource, SourceFrame
 from codesign_ros.data.gstreamer import GstreamerSource, is_gstreamer
 from codesign_ros.data.image_files import IMAGE_SUFFIXES
+from codesign_ros.data.images import upright_picture
 from codesign_ros.data.labelled import (
     DetectionSet,
     has_labels,
@@ -22,7 +23,7 @@ from codesign_ros.data.labelled import (
 from codesign_ros.data.storage.recording import is_bag
 from codesign_ros.data.video import CameraSource, VideoSource
 from codesign_ros.mine.generator import MOST_SEED, MineFrame, MineGenerator, seed_of
-from codesign_ros.pixels.decode import ImageError, compressed_encoding, compressed_size
+from codesign_ros.pixels.decode import ImageError
 from codesign_ros.types import CodesignError, GroundTruth
 
 _DESCRIPTIONS = (".json", ".yaml", ".yml")
@@ -179,12 +180,11 @@ class FolderSource:
     def __iter__(self) -> Iterator[SourceFrame]:
         for number, file in enumerate(self._files):
             try:
-                data = file.read_bytes()
-                encoding, (height, width) = compressed_encoding(data), compressed_size(data)
+                picture = upright_picture(file.read_bytes())
             except (OSError, ImageError) as error:
                 raise CodesignError(f"image {file} cannot be read: {error}") from error
             stamp_ns = round(number * 1e9 / self.fps)
-            yield SourceFrame(stamp_ns, data, encoding, height, width, 0, file=file)
+            yield SourceFrame(stamp_ns, *picture, file=file)
 
 
 class LabelledSource:

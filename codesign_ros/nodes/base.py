@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
+import yaml
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from lifecycle_msgs.srv import ChangeState
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -17,11 +18,19 @@ from codesign_ros.nodes.interface import qos
 from codesign_ros.nodes.interface.params import Param, Params
 from codesign_ros.nodes.wiring import PATIENCE_S, WiredNode
 from codesign_ros.nodes.workers import Worker
+from codesign_ros.resources import resource_path
 from codesign_ros.types import CodesignError
 
 DIAGNOSTICS_PERIOD_S = 1.0
 
 AUTOSTART = Param("autostart", True, "configure and activate when the process starts", fixed=True)
+
+
+def _names_in_use() -> set[str]:
+    """Names of the parameters of all nodes of the package, as its own parameter file has them."""
+    content = yaml.safe_load((resource_path("config") / "split_inference.yaml").read_text())
+    sections = [section["ros__parameters"] for section in content.values()]
+    return {"robots", *(name for section in sections for name in section)}
 
 
 class CodesignNode(WiredNode, LifecycleNode):
@@ -65,6 +74,8 @@ class CodesignNode(WiredNode, LifecycleNode):
             if service.srv_type is ChangeState:
                 self.defer(service, self._transitions)
         self.params = Params(self, (AUTOSTART, *params))
+        for line in self.params.check_given(_names_in_use):
+            self.get_logger().warning(line)
         # Set by those who work with nodes of other machines.
         self.versions: Versions | None = None
         self._diagnostics = self.advertise(DiagnosticArray, "/diagnostics", qos.diagnostics())

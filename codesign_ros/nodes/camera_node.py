@@ -16,7 +16,9 @@ from codesign_ros.data.pacing import Pacer, make_pacer
 from codesign_ros.data.sources import open_source
 from codesign_ros.msg import GroundTruth, InferenceResult
 from codesign_ros.nodes.base import CodesignNode
+from codesign_ros.nodes.images.topics import IMAGE_TOPICS, image_topic
 from codesign_ros.nodes.interface import qos
+from codesign_ros.nodes.interface.held import check_source
 from codesign_ros.nodes.interface.image_queue import ImageQueue
 from codesign_ros.nodes.interface.messages import (
     ground_truth_to_msg,
@@ -31,8 +33,6 @@ from codesign_ros.runtime.messages import Stamp
 from codesign_ros.types import CodesignError
 from codesign_ros.wire.codecs import encode
 
-IMAGE_TOPICS = {"compressed": "image_raw/compressed", "raw": "image_raw"}
-
 PARAMS = (
     Param(
         "source",
@@ -40,9 +40,22 @@ PARAMS = (
         "a bag, a video file, a device such as /dev/video0, csi[:SENSOR_ID] (a Jetson's camera; "
         "its nvarguscamerasrc was never run), gstreamer:PIPELINE (its end is RGB, or an appsink "
         "called frames), a folder of images, or mine[:SEED]",
+        held_from="configure",
     ),
-    Param("source_topic", "", "image topic of a bag that has several; empty = the only one"),
-    Param("frames", 0, "end after so many frames; 0 = all there are", low=0, high=2**31 - 1),
+    Param(
+        "source_topic",
+        "",
+        "image topic of a bag that has several; empty = the only one",
+        held_from="configure",
+    ),
+    Param(
+        "frames",
+        0,
+        "end after so many frames; 0 = all there are",
+        low=0,
+        high=2**31 - 1,
+        held_from="configure",
+    ),
     Param("loop", False, "start again at the end of a recording"),
     Param(
         "pacing",
@@ -50,19 +63,35 @@ PARAMS = (
         "recordings only. stamps: as recorded; rate: at rate_hz; window: as fast as results come, "
         "so that a slow machine is slow and loses nothing",
         choices=("stamps", "rate", "window"),
+        held_from="activate",
     ),
-    Param("rate_hz", 30.0, "pace of pacing rate; asked of a camera [Hz]", low=0.01, high=1000.0),
+    Param(
+        "rate_hz",
+        30.0,
+        "pace of pacing rate; asked of a camera [Hz]",
+        low=0.01,
+        high=1000.0,
+        held_from="configure",
+    ),
     *(
-        Param(name, 0, "asked of csi and /dev/videoN; 0 = the camera's own [px]", low=0, high=16384)
+        Param(
+            name,
+            0,
+            "asked of csi and /dev/videoN; 0 = the camera's own [px]",
+            low=0,
+            high=16384,
+            held_from="configure",
+        )
         for name in ("camera.width", "camera.height")
     ),
-    Param("window", 3, "frames in flight of pacing window", low=1, high=1000),
+    Param("window", 3, "frames in flight of pacing window", low=1, high=1000, held_from="activate"),
     Param(
         "window_timeout_s",
         10.0,
         "pacing window: go on without a result that takes longer [s]",
         low=0.1,
         high=600.0,
+        held_from="activate",
     ),
     Param(
         "image_transport",
@@ -89,6 +118,7 @@ class CameraNode(CodesignNode):
 
     def __init__(self) -> None:
         super().__init__("camera", PARAMS)
+        self.params.refuse_where(check_source)
         # Whoever in this process takes frames directly; see ``hand_to``.
         self._hand_on: Callable[[SourceFrame, Stamp], None] | None = None
         self._source: FrameSource | None = None
@@ -114,7 +144,8 @@ class CameraNode(CodesignNode):
         Returns:
             False where this camera does not send on that topic.
         """
-        if topic != self.resolve_topic_name(IMAGE_TOPICS[self.params["image_transport"]]):
+        own = image_topic(self, self.params["image_transport"])
+        if topic != self.resolve_topic_name(own.name):
             return False
         self._hand_on = take
         return True
@@ -130,11 +161,11 @@ class CameraNode(CodesignNode):
             stopping=self._stopping,
         )
         recording = not source.live
-        compressed = self.params["image_transport"] == "compressed"
+        topic = image_topic(self, self.params["image_transport"])
         depth = max(_LEAST_DEPTH, self.params["window"]) if recording else 1
         self._images = self.advertise(
-            CompressedImage if compressed else Image,
-            IMAGE_TOPICS[self.params["image_transport"]],
+            topic.kind,
+            topic.name,
             qos.image(reliable=recording, depth=depth),
         )
         self._queue = ImageQueue(self._images) if recording else None

@@ -9,7 +9,6 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from codesign_ros.bundle import Bundle
-from codesign_ros.cost.catalogue import find_device, load_devices
 from codesign_ros.hardware.jetson import find_jetson, power_mode
 from codesign_ros.hardware.thermal import Throttle
 from codesign_ros.msg import DeviceProfile
@@ -23,10 +22,10 @@ from codesign_ros.nodes.identity.seat import Seat
 from codesign_ros.nodes.interface import qos
 from codesign_ros.nodes.interface.device_messages import device_to_msg, heartbeat_to_msg
 from codesign_ros.nodes.interface.engine_params import ENGINE_PARAMS
+from codesign_ros.nodes.interface.held import THIS_MACHINE, check_bundle, check_device
 from codesign_ros.nodes.interface.messages import plan_from_msg
 from codesign_ros.nodes.interface.params import Param
 from codesign_ros.pixels.boxes import Selection
-from codesign_ros.resources import resource_path
 from codesign_ros.runtime.device import Device, Heartbeat, Role
 from codesign_ros.runtime.engines.share import EngineShare, Share
 from codesign_ros.runtime.head.runtime import HeadRuntime
@@ -36,20 +35,23 @@ from codesign_ros.srv import CommitPlan, PreparePlan
 from codesign_ros.types import CodesignError, Part, Plan
 
 HEARTBEAT_PERIOD_S = 0.5
-THIS_MACHINE = "this-machine"
 # Parameters of the fields' names.
 SELECTION = tuple(field.name for field in fields(Selection))
 
 PARAMS = (
     *ENGINE_PARAMS,
     Param(
-        "bundle", "", "directory of the model bundle; empty = the one that comes with the package"
+        "bundle",
+        "",
+        "directory of the model bundle; empty = the one that comes with the package",
+        held_from="configure",
     ),
     Param(
         "device",
         THIS_MACHINE,
         f"{THIS_MACHINE}, or a name in config/devices.yaml whose peaks the planner's modes paper "
         "and roofline use",
+        held_from="configure",
     ),
     Param(
         "profile_s",
@@ -57,6 +59,7 @@ PARAMS = (
         "on configure, time heads or tails for about so long [s]; kept on disk; 0 = do not",
         low=0.0,
         high=600.0,
+        held_from="configure",
     ),
     Param(
         "score_threshold",
@@ -131,13 +134,13 @@ class DeviceNode(CodesignNode):
         self.serve(PreparePlan, "~/prepare_plan", self._prepare)
         self.serve(CommitPlan, "~/commit_plan", self._commit)
         self.every(HEARTBEAT_PERIOD_S, self._beat)
+        self.params.refuse_where(check_bundle)
+        self.params.refuse_where(check_device)
         self.params.when_set(self.on_parameters)
 
     def configure(self) -> None:
         """Open the bundle and measure this machine, or read what it measured before."""
-        device = self.params["device"]
-        if device != THIS_MACHINE:
-            find_device(load_devices(resource_path("config") / "devices.yaml"), device)
+        check_device({"device": self.params["device"]})
         self._power_mode = power_mode()
         self.engines.open()
 

@@ -13,8 +13,12 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from codesign_ros.data.frames import SourceFrame
 from codesign_ros.msg import InferenceResult, TailAnswer
-from codesign_ros.nodes.camera_node import IMAGE_TOPICS, CameraNode
+from codesign_ros.nodes.camera_node import CameraNode
 from codesign_ros.nodes.device_node import DeviceNode
+from codesign_ros.nodes.images.bridge import CONVERTED_BY
+from codesign_ros.nodes.images.input import AUTO, ImageInput
+from codesign_ros.nodes.images.loading import loader
+from codesign_ros.nodes.images.topics import image_topic
 from codesign_ros.nodes.interface import qos
 from codesign_ros.nodes.interface.messages import (
     result_to_msg,
@@ -27,7 +31,6 @@ from codesign_ros.nodes.interface.vision_messages import MISSING, detections_to_
 from codesign_ros.nodes.overlay import OverlayPainter
 from codesign_ros.nodes.process import run
 from codesign_ros.pixels.boxes import DISPLAY_THRESHOLD
-from codesign_ros.pixels.decode import compressed_encoding, to_rgb
 from codesign_ros.runtime.device import Heartbeat, Role
 from codesign_ros.runtime.head.account import FrameAccount
 from codesign_ros.runtime.head.runtime import HeadRuntime
@@ -43,15 +46,17 @@ PARAMS = (
     Param(
         "image_transport",
         "compressed",
-        "topic to take frames from: image_raw/compressed or image_raw",
-        choices=("compressed", "raw"),
+        "topic to take frames from: image_raw/compressed or image_raw; auto = the first of them "
+        "that somebody publishes. Remapping image_raw moves both",
+        choices=("compressed", "raw", AUTO),
         fixed=True,
     ),
     Param(
         "image_reliability",
         "best_effort",
-        "best_effort for cameras; reliable where every frame of a recording must arrive",
-        choices=("best_effort", "reliable"),
+        "best_effort for cameras; reliable where every frame of a recording must arrive; auto = "
+        "reliable where the camera is, without which images of megabytes hardly arrive",
+        choices=("best_effort", "reliable", AUTO),
         fixed=True,
     ),
     Param("queue_depth", 3, "frames that may wait; one more drops the oldest", low=1, high=1000),
@@ -111,18 +116,14 @@ class HeadNode(DeviceNode):
         # What DDS lost of the frames, as far as it knows, and what came while nobody took frames.
         self._lost = self._untaken = 0
         transport = self.params["image_transport"]
-        images = qos.image(
-            self.params["image_reliability"] == "reliable", qos.IMAGE_DEPTHS[transport]
-        )
-        compressed = transport == "compressed"
-        topic = IMAGE_TOPICS[transport]
-        direct = self._guarded(self._on_frame, "ignored a frame of the camera")
-        if camera is None or not camera.hand_to(self.resolve_topic_name(topic), direct):
-            self.listen(
-                CompressedImage if compressed else Image,
-                topic,
-                self._on_compressed if compressed else self._on_image,
-                images,
+        # None where the camera hands them over in this process.
+        self._input: ImageInput | None = None
+        if camera is None or not self._is_handed(camera, transport):
+            self._input = ImageInput(
+                self,
+                transport,
+                self.params["image_reliability"],
+                self._on_message,
                 on_missed=self._on_missed,
             )
         self.listen(TailAnswer, "result/remote", self._on_answer, qos.result())
@@ -150,6 +151,8 @@ class HeadNode(DeviceNode):
         )
         self._painter = OverlayPainter(self.bundle.classes, self._overlays.publish)
         self.runtime = runtime
+        if self._input is not None:
+            self._input.expect()
         if self._detections is None:
             self.get_logger().info(f"detections: {MISSING}; result has the same boxes", once=True)
 
@@ -200,13 +203,21 @@ class HeadNode(DeviceNode):
             **dict(runtime.counts),
             **account_values(account),
             **before,
+            "colours_by": CONVERTED_BY,
         }
+        silence = ""
+        if self._input is not None:
+            values["images"] = self._input.topic
+            values["images_reliable"] = self._input.is_reliable
+            silence = self._input.silence()
         if self._detections is None:
             values["detections"] = MISSING
         if account.unaccounted:
             return DiagnosticStatus.ERROR, account.complaint, values
-        if alone := runtime.alone:
-            return DiagnosticStatus.WARN, f"the robot computes alone: {alone}", values
+        alone = f"the robot computes alone: {runtime.alone}" if runtime.alone else ""
+        if alone or silence:
+            parts = (silence, alone) if alone else (self.state_label, silence)
+            return DiagnosticStatus.WARN, "; ".join(filter(None, parts)), values
         return DiagnosticStatus.OK, self.state_label, values
 
     def on_parameters(self, values: Mapping[str, Any]) -> None:
@@ -215,24 +226,16 @@ class HeadNode(DeviceNode):
         if self.runtime is not None and "emulation.link_bps" in values:
             self.runtime.uplink.emulated_bps = values["emulation.link_bps"]
 
-    def _on_compressed(self, msg: CompressedImage) -> None:
-        # The format field is free text that drivers fill in differently; the bytes tell.
-        data = msg.data.tobytes()
-        self._take(
-            stamp_from(msg.header),
-            lambda: to_rgb(data, compressed_encoding(data)),
-            len(data),
-            data,
-        )
+    def _is_handed(self, camera: CameraNode, transport: str) -> bool:
+        """Whether the camera gives its frames to this head directly."""
+        direct = self._guarded(self._on_frame, "ignored a frame of the camera")
+        if transport == AUTO:
+            transport = camera.params["image_transport"]
+        topic = self.resolve_topic_name(image_topic(self, transport).name)
+        return camera.hand_to(topic, direct)
 
-    def _on_image(self, msg: Image) -> None:
-        self._take(
-            stamp_from(msg.header),
-            lambda: to_rgb(
-                msg.data, msg.encoding, height=msg.height, width=msg.width, step=msg.step
-            ),
-            len(msg.data),
-        )
+    def _on_message(self, msg: CompressedImage | Image) -> None:
+        self._take(stamp_from(msg.header), *loader(msg))
 
     def _on_frame(self, frame: SourceFrame, stamp: Stamp) -> None:
         jpeg = frame.data if frame.encoding == "jpeg" else None

@@ -18,6 +18,7 @@ from codesign_ros.nodes.border.version import DEVICES_TOPIC, PLANNER_TOPIC, Vers
 from codesign_ros.nodes.identity.device_news import DeviceNews
 from codesign_ros.nodes.identity.plan_writers import PlanWriters
 from codesign_ros.nodes.identity.seat import PLANNERS, PRESENCE_PERIOD_S, Seat
+from codesign_ros.nodes.interface.held import check_bundle
 from codesign_ros.nodes.interface.messages import plan_to_msg
 from codesign_ros.nodes.interface.planner_params import PARAMS, SOLVE_PARAMS, settings_from
 from codesign_ros.nodes.plan_leader import PlanLeader, get_ready
@@ -57,6 +58,7 @@ class PlannerNode(CodesignNode):
         self.serve(Solve, "/codesign/solve", self._on_solve)
         self.every(TICK_PERIOD_S, self._tick)
         self.every(CALL_PERIOD_S, self._call)
+        self.params.refuse_where(check_bundle)
         self.params.refuse_where(self._settings)
         self.params.when_set(self._on_parameters)
 

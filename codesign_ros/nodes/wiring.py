@@ -86,6 +86,7 @@ class WiredNode(Node):
         callback: Callable[[Any], None],
         profile: QoSProfile,
         on_missed: Callable[[int], None] | None = None,
+        adapts: bool = False,
         admits: Callable[[bytes], bool] | None = None,
     ) -> Subscription:
         """Create a subscription.
@@ -101,6 +102,7 @@ class WiredNode(Node):
             profile: its quality of service.
             on_missed: called when DDS has lost messages, with how many; not of every middleware.
                 For topics of few senders.
+            adapts: its reliability follows the senders' and cannot be overridden.
             admits: whether a message is to be read, by its bytes; of this package's messages.
 
         Raises:
@@ -115,6 +117,7 @@ class WiredNode(Node):
             callback=self._receiver(kind, topic, callback, admits),
             raw=layout_of(kind) is not None,
             missed=missed,
+            adapts=adapts,
         )
 
     def serve(self, kind: Any, name: str, answer: Callable[[Any, Any], None]) -> None:
@@ -219,9 +222,15 @@ class WiredNode(Node):
         return self.create_subscription(kind, topic, **options)
 
     def _connect(
-        self, create: Callable[..., _T], kind: Any, topic: str, profile: QoSProfile, **options: Any
+        self,
+        create: Callable[..., _T],
+        kind: Any,
+        topic: str,
+        profile: QoSProfile,
+        adapts: bool = False,
+        **options: Any,
     ) -> _T:
-        options["qos_overriding_options"] = qos.overridable(profile)
+        options["qos_overriding_options"] = qos.overridable(profile, adapts)
         try:
             endpoint = self.on_loop(lambda: create(kind, topic, qos_profile=profile, **options))
         except Exception as error:

@@ -67,7 +67,11 @@ def _head(known: Known, status: NodeStatus) -> str:
         return f"the server: {alone}"
     if counts.rate("frames") == 0 and counts.rate("server", "robot", "fallback") == 0:
         in_flight = counts.last("in_flight")
-        return f"the answers of {in_flight} frames" if in_flight else "frames"
+        if in_flight:
+            return f"the answers of {in_flight} frames"
+        # It says itself why it has none.
+        _, _, why = status.message.partition("no frame for ")
+        return f"frames, for {why}" if why else "frames"
     return "a plan" if counts.last("epoch") == 0 else ""
 
 

@@ -8,33 +8,21 @@ import cv2
 import numpy as np
 
 from codesign_ros import jpeg
-from codesign_ros.types import CodesignError
+from codesign_ros.pixels.raw import Converter, ImageError, check_size, raw_to_rgb
 
-# No camera of ours is larger; a header that says more is broken or hostile.
-MAX_PIXELS = 1 << 26
 COMPRESSED = ("jpeg", "png")
 
-_PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
+_PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND"
+_PNG_GREY = 0
 
-# Encodings of sensor_msgs/Image: channels a pixel, and OpenCV's conversion to RGB (None: is RGB).
-_RAW: dict[str, tuple[int, int | None]] = {
-    "rgb8": (3, None),
-    "bgr8": (3, cv2.COLOR_BGR2RGB),
-    "rgba8": (4, cv2.COLOR_RGBA2RGB),
-    "bgra8": (4, cv2.COLOR_BGRA2RGB),
-    "mono8": (1, cv2.COLOR_GRAY2RGB),
-    "8UC1": (1, cv2.COLOR_GRAY2RGB),
-    "8UC3": (3, cv2.COLOR_BGR2RGB),
-    "yuv422_yuy2": (2, cv2.COLOR_YUV2RGB_YUY2),
-    "yuyv": (2, cv2.COLOR_YUV2RGB_YUY2),
-    "yuv422": (2, cv2.COLOR_YUV2RGB_UYVY),
-    "uyvy": (2, cv2.COLOR_YUV2RGB_UYVY),
-}
-_PAIRED = (cv2.COLOR_YUV2RGB_YUY2, cv2.COLOR_YUV2RGB_UYVY)
-
-
-class ImageError(CodesignError):
-    """A picture whose bytes do not fit its description, or cannot be decoded."""
+__all__ = [
+    "COMPRESSED",
+    "ImageError",
+    "compressed_encoding",
+    "compressed_size",
+    "picture_end",
+    "to_rgb",
+]
 
 
 def to_rgb(
@@ -44,18 +32,23 @@ def to_rgb(
     height: int = 0,
     width: int = 0,
     step: int = 0,
+    big_endian: bool = False,
+    convert: Converter | None = None,
 ) -> np.ndarray:
     """Decode a picture.
 
-    Byte order does not matter: every encoding that is understood has 8 bits a channel.
+    A turn that a JPEG's EXIF data asks for is ignored: a camera's boxes are in its own pixels.
 
     Args:
-        data: The picture's bytes, contiguous.
-        encoding: ``jpeg`` or ``png`` (size and step are then read from the data), or an 8-bit
-            encoding of sensor_msgs/Image.
+        data: The picture's bytes, contiguous; for jpeg and png, what comes after the picture's end
+            is not looked at.
+        encoding: ``jpeg`` or ``png`` (size and step are then read from the data), or an encoding of
+            sensor_msgs/Image, of those in ``pixels.raw``.
         height: Rows [px].
         width: Columns [px].
         step: Bytes of one row, padding included.
+        big_endian: Raw, 16 bits: the most significant byte comes first.
+        convert: Raw: what converts colours; None = OpenCV.
 
     Returns:
         (height, width, 3) uint8 RGB, contiguous, never sharing memory with ``data``.
@@ -65,32 +58,15 @@ def to_rgb(
     """
     if encoding in COMPRESSED:
         return _decompress(bytes(data), encoding)
-    if encoding not in _RAW:
-        known = ", ".join((*COMPRESSED, *_RAW))
-        raise ImageError(f"image encoding '{encoding}' is not supported; known are {known}")
-    channels, conversion = _RAW[encoding]
-    _check_size(encoding, height, width)
-    if step < width * channels:
-        raise ImageError(
-            f"{encoding} image {width}x{height}: step {step} is less than one row of"
-            f" {width * channels} bytes"
-        )
-    flat = np.frombuffer(data, np.uint8)
-    if flat.size != step * height:
-        raise ImageError(
-            f"{encoding} image {width}x{height}: {flat.size} bytes, but step {step} x height"
-            f" {height} is {step * height}"
-        )
-    if conversion in _PAIRED and width % 2:
-        raise ImageError(f"{encoding} image {width}x{height}: the width must be even")
-    rows = flat.reshape(height, step)[:, : width * channels].reshape(height, width, channels)
-    if conversion is None:
-        return rows.copy()
-    return cv2.cvtColor(np.ascontiguousarray(rows), conversion)
+    return raw_to_rgb(data, encoding, height, width, step, big_endian=big_endian, convert=convert)
 
 
-def compressed_encoding(data: bytes) -> str:
+def compressed_encoding(data: bytes, said: str = "") -> str:
     """``jpeg`` or ``png``, by the first bytes.
+
+    Args:
+        data: The picture, or its first bytes.
+        said: What its sender calls the format, for the error.
 
     Raises:
         ImageError: It is neither.
@@ -99,34 +75,58 @@ def compressed_encoding(data: bytes) -> str:
         return "jpeg"
     if data.startswith(_PNG_START):
         return "png"
-    raise ImageError(f"{len(data)} bytes of compressed image are neither JPEG nor PNG")
+    named = f" (format '{said}')" if said else ""
+    raise ImageError(f"{len(data)} bytes of compressed image are neither JPEG nor PNG{named}")
 
 
 def compressed_size(data: bytes) -> tuple[int, int]:
     """(height, width) of a JPEG or PNG, from its header alone.
 
     Raises:
-        ImageError: The header is damaged, or says zero or an absurd size.
+        ImageError: The header is damaged, says zero or an absurd size, or is that of a depth image.
     """
     encoding = compressed_encoding(data)
     try:
         if encoding == "png":
-            width, height = struct.unpack_from(">II", data, 16)
+            width, height, bits, kind = struct.unpack_from(">IIBB", data, 16)
+            if bits == 16 and kind == _PNG_GREY:
+                raise ImageError(
+                    f"png image {width}x{height} of 16 bits of grey is depth, no picture; name the "
+                    "camera's topic of pictures"
+                )
         else:
             height, width, _ = jpeg.frame_header(data).shape
     except struct.error:
         raise ImageError(f"{encoding} image of {len(data)} bytes is cut off") from None
     except ValueError as error:
         raise ImageError(f"{encoding} image of {len(data)} bytes {error}") from None
-    _check_size(encoding, height, width)
+    check_size(encoding, height, width)
     return height, width
 
 
-def _check_size(encoding: str, height: int, width: int) -> None:
-    if height <= 0 or width <= 0 or height * width > MAX_PIXELS:
-        raise ImageError(
-            f"{encoding} image {width}x{height} has no usable size (at most {MAX_PIXELS} pixels)"
-        )
+def picture_end(data: bytes) -> int:
+    """Where a JPEG or PNG ends [bytes]; phones and some cameras put something behind it.
+
+    Raises:
+        ImageError: Its end is missing.
+    """
+    encoding = compressed_encoding(data)
+    end = jpeg.end(data) if encoding == "jpeg" else _png_end(data)
+    if end is None:
+        height, width = compressed_size(data)
+        raise ImageError(f"{encoding} image {width}x{height} of {len(data)} bytes is cut off")
+    return end
+
+
+def _png_end(data: bytes) -> int | None:
+    """Where the last chunk ends (PNG, third edition, 5.3); None where it is missing."""
+    at = len(_PNG_START)
+    while at + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        at += 12 + length
+        if kind == _PNG_END:
+            return at if at <= len(data) else None
+    return None
 
 
 def _decompress(data: bytes, encoding: str) -> np.ndarray:
@@ -134,13 +134,11 @@ def _decompress(data: bytes, encoding: str) -> np.ndarray:
     if found != encoding:
         raise ImageError(f"image is said to be {encoding} but is {found}")
     height, width = compressed_size(data)
-    # OpenCV fills what is missing with grey and only prints a warning; some cameras pad with zeros.
-    end = jpeg.END if encoding == "jpeg" else _PNG_END
-    if not data.rstrip(b"\0").endswith(end):
-        raise ImageError(f"{encoding} image {width}x{height} of {len(data)} bytes is cut off")
+    # OpenCV fills what is missing with grey and only prints a warning.
+    whole = np.frombuffer(data, np.uint8, picture_end(data))
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     try:
-        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        bgr = cv2.imdecode(whole, flags)
     except cv2.error:
         bgr = None
     if bgr is None or bgr.shape != (height, width, 3):

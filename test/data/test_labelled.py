@@ -164,10 +164,11 @@ def test_a_header_behind_a_long_profile(tmp_path):
 def test_broken_pictures(tmp_path):
     path = picture(tmp_path / "a.jpg")
     data = path.read_bytes()
-    path.write_bytes(data + bytes(300))  # padded, as some cameras do
-    assert open_image(path).load().shape == (HEIGHT, WIDTH, 3)
+    for behind in (bytes(300), b"\n", b"SEFH and more of a phone's" * 9):
+        path.write_bytes(data + behind)
+        assert open_image(path).load().shape == (HEIGHT, WIDTH, 3)
     for content, message in (
-        (data[: len(data) // 2], r"a\.jpg cannot be read: jpeg 64x48 is cut off"),
+        (data[: len(data) // 2], r"a\.jpg cannot be read: jpeg image 64x48 of \d+ bytes is cut"),
         (data[:20], r"a\.jpg cannot be read: jpeg image of 20 bytes is cut off"),
         (b"", r"a\.jpg cannot be read: 0 bytes .* neither JPEG nor PNG"),
         (b"GIF89a", "neither JPEG nor PNG"),

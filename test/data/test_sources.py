@@ -9,6 +9,7 @@ from codesign_ros.data.sources import open_source
 from codesign_ros.mine.generator import MineGenerator
 from codesign_ros.pixels.decode import to_rgb
 from codesign_ros.types import CodesignError
+from support.label_files import with_orientation
 
 
 def pictures(count):
@@ -66,6 +67,20 @@ def test_folder_is_read_in_order_of_names(tmp_path):
     greys = [int(to_rgb(f.data, f.encoding).mean()) for f in played]
     assert greys == [60, 20, 100]
     assert [(f.height, f.width) for f in played] == [(48, 64)] * 3
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_pictures_of_a_folder_are_upright(tmp_path, orientation):
+    picture = MineGenerator(0).frame(1).image
+    path = tmp_path / "a.jpg"
+    cv2.imwrite(str(path), picture)
+    with_orientation(path, orientation)
+    (frame,) = open_source(str(tmp_path))
+    upright = cv2.imread(str(path), cv2.IMREAD_COLOR)[..., ::-1]  # by default as EXIF says
+    assert np.array_equal(frame.rgb(), upright)
+    assert (frame.height, frame.width) == upright.shape[:2]
+    # One that is upright as it is need not be decoded on its way.
+    assert (frame.encoding == "jpeg") == (orientation == 1)
 
 
 def test_folder_without_images_or_with_a_broken_one(tmp_path):

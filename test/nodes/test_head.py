@@ -237,7 +237,7 @@ BAD_RAW = {
     "no height": ({"height": 0}, "has no usable size"),
     "absurd size": ({"height": 2**31, "width": 2**31, "step": 2**32 - 1}, "has no usable size"),
     "no data": ({"data": array("B")}, "0 bytes"),
-    "unknown encoding": ({"encoding": "32FC3"}, "image encoding '32FC3' is not supported"),
+    "unknown encoding": ({"encoding": "32FC3"}, "image encoding '32FC3' is depth or another"),
     "no encoding": ({"encoding": ""}, "image encoding '' is not supported"),
 }
 

@@ -7,7 +7,8 @@ import pytest
 import yaml
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
-from rcl_interfaces.srv import DescribeParameters, ListParameters
+from rcl_interfaces.srv import DescribeParameters, ListParameters, SetParameters
+from rclpy.parameter import Parameter
 
 from codesign_ros.resources import resource_path
 from codesign_ros.types import CodesignError
@@ -67,6 +68,76 @@ def test_bad_value_in_a_file(site, tmp_path, node, parameters, text):
     file = tmp_path / "parameters.yaml"
     file.write_text(yaml.safe_dump({f"/**/{node}": {"ros__parameters": parameters}}))
     assert text in site.run_node(node, "--params-file", str(file))
+
+
+@pytest.mark.parametrize(
+    ("node", "name", "near"),
+    [
+        ("camera", "pacng", "pacing"),
+        ("head", "queue_dept", "queue_depth"),
+        ("tail", "tensorrt.workspace_mb", "tensorrt.workspace_mib"),
+        ("planner", "lamda_1", "lambda_1"),
+    ],
+)
+def test_name_that_nobody_declared(site, node, name, near):
+    line = site.run_node(node, "-p", f"{name}:=1")
+    assert f"parameter {name} is not known; did you mean {near}?" in line
+
+
+def test_names_of_others_are_no_mistake(site, tmp_path):
+    """One file may serve all nodes of a robot, ours and others'."""
+    file = tmp_path / "parameters.yaml"
+    given = {"lambda_1": 2.0, "window": 4, "exposure_us": 12, "use_sim_time": False}
+    file.write_text(yaml.safe_dump({"/**": {"ros__parameters": given}}))
+    robot = site.robot(arguments={"head": ("--params-file", str(file))}, head={"autostart": False})
+    robot.start("head")
+    robot.wait_for_state("head", "unconfigured")
+    log = robot.logs()
+    assert "parameter exposure_us is not known to any node here" in log
+    assert log.count("is not known") == 1
+
+
+def test_what_holds_later_is_said_and_looked_at_when_it_is_set(site, node_bundle, tmp_path):
+    robot = site.robot(
+        head={"autostart": False}, planner={"autostart": False}, camera={"autostart": False}
+    )
+    robot.start("head", "planner", "camera")
+
+    def set_to(node, name, value):
+        parameter = Parameter(name, value=value).to_parameter_msg()
+        answer = robot.call(
+            SetParameters, f"{robot.name(node)}/set_parameters", parameters=[parameter]
+        )
+        return answer.results[0]
+
+    later = [
+        ("head", "bundle", str(node_bundle.path)),
+        ("head", "threads", 2),
+        ("planner", "bundle", str(node_bundle.path)),
+        ("camera", "source", "mine:3"),
+        ("camera", "source", str(tmp_path)),
+    ]
+    for node, name, value in (*later, ("camera", "pacing", "stamps"), ("head", "deadline_s", 2.0)):
+        result = set_to(node, name, value)
+        assert result.successful, result.reason
+    for node, name, _ in later:
+        line = f"{name} holds from the next configure on"
+        robot.wait(lambda node=node, line=line: line in robot.processes.log(node).read_text(), line)
+        answer = robot.call(
+            DescribeParameters, f"{robot.name(node)}/describe_parameters", names=[name]
+        )
+        assert answer.descriptors[0].description.endswith("(holds from the next configure on)")
+    assert "pacing holds from the next activate on" in robot.logs()
+    assert "deadline_s holds" not in robot.logs()
+    for node, name, value, words in (
+        ("head", "bundle", str(tmp_path), f"there is no bundle at {tmp_path}"),
+        ("planner", "bundle", "/no/where", "there is no bundle at /no/where"),
+        ("head", "device", "abacus", "unknown device 'abacus'"),
+        ("camera", "source", "/no/where", "source /no/where does not exist"),
+    ):
+        result = set_to(node, name, value)
+        assert not result.successful
+        assert words in result.reason
 
 
 @pytest.mark.parametrize(

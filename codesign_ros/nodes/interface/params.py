@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import difflib
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,11 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from codesign_ros.types import CodesignError, one_line
+
+# Declared when the topic is made.
+_NOT_YET = "qos_overrides."
+# Names that are so much alike are taken for a slip of the keyboard.
+_LIKENESS = 0.7
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,8 @@ class Param:
         high: largest value allowed.
         choices: values allowed; for a list of names, what its items may be.
         fixed: it holds from the start of the process on and cannot be set later.
+        held_from: transition from which on a value that is set holds, e.g. ``configure``; empty =
+            at once.
     """
 
     name: str
@@ -40,6 +48,7 @@ class Param:
     high: float | None = None
     choices: tuple[str, ...] = ()
     fixed: bool = False
+    held_from: str = ""
 
     def check(self, value: Any) -> str | None:
         """Say in one line what is wrong with ``value``; None if it is fine."""
@@ -69,7 +78,8 @@ class Param:
         """The description that `ros2 param describe` shows."""
         descriptor = ParameterDescriptor(
             name=self.name,
-            description=self.description,
+            description=self.description
+            + (f" (holds from the next {self.held_from} on)" if self.held_from else ""),
             additional_constraints=f"one of {', '.join(self.choices)}" if self.choices else "",
             dynamic_typing=isinstance(self.default, float),
             read_only=self.fixed,
@@ -112,6 +122,34 @@ class Params:
         """The value of a parameter, in the type of its default."""
         return self._typed(name, self._node.get_parameter(name).value)
 
+    def check_given(self, known: Callable[[], Collection[str]]) -> list[str]:
+        """Look at the names that a parameter file or the command line gave this node.
+
+        Args:
+            known: names that are no mistake: those of other nodes, which one file may serve too.
+
+        Returns:
+            A line for each that nobody declared and that is like none of ours.
+
+        Raises:
+            CodesignError: one is nearly the name of a parameter of this node.
+        """
+        # What was given without having been declared has no public name in rclpy.
+        given = [
+            name
+            for name in self._node._parameter_overrides
+            if not self._node.has_parameter(name) and not name.startswith(_NOT_YET)
+        ]
+        unknown = set(given).difference(known() if given else ())
+        for name in sorted(unknown):
+            near = difflib.get_close_matches(name, self._params, n=1, cutoff=_LIKENESS)
+            if near:
+                raise CodesignError(
+                    f"parameter {name} is not known; did you mean {near[0]}? (if it is another "
+                    "node's, put it under that node's name)"
+                )
+        return [f"parameter {name} is not known to any node here" for name in sorted(unknown)]
+
     def refuse_where(self, check: Callable[[Mapping[str, Any]], object]) -> None:
         """Have ``check`` called with new values by name before anybody acts on them.
 
@@ -144,4 +182,8 @@ class Params:
             return SetParametersResult(successful=False, reason=one_line(error))
         for listener in self._listeners:
             listener(values)
+        # In the log: of what is taken rclpy hands on no reason.
+        for name in values:
+            if transition := self._params[name].held_from:
+                self._node.get_logger().info(f"{name} holds from the next {transition} on")
         return SetParametersResult(successful=True)

@@ -165,7 +165,10 @@ SOLVE_PARAMS = (
 )
 PARAMS = (
     Param(
-        "bundle", "", "directory of the model bundle; empty = the one that comes with the package"
+        "bundle",
+        "",
+        "directory of the model bundle; empty = the one that comes with the package",
+        held_from="configure",
     ),
     Param(
         "silence_limit_s",
@@ -173,6 +176,7 @@ PARAMS = (
         "a device that is silent for so long is gone; heartbeats come twice a second [s]",
         low=1.0,
         high=600.0,
+        held_from="configure",
     ),
     *SOLVE_PARAMS,
 )

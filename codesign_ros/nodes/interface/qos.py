@@ -81,12 +81,18 @@ def state(depth: int = 1) -> QoSProfile:
     )
 
 
-def overridable(profile: QoSProfile) -> QoSOverridingOptions:
+def overridable(profile: QoSProfile, adapts: bool = False) -> QoSOverridingOptions:
     """Which policies of a profile the parameters ``qos_overrides.*`` may change.
 
     What late joiners must hear stays so.
+
+    Args:
+        profile: of the topic.
+        adapts: reliability follows who is at the other end; its parameter would keep the first.
     """
     kinds = [*QoSOverridingOptions.with_default_policies().policy_kinds, QoSPolicyKind.DURABILITY]
+    if adapts:
+        kinds.remove(QoSPolicyKind.RELIABILITY)
     for_late_joiners = profile.durability is TRANSIENT_LOCAL
 
     def check(changed: QoSProfile) -> SetParametersResult:

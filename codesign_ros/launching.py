@@ -1,0 +1,214 @@
+"""What the launch file is given, checked before any node starts: a typing error costs no search.
+
+Without ROS and without what the nodes need: `ros2 launch` may run in another Python than they do.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from codesign_ros.types import CodesignError, one_line
+
+NO_CAMERA = "none"
+NODES = ("camera", "head", "tail", "planner")
+
+# Sources that the camera invents; a robot plays them only when it is told to.
+_INVENTED = ("mine", "scenes")
+_NAMESPACE = re.compile(r"/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*/?", re.ASCII)
+_ANY = ("*", "**")
+
+
+class LaunchError(CodesignError):
+    """A launch argument that cannot be used, or a node that ended; one line says which and why."""
+
+
+def check_names(words: Iterable[str], known: Sequence[str]) -> None:
+    """Refuse arguments that nobody declared, which `ros2 launch` itself takes without a word.
+
+    Args:
+        words: as on the command line.
+        known: names that the launch file declares.
+
+    Raises:
+        LaunchError: one is none of them.
+    """
+    for word in words:
+        name, given, _ = word.partition(":=")
+        if given and name not in known:
+            raise LaunchError(
+                f"launch argument {name} is not known{_nearest(name, known)}; known are "
+                f"{', '.join(known)}"
+            )
+
+
+def namespace(name: str, value: str) -> str:
+    """Return a namespace with its slash in front.
+
+    Raises:
+        LaunchError: it is none.
+    """
+    if not _NAMESPACE.fullmatch(value):
+        raise LaunchError(
+            f"{name}:={value} is no name: letters, digits and underscores, no digit first, as in "
+            f"{name}:=/miner1"
+        )
+    return f"/{value.strip('/')}"
+
+
+def robots(value: str) -> list[str]:
+    """Return the namespaces of a list with commas; one at its end does not matter.
+
+    Raises:
+        LaunchError: there is none in it, or one that is no namespace.
+    """
+    names = [name.strip() for name in value.split(",") if name.strip()]
+    if not names:
+        raise LaunchError(f"robots:={value} names no robot; give some, as in robots:=miner1,miner2")
+    return [namespace("robots", name) for name in names]
+
+
+def topic(name: str, value: str) -> str:
+    """Return the name of a topic.
+
+    Raises:
+        LaunchError: it is none.
+    """
+    if not _NAMESPACE.fullmatch(value) or value.endswith("/"):
+        raise LaunchError(
+            f"{name}:={value} is no topic; give its name, as in {name}:=/cam/image_raw"
+        )
+    return value
+
+
+def number(name: str, value: str) -> float:
+    """Return a number.
+
+    Raises:
+        LaunchError: it is none, or not finite.
+    """
+    try:
+        found = float(value)
+    except ValueError:
+        found = math.nan
+    if not math.isfinite(found):
+        raise LaunchError(f"{name}:={value} is no number; give one, as in {name}:=1.0")
+    return found
+
+
+def existing(name: str, value: str) -> str:
+    """Return the full path of a file or directory.
+
+    Raises:
+        LaunchError: it is not there.
+    """
+    path = Path(value).expanduser().resolve()
+    if not path.exists():
+        raise LaunchError(f"{name}:={value}: there is no {path}")
+    return str(path)
+
+
+def read_params(value: str) -> Mapping[str, Any]:
+    """Read a parameter file, as far as it tells what to start; ROS itself reads it again.
+
+    Raises:
+        LaunchError: it is not there, is no YAML, or has a section for a node whose name is nearly
+            one of ours: that node would get nothing of it.
+    """
+    path = Path(existing("params", value))
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise LaunchError(f"params:={value} cannot be read: {one_line(error)}") from None
+    if not isinstance(content, dict):
+        raise LaunchError(f"params:={value} has no parameters: it needs 'head:' and the like")
+    for section, held in content.items():
+        last = str(section).rstrip("/").rpartition("/")[2]
+        near = difflib.get_close_matches(last, NODES, n=1, cutoff=0.75)
+        if near and last not in NODES:
+            raise LaunchError(
+                f"params:={value}: no node is called {section}; did you mean {near[0]}?"
+            )
+        ours = last in (*NODES, *_ANY)
+        if ours and isinstance(held, dict) and not _has_parameters(held):
+            raise LaunchError(
+                f"params:={value}: {section} has no ros__parameters (with two underscores) below it"
+            )
+    return content
+
+
+def _has_parameters(section: Mapping[str, Any]) -> bool:
+    """Whether a section has parameters, or sections of namespaces that may."""
+    return "ros__parameters" in section or any(
+        isinstance(held, dict) and _has_parameters(held) for held in section.values()
+    )
+
+
+def camera_source(given: Mapping[str, str], params: Mapping[str, Any]) -> str | None:
+    """Say what the camera plays.
+
+    Args:
+        given: launch arguments by name.
+        params: content of the parameter file.
+
+    Returns:
+        Its source; empty where the parameter file has it, None where no camera is to be started:
+        the robot has a driver of its own. What is invented is played on a robot only if it is
+        named.
+
+    Raises:
+        LaunchError: two arguments name a source, or a path that is not there.
+    """
+    camera, bag = given["camera"], given["bag"]
+    if camera and bag:
+        raise LaunchError(
+            f"camera:={camera} and bag:={bag} both say where frames come from; give one"
+        )
+    if bag:
+        return existing("bag", bag)
+    if camera == NO_CAMERA:
+        return None
+    if camera:
+        path = Path(camera).expanduser()
+        return str(path.resolve()) if path.exists() else camera
+    source = _source_in(params)
+    invented = source.partition(":")[0] in _INVENTED
+    return None if given["role"] == "robot" and invented else ""
+
+
+def _source_in(params: Mapping[str, Any]) -> str:
+    """The camera's source in a parameter file; what its parameter has without one is invented."""
+    source = _INVENTED[0]
+    for section, held in params.items():
+        last = str(section).rstrip("/").rpartition("/")[2]
+        if last in ("camera", *_ANY) and isinstance(held, dict):
+            values = held.get("ros__parameters")
+            if isinstance(values, dict) and "source" in values:
+                source = str(values["source"])
+            nested = held.get("camera")
+            if last in _ANY and isinstance(nested, dict):
+                source = _source_in({"camera": nested})
+    return source
+
+
+def why_ended(node: str, status: int, last_error: str) -> str:
+    """One line about a node that ended by itself.
+
+    Args:
+        node: its program.
+        status: exit status; negative = number of the signal.
+        last_error: the last line of its own that says why; empty = it said none.
+    """
+    how = f"signal {-status}" if status < 0 else f"exit status {status}"
+    return f"{node} ended: {last_error or f'{how}; its last lines are above'}"
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f", did you mean {near[0]}?" if near else ""

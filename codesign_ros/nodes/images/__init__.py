@@ -1,0 +1,1 @@
+"""Images into the head: from which topic, in which form, and why none come."""

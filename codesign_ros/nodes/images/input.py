@@ -1,0 +1,127 @@
+"""Where a head takes its images, and whether they come."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.qos import QoSProfile
+from rclpy.subscription import Subscription
+from sensor_msgs.msg import CompressedImage, Image
+
+from codesign_ros.nodes.images.silence import publishers_of, why_silent
+from codesign_ros.nodes.images.topics import ImageTopic, found_topics, image_topic
+from codesign_ros.nodes.interface import qos
+from codesign_ros.nodes.wiring import WiredNode
+
+AUTO = "auto"
+"""Transport or reliability: whichever somebody publishes."""
+
+# How often somebody who publishes is looked for [s].
+_LOOK_S = 0.25
+# Silence of so long is said; with the period of diagnostics, within 3 s. A camera that is slow has
+# longer: so many times its last period [s].
+_SILENCE_S, _PERIODS = 1.9, 2.5
+
+
+class ImageInput:
+    """Subscribes a node to its images.
+
+    Args:
+        node: the node.
+        transport: ``compressed``, ``raw`` or ``AUTO``.
+        reliability: ``reliable`` (what is lost on its way is asked for again), ``best_effort``, or
+            ``AUTO``: reliable where every publisher is. Images of megabytes hardly arrive else.
+        take: called with each message.
+        on_missed: called when DDS has lost images, with how many.
+    """
+
+    def __init__(
+        self,
+        node: WiredNode,
+        transport: str,
+        reliability: str,
+        take: Callable[[Any], None],
+        on_missed: Callable[[int], None],
+    ) -> None:
+        self._node = node
+        self._reliability = reliability
+        self._profile = qos.image(reliability == "reliable", 1)
+        self._take = take
+        self._on_missed = on_missed
+        self._subscription: Subscription | None = None
+        self._topic: ImageTopic | None = None
+        # What was found by the last look: who has just come may be about to publish more.
+        self._seen: tuple[ImageTopic, QoSProfile] | None = None
+        self._since_s, self._period_s = time.monotonic(), 0.0
+        self._heard = False
+        if transport == AUTO:
+            self._candidates = found_topics(node)
+        else:
+            self._candidates = (image_topic(node, transport),)
+        if AUTO in (transport, reliability):
+            node.every(_LOOK_S, self._look)
+        else:
+            self._subscribe(self._candidates[0], self._profile_for(self._candidates[0]))
+
+    @property
+    def topic(self) -> str:
+        """Full name of the topic that is listened to; empty while none was found."""
+        return "" if self._topic is None else self._node.resolve_topic_name(self._topic.name)
+
+    @property
+    def is_reliable(self) -> bool:
+        """Whether what is lost on its way is asked for again."""
+        return self._profile.reliability is qos.RELIABLE
+
+    def expect(self) -> None:
+        """Start to count silence anew."""
+        self._since_s = time.monotonic()
+
+    def silence(self) -> str:
+        """Why nothing comes; empty as long as images come, or may be about to."""
+        silent_s = time.monotonic() - self._since_s
+        if silent_s < max(_SILENCE_S, _PERIODS * self._period_s):
+            return ""
+        topics = self._candidates if self._topic is None else (self._topic,)
+        why = why_silent(self._node, topics, self._profile, self._heard)
+        return f"no frame for {silent_s:.0f} s: {why}"
+
+    def _look(self) -> None:
+        """Listen to the best topic that somebody publishes, unless the one at hand still is."""
+        topics = self._candidates
+        if self._topic is not None and publishers_of(self._node, self._topic):
+            topics = (self._topic,)
+        topic = next((each for each in topics if publishers_of(self._node, each)), None)
+        found = None if topic is None else (topic, self._profile_for(topic))
+        settled, self._seen = found == self._seen, found
+        if found is None or not settled or found == (self._topic, self._profile):
+            return
+        if self._subscription is not None:
+            self._node.withdraw([self._subscription])
+        self._subscribe(*found)
+
+    def _subscribe(self, topic: ImageTopic, profile: QoSProfile) -> None:
+        self._subscription = self._node.listen(
+            topic.kind,
+            topic.name,
+            self._arrived,
+            profile,
+            on_missed=self._on_missed,
+            adapts=self._reliability == AUTO,
+        )
+        self._topic, self._profile = topic, profile
+
+    def _profile_for(self, topic: ImageTopic) -> QoSProfile:
+        reliable = self._reliability == "reliable"
+        if self._reliability == AUTO:
+            senders = publishers_of(self._node, topic)
+            reliable = all(each.qos_profile.reliability is qos.RELIABLE for each in senders)
+        return qos.image(reliable, qos.IMAGE_DEPTHS[topic.transport])
+
+    def _arrived(self, msg: CompressedImage | Image) -> None:
+        now_s = time.monotonic()
+        self._period_s = now_s - self._since_s if self._heard else 0.0
+        self._since_s, self._heard = now_s, True
+        self._take(msg)

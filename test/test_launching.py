@@ -1,0 +1,122 @@
+"""What the launch file is given: what it may be, and the one line about what it may not."""
+
+import ast
+
+import pytest
+
+from codesign_ros import launching
+from codesign_ros.launching import LaunchError
+from support.paths import ROOT
+
+GIVEN = {"role": "robot", "camera": "", "bag": ""}
+OURS = launching.read_params(str(ROOT / "config" / "split_inference.yaml"))
+
+
+def declared():
+    """Names that the launch file declares."""
+    tree = ast.parse((ROOT / "launch" / "split_inference.launch.py").read_text())
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    return [
+        ast.literal_eval(call.args[0])
+        for call in calls
+        if ast.unparse(call.func) == "DeclareLaunchArgument"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("check", "words"),
+    [
+        (lambda: launching.check_names(["robto:=/miner1"], declared()),
+         "launch argument robto is not known, did you mean robot?; known are role,"),
+        (lambda: launching.check_names(["role:=all", "zz:=1"], declared()), "zz is not known; kno"),
+        (lambda: launching.namespace("robot", "miner 1"), "robot:=miner 1 is no name"),
+        (lambda: launching.namespace("robot", "/1st"), "robot:=/1st is no name"),
+        (lambda: launching.namespace("server", ""), "server:= is no name"),
+        (lambda: launching.robots(" , "), "names no robot"),
+        (lambda: launching.robots("miner1,,2nd"), "robots:=2nd is no name"),
+        (lambda: launching.topic("image", "/cam/image raw"), "image:=/cam/image raw is no topic"),
+        (lambda: launching.topic("image", "/cam/"), "image:=/cam/ is no topic"),
+        (lambda: launching.number("lambda_1", "abc"), "lambda_1:=abc is no number"),
+        (lambda: launching.number("lambda_1", "inf"), "lambda_1:=inf is no number"),
+        (lambda: launching.existing("bundle", "/no/where"), "bundle:=/no/where: there is no /no/w"),
+        (lambda: launching.read_params("/no/where"), "params:=/no/where: there is no"),
+        (lambda: launching.camera_source({**GIVEN, "bag": "/no/bag"}, OURS), "bag:=/no/bag: there"),
+        (lambda: launching.camera_source({**GIVEN, "bag": "/x", "camera": "csi"}, OURS),
+         "camera:=csi and bag:=/x both say"),
+    ],
+)  # fmt: skip
+def test_what_is_refused(check, words):
+    with pytest.raises(LaunchError) as caught:
+        check()
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("head: [", "cannot be read: while parsing"),
+        ("- 1", "has no parameters"),
+        ("", "has no parameters"),
+        ("/**/haed: {ros__parameters: {}}", "no node is called /**/haed; did you mean head?"),
+        ("/miner1/planer: {ros__parameters: {}}", "did you mean planner?"),
+        ("/**/head: {ros_parameters: {}}", "/**/head has no ros__parameters"),
+        ("/**: {threads: 1}", "/** has no ros__parameters"),
+    ],
+)
+def test_a_file_that_would_reach_no_node(tmp_path, content, words):
+    file = tmp_path / "params.yaml"
+    file.write_text(content)
+    with pytest.raises(LaunchError) as caught:
+        launching.read_params(str(file))
+    assert words in str(caught.value)
+    assert str(file) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_for_the_whole_robot(tmp_path):
+    file = tmp_path / "params.yaml"
+    file.write_text(
+        "/**: {ros__parameters: {use_sim_time: true}}\n"
+        "/**/realsense: {ros__parameters: {depth: 1}}\n"
+        "/miner1: {head: {ros__parameters: {threads: 2}}}\n"
+    )
+    assert len(launching.read_params(str(file))) == 3
+
+
+def test_what_may_be_given():
+    launching.check_names(["codesign_ros", "split.launch.py", "--debug", "role:=all"], declared())
+    assert launching.namespace("robot", "miner1") == "/miner1"
+    assert launching.namespace("robot", "/site/miner1/") == "/site/miner1"
+    assert launching.robots("miner1, miner2,") == ["/miner1", "/miner2"]
+    assert launching.topic("image", "/cam/image_raw") == "/cam/image_raw"
+    assert launching.number("lambda_1", "1e-2") == 0.01
+
+
+@pytest.mark.parametrize(
+    ("given", "content", "source"),
+    [
+        # A robot invents no frames unless it is told to.
+        ({}, OURS, None),
+        ({"camera": "mine"}, OURS, "mine"),
+        ({"camera": "none"}, {"camera": {"ros__parameters": {"source": "/dev/video0"}}}, None),
+        ({}, {"camera": {"ros__parameters": {"source": "/dev/video0"}}}, ""),
+        ({}, {"/**": {"ros__parameters": {"source": "csi"}}}, ""),
+        ({}, {"/**": {"camera": {"ros__parameters": {"source": "csi"}}}}, ""),
+        ({}, {"camera": {"ros__parameters": {"source": "scenes:3"}}}, None),
+        ({}, {"head": {"ros__parameters": {"threads": 1}}}, None),
+        # One machine with all four nodes is for trying.
+        ({"role": "all"}, OURS, ""),
+        ({"role": "all", "camera": "none"}, OURS, None),
+        ({"camera": "/dev/null"}, OURS, "/dev/null"),
+        ({"bag": str(ROOT / "bags" / "mine_demo")}, OURS, str(ROOT / "bags" / "mine_demo")),
+    ],
+)
+def test_where_frames_come_from(given, content, source):
+    assert launching.camera_source({**GIVEN, **given}, content) == source
+
+
+def test_why_a_node_ended():
+    assert launching.why_ended("head_node-1", 1, "error: x") == "head_node-1 ended: error: x"
+    assert "exit status 2; its last lines are above" in launching.why_ended("head_node-1", 2, "")
+    assert "signal 11" in launching.why_ended("head_node-1", -11, "")
