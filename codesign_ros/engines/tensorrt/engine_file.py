@@ -16,7 +16,7 @@ from codesign_ros.types import CodesignError
 _MAGIC = b"codesign engine\n"
 _LENGTHS = struct.Struct("<QQ")  # bytes of the header, bytes of the engine
 # Raise it when another engine is built from the same piece and settings.
-_FORMAT = 1
+_FORMAT = 2
 
 _WORDS = {
     "content": "network piece",
