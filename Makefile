@@ -1,5 +1,5 @@
 # Two commands: `make demo` and `make test` do all set-up on a fresh machine with Python 3.10-3.12,
-# a C compiler and make. With a ROS 2 distribution sourced (ROS_DISTRO set) they use it; without one
+# a C and C++ compiler and make. With a ROS 2 distribution sourced (ROS_DISTRO set) they use it; without one
 # the ROS 2 wheels are installed into the virtual environment.
 
 PYTHON ?= python3
@@ -8,7 +8,7 @@ ARGS   ?=
 # How many tests run at a time.
 JOBS   ?= 2
 
-REQUIREMENTS := requirements/runtime.txt requirements/test.txt requirements/build.txt
+REQUIREMENTS := requirements/training.txt requirements/test.txt requirements/build.txt
 ifdef ROS_DISTRO
 # The distribution's generators need Python packages that the system has (empy, lark).
 VENV_FLAGS := --system-site-packages
@@ -95,7 +95,7 @@ lint: setup
 setup: install/.built
 
 # One stamp for each step, so that a second call does no work twice.
-$(VENV)/.installed: $(REQUIREMENTS)
+$(VENV)/.installed: $(REQUIREMENTS) requirements/robot.txt requirements/server.txt
 	$(PYTHON) -m venv $(VENV_FLAGS) $(VENV)
 	$(VENV)/bin/python -m pip install --quiet $(addprefix -r ,$(REQUIREMENTS))
 	touch $@

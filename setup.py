@@ -14,8 +14,9 @@ SHARED = ("msg", "config", "bundles", "bags", "launch")
 
 
 def requirements(name):
+    """The lines of a file, without those of the file that it builds upon."""
     lines = (ROOT / "requirements" / name).read_text().splitlines()
-    return [line for line in lines if line and not line.startswith("#")]
+    return [line for line in lines if line and not line.startswith(("#", "-r "))]
 
 
 class BuildLibrary(build_ext):
@@ -35,8 +36,9 @@ setup(
     packages=find_packages(include=["codesign_ros*"])
     + [f"codesign_ros.share.{kind}" for kind in SHARED],
     package_dir={f"codesign_ros.share.{kind}": kind for kind in SHARED},
-    package_data={f"codesign_ros.share.{kind}": ["*", "*/*"] for kind in SHARED},
-    install_requires=requirements("runtime.txt"),
+    package_data={f"codesign_ros.share.{kind}": ["*", "*/*", "*/*/*"] for kind in SHARED},
+    install_requires=requirements("server.txt") + requirements("robot.txt"),
+    extras_require={"training": requirements("training.txt")},
     # Optional: without a C compiler the coder in Python takes its place, and says so.
     ext_modules=[
         Extension(

@@ -8,6 +8,7 @@
       accuracy.json        measured accuracy by structure, merge, precision and codec
       calibration.npz      ``frames``: uint8 (n, H, W, 3), RGB, letterboxed
       neck_CUT.safetensors a neck (``models.neck``) for each cut that has one
+      onnx/                may be there: exported networks, for machines without PyTorch
 
 Opening one imports no torch; ``Bundle.network`` does.
 """
@@ -78,6 +79,7 @@ _WEIGHTS = "weights.safetensors"
 _ACCURACY = "accuracy.json"
 _CALIBRATION = "calibration.npz"
 _PARTS = (_MODEL, _WEIGHTS, _ACCURACY, _CALIBRATION)
+_EXPORTED = "onnx"
 
 
 class BundleError(CodesignError):
@@ -122,6 +124,14 @@ class Bundle:
     accuracy: AccuracyTable
     necks: tuple[NeckInfo, ...] = ()
     boxes: str = CORNERS
+
+    @property
+    def exported(self) -> Path:
+        """The folder with exported networks that travel with the bundle; it need not be there.
+
+        A cache by the names of ``engines.onnx_model.backend``, which nothing of a machine is in.
+        """
+        return self.path / _EXPORTED
 
     @property
     def last_cut(self) -> int:

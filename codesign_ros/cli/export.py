@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,6 +57,12 @@ def add(commands: Any) -> None:
         action="store_true",
         help="show what is there, with the GPU that it is for; needs no library",
     )
+    parser.add_argument(
+        "--into-bundle",
+        action="store_true",
+        help="export the networks themselves (ONNX) into the bundle's folder onnx, for machines "
+        "without PyTorch; its backend is onnxruntime (default: all plans, those with necks too)",
+    )
     choice = "(default: what the planner chooses from by default)"
     parser.add_argument("--structure", nargs="+", choices=STRUCTURES, help=f"structures {choice}")
     parser.add_argument("--merge", nargs="+", choices=MERGES, help=f"merges {choice}")
@@ -97,6 +104,9 @@ def _run(options: argparse.Namespace) -> int:
     )
 
     bundle = open_bundle(options)
+    if options.into_bundle:
+        options.backend = "onnxruntime"
+        _check_place(bundle)
     settings = _settings(options)
     interrupted = False
     served: Mapping[EngineKey, Served] = {}
@@ -155,13 +165,25 @@ def _factory(
 ) -> EngineFactory:
     from codesign_ros.engines.factory import open_backend
 
-    factory = open_backend(bundle, options.backend, settings=settings)
+    place = bundle.exported if options.into_bundle else None
+    factory = open_backend(bundle, options.backend, place, settings=settings)
     if not factory.keeps_files:
         factory.close()
         raise CodesignError(
             f"backend {factory.backend} keeps no engines: there is nothing to export"
         )
     return factory
+
+
+def _check_place(bundle: Bundle) -> None:
+    try:
+        bundle.exported.mkdir(exist_ok=True)
+        with tempfile.TemporaryFile(dir=bundle.exported):
+            pass
+    except OSError as error:
+        raise CodesignError(
+            f"cannot write {bundle.exported}: {error.strerror}; export into a copy of the bundle"
+        ) from error
 
 
 def _wanted(
@@ -181,8 +203,10 @@ def _wanted(
     )
     parts = PARTS if options.part == "both" else (options.part,)
     last = bundle.last_cut
-    if options.cuts or options.all_plans:
-        return halves(parts, options.cuts or range(last + 1), *choice, last), {}
+    if options.cuts or options.all_plans or options.into_bundle:
+        cuts = options.cuts or range(last + 1)
+        necks = [neck.cut for neck in bundle.necks if neck.cut in cuts]
+        return halves(parts, cuts, *choice, last, necks), {}
     what_if = _what_if(options, bundle, choice)
     with alive("solving for the likely engines"):
         served = likely_engines(bundle, what_if)

@@ -57,7 +57,7 @@ def versions(environment: Mapping[str, str], version: Version = metadata.version
 
 def packages(environment: Mapping[str, str], version: Version = metadata.version) -> Finding:
     """Whether the Python packages that the nodes import are there."""
-    check, install = "packages", "pip install -r requirements/runtime.txt in the nodes' environment"
+    check, install = "packages", "pip install -r requirements/robot.txt in the nodes' environment"
     found = {name: _find(name, version) for name in _NEEDED}
     missing = [name for name, at in found.items() if not at]
     if missing:
@@ -70,7 +70,7 @@ def packages(environment: Mapping[str, str], version: Version = metadata.version
             install,
         )
     torch = _find("torch", version)
-    forms = f"torch {torch}" if torch else "no torch: forms must be copied to the cache"
+    forms = f"torch {torch}" if torch else "no torch: networks are exported elsewhere"
     return ok(check, f"onnxruntime {found['onnxruntime']}, numpy {numpy}, {forms}")
 
 

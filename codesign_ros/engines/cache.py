@@ -71,6 +71,7 @@ class FileCache:
             self.directory.mkdir(parents=True, exist_ok=True)
             handle, temporary = tempfile.mkstemp(dir=self.directory, prefix=f".{key}.")
             try:
+                os.chmod(handle, 0o644)  # a bundle with it may be another user's
                 with os.fdopen(handle, "wb") as file:
                     file.write(hashlib.sha256(data).digest())
                     file.write(data)

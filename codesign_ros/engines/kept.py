@@ -27,7 +27,8 @@ class KeptEngine:
     """An engine, or what it is made from, in the cache.
 
     Attributes:
-        key: which half; for onnxruntime the head of the last cut, which is the whole network.
+        key: which half; for onnxruntime the head of the last cut, which is the whole network, or
+            of a neck's cut, which is the network with that neck.
         file: where it is.
         made_for: library and GPU that it was built for; empty where any will do.
     """
@@ -74,9 +75,11 @@ def kept_engines(
 
 
 def _whole_networks(names: _Names) -> Iterator[KeptEngine]:
-    last = names.bundle.last_cut
-    for form in itertools.product(Structure, Merge, PRECISIONS):
-        key = EngineKey("head", last, *form)
+    networks = [(names.bundle.last_cut, False)]
+    networks += [(neck.cut, True) for neck in names.bundle.necks]
+    forms = itertools.product(Structure, Merge, PRECISIONS, networks)
+    for structure, merge, precision, (cut, neck) in forms:
+        key = EngineKey("head", cut, structure, merge, precision, neck)
         file = names.file_of(key)
         if file is not None:
             yield KeptEngine(key, file)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from functools import partial
@@ -116,7 +116,7 @@ def distinct(factory: EngineFactory, keys: Iterable[EngineKey]) -> list[EngineKe
     """Drop keys that stand for the same file: other backends keep whole networks, not halves."""
     if not factory.builds_ahead:
         last = factory.bundle.last_cut
-        keys = (replace(key, part="head", cut=last) for key in keys)
+        keys = (replace(key, part="head", cut=key.cut if key.neck else last) for key in keys)
     return list(dict.fromkeys(keys))
 
 
@@ -127,8 +127,18 @@ def halves(
     merges: Iterable[Merge],
     precisions: Iterable[str],
     segments: int,
+    necks: Collection[int] = (),
 ) -> list[EngineKey]:
     """Name every half with segments that there is for these choices.
+
+    Args:
+        parts: of a plan.
+        cuts: where it may cut.
+        structures: of the halves.
+        merges: likewise.
+        precisions: likewise.
+        segments: of the network.
+        necks: at which cuts there is a neck; their halves come with and without it.
 
     Raises:
         CodesignError: a cut does not exist.
@@ -140,7 +150,9 @@ def halves(
     # All cuts of a form in a row: the factory keeps the form that it cut last.
     forms = itertools.product(structures, merges, precisions)
     keys = (
-        EngineKey(part, cut, *form) for form, part, cut in itertools.product(forms, parts, cuts)
+        EngineKey(part, cut, *form, neck)
+        for form, part, cut in itertools.product(forms, parts, cuts)
+        for neck in ((False, True) if cut in necks else (False,))
     )
     return [key for key in keys if key.cut != (0 if key.part == "head" else segments)]
 
@@ -168,7 +180,7 @@ def export_table(
     for each in exported:
         key = each.key
         table.add_row(
-            f"{key.part} {key.cut}" if backend in BACKENDS_OF_HALVES else "any",
+            _half(backend, key),
             key.structure.value,
             key.merge.value,
             key.precision,
@@ -178,6 +190,11 @@ def export_table(
             each.why or each.made_for or _serves(served.get(key)),
         )
     return table
+
+
+def _half(backend: str, key: EngineKey) -> str:
+    neck = f"neck {key.cut}" if key.neck else ""
+    return f"{key.part} {neck or key.cut}" if backend in BACKENDS_OF_HALVES else neck or "any"
 
 
 def _serves(served: Served | None) -> str:

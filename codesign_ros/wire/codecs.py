@@ -198,7 +198,7 @@ def _jpeg_options(codec: str) -> list[int]:
     if _SAMPLING is None:
         raise CodesignError(
             f"codec '{codec}' needs OpenCV 4.7 or newer, this is {cv2.__version__}: "
-            "pip install -r requirements/runtime.txt"
+            "pip install -r requirements/server.txt"
         )
     quality = JPEG444_QUALITIES[JPEG444_CODECS.index(codec)]
     whole = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444

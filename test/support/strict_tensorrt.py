@@ -154,6 +154,8 @@ class StrictTensorRt:
             return answer(self.real) if callable(answer) else answer
         if name in ("ITensor.dtype", "ICudaEngine.get_tensor_dtype"):
             return self.real.DataType.FLOAT
+        if name == "Builder.platform_has_fast_fp16":
+            return True
         if name == "ITensor.name":
             return {"get_input": "x", "get_output": "y"}[made_with[0]]
         if name == "ICudaEngine.get_tensor_name":

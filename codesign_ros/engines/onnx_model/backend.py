@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.engines.base import EngineKey
-from codesign_ros.engines.cache import FileCache
+from codesign_ros.engines.cache import CacheError, FileCache
 from codesign_ros.engines.factory import EngineFactory
-from codesign_ros.types import RANK_ENERGY_KEPT, Merge, Structure
+from codesign_ros.types import RANK_ENERGY_KEPT, Merge, Structure, one_line
 
 if TYPE_CHECKING:
     from codesign_ros.engines.onnx_model.pieces import PieceCutter
@@ -25,7 +25,8 @@ _FORM_VERSION = 2
 class OnnxBackend(EngineFactory):
     """A backend whose halves are cut out of the exported network; for others to load the pieces.
 
-    Once the cache is warm, torch is not loaded.
+    An exported network is looked for in the cache and in the bundle (``Bundle.exported``), so that
+    a machine which was brought either loads no torch.
 
     Attributes:
         for_cpu: see ``PieceCutter``.
@@ -36,6 +37,7 @@ class OnnxBackend(EngineFactory):
     def __init__(self, bundle: Bundle, cache_dir: Path | None = None, threads: int = 1) -> None:
         super().__init__(bundle, cache_dir, threads)
         self._cache = FileCache(self.cache_dir)
+        self._brought = FileCache(bundle.exported)
         self._exporting = threading.Lock()
         # Of the form used last. Head and tail of a plan, or all cuts of one structure, come in a
         # row.
@@ -60,8 +62,9 @@ class OnnxBackend(EngineFactory):
 
     def file_of(self, key: EngineKey) -> Path | None:
         """Where the exported network is kept; None if it is not."""
-        file = self.cache_dir / self.network_name(key)
-        return file if file.exists() else None
+        name = self.network_name(key)
+        files = (directory / name for directory in (self.cache_dir, self.bundle.exported))
+        return next((file for file in files if file.exists()), None)
 
     def close(self) -> None:
         """Let go of what is kept in memory."""
@@ -86,19 +89,34 @@ class OnnxBackend(EngineFactory):
             return self._cutter[1].piece(*self._ends(key))
 
     def _exported(self, key: EngineKey) -> bytes:
-        model = self._cache.get(self.network_name(key))
+        name = self.network_name(key)
+        model = self._cache.get(name) or self._brought.get(name)
         if model is None:
-            from codesign_ros.engines.onnx_model.forms import as_it_runs, in_precision
-
-            network = as_it_runs(self.bundle.network(), key.structure, key.merge, self._frames)
-            if key.neck:
-                from codesign_ros.models.neck import with_neck
-
-                neck = self.bundle.neck_module(key.cut)
-                network = with_neck(network, key.cut, self.bundle.neck(key.cut).enter, neck)
-            model = in_precision(network, key.precision, self._frames)
-            self._cache.keep(self.network_name(key), model)
+            model = self._export(key)
+            self._cache.keep(name, model)
         return model
+
+    def _export(self, key: EngineKey) -> bytes:
+        try:
+            from codesign_ros.engines.onnx_model.forms import as_it_runs, in_precision
+            from codesign_ros.models.neck import with_neck
+        except ImportError as error:
+            cuts = f"--cuts {key.cut}" if key.neck else "--all-plans"
+            # Not for ever: the file may be brought while the node runs.
+            raise CacheError(
+                f"this network in {key.structure.value}/{key.merge.value}/{key.precision}"
+                f"{f' with the neck at cut {key.cut}' if key.neck else ''} is neither in "
+                f"{self.cache_dir} nor in {self.bundle.exported}, and PyTorch, which exports it, "
+                f"does not load here ({one_line(error)}): where PyTorch is, run 'codesign export "
+                f"{self.bundle.path.name} --into-bundle {cuts} --structure {key.structure.value} "
+                f"--merge {key.merge.value} --precision {key.precision}', then copy that bundle's "
+                f"folder {self.bundle.exported.name} to {self.bundle.path}"
+            ) from error
+        network = as_it_runs(self.bundle.network(), key.structure, key.merge, self._frames)
+        if key.neck:
+            neck = self.bundle.neck_module(key.cut)
+            network = with_neck(network, key.cut, self.bundle.neck(key.cut).enter, neck)
+        return in_precision(network, key.precision, self._frames)
 
     @cached_property
     def _frames_digest(self) -> str:

@@ -22,7 +22,7 @@ import threading
 import warnings
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from typing import Any, Protocol
 
@@ -136,6 +136,10 @@ class CudaContext:
             finally:
                 context.pop()
 
+    def in_words(self, what: str) -> AbstractContextManager[None]:
+        """Raise PyCUDA's errors inside as CodesignError; ``what`` says what was tried."""
+        return _one_line(self._primary.pycuda, what)
+
     def gpu(self, dla_cores: int = 0) -> Gpu:
         """Describe the GPU.
 
@@ -143,13 +147,14 @@ class CudaContext:
             dla_cores: DLA cores next to it, of which CUDA knows nothing but TensorRT does.
         """
         device = self._primary.device
-        integrated = self._primary.pycuda.device_attribute.INTEGRATED
+        attributes = self._primary.pycuda.device_attribute
         return Gpu(
             device.name(),
             tuple(device.compute_capability()),
             device.total_memory(),
             dla_cores,
-            bool(device.get_attribute(integrated)),
+            bool(device.get_attribute(attributes.INTEGRATED)),
+            device.get_attribute(attributes.MULTIPROCESSOR_COUNT),
         )
 
     def memory(self) -> tuple[int, int]:

@@ -18,7 +18,7 @@ from codesign_ros.types import CodesignError
 _MAGIC = b"codesign engine\n"
 _LENGTHS = struct.Struct("<QQ")  # bytes of the header, bytes of the engine
 # Raise it when another engine is built from the same piece and settings.
-_FORMAT = 1
+_FORMAT = 2
 # Part of the name of a piece's entry; raise it when other pieces are cut from the same model.
 _PIECE_VERSION = 1
 _LONGEST_HEADER = 10_000

@@ -201,6 +201,8 @@ class Lane:
         try:
             if not self._api.is_capturable(way.execution, self._stream.handle):
                 raise CodesignError("TensorRT says that it cannot be recorded")
-            way.graph = CudaGraph(self._stream.handle, lambda: self._enqueue(way, size))
+            # PyCUDA's errors too: the run that this follows has its results.
+            with self._context.in_words("a run cannot be recorded"):
+                way.graph = CudaGraph(self._stream.handle, lambda: self._enqueue(way, size))
         except CodesignError as error:
             _log.info("a batch of %d runs without a CUDA graph: %s", size, error)

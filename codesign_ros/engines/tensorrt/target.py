@@ -15,6 +15,7 @@ class Gpu:
         memory_bytes: its memory; on a Jetson that is the machine's.
         dla_cores: DLA cores next to it.
         integrated: whether it shares its memory with the CPU (Jetson).
+        multiprocessors: that are switched on; a Jetson's power mode may change it. 0 = not known.
     """
 
     name: str
@@ -22,6 +23,7 @@ class Gpu:
     memory_bytes: int
     dla_cores: int
     integrated: bool
+    multiprocessors: int = 0
 
     @property
     def identity(self) -> str:
@@ -33,7 +35,8 @@ class Gpu:
         if self == ANY_RTX:
             return self.name
         major, minor = self.compute_capability
-        return f"{self.name} (sm_{major}{minor}, {round(self.memory_bytes / 2**30)} GiB)"
+        on = f", {self.multiprocessors} multiprocessors" if self.multiprocessors else ""
+        return f"{self.name} (sm_{major}{minor}, {round(self.memory_bytes / 2**30)} GiB{on})"
 
 
 ANY_RTX = Gpu("any RTX GPU", (0, 0), 0, 0, False)

@@ -149,6 +149,9 @@ class Api:
                 config.set_flag(trt.BuilderFlag.FP16)
             elif request.precision.startswith("int8"):
                 config.set_flag(trt.BuilderFlag.INT8)
+                if draft.builder.platform_has_fast_fp16:
+                    # What has no kernel in 8 bits need not be fp32.
+                    config.set_flag(trt.BuilderFlag.FP16)
         if request.workspace_bytes is not None:
             config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, request.workspace_bytes)
         if request.dla_core is not None:
@@ -220,11 +223,26 @@ class Api:
         # Deprecated in 10, where there is nothing else, and gone in 11.
         return 1 << int(flags.EXPLICIT_BATCH)
 
-    @staticmethod
-    def _set_profile(draft: Draft, max_batch: int) -> None:
+    def _share_profile(self, draft: Draft) -> None:
+        """Let all execution contexts use one profile, which 8.6 has to be asked for.
+
+        Later ones always allow it; 8.5 never.
+        """
+        feature: Any = getattr(self._trt, "PreviewFeature", None)
+        if self.flavour != "tensorrt" or not self.version.startswith("8."):
+            return
+        if not hasattr(feature, "PROFILE_SHARING_0806"):
+            raise CodesignError(
+                f"TensorRT {self.version} runs engines of several frames one at a time only; "
+                "set tensorrt.max_batch to 1, or install 8.6 or later"
+            )
+        draft.config.set_preview_feature(feature.PROFILE_SHARING_0806, True)
+
+    def _set_profile(self, draft: Draft, max_batch: int) -> None:
         free = [tensor for tensor in draft.tensors if tensor.is_input and -1 in tensor.shape]
         if not free:
             return
+        self._share_profile(draft)
         profile = draft.builder.create_optimization_profile()
         for tensor in free:
             one, most = (1, *tensor.shape[1:]), (max_batch, *tensor.shape[1:])

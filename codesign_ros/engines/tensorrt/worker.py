@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import sys
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,9 @@ def main() -> int:
         return 1
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # TensorRT would not let Python see it for long
     os.nice(_NICE)
+    # Where memory runs out, the kernel ends the build and not the head.
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
     # Libraries that print must not print between the reports.
     reports = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)

@@ -15,12 +15,14 @@ import types
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from codesign_ros.engines.tensorrt import library
 from codesign_ros.engines.tensorrt.reports import Phases, failure, new_log
 from codesign_ros.engines.tensorrt.settings import TensorRtSettings
 from codesign_ros.engines.tensorrt.target import ANY_RTX, Gpu
+from codesign_ros.engines.tensorrt.tensors import EngineTensor
 from codesign_ros.engines.tensorrt.versions import Api, load_api
 from codesign_ros.types import PRECISIONS, CodesignError, one_line
 from support.paths import ROOT
@@ -123,8 +125,25 @@ def test_precisions_are_flags_in_8_and_types_later(reports):
         assert by_precision == {precision: set() for precision in PRECISIONS}
     else:
         assert by_precision == {
-            "fp32": set(), "fp16": {"FP16"}, "int8-tensor": {"INT8"}, "int8-channel": {"INT8"},
+            "fp32": set(), "fp16": {"FP16"},
+            "int8-tensor": {"INT8", "FP16"}, "int8-channel": {"INT8", "FP16"},
         }  # fmt: skip
+
+
+def test_execution_contexts_share_a_profile_where_that_is_asked_for(reports):
+    asked = calls(reports["fp32"], "IBuilderConfig.set_preview_feature")
+    assert asked == ([["PROFILE_SHARING_0806", True]] if major(reports) == 8 else [])
+
+
+def test_8_5_cannot_share_a_profile_and_says_so():
+    trt = types.SimpleNamespace(
+        __version__="8.5.2", PreviewFeature=types.SimpleNamespace(), ILogger=type("ILogger", (), {})
+    )
+    draft = types.SimpleNamespace(tensors=(EngineTensor("x", True, (-1, 3, 8, 8), np.dtype("f4")),))
+    with pytest.raises(
+        CodesignError, match=r"TensorRT 8\.5\.2 runs .* set tensorrt\.max_batch to 1"
+    ):
+        Api(trt, "tensorrt")._set_profile(draft, 4)
 
 
 def test_a_dla_goes_by_flags_as_long_as_there_are_any(reports):
