@@ -129,7 +129,7 @@ def add(commands: Any) -> None:
     limits.add_argument(
         "--server-memory-mb", type=POSITIVE, help="for the tail (default: likewise)"
     )
-    limits.add_argument("--robot-energy-mj", type=POSITIVE, help="robot's energy for one frame")
+    limits.add_argument("--robot-energy-mj", type=NOT_NEGATIVE, help="robot's energy for one frame")
     parser.add_argument(
         "--solvers", action="store_true", help="run the gradient searches beside the grid"
     )

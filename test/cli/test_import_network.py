@@ -119,7 +119,7 @@ def test_features_with_several_outputs(capsys, file, tmp_path):
         (["FILE:Nut"], "has no 'Nut'"),
         (["FILE:Net", "--args", "classes"], "--args takes KEY=VALUE, not 'classes'"),
         (["FILE:Net", "--args", "depth=3"], "unexpected keyword argument 'depth'"),
-        (["FILE:Net", "--input", "32"], "'32' is not a size"),
+        (["FILE:Net", "--input", "32"], "32 is not a size such as 400x640"),
         (["FILE:Net", "--input", "0x32"], "'0x32' is not a size such as 400x640"),
         (["FILE:Net", "--std", "0", "1", "1"], "--std must be more than 0 and finite, not 0"),
         (["FILE:Net", "--std", "1", "nan", "1"], "--std must be more than 0 and finite, not nan"),
