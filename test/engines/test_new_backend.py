@@ -79,8 +79,7 @@ def test_commands_and_errors_name_it(tiny_bundle, capsys):
     backend = ["--backend", "reference"]
     assert main(["export", str(tiny_bundle.path), *backend, "--cuts", "4"]) == 0
     assert "4 engines of reference" in capsys.readouterr().out
-    with pytest.raises(SystemExit):
-        main(["profile", "--help"])
+    assert main(["profile", "--help"]) == 0
     assert "tensorrt, reference" in " ".join(capsys.readouterr().out.split())
     with pytest.raises(CodesignError, match=r"'fp16' is not available on backend reference; "):
         open_backend(tiny_bundle, "reference").build(EngineKey("head", 1, precision="fp16"))

@@ -30,8 +30,7 @@ def robot(module_site, node_bundle):
     robot = module_site.robot(
         head=parameters(node_bundle, **{"emulation.slowdown": 200.0}),
         tail=parameters(node_bundle),
-        # No news of the link's rate: the tests are about other news.
-        planner={"bundle": str(node_bundle.path), "debounce_s": 0.05, "link_band": 100.0},
+        planner={"bundle": str(node_bundle.path), "debounce_s": 0.05},
     )
     robot.start("planner", "tail", "head")
     robot.wait_for_plan("with the server", lambda plan: plan.served_by == "/robot/tail")
