@@ -8,7 +8,7 @@ import pytest
 from codesign_ros.cli.main import main
 from codesign_ros.cost.half_times import HalfTimes
 from codesign_ros.planning.policies import POLICIES
-from codesign_ros.types import BRANCH_STRUCTURES, NECK_CODECS, HalfForm
+from codesign_ros.types import BRANCH_STRUCTURES, HalfForm
 from codesign_ros.whatif.device_times import write_device_times
 from codesign_ros.whatif.problem import ANSWER_BYTES
 from codesign_ros.wire.codecs import TENSOR_CODECS
@@ -330,23 +330,22 @@ def detector():
 
 @pytest.mark.parametrize("delay_ms", [0, 6.5, 20])
 def test_delay_does_not_slow_a_pipeline_down(plan, detector, delay_ms):
-    # What JPEG loses is told from nothing by 120 frames, so it wins of these codecs: the link is
-    # the slowest stage, and its delay does not occupy it.
+    # Of these codecs JPEG wins: the link is the slowest stage, and its delay does not occupy it.
     _, content, said = plan(
         *detector,
         *("--robot", "nano", "--server", "nx", "--link", "100mbps"),
         *("--link-delay-ms", delay_ms, "--objective", "throughput"),
-        *("--codec", "jpeg", *TENSOR_CODECS, *NECK_CODECS),
+        *("--codec", "jpeg", *TENSOR_CODECS),
     )
     best = content["best"]
-    assert (best["cut"], best["codec"], best["accuracy_loss"]) == (0, "jpeg", 0.0)
+    assert (best["cut"], best["codec"]) == (0, "jpeg")
     sending_ms, answer_ms = (8e-5 * size for size in (best["payload_bytes"], ANSWER_BYTES))
     assert best["throughput_fps"] == pytest.approx(1e3 / sending_ms)
     assert best["throughput_fps"] == pytest.approx(264.3, abs=0.1)
     assert best["wire_ms"] == pytest.approx(sending_ms + 2 * delay_ms + answer_ms)
     assert 0 < best["loss_error"] < 0.01
     assert "ours by part: cut alone 37.6 ms a frame" in said.out
-    assert "structure 1.00 x, codec 4.16 x, precision 2.39 x" in " ".join(said.out.split())
+    assert "structure 1.00 x, codec 3.57 x, precision 2.79 x" in " ".join(said.out.split())
     # The same precisions for all.
     assert content["policies"]["roofsplit"]["precision"] == "fp16"
 

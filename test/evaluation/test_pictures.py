@@ -92,9 +92,9 @@ def test_a_folder_without_labels_is_drawn(bundle, tmp_path, capsys):
     assert json.loads(out.read_text())["shown"] is None
     capsys.readouterr()
     assert evaluate(bundle, tmp_path / "set", "--pictures", pictures) == 2
-    assert "is not empty; name a new folder" in capsys.readouterr().err
+    assert "exists already; choose another name" in capsys.readouterr().err
     assert evaluate(bundle, tmp_path / "set", "--display-threshold", "2") == 2
-    assert "--display-threshold must be a score" in capsys.readouterr().err
+    assert "--display-threshold must be a number from 0 to 1" in capsys.readouterr().err
 
 
 def test_accuracy_takes_the_same_options(bundle, tmp_path, capsys):

@@ -44,7 +44,9 @@ def image_file(frame, tmp_path_factory):
 def run(capsys, *arguments):
     status = main(["explain", *map(str, arguments)])
     captured = capsys.readouterr()
-    return status, captured.out, captured.err
+    # Where the machine is busy, it also says what it is at.
+    said = [line for line in captured.err.splitlines(True) if line.startswith(("error", "warn"))]
+    return status, captured.out, "".join(said)
 
 
 def by_hand(block, x):
@@ -218,7 +220,7 @@ def test_an_output_folder_that_cannot_be(capsys, detector, image_file):
         capsys, image_file, "--bundle", detector.path, "--out", image_file / "below"
     )
     assert status == 2
-    assert "cannot write to" in err
+    assert "cannot write" in err
     assert err.count("\n") == 1
 
 
@@ -245,7 +247,7 @@ def test_pictures_that_cannot_be_read(tmp_path, name, data):
 
 @pytest.mark.parametrize("spec", ["mine:7", "mine:7:x", "mine:-1:3", "mine::"])
 def test_scenes_that_are_not_there(spec):
-    with pytest.raises(CodesignError, match="whole numbers, as in mine:7:0"):
+    with pytest.raises(CodesignError, match=r"whole numbers from 0 to \d+, as in mine:7:0"):
         open_scene(spec)
 
 
