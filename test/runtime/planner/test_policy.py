@@ -92,8 +92,8 @@ def test_a_peer_that_looks_at_operations_has_them_counted(planner, tiny_bundle):
     )
     for node in ("/robot/head", "/robot/tail"):
         planner.hear(replace(planner.registry.announced(node), device="core"), 1.0)
-    under(known, "ours")
-    under(known, "cut:2")
+    for simple in ("ours", "cut:2", "device_only", "server_only_jpeg", "server_only_raw"):
+        under(known, simple)
     assert not counted
     assert 0 < under(known, "roofsplit").plan.cut < tiny_bundle.last_cut
     assert len(counted) == 1
