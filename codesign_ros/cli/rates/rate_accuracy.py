@@ -7,7 +7,13 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codesign_ros.cli.common import add_classes, add_topic, command, open_chosen_source
+from codesign_ros.cli.common import (
+    add_classes,
+    add_topic,
+    command,
+    open_chosen_source,
+    print_broken,
+)
 from codesign_ros.cli.options.numbers import COUNT_OR_ALL, CUT, THREADS, Whole
 from codesign_ros.cli.options.places import OUTPUT_FILE
 from codesign_ros.console import minutes, progress_bar, show
@@ -187,6 +193,7 @@ def _measured(
             f"interrupted after {done} of {chosen.frames} frames of {name}; "
             f"{options.command_line} goes on"
         ) from None
+    print_broken(chosen)
     frames = len(found.objects)
     block = 1 if single else _film_block(frames, chosen.fps)
     ways = results(
