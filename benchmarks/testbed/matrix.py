@@ -19,7 +19,7 @@ from codesign_ros.testbed.setup import Setup
 from codesign_ros.types import CodesignError, LinkSpec
 
 # Codecs that every policy may use which knows compression.
-CODECS = ("raw", "fp16+zstd", "uint8+zstd", "uint4+zstd")
+CODECS = ("raw", "fp16+zstd", "uint8", "uint8+zstd", "uint4", "uint4+zstd")
 OURS = "ours"
 # Ours for long, to see how often it changes its plan while nothing else changes.
 STEADY = "ours, left alone"

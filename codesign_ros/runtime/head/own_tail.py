@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from codesign_ros.bundle import Bundle
+from codesign_ros.engines.base import Engine, EngineKey
 from codesign_ros.runtime.engines.pool import EnginePool
 from codesign_ros.runtime.head.book import FrameBook
 from codesign_ros.runtime.head.plans import HeadPlans
@@ -16,8 +17,9 @@ from codesign_ros.types import CodesignError, Plan
 
 _log = logging.getLogger(__name__)
 
-# A plan that has been in force for so long is worth the work and the memory [s].
-SETTLED_S = 3.0
+# A plan that has been in force for so long is worth the memory, and the work, which takes as much of
+# the processor as some twenty frames [s].
+SETTLED_S = 10.0
 # The tail's half must take so much less than the whole network: as share of it.
 _WORTH = 0.8
 _RUNS = 3
@@ -44,6 +46,7 @@ class OwnTail:
         self._book = book
         self._changed = threading.Condition()
         self._wanted: tuple[Plan, float] | None = None
+        self._is_worth: dict[tuple[EngineKey, EngineKey], bool] = {}
         self._is_open = True
         self._thread = threading.Thread(target=self._run, name="own-tail", daemon=True)
         self._thread.start()
@@ -84,22 +87,31 @@ class OwnTail:
         return None
 
     def _get_ready(self, plan: Plan) -> None:
-        lease = self._pool.lease(tail_key(plan))
+        keys = tail_key(plan), head_key(plan.standby(self._bundle.last_cut))
+        if not self._is_worth.get(keys, True):
+            return
+        lease = self._pool.lease(keys[0])
         try:
-            whole = self._pool.lease(head_key(plan.standby(self._bundle.last_cut)))
-            try:
-                tail, network = lease.thing, whole.thing
-                tail_s, whole_s = quickest_s(
-                    (lambda: tail.warm_up(runs=1), lambda: network.warm_up(runs=1))
-                )
-            finally:
-                whole.release()
-            if tail_s <= _WORTH * whole_s:
+            if keys not in self._is_worth:
+                self._is_worth[keys] = self._is_quicker(lease.thing, keys[1])
+            if self._is_worth[keys]:
                 stage = TailStage(self._bundle, plan, lease.thing, self._plans.selection)
                 with self._book.lock:
                     self._plans.keep_own_tail(LeasedStage(stage, lease.again()))
         finally:
             lease.release()
+
+    def _is_quicker(self, tail: Engine, whole_key: EngineKey) -> bool:
+        """Time both ways of finishing a frame, once for each pair of engines."""
+        whole = self._pool.lease(whole_key)
+        try:
+            network = whole.thing
+            tail_s, whole_s = quickest_s(
+                (lambda: tail.warm_up(runs=1), lambda: network.warm_up(runs=1))
+            )
+        finally:
+            whole.release()
+        return tail_s <= _WORTH * whole_s
 
 
 def quickest_s(works: Sequence[Callable[[], object]]) -> list[float]:
