@@ -239,7 +239,8 @@ def overrides(node: str, given: dict[str, str], source: str | None) -> dict[str,
         values["server"] = given["server"]
     if source and node == "camera":
         values["source"] = source
-    if node == "head" and (given["bag"] or source is None):
+    raw = given["image_transport"] == "raw"
+    if node == "head" and (given["bag"] or source is None or raw):
         values["image_reliability"] = "reliable" if given["bag"] else "auto"
     # The camera has to decide; a head in its process takes its frames whatever they are.
     if given["image_transport"] and (

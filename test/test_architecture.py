@@ -76,8 +76,8 @@ ROS = (
     "launch_ros",
     "ament_index_python",
 )
-ROS_MESSAGES = ("std_msgs", "sensor_msgs", "diagnostic_msgs", "lifecycle_msgs", "rcl_interfaces",
-                "builtin_interfaces", "vision_msgs")  # fmt: skip
+ROS_MESSAGES = ("std_msgs", "std_srvs", "sensor_msgs", "diagnostic_msgs", "lifecycle_msgs",
+                "rcl_interfaces", "builtin_interfaces", "vision_msgs")  # fmt: skip
 
 # What stands on numpy, the standard library and these modules alone.
 LEAN = {

@@ -155,9 +155,11 @@ def open_chosen_source(options: argparse.Namespace, name: str, bundle: Bundle) -
 
 
 def print_broken(source: ChosenSource) -> None:
-    """Say which frames were left out since they could not be decoded."""
-    for line in source.broken:
-        print(f"warning: {line}", file=sys.stderr)
+    """Say how many frames were left out since they could not be decoded, and why the first."""
+    if source.broken:
+        from codesign_ros.data.chosen import told_once
+
+        print(f"warning: {told_once(source.broken)}", file=sys.stderr)
 
 
 def open_bundle(options: argparse.Namespace) -> Bundle:

@@ -92,6 +92,12 @@ class ChosenSource:
         return None if target is None else replace(truth, label=target)
 
 
+def told_once(broken: Sequence[str]) -> str:
+    """Tell in one line of broken frames: the first, and how many more there are."""
+    others = len(broken) - 1
+    return broken[0] + (f"; and {others} more could not be decoded" if others else "")
+
+
 def _warnings(source: FrameSource) -> tuple[str, ...]:
     if isinstance(source, Limited):
         return _warnings(source.source)

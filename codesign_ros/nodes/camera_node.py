@@ -166,7 +166,8 @@ class CameraNode(CodesignNode):
         self._images = self.advertise(
             topic.kind,
             topic.name,
-            qos.image(reliable=recording, depth=depth),
+            # Raw images are larger than what DDS carries best effort (config/large_images.xml).
+            qos.image(reliable=recording or topic.transport == "raw", depth=depth),
         )
         self._queue = ImageQueue(self._images) if recording else None
         self._truths = self.advertise(GroundTruth, "ground_truth", qos.result())

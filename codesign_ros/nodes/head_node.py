@@ -10,27 +10,28 @@ from typing import Any
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
 from sensor_msgs.msg import CompressedImage, Image
+from std_srvs.srv import SetBool
 
 from codesign_ros.data.frames import SourceFrame
 from codesign_ros.msg import InferenceResult, TailAnswer
 from codesign_ros.nodes.camera_node import CameraNode
 from codesign_ros.nodes.device_node import DeviceNode
 from codesign_ros.nodes.images.bridge import CONVERTED_BY
+from codesign_ros.nodes.images.camera_info import CameraInfoRelay
 from codesign_ros.nodes.images.input import AUTO, ImageInput
 from codesign_ros.nodes.images.loading import loader
 from codesign_ros.nodes.images.topics import image_topic
 from codesign_ros.nodes.interface import qos
+from codesign_ros.nodes.interface.head_params import PARAMS
 from codesign_ros.nodes.interface.messages import (
     result_to_msg,
     stamp_from,
     tail_answer_from_msg,
 )
-from codesign_ros.nodes.interface.params import Param
 from codesign_ros.nodes.interface.server_topics import ServerTopics
 from codesign_ros.nodes.interface.vision_messages import MISSING, detections_to_msg, vision
-from codesign_ros.nodes.overlay import OverlayPainter
+from codesign_ros.nodes.overlay import OverlayPainter, OverlayTopics
 from codesign_ros.nodes.process import run
-from codesign_ros.pixels.boxes import DISPLAY_THRESHOLD
 from codesign_ros.runtime.device import Heartbeat, Role
 from codesign_ros.runtime.head.account import FrameAccount
 from codesign_ros.runtime.head.runtime import HeadRuntime
@@ -41,57 +42,7 @@ from codesign_ros.types import Plan
 
 # How often the head is asked for probes; it sends them less often while all is well [s].
 PROBE_PERIOD_S = 0.25
-
-PARAMS = (
-    Param(
-        "image_transport",
-        "compressed",
-        "topic to take frames from: image_raw/compressed or image_raw; auto = the first of them "
-        "that somebody publishes. Remapping image_raw moves both",
-        choices=("compressed", "raw", AUTO),
-        fixed=True,
-    ),
-    Param(
-        "image_reliability",
-        "best_effort",
-        "best_effort for cameras; reliable where every frame of a recording must arrive; auto = "
-        "reliable where the camera is, without which images of megabytes hardly arrive",
-        choices=("best_effort", "reliable", AUTO),
-        fixed=True,
-    ),
-    Param("queue_depth", 3, "frames that may wait; one more drops the oldest", low=1, high=1000),
-    Param(
-        "queue_bytes",
-        HeadSettings.queue_bytes,
-        "memory that waiting frames may take [bytes]; beyond, the oldest is dropped, never the "
-        "newest",
-        low=1,
-        high=1 << 40,
-    ),
-    Param(
-        "deadline_s",
-        1.0,
-        "finish a frame on the robot when its answer is not there so long after its stamp, on top "
-        "of twice its time on the link [s]; how long answers usually take sets a shorter time by "
-        "itself. A stamp from the future, or older than 10 s, is not believed: its arrival counts",
-        low=0.01,
-        high=60.0,
-    ),
-    Param(
-        "display_threshold",
-        DISPLAY_THRESHOLD,
-        "detectors: boxes in detections and overlay have at least this score; result has all",
-        low=0.0,
-        high=1.0,
-    ),
-    Param(
-        "emulation.link_bps",
-        0.0,
-        "emulated: embeddings leave at this rate [bit/s]; 0 = off",
-        low=0.0,
-        high=1e12,
-    ),
-)
+_PAUSED = "paused by service enable"
 
 
 class HeadNode(DeviceNode):
@@ -109,7 +60,7 @@ class HeadNode(DeviceNode):
         super().__init__("head", PARAMS)
         self._embeddings = ServerTopics(self)
         self._results = self.advertise(InferenceResult, "result", qos.result())
-        self._overlays = self.advertise(Image, "overlay", qos.picture())
+        self._overlays = OverlayTopics(self)
         self._detections = None
         if vision is not None:
             self._detections = self.advertise(vision.Detection2DArray, "detections", qos.result())
@@ -126,6 +77,9 @@ class HeadNode(DeviceNode):
                 self._on_message,
                 on_missed=self._on_missed,
             )
+        self._camera_infos = CameraInfoRelay(self, self._images_topic)
+        self._paused = False
+        self.serve(SetBool, "~/enable", self._enable)
         self.listen(TailAnswer, "result/remote", self._on_answer, qos.result())
         self.every(PROBE_PERIOD_S, self._probe)
 
@@ -151,6 +105,7 @@ class HeadNode(DeviceNode):
         )
         self._painter = OverlayPainter(self.bundle.classes, self._overlays.publish)
         self.runtime = runtime
+        runtime.settings.paused = self._paused  # it may be told so at this moment
         if self._input is not None:
             self._input.expect()
         if self._detections is None:
@@ -190,8 +145,10 @@ class HeadNode(DeviceNode):
         """Frames by what became of them, the plan and the link."""
         runtime = self.runtime
         before = {"lost_before_head": self._lost, "frames_while_inactive": self._untaken}
+        before["enabled"] = not self._paused
+        state = f"{self.state_label}, {_PAUSED}" if self._paused else self.state_label
         if runtime is None:
-            return DiagnosticStatus.OK, self.state_label, before
+            return DiagnosticStatus.OK, state, before
         plan, account = runtime.plan, runtime.account
         values = {
             "epoch": plan.epoch,
@@ -216,15 +173,32 @@ class HeadNode(DeviceNode):
             return DiagnosticStatus.ERROR, account.complaint, values
         alone = f"the robot computes alone: {runtime.alone}" if runtime.alone else ""
         if alone or silence:
-            parts = (silence, alone) if alone else (self.state_label, silence)
+            parts = (silence, alone) if alone else (state, silence)
             return DiagnosticStatus.WARN, "; ".join(filter(None, parts)), values
-        return DiagnosticStatus.OK, self.state_label, values
+        return DiagnosticStatus.OK, state, values
 
     def on_parameters(self, values: Mapping[str, Any]) -> None:
         """Take over the link's rate too."""
         super().on_parameters(values)
         if self.runtime is not None and "emulation.link_bps" in values:
             self.runtime.uplink.emulated_bps = values["emulation.link_bps"]
+
+    def _enable(self, request: SetBool.Request, response: SetBool.Response) -> None:
+        """Compute the frames that come, or answer each as dropped.
+
+        It holds whatever state the node goes to.
+        """
+        self._paused = not request.data
+        if self.runtime is not None:
+            self.runtime.settings.paused = self._paused
+        response.message = _PAUSED if self._paused else "enabled"
+        self.publish_diagnostics()
+
+    def _images_topic(self) -> str:
+        """Full name of the topic of images; empty while it is not known."""
+        if self._input is not None:
+            return self._input.topic
+        return self.resolve_topic_name(image_topic(self, "raw").name)  # handed over
 
     def _is_handed(self, camera: CameraNode, transport: str) -> bool:
         """Whether the camera gives its frames to this head directly."""
@@ -280,7 +254,8 @@ class HeadNode(DeviceNode):
         boxes = [box for box in result.detections if box.score >= threshold]
         if self._detections is not None and self._detections.get_subscription_count() > 0:
             self._detections.publish(detections_to_msg(boxes, result.stamp))
-        if self._overlays.get_subscription_count() > 0:
+        self._camera_infos.publish(result.stamp)
+        if self._overlays.are_watched:
             self._painter.draw(result.stamp, load, boxes)
 
     def _on_answer(self, msg: TailAnswer) -> None:

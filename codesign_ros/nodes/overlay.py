@@ -9,17 +9,51 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 
+from codesign_ros.nodes.images.topics import compressed_name
+from codesign_ros.nodes.interface import qos
 from codesign_ros.nodes.interface.messages import header_from
+from codesign_ros.nodes.wiring import WiredNode
 from codesign_ros.pixels.drawing import draw_boxes
 from codesign_ros.runtime.messages import Stamp
 from codesign_ros.types import Box
+from codesign_ros.wire.codecs import encode
 
 _log = logging.getLogger(__name__)
 
 # Frames that may wait to be drawn; one more drops the oldest. Each holds the camera's message.
 _DEPTH = 4
+# As image_transport's plugin writes it: colours as they were, and in which order OpenCV reads them.
+_FORMAT = "rgb8; jpeg compressed bgr8"
+
+
+class OverlayTopics:
+    """``overlay``, and as JPEGs ``overlay/compressed``, as image_transport names it.
+
+    Each picture is made only while somebody looks.
+    """
+
+    def __init__(self, node: WiredNode) -> None:
+        self._whole = node.advertise(Image, "overlay", qos.picture())
+        self._jpegs = node.advertise(
+            CompressedImage, compressed_name(node, "overlay"), qos.picture()
+        )
+
+    @property
+    def are_watched(self) -> bool:
+        """Whether somebody looks at either."""
+        return any(each.get_subscription_count() > 0 for each in (self._whole, self._jpegs))
+
+    def publish(self, picture: np.ndarray, stamp: Stamp) -> None:
+        """Send a picture, (h, w, 3) uint8 RGB, to whoever looks."""
+        if self._whole.get_subscription_count() > 0:
+            self._whole.publish(picture_to_msg(picture, stamp))
+        if self._jpegs.get_subscription_count() > 0:
+            data = encode("overlay", picture, "jpeg").data
+            self._jpegs.publish(
+                CompressedImage(header=header_from(stamp), format=_FORMAT, data=array("B", data))
+            )
 
 
 class OverlayPainter:
@@ -27,10 +61,12 @@ class OverlayPainter:
 
     Args:
         classes: all classes, in the order that gives each its colour.
-        publish: takes each picture.
+        publish: takes each picture, (h, w, 3) uint8 RGB, and its frame's stamp.
     """
 
-    def __init__(self, classes: Sequence[str], publish: Callable[[Image], None]) -> None:
+    def __init__(
+        self, classes: Sequence[str], publish: Callable[[np.ndarray, Stamp], None]
+    ) -> None:
         self._classes = classes
         self._publish = publish
         self._waiting: deque[tuple[Stamp, Callable[[], np.ndarray], list[Box]]] = deque(
@@ -74,7 +110,7 @@ class OverlayPainter:
                 return False
             stamp, load, boxes = self._waiting.popleft()
         try:
-            self._publish(picture_to_msg(draw_boxes(load(), boxes, self._classes), stamp))
+            self._publish(draw_boxes(load(), boxes, self._classes), stamp)
         except Exception:
             _log.exception("the overlay of a frame could not be drawn")
         return True

@@ -14,6 +14,7 @@ from pathlib import Path
 import rclpy
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import remove_ros_args
 
 from codesign_ros.nodes.base import CodesignNode
 from codesign_ros.nodes.interface import transport
@@ -44,12 +45,14 @@ def run_together(make_nodes: Callable[[], Sequence[CodesignNode]]) -> int:
     Returns:
         The exit status: 0, or 1 after a failure of all, whose lines went to standard error.
     """
-    transport.prepare(os.environ, resource_path("config") / "fastdds.xml")
     try:
+        _check_arguments(sys.argv)
+        transport.check_domain(os.environ)
+        transport.prepare(os.environ, resource_path("config") / "fastdds.xml")
         # Our own handlers: rclpy's end the context at once, and then nobody could be told goodbye.
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     except Exception as error:
-        # Arguments or a parameter file that ROS cannot read; its exception classes are private.
+        # Ours; or arguments or a parameter file that ROS cannot read, whose classes are private.
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 1
     interrupted = threading.Event()
@@ -89,6 +92,22 @@ def run_together(make_nodes: Callable[[], Sequence[CodesignNode]]) -> int:
         node.destroy_node()
     rclpy.shutdown()
     return 1 if failed else 0
+
+
+def _check_arguments(arguments: Sequence[str]) -> None:
+    """Refuse words that are none of ROS's, which would do nothing without a word.
+
+    Raises:
+        CodesignError: there is one.
+    """
+    try:
+        others = remove_ros_args(list(arguments))[1:]
+    except Exception:  # rclpy says the same again, and why, when it is started
+        return
+    if others:
+        raise CodesignError(
+            f"argument {others[0]} is not known: give parameters as --ros-args -p NAME:=VALUE"
+        )
 
 
 def _say_goodbye(nodes: Sequence[CodesignNode]) -> None:

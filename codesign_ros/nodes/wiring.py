@@ -125,13 +125,20 @@ class WiredNode(Node):
 
         It may take its time: it runs on the node's thread for services, one after another. Where it
         raises ``NotMeantError`` nobody is told anything.
+
+        Args:
+            kind: of service, whose response has a message and ``ok``, in those of std_srvs
+                ``success``.
+            name: its name.
+            answer: given the request, fills in the response.
         """
+        done = "success" if hasattr(kind.Response, "success") else "ok"
 
         def respond(request: Any, response: Any) -> Any:
             try:
                 check_request(request)
                 answer(request, response)
-                response.ok = True
+                setattr(response, done, True)
             except CodesignError as error:
                 response.message = str(error)
             except NotMeantError:

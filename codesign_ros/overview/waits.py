@@ -62,6 +62,8 @@ def _camera(known: Known, status: NodeStatus) -> str:
 
 def _head(known: Known, status: NodeStatus) -> str:
     counts = known.counts
+    if status.values.get("enabled") == "False":
+        return "service enable: it is paused"
     alone = status.message.partition("the robot computes alone: ")[2]
     if alone:
         return f"the server: {alone}"

@@ -35,7 +35,8 @@ class DropReason(IntEnum):
     NOT_FINITE = 4
     ENGINE = 5
     DEFECT = 6
-    UNPUBLISHED = 7  # counted alone: there is no message that could say so
+    PAUSED = 7
+    UNPUBLISHED = 8  # counted alone: there is no message that could say so
 
 
 class TailStatus(IntEnum):

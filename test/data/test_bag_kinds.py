@@ -10,6 +10,7 @@ import yaml
 import zstandard
 from mcap.writer import CompressionType, IndexType, Writer
 
+from codesign_ros.cli.common import print_broken
 from codesign_ros.data.bags import BagSource
 from codesign_ros.data.chosen import open_chosen
 from codesign_ros.data.classes import ClassChoice
@@ -298,6 +299,19 @@ def test_a_broken_frame_in_the_middle(tmp_path, broken):
     assert [frame.stamp_ns for frame in chosen] == WHOLE[:2] + WHOLE[3:]
     (said,) = chosen.broken
     assert said.startswith("frame 2 is broken and is left out: ")
+
+
+def test_many_broken_frames_are_one_line(tmp_path, capsys):
+    frames = [message(number, b"no picture") for number in range(3)]
+    source = str(mcap(tmp_path / "a.mcap", [*frames, *messages()[3:]]))
+    chosen = open_chosen(source, ClassChoice.given(None, None, False), "", ())
+    print_broken(chosen)
+    assert not capsys.readouterr().err
+    assert len(list(chosen)) == len(messages()) - 3
+    print_broken(chosen)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: frame 0 is broken and is left out: ")
+    assert line.endswith("; and 2 more could not be decoded")
 
 
 def test_a_message_that_is_none(tmp_path):

@@ -3,9 +3,11 @@
 from array import array
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
-from sensor_msgs.msg import Image
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from codesign_ros.data.sources import open_source
@@ -86,6 +88,61 @@ def test_pictures_with_boxes_for_whoever_looks(head, detector, pictures):
         # The result carries float32: a line may be drawn a pixel off.
         assert np.mean(np.any(drawn != expected, axis=2)) < 0.02
         assert np.any(drawn != picture)
+
+
+def test_pictures_as_jpegs_for_whoever_looks_at_those(head, detector, pictures):
+    images = head.topic(Image, "image_raw")
+    jpegs = head.listen(CompressedImage, "overlay/compressed")
+    head.wait_for_listeners("head", "overlay/compressed", 1)
+    images.publish(image_msg(pictures[1], head.observer.node.get_clock().now().nanoseconds))
+    head.wait(lambda: jpegs, "an overlay")
+    ((jpeg,), (result,)) = jpegs, head.results
+    assert jpeg.header == header_from(result.stamp)
+    # As compressed_image_transport reads it: what OpenCV gives, to be brought to rgb8.
+    assert jpeg.format == "rgb8; jpeg compressed bgr8"
+    picture = cv2.imdecode(np.frombuffer(jpeg.data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+    shown = [box for box in result.detections if box.score >= DISPLAY_THRESHOLD]
+    expected = draw_boxes(pictures[1], shown, detector.classes)
+    assert picture.shape == expected.shape
+    # With red and blue the wrong way round it is several times as much.
+    error = np.abs(picture.astype(float) - expected).mean()
+    assert error < 0.5 * np.abs(picture[..., ::-1].astype(float) - expected).mean()
+
+
+def info_msg(stamp_ns, focal_px):
+    header = Header(stamp=ns_to_time(stamp_ns), frame_id="lens")
+    k = [focal_px, 0.0, 72.0, 0.0, focal_px, 48.0, 0.0, 0.0, 1.0]
+    return CameraInfo(header=header, width=144, height=96, k=k)
+
+
+def test_the_cameras_calibration_beside_the_detections(head, pictures):
+    """Of a frame's own stamp if there is one, else the newest; only where the camera has any."""
+    images = head.topic(Image, "image_raw")
+    node = head.observer.node
+    assert not node.get_publishers_info_by_topic("/robot/detections/camera_info")
+    best_effort = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+    infos = node.create_publisher(CameraInfo, "/robot/camera_info", best_effort)
+    passed = head.listen(CameraInfo, "detections/camera_info")
+    head.wait_for_listeners("head", "detections/camera_info", 1)
+    head.wait(lambda: infos.get_subscription_count() > 0, "the head to listen")
+
+    stamp_ns = node.get_clock().now().nanoseconds
+    # Until DDS has told the head that we know of it, what we send may not arrive.
+    head.wait(
+        lambda: (
+            infos.publish(info_msg(stamp_ns + 1, 111.0)),
+            infos.publish(info_msg(stamp_ns + 2, 222.0)),
+            images.publish(image_msg(pictures[1], stamp_ns + 1)),
+            any(each.k[0] == 111.0 for each in passed),
+        )[-1],
+        "the calibration of the frame's stamp",
+    )
+    assert passed[0].header == header_from(Stamp(stamp_ns + 1, "front"))
+    images.publish(image_msg(pictures[1], stamp_ns + 9))  # none has its stamp
+    newest = header_from(Stamp(stamp_ns + 9, "front"))
+    head.wait(lambda: passed[-1].header == newest, "the newest calibration")
+    assert passed[-1].k[0] == 222.0
+    assert passed[-1].width == 144
 
 
 @pytest.mark.skipif(vision_messages.vision is None, reason="vision_msgs is not installed")

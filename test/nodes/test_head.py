@@ -12,6 +12,7 @@ from builtin_interfaces.msg import Time
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
+from std_srvs.srv import SetBool
 
 from codesign_ros.engines.base import EngineKey
 from codesign_ros.engines.factory import open_backend
@@ -190,6 +191,31 @@ def test_format_field_that_lies(camera):
     msg = camera.message(2)
     msg.format = "bgr16; h264 compressed"
     camera.check_result(camera.answer(msg), 2, "robot")
+
+
+def test_a_paused_head_answers_each_frame_as_dropped(camera):
+    """Whatever state it goes to meanwhile; whoever counts on one result a frame is not stuck."""
+    robot, head = camera.robot, "/robot/head"
+    robot.wait_for_message("head", "active")
+    answer = robot.call(SetBool, "head/enable", data=False)
+    assert (answer.success, answer.message) == (True, "paused by service enable")
+    robot.wait_for_message("head", "active, paused by service enable")
+    for again in (False, True):
+        result = camera.answer(camera.message())
+        assert (result.status, result.drop_reason) == (Status.DROPPED, DropReason.PAUSED)
+        assert result.reason == "the head is paused (service enable)"
+        if not again:
+            robot.observer.change_state(head, "deactivate")
+            robot.wait_for_message("head", "inactive, paused by service enable")
+            robot.observer.change_state(head, "activate")
+    robot.wait(lambda: robot.values("head").get("dropped_paused") == "1", "the frame's count")
+    assert robot.values("head")["enabled"] == "False"
+    assert robot.call(SetBool, "head/enable", data=True).success
+    camera.check_lives()
+    robot.wait(lambda: robot.values("head")["enabled"] == "True", "diagnostics")
+    assert "paused" not in robot.message("head")
+    for transition in ("deactivate", "activate"):  # so that other tests find an account of theirs
+        robot.observer.change_state(head, transition)
 
 
 def test_dropped_frames_are_counted(camera):

@@ -5,7 +5,6 @@ import threading
 import numpy as np
 import pytest
 
-from codesign_ros.nodes.interface.messages import header_from
 from codesign_ros.nodes.overlay import OverlayPainter
 from codesign_ros.pixels.drawing import draw_boxes
 from codesign_ros.runtime.messages import Stamp
@@ -24,7 +23,7 @@ def painted():
 @pytest.fixture
 def painter(painted):
     with no_thread_left():
-        painter = OverlayPainter(CLASSES, painted.append)
+        painter = OverlayPainter(CLASSES, lambda *drawn: painted.append(drawn))
         yield painter
         painter.close()
 
@@ -37,10 +36,8 @@ def test_a_picture_with_its_boxes(painter, painted):
     stamp = Stamp(5_000_000_007, "front")
     painter.draw(stamp, lambda: picture(90), [BOX])
     wait_until(lambda: painted)
-    (msg,) = painted
-    assert msg.header == header_from(stamp)
-    assert (msg.height, msg.width, msg.encoding, msg.step) == (40, 60, "rgb8", 180)
-    drawn = np.frombuffer(msg.data, np.uint8).reshape(40, 60, 3)
+    ((drawn, stamp_of_it),) = painted
+    assert stamp_of_it == stamp
     np.testing.assert_array_equal(drawn, draw_boxes(picture(90), [BOX], CLASSES))
 
 
@@ -49,7 +46,7 @@ def test_a_frame_that_cannot_be_drawn_costs_itself_alone(painter, painted, caplo
     painter.draw(Stamp(2), lambda: picture(1), [Box("lamp", 0, 0, 9, 9)])
     painter.draw(Stamp(3), lambda: picture(1), [BOX])
     wait_until(lambda: painted)
-    assert [msg.header.stamp.nanosec for msg in painted] == [3]
+    assert [stamp.stamp_ns for _, stamp in painted] == [3]
     assert caplog.text.count("could not be drawn") == 2
 
 
@@ -67,6 +64,6 @@ def test_where_it_cannot_keep_up_the_oldest_are_left_out(painter, painted):
     for number in range(1, 10):
         painter.draw(Stamp(number), lambda: picture(0), [])
     go_on.set()
-    wait_until(lambda: painted and painted[-1].header.stamp.nanosec == 9)
-    stamps = [msg.header.stamp.nanosec for msg in painted]
+    wait_until(lambda: painted and painted[-1][1].stamp_ns == 9)
+    stamps = [stamp.stamp_ns for _, stamp in painted]
     assert stamps == [0, 6, 7, 8, 9]

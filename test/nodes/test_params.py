@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import subprocess
 
 import pytest
 import yaml
@@ -11,6 +12,7 @@ from rcl_interfaces.srv import DescribeParameters, ListParameters, SetParameters
 from rclpy.parameter import Parameter
 
 from codesign_ros.resources import resource_path
+from codesign_ros.testbed.processes import executable
 from codesign_ros.types import CodesignError
 
 pytest_plugins = ("support.ros",)
@@ -155,6 +157,19 @@ def test_file_that_cannot_be_read(site, tmp_path, content, text):
     line = site.run_node("head", "--params-file", str(file))
     assert text in line
     assert str(file) in line
+
+
+@pytest.mark.parametrize("word", ["-p", "--source", "mine"])
+def test_words_that_are_no_arguments_of_ros(site, word):
+    done = subprocess.run(
+        [str(executable("camera_node")), word, "source:=mine"],
+        env=site.environment, capture_output=True, text=True, timeout=90, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    (line,) = (line for line in done.stderr.splitlines() if "[rcl]" not in line)
+    assert line == (
+        f"error: argument {word} is not known: give parameters as --ros-args -p NAME:=VALUE"
+    )
 
 
 def test_arguments_that_ros_does_not_know(site):

@@ -62,6 +62,7 @@ ENDPOINTS = {
         "/robot/result/remote.subscription",
         "/robot/result.publisher",
         "/robot/overlay.publisher",
+        "/robot/overlay/compressed.publisher",
         *(["/robot/detections.publisher"] if vision else []),
     ),
     "tail": (*DEVICE, "/robot/embedding.subscription", "/robot/result/remote.publisher"),

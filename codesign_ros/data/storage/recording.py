@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -187,8 +188,8 @@ def _files_of(path: Path) -> tuple[list[Path], Mapping[str, int]]:
         if packed and all(file.suffix.lower() in _PACKED_SUFFIXES for file in packed):
             return packed, {}
         hint = (
-            "its recording was not finished; mend it with `ros2 bag reindex`, or name its files "
-            "one by one"
+            "its recorder writes that last, and was ended before; `ros2 bag reindex "
+            f"{shlex.quote(str(path))}` makes one, or name its files one by one"
             if _storage_files(path)
             else "it is not a bag directory"
         )

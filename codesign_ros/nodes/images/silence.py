@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rclpy.node import Node
-from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
+from rclpy.qos import QoSCompatibility, QoSProfile, ReliabilityPolicy, qos_check_compatible
 from sensor_msgs.msg import CompressedImage, Image
 
 from codesign_ros.nodes.images.topics import ImageTopic, type_name
@@ -49,10 +49,19 @@ def why_silent(node: Node, topics: Sequence[ImageTopic], profile: QoSProfile, he
             return f"{_name(sender)} publishes {name}, and has stopped sending"
         return (
             f"{_name(sender)} publishes {name}, but nothing arrives: does it send (ros2 topic hz "
-            f"{name})? Large images may need larger buffers (net.core.rmem_max) or a reliable "
-            "publisher; from another machine, a firewall that lets UDP through"
+            f"{name})? {_lost(topic, sender)}from another machine, a firewall that lets UDP through"
         )
     return _nobody(node, topics)
+
+
+def _lost(topic: ImageTopic, sender: Any) -> str:
+    """Say what a best-effort sender of large images can do; nothing of others."""
+    if topic.transport != "raw" or sender.qos_profile.reliability is ReliabilityPolicy.RELIABLE:
+        return "It may need "
+    return (
+        "Best effort, images above 512 kB do not fit Fast DDS's shared memory: make its publisher "
+        "reliable, or start it with config/large_images.xml; it may need "
+    )
 
 
 def _nobody(node: Node, topics: Sequence[ImageTopic]) -> str:

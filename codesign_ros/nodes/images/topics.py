@@ -11,7 +11,7 @@ BASE = "image_raw"
 IMAGE_TOPICS = {"compressed": f"{BASE}/compressed", "raw": BASE}
 """Topic by transport, before any remapping."""
 
-_COMPRESSED = "/compressed"
+COMPRESSED = "/compressed"
 
 
 class ImageTopic(NamedTuple):
@@ -37,8 +37,15 @@ def image_topic(node: Node, transport: str) -> ImageTopic:
     base = node.resolve_topic_name(BASE)
     if base == node.resolve_topic_name(BASE, only_expand=True):
         return ImageTopic(IMAGE_TOPICS[transport], kind, transport)
-    base = base.removesuffix(_COMPRESSED)  # whoever names that one means it
-    return ImageTopic(base + (_COMPRESSED if transport == "compressed" else ""), kind, transport)
+    base = base.removesuffix(COMPRESSED)  # whoever names that one means it
+    return ImageTopic(base + (COMPRESSED if transport == "compressed" else ""), kind, transport)
+
+
+def compressed_name(node: Node, base: str) -> str:
+    """Name of a topic of pictures in its compressed form; it moves where the other is remapped."""
+    name = node.resolve_topic_name(base)
+    is_moved = name != node.resolve_topic_name(base, only_expand=True)
+    return (name if is_moved else base) + COMPRESSED
 
 
 def found_topics(node: Node) -> tuple[ImageTopic, ...]:

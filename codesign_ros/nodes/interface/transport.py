@@ -5,8 +5,10 @@ Other middlewares ignore what is set here.
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
+
+from codesign_ros.types import CodesignError
 
 # Where Fast DDS reads profiles: version 3, which warns of the older name, and version 2.
 PROFILES = "FASTDDS_DEFAULT_PROFILES_FILE"
@@ -16,13 +18,38 @@ WITH_OLDER_NAME = ("humble", "jazzy")
 DECIDED = (PROFILES, OLDER_PROFILES, "FASTDDS_BUILTIN_TRANSPORTS")
 
 
+# The last domain whose ports exist (RTPS 2.5, 9.6.2.3).
+_LAST_DOMAIN = 232
+
+
+def check_domain(environment: Mapping[str, str]) -> None:
+    """Refuse a domain with which Fast DDS ends the process, or ROS says only that it failed.
+
+    Raises:
+        CodesignError: it is none.
+    """
+    text = environment.get("ROS_DOMAIN_ID", "")
+    if text and not (text.isdecimal() and int(text) <= _LAST_DOMAIN):
+        raise CodesignError(
+            f"ROS_DOMAIN_ID is '{text}', which is no domain: set a whole number from 0 to "
+            f"{_LAST_DOMAIN}, or unset it"
+        )
+
+
 def prepare(environment: MutableMapping[str, str], profiles: Path) -> None:
     """Set what Fast DDS reads when the first participant is made.
 
     Args:
         environment: of the process; changed.
         profiles: the package's profiles.
+
+    Raises:
+        CodesignError: the user names profiles that are not there, which Fast DDS does without.
     """
+    for name in (PROFILES, OLDER_PROFILES):
+        theirs = environment.get(name)
+        if theirs and not Path(theirs).is_file():
+            raise CodesignError(f"{name}={theirs}: there is no such file")
     if any(name in environment for name in DECIDED):
         return
     older = environment.get("ROS_DISTRO") in WITH_OLDER_NAME

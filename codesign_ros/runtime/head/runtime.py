@@ -36,6 +36,7 @@ from codesign_ros.types import CodesignError, Plan
 _MEAN_WEIGHT = 0.1
 
 _CLOSED = "the head is not active any more"
+_PAUSED = "the head is paused (service enable)"
 
 
 class HeadRuntime:
@@ -201,6 +202,8 @@ class HeadRuntime:
             self._note_size(len(jpeg) if jpeg is not None and sendable else 0)
             if not book.is_open:
                 book.drop(frame, DropReason.CLOSED, _CLOSED)
+            elif self.settings.paused:
+                book.drop(frame, DropReason.PAUSED, _PAUSED)
             book.keep_limits(self.settings.queue_depth, self.settings.queue_bytes)
         self._compute.forward()
         with book.lock:

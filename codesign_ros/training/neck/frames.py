@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from rich.progress import Progress
 
+from codesign_ros.data.chosen import told_once
 from codesign_ros.data.sources import open_source
 from codesign_ros.pixels.decode import ImageError
 from codesign_ros.pixels.letterbox import Letterbox, letterbox
@@ -120,6 +121,7 @@ def _read(
     task = progress.add_task("reading frames", total=most)
     images = np.memmap(file, np.uint8, "w+", shape=(most, spec.height, spec.width, 3))
     truths: list[Sequence[Box] | None] = []
+    broken: list[str] = []
     for number, frame in enumerate(source):
         if number % every:
             continue
@@ -128,13 +130,15 @@ def _read(
         try:
             rgb = frame.rgb()
         except ImageError as error:
-            progress.console.print(f"frame {number} is broken and is left out: {error}")
+            broken.append(f"frame {number} is broken and is left out: {error}")
             continue
         images[len(truths)] = letterbox(rgb, spec)
         place = Letterbox.of(frame.height, frame.width, spec)
         truth = frame.truth
         truths.append(None if truth is None else [place.to_input(box) for box in truth.boxes])
         progress.advance(task)
+    if broken:
+        progress.console.print(told_once(broken))
     if len(truths) < _LEAST_FRAMES:
         raise CodesignError(
             f"{options.data} has {len(truths)} frames; a neck needs {_LEAST_FRAMES} or more"

@@ -258,6 +258,27 @@ def test_a_full_queue_drops_the_oldest(make):
     assert "busy" in head.results[1].reason
 
 
+def test_while_it_is_paused_frames_are_answered_and_not_even_read(make):
+    head = make()
+    gate = Gate(FRAMES[0])
+    head.runtime.on_frame(Stamp(0), gate)
+    assert gate.entered.wait(PATIENCE_S)
+    head.runtime.settings.paused = True
+    head.runtime.on_frame(Stamp(1), lambda: pytest.fail("it was read"))
+    gate.open.set()
+    head.wait_for(2)
+    head.runtime.settings.paused = False
+    head.put(FRAMES[1], 2)
+    head.wait_for(3)
+    check_promise(head, 3)
+    # What was taken before is finished.
+    assert [result.drop_reason for result in head.results] == [
+        DropReason.NONE, DropReason.PAUSED, DropReason.NONE,
+    ]  # fmt: skip
+    assert "paused" in head.results[1].reason
+    assert head.runtime.account.drops == {DropReason.PAUSED: 1}
+
+
 def test_waiting_frames_keep_to_their_memory(make):
     """The oldest go, and the newest stays though it is too large by itself."""
     head = make(queue_bytes=100)
