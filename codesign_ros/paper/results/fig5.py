@@ -154,8 +154,10 @@ def fig6() -> dict[str, Any]:
         "notes": [
             "Not measured: MNIST, CIFAR-100 and ImageNet are not here, the paper's weights are not "
             "published, and an accuracy does not follow from Eq. 8.",
-            "With a data set of your own as folders of images: codesign train OUT --task classify "
-            "and codesign accuracy OUT measure what each structure costs.",
+            "Where you have a set, measure it: codesign train OUT.bundle --task classification --data "
+            "mnist:DIR (or fashion-mnist:DIR, cifar100:DIR), then codesign accuracy OUT.bundle says "
+            "what every structure costs. Debian's package dataset-fashion-mnist brings a set that "
+            "the paper does not have.",
         ],
     }
 
