@@ -146,7 +146,7 @@ def _average_gains() -> list[Check]:
     named = ", ".join(f"{name} {gain:.1%}" for name, gain in gains.items())
     return [
         Check(
-            f"gain of {AVERAGE_GAIN['MNIST']:.2%} on average over six baselines on MNIST (abstract)",
+            f"gain of {AVERAGE_GAIN['MNIST']:.2%} on average over six baselines, MNIST (abstract)",
             f"{named} (SIDD by Table IV); the other three have at least MPMS's, which is second "
             f"best: mean at least {least:.1%}",
             "the average is below what its parts allow",
@@ -180,14 +180,12 @@ def _two_names() -> Check:
     ratios = [
         b / a
         for model in MODELS
-        for a, b in zip(
-            TABLE_4[ROOFSPLIT][model].fps, TABLE_4[WO_DYNAMIC][model].fps, strict=True
-        )
+        for a, b in zip(TABLE_4[ROOFSPLIT][model].fps, TABLE_4[WO_DYNAMIC][model].fps, strict=True)
     ]
     return Check(
         'RoofSplit is "a variation of our method without the dynamic model structure"',
         f'"w/o dynamic" over RoofSplit in Table IV: {span(min(ratios), max(ratios))}',
-        "one method under two names has two throughputs; the row that lacks more is at times faster",
+        "one method under two names has two throughputs; the row that lacks more may be faster",
     )
 
 
@@ -217,8 +215,8 @@ def _separable() -> list[Check]:
     return [
         Check(
             "Table IV as a product of one factor each for method, network and data set",
-            f"R^2 of ln(images/s) over its 54 cells: {r2:.3f}; with one factor for each row instead "
-            f"of method and network: {by_row:.3f}",
+            f"R^2 of ln(images/s) over its 54 cells: {r2:.3f}; with one factor for each row "
+            f"instead of method and network: {by_row:.3f}",
             "no stage is the bottleneck in one cell and not in another, as splitting would have it",
         )
     ]
@@ -252,7 +250,10 @@ def _helmets() -> Check:
 def checks_sheet(found: list[Check]) -> Sheet:
     """The checks as a table."""
     return Sheet(
-        "Contradictions that need no fit", ("about", "arithmetic", "so"), (), tuple(map(tuple, found))
+        "Contradictions that need no fit",
+        ("about", "arithmetic", "so"),
+        (),
+        tuple(map(tuple, found)),
     )
 
 

@@ -32,7 +32,7 @@ _NOTES = (
     "Simulated; the free parameters are Table IV's, fitted to its RoofSplit rows alone. The figure "
     "is a picture: these are the values that the text names, ours by the gains that it names.",
     "The response is that of a frame that waits for none (base time + T1 + T3 + T2). The paper's "
-    "requests come at random times at a rate that it does not give, so waiting cannot be predicted.",
+    "requests come at random times at a rate that it does not give, so waiting is not predicted.",
     "MPMS is this package's policy, which takes Rayleigh fading for the link; SIDD is without its "
     "super-resolution. The other three baselines have no printed value.",
 )
@@ -154,10 +154,10 @@ def fig6() -> dict[str, Any]:
         "notes": [
             "Not measured: MNIST, CIFAR-100 and ImageNet are not here, the paper's weights are not "
             "published, and an accuracy does not follow from Eq. 8.",
-            "Where you have a set, measure it: codesign train OUT.bundle --task classification --data "
-            "mnist:DIR (or fashion-mnist:DIR, cifar100:DIR), then codesign accuracy OUT.bundle says "
-            "what every structure costs. Debian's package dataset-fashion-mnist brings a set that "
-            "the paper does not have.",
+            "Where you have a set, measure it: codesign train OUT.bundle --task classification "
+            "--data mnist:DIR (or fashion-mnist:DIR, cifar100:DIR), then codesign accuracy "
+            "OUT.bundle says what every structure costs. Debian's package dataset-fashion-mnist "
+            "brings a set that the paper does not have.",
         ],
     }
 

@@ -13,10 +13,10 @@ from codesign_ros.paper.results.sheet import Sheet, span
 
 _SAME = 0.01
 _NOTES = (
-    "Simulated. The figure is a picture and its values are printed nowhere; for the first robot they "
-    "are Table IV's. mu_1 of the others is taken to be that of the first, fitted to Table IV's "
+    "Simulated. The figure is a picture and its values are printed nowhere; for the first robot "
+    "they are Table IV's. mu_1 of the others is taken to be that of the first, fitted to its "
     "RoofSplit rows; no figure of another robot is used.",
-    "Holds: share of the accountings in which ours is faster than RoofSplit by more than 1 %, which "
+    "Holds: share of the accountings in which ours is faster than RoofSplit by more than 1 %, as "
     "the paper says of every robot, network and data set.",
 )
 

@@ -86,18 +86,14 @@ def profile_subject(
             number of classes changes the last layer alone, so one import serves all.
     """
     # Here and not above: torch takes seconds to import.
-    import torch
-
     from codesign_ros.models.graph.importing import import_network
     from codesign_ros.models.graph.segment import graph
     from codesign_ros.models.zoo import rep
-    from codesign_ros.models.zoo.repvgg import repvgg
 
     model, variant, classes, side = subject
     input = InputSpec(side, side)
     if variant:
-        with torch.device("meta"):
-            return profile_network(repvgg(variant, classes, input))
+        return profile_network(rep.shapes_of(model, variant, input, classes))
     if (model, side) not in graphs:
         module = getattr(rep, _MAKERS[model])(classes)
         graphs[model, side] = import_network(module, input).architecture_args
@@ -106,8 +102,7 @@ def profile_subject(
         name: [classes, *shape[1:]] if name.startswith(_LAST_LAYER) else shape
         for name, shape in args["parameters"].items()
     }
-    with torch.device("meta"):
-        return profile_network(graph(**{**args, "parameters": parameters}, input=input))
+    return profile_network(graph(**{**args, "parameters": parameters}, input=input))
 
 
 def profile_detector(variant: str) -> NetworkProfile:
@@ -117,10 +112,7 @@ def profile_detector(variant: str) -> NetworkProfile:
         variant: ``nano`` has neck and head as narrow as Table VI's backbone, ``small`` has all
             twice as wide.
     """
-    import torch
-
     from codesign_ros.models.zoo.yolo import yolo
 
     width, height = TABLE_7_IMAGE
-    with torch.device("meta"):
-        return profile_network(yolo(2, InputSpec(height, width), variant))
+    return profile_network(yolo(2, InputSpec(height, width), variant))

@@ -160,7 +160,7 @@ def tables_of(
     """Work out what every choice costs; arguments as of ``stages_of``.
 
     Returns:
-        With one codec, which has the size of what is sent; what sending and precision lose is left out.
+        With one codec, which has the size of what is sent; what it and precision lose is left out.
     """
     mode, precision = TIMES[times]
     axes = Axes(BRANCH_STRUCTURES, precisions=(precision,), servers=(server.name,))

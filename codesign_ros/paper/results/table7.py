@@ -37,8 +37,8 @@ _NOTES = (
     "Simulated. One parameter, a mu that both devices share, is fitted to the RoofSplit row alone. "
     "Where that row is out of reach whatever mu is (what RoofSplit's cut sends takes the link too "
     "long, or the devices at mu = 0.001 are still faster), the accounting gives nothing.",
-    "Cloud is the raw frame over the same link and all of the network on the RTX 4090. Cloud-edge is "
-    "not predicted: the paper names one server, and that way needs two. SIDD is the network without "
+    "Cloud is the raw frame over the same link and all of the network on the RTX 4090. Cloud-edge "
+    "is not predicted: the paper names one server, that way needs two. SIDD is the network without "
     "its super-resolution, which it cannot beat.",
     "Accuracies are not predicted: the data set is not here.",
 )
@@ -128,6 +128,7 @@ def link_arithmetic(detectors: Mapping[str, NetworkProfile], link: LinkSpec) -> 
         "took_ms": took_ms,
         "left_ms": {m: took_ms[m] - frame_ms - ping_ms for m in (CLOUD_EDGE, CLOUD)},
         "ours_sends_at_most_bytes": sends_at_most,
+        # Behind the last two segments are answers, no tensors of a split.
         "least_crossing_bytes": {
             name: min(
                 sum(tensor.nbytes for tensor in crossing) for crossing in network.crossings[1:-2]
@@ -188,7 +189,7 @@ def table7_sheets(content: Mapping[str, Any]) -> list[Sheet]:
             ("paper", "ours", "off", "range", "helmet, paper [%]", "person, paper [%]", "ours"),
             rows,
             f"{content['fitted']} of {content['accountings']} accountings reach the RoofSplit row; "
-            f"in {content['ours_sends']} of these ours sends something, else all stays on the robot.",
+            f"in {content['ours_sends']} of these ours sends something; else nothing.",
         ),
         Sheet("Table VII's link", ("what", "is", "so"), (), arithmetic),
     ]
