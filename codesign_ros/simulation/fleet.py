@@ -18,7 +18,7 @@ from codesign_ros.planning.policies import POLICIES, Situation
 from codesign_ros.planning.problem import Row
 from codesign_ros.simulation.line import Line
 from codesign_ros.simulation.robot import Robot, Seen
-from codesign_ros.simulation.work import STEADY, Spread, Work, gaps_s
+from codesign_ros.simulation.work import STEADY, Varies, Work, gaps_s
 from codesign_ros.types import CodesignError, LinkSpec, RadioState, did_you_mean
 
 OURS = "ours"
@@ -45,7 +45,7 @@ class Conditions:
     deadline_s: float
     seconds: float = 10.0
     arrivals: str = "rate"
-    spread: Spread = STEADY
+    spread: Varies = STEADY
     seed: int = 0
 
 

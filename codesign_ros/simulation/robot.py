@@ -12,7 +12,7 @@ import simpy
 
 from codesign_ros.runtime.link.meter import LinkMeter
 from codesign_ros.simulation.line import Line, Process
-from codesign_ros.simulation.work import STEADY, Spread, Work
+from codesign_ros.simulation.work import STEADY, Varies, Work
 from codesign_ros.types import CodesignError
 
 # As the head's (runtime/head/book.py): it computes no more while so many embeddings wait behind the
@@ -71,7 +71,7 @@ class Robot:
         downlink: Line,
         server: simpy.Resource,
         rng: np.random.Generator,
-        spread: Spread = STEADY,
+        spread: Varies = STEADY,
         queue_depth: int = 3,
     ) -> None:
         self.work = work

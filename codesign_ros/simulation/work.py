@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -77,6 +78,31 @@ def _lognormal(spread: float, rng: np.random.Generator) -> float:
 
 STEADY = Spread()
 """Nothing varies."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Frames as they were measured: each frame is like one of them, drawn at random.
+
+    It keeps what a mean and a deviation lose, as rare stalls that come in several stages at once.
+
+    Attributes:
+        frames: what each asked for; at least one.
+    """
+
+    frames: tuple[Work, ...]
+
+    def draw(self, work: Work, rng: np.random.Generator) -> Work:
+        """Draw one of the frames, whatever the plan says."""
+        return self.frames[int(rng.integers(len(self.frames)))]
+
+
+class Varies(Protocol):
+    """How frames differ."""
+
+    def draw(self, work: Work, rng: np.random.Generator) -> Work:
+        """Draw what one frame asks for under a plan by which it asks for ``work`` on average."""
+
 
 ARRIVALS = ("rate", "exponential")
 """How frames can come: evenly, or at exponentially distributed times as in the paper."""

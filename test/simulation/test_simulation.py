@@ -25,7 +25,7 @@ from codesign_ros.simulation.fleet import (
 from codesign_ros.simulation.line import Line
 from codesign_ros.simulation.planner import SimulatedPlanner
 from codesign_ros.simulation.robot import Robot
-from codesign_ros.simulation.work import STEADY, Spread, Work, gaps_s
+from codesign_ros.simulation.work import STEADY, Recorded, Spread, Work, gaps_s
 from codesign_ros.types import CodesignError, LinkSpec, RadioState, Structure
 
 
@@ -164,6 +164,14 @@ def test_spread_keeps_the_mean():
     assert heads.mean() == pytest.approx(1.0, rel=0.02)
     assert heads.std() == pytest.approx(0.5, rel=0.05)
     assert np.mean([work.tail_s for work in drawn]) == pytest.approx(2.0, rel=0.02)
+
+
+def test_recorded_frames_come_as_they_were():
+    slow, fast = Work(0.1, 10.0, 0.2, True), Work(0.01, 5.0, 0.02, True)
+    rng = np.random.default_rng(5)
+    drawn = [Recorded((slow, fast, fast)).draw(Work(9.0), rng) for _ in range(6000)]
+    assert {*drawn} == {slow, fast}
+    assert drawn.count(slow) == pytest.approx(2000, rel=0.1)
 
 
 def tables():
