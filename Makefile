@@ -83,9 +83,10 @@ faults: setup
 fuzz: setup
 	OMP_NUM_THREADS=1 scripts/in_ros python -W error::RuntimeWarning benchmarks/fuzz.py $(ARGS)
 
-# The generated parts of docs/ros_interface.md.
+# The generated parts of docs/ros_interface.md and docs/reproduction.md.
 docs: setup
 	scripts/in_ros python scripts/write_ros_interface
+	scripts/in_ros python scripts/write_reproduction
 
 lint: setup
 	scripts/in_ros ruff check .

@@ -48,6 +48,7 @@ _ARROWS = {
     ),
     "evaluation": "types console wire pixels models cost data planning bundle engines runtime",
     "whatif": "types console hardware cost planning bundle engines runtime profiling",
+    "simulation": "types planning runtime.link runtime.planner",
     "overview": "types console runtime",
     "doctor": "types console hardware bundle engines runtime nodes",
     "testbed": "types resources bundle runtime nodes evaluation",
@@ -55,7 +56,8 @@ _ARROWS = {
     "training": "types console wire pixels mine models cost data neck_file bundle evaluation",
     "cli": (
         "types resources console wire pixels mine models cost data planning bundle engines "
-        "paper explain nodes runtime.planner evaluation whatif overview doctor demo training"
+        "paper explain nodes runtime.planner evaluation whatif simulation overview doctor demo "
+        "training"
     ),
 }
 ARROWS = {room: tuple(targets.split()) for room, targets in _ARROWS.items()}

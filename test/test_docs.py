@@ -81,6 +81,16 @@ def test_the_page_of_the_ros_interface_is_fresh():
     assert done.returncode == 0, done.stderr
 
 
+def test_the_page_of_the_papers_results_is_fresh():
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "write_reproduction"), "--check"],
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def commands():
     """(page, arguments) of every `codesign` command in a block of code."""
     for page in PAGES:

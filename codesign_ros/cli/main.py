@@ -34,6 +34,7 @@ from codesign_ros.cli.options.parser import Parser
 from codesign_ros.cli.options.places import check_places
 from codesign_ros.cli.rates import rate_accuracy
 from codesign_ros.cli.running import doctor, top
+from codesign_ros.cli.simulated import simulate
 from codesign_ros.types import CodesignError, one_line
 
 _COMMANDS = (
@@ -51,6 +52,7 @@ _COMMANDS = (
     profile,
     rate_accuracy,
     reproduce,
+    simulate,
     split_train,
     top,
     trace,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,9 @@ from codesign_ros.console import alive, progress_bar, show
 from codesign_ros.types import CodesignError
 
 if TYPE_CHECKING:
+    from codesign_ros.paper.results.checks import Check
+    from codesign_ros.paper.results.prediction import Bench
+    from codesign_ros.paper.results.sheet import Sheet
     from codesign_ros.paper.zoo import Zoo
     from codesign_ros.types import DeviceSpec
 
@@ -32,6 +35,15 @@ def add(commands: Any) -> None:
         "--plot", type=FIGURE_FILE, metavar="FILE", help="draw it as PNG, SVG or PDF"
     )
     add_json(parser)
+    for name, run, does in (
+        ("table4", _table4, "ablations: throughput by Eq. 8 and by a null model, gains by source"),
+        ("fig5", _fig5, "throughput and response time of RepVGG, where the text prints them"),
+        ("fig6", _fig6, "accuracies that the text prints, and how to measure them"),
+        ("fig7", _fig7, "other robots, from what was fitted on the first"),
+        ("table7", _table7, "helmet detector: throughput by Eq. 8, and what its link says"),
+        ("checks", _checks, "where the paper contradicts its equations, its text or itself"),
+    ):
+        add_json(command(targets, name, run, does))
 
 
 def add_accounting(parser: argparse.ArgumentParser) -> None:
@@ -112,3 +124,95 @@ def _fig8(options: argparse.Namespace) -> int:
         write_figure(options.plot, fig8_figure(report))
     show((fig8_table(report), fig8_curves_table(report)), report["notes"], options.json, report)
     return 0
+
+
+def _table4(options: argparse.Namespace) -> int:
+    from codesign_ros.paper.results.table4 import table4, table4_sheets
+
+    content = table4(paper_bench())
+    return _show_sheets(table4_sheets(content), content, options)
+
+
+def _fig5(options: argparse.Namespace) -> int:
+    from codesign_ros.paper.results.fig5 import fig5, fig5_sheets
+
+    content = fig5(paper_bench())
+    return _show_sheets(fig5_sheets(content), content, options)
+
+
+def _fig6(options: argparse.Namespace) -> int:
+    from codesign_ros.paper.results.fig5 import fig6, fig6_sheet
+
+    content = fig6()
+    return _show_sheets([fig6_sheet(content)], content, options)
+
+
+def _fig7(options: argparse.Namespace) -> int:
+    from codesign_ros.paper.results.fig7 import fig7, fig7_sheet
+
+    content = fig7(paper_bench())
+    return _show_sheets([fig7_sheet(content)], content, options)
+
+
+def _table7(options: argparse.Namespace) -> int:
+    from codesign_ros.paper.results.table7 import table7_sheets
+
+    content = paper_table7()
+    return _show_sheets(table7_sheets(content), content, options)
+
+
+def _checks(options: argparse.Namespace) -> int:
+    from codesign_ros.paper.results.checks import checks_content, checks_sheet
+
+    found = paper_checks()
+    return _show_sheets([checks_sheet(found)], checks_content(found), options)
+
+
+def _show_sheets(
+    sheets: Sequence[Sheet], content: dict[str, Any], options: argparse.Namespace
+) -> int:
+    show([sheet.table() for sheet in sheets], content["notes"], options.json, content)
+    return 0
+
+
+def paper_bench() -> Bench:
+    """Count the networks of Table IV, with a progress bar, and put them on the paper's devices."""
+    from codesign_ros.paper.fig8 import LINK, SERVER
+    from codesign_ros.paper.results.networks import profile_subjects
+    from codesign_ros.paper.results.prediction import Bench
+
+    devices = paper_devices()
+    with progress_bar() as progress:
+        task = progress.add_task("counting operations", total=None)
+        networks = profile_subjects(
+            lambda done, total: progress.update(task, completed=done, total=total)
+        )
+    robots = {name: devices[name] for name in ("jetson-nano", "jetson-tx1", "jetson-tx2")}
+    return Bench(networks, robots, devices[SERVER], LINK)
+
+
+def paper_table7() -> dict[str, Any]:
+    """Work out Table VII on the paper's devices and link."""
+    from codesign_ros.cost.catalogue import load_links
+    from codesign_ros.paper.results.networks import profile_detector
+    from codesign_ros.paper.results.table7 import table7
+    from codesign_ros.resources import resource_path
+
+    devices = paper_devices()
+    link = load_links(resource_path("config") / "links.yaml")["paper"]
+    with alive("counting operations"):
+        detectors = {width: profile_detector(width) for width in ("nano", "small")}
+    return table7(detectors, devices["jetson-tx2"], devices["rtx-4090"], link)
+
+
+def paper_checks() -> list[Check]:
+    """Check the paper's figures against each other."""
+    from codesign_ros.paper.results.checks import checks
+    from codesign_ros.paper.results.networks import VARIANTS, Subject, profile_subject
+
+    with alive("counting operations"):
+        repvggs = {
+            variant: profile_subject(Subject.of("RepVGG", variant, 0, "own"), {})
+            for variant in VARIANTS["RepVGG"]
+        }
+    return checks(repvggs, paper_devices()["jetson-nano"])

@@ -73,7 +73,7 @@ def rep_googlenet(classes: int = 1000) -> nn.Module:
     return convert(googlenet(classes))
 
 
-_MAKERS: Mapping[str, Callable[[], nn.Module]] = {
+_MAKERS: Mapping[str, Callable[[int], nn.Module]] = {
     "Rep-ResNet-50": rep_resnet50,
     "Rep-ResNet-101": rep_resnet101,
     "Rep-ResNet-152": rep_resnet152,
@@ -89,8 +89,8 @@ VARIANTS: Mapping[str, Sequence[str]] = {_REPVGG: NAMES, **dict.fromkeys(_MAKERS
 say which RepVGG it has, so all that are published are here."""
 
 
-def shapes_of(name: str, variant: str, input: InputSpec) -> Network:
-    """Make a network of Table II with 1000 classes and without numbers.
+def shapes_of(name: str, variant: str, input: InputSpec, classes: int = 1000) -> Network:
+    """Make a network of Table II without numbers.
 
     It lies on the ``meta`` device: its operations can be counted, and nothing can be computed.
 
@@ -98,8 +98,9 @@ def shapes_of(name: str, variant: str, input: InputSpec) -> Network:
         name: a key of ``VARIANTS``.
         variant: one of those there.
         input: of any size.
+        classes: number of logits.
     """
     with torch.device("meta"):
         if name == _REPVGG:
-            return repvgg(variant, 1000, input)
-        return Network([("network", _MAKERS[name]())], input)
+            return repvgg(variant, classes, input)
+        return Network([("network", _MAKERS[name](classes))], input)
