@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
 
 from codesign_ros.bundle import Bundle
-from codesign_ros.engines.base import Engine, EngineKey
+from codesign_ros.runtime.engines.leases import Lease
 from codesign_ros.runtime.engines.pool import EnginePool
 from codesign_ros.runtime.head.book import FrameBook
 from codesign_ros.runtime.head.plans import HeadPlans
@@ -17,8 +18,8 @@ from codesign_ros.types import CodesignError, Plan
 
 _log = logging.getLogger(__name__)
 
-# A plan that has been in force for so long is worth the memory, and the work, which takes as much of
-# the processor as some twenty frames [s].
+# A plan that has been in force for so long is worth the memory, and the work, which takes as much
+# of the processor as some twenty frames [s].
 SETTLED_S = 10.0
 # The tail's half must take so much less than the whole network: as share of it.
 _WORTH = 0.8
@@ -46,7 +47,7 @@ class OwnTail:
         self._book = book
         self._changed = threading.Condition()
         self._wanted: tuple[Plan, float] | None = None
-        self._is_worth: dict[tuple[EngineKey, EngineKey], bool] = {}
+        self._is_worth: dict[tuple[Hashable, Hashable], bool] = {}
         self._is_open = True
         self._thread = threading.Thread(target=self._run, name="own-tail", daemon=True)
         self._thread.start()
@@ -93,7 +94,7 @@ class OwnTail:
         lease = self._pool.lease(keys[0])
         try:
             if keys not in self._is_worth:
-                self._is_worth[keys] = self._is_quicker(lease.thing, keys[1])
+                self._is_worth[keys] = self._is_quicker(lease, self._pool.lease(keys[1]))
             if self._is_worth[keys]:
                 stage = TailStage(self._bundle, plan, lease.thing, self._plans.selection)
                 with self._book.lock:
@@ -101,13 +102,12 @@ class OwnTail:
         finally:
             lease.release()
 
-    def _is_quicker(self, tail: Engine, whole_key: EngineKey) -> bool:
-        """Time both ways of finishing a frame, once for each pair of engines."""
-        whole = self._pool.lease(whole_key)
+    @staticmethod
+    def _is_quicker(tail: Lease[Any], whole: Lease[Any]) -> bool:
+        """Time both ways of finishing a frame; gives back the lease of the whole network."""
         try:
-            network = whole.thing
             tail_s, whole_s = quickest_s(
-                (lambda: tail.warm_up(runs=1), lambda: network.warm_up(runs=1))
+                (lambda: tail.thing.warm_up(runs=1), lambda: whole.thing.warm_up(runs=1))
             )
         finally:
             whole.release()
