@@ -108,7 +108,7 @@ PARAMS = (
 # most to know of us, and would miss what is sent before [s].
 _SETTLE_S = 0.5
 # Images of a recording that wait in DDS for listeners at least.
-_LEAST_DEPTH = 8
+_LEAST_DEPTH = 32
 # A clock that goes back by less is taken to stand still; one that goes back further was set [ns].
 _STILL_NS = 1_000_000_000
 

@@ -39,7 +39,12 @@ class ImageQueue:
 
     def publish(self, image: Any) -> None:
         """Publish an image; may wait."""
-        if self._queued >= self._depth:
+        if self._queued < self._depth:
+            # Listeners acknowledge every tenth of a second or so; one that was looked for only once
+            # the queue is full would stop a quick camera for as long.
+            if self._queued and self._publisher.wait_for_all_acked(_AT_ONCE):
+                self._queued = 0
+        else:
             self._is_behind = not self._wait(0.0 if self._is_behind else _PATIENCE_S)
             if self._is_behind:
                 self.overwritten += 1
