@@ -7,6 +7,7 @@ process runs at full speed and then stands still, so that a short run tells noth
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 _ROOT = Path("/sys/fs/cgroup")
@@ -33,6 +34,15 @@ def cpu_quota(membership: Path = _MEMBERSHIP, root: Path = _ROOT) -> float | Non
             tops = [root / controllers, root / "cpu"]
             found += [_version_1(folder) for top in tops for folder in _upwards(top, path)]
     return min((quota for quota in found if quota is not None), default=None)
+
+
+def usable_cores() -> float:
+    """Return what this process may use of the machine's processors in the long run [cores]."""
+    # Which of them it may run on is asked where Linux tells it.
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    quota = cpu_quota()
+    return cores if quota is None else min(quota, cores)
 
 
 def _upwards(top: Path, path: str) -> list[Path]:

@@ -13,6 +13,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import SetBool
 
 from codesign_ros.data.frames import SourceFrame
+from codesign_ros.hardware.cpu_quota import usable_cores
 from codesign_ros.msg import InferenceResult, TailAnswer
 from codesign_ros.nodes.camera_node import CameraNode
 from codesign_ros.nodes.device_node import DeviceNode
@@ -93,6 +94,7 @@ class HeadNode(DeviceNode):
             deadline_s=self.params["deadline_s"],
             slowdown=self.params["emulation.slowdown"],
             selection=self.selection({}),
+            cores=usable_cores(),
         )
         runtime = HeadRuntime(
             self.bundle,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from codesign_ros.hardware.cpu_quota import cpu_quota
+from codesign_ros.hardware.cpu_quota import cpu_quota, usable_cores
 
 
 def quota(tmp_path, membership, **files):
@@ -41,3 +41,10 @@ def test_version_1(tmp_path, controllers):
 
 def test_a_machine_without_cgroups(tmp_path):
     assert cpu_quota(tmp_path / "nothing", tmp_path) is None
+
+
+@pytest.mark.parametrize(("quota", "cores"), [(None, 3), (0.5, 0.5), (8.0, 3)])
+def test_a_process_may_use_no_more_than_its_quota_and_its_processors(monkeypatch, quota, cores):
+    monkeypatch.setattr("codesign_ros.hardware.cpu_quota.cpu_quota", lambda: quota)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 2, 5}, raising=False)
+    assert usable_cores() == cores

@@ -18,7 +18,7 @@ from codesign_ros.runtime.head.plans import HeadPlans
 from codesign_ros.runtime.head.results import result_of
 from codesign_ros.runtime.head.server_watch import ServerWatch
 from codesign_ros.runtime.head.settings import HeadSettings
-from codesign_ros.runtime.head.stage_medians import RunningTimes
+from codesign_ros.runtime.head.stage_medians import PassingOn, RunningTimes
 from codesign_ros.runtime.messages import DropReason
 from codesign_ros.runtime.stages import HeadOutput, HeadStage, LeasedStage, TailStage
 from codesign_ros.types import CodesignError, Plan, unexpected
@@ -59,6 +59,7 @@ class HeadCompute:
         self._send = send
         # When the last frame was computed; None = there was none to go on with [s].
         self._computed_s: float | None = None
+        self._passing_on = PassingOn(settings.cores)
         self._thread = threading.Thread(target=self._run, name="head-compute", daemon=True)
         self._thread.start()
 
@@ -88,6 +89,8 @@ class HeadCompute:
                 or any(other.goes_on for other in book.ledger.in_phase(Phase.COMPUTING))
             ):
                 return None
+            others = book.ledger.in_phase(Phase.REMOTE)
+            frame.head_gap_s = self._passing_on.frame(is_next=bool(others))
             return frame, self._start(frame, falls_back=False)
 
     def work_on(
@@ -135,6 +138,7 @@ class HeadCompute:
             assert frame is not None
             falls_back = frame.phase is not Phase.WAITING or self._is_alone
             leased = self._start(frame, falls_back)
+            self._passing_on.forget()
         if self._computed_s is not None:
             frame.head_gap_s = time.perf_counter() - self._computed_s
         self.work_on(frame, leased, falls_back)

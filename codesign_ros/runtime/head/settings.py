@@ -21,6 +21,7 @@ class HeadSettings:
             never the newest.
         slowdown: emulated: the device is so many times slower than this machine; 0 or 1 = off.
         selection: which boxes of a detector are answers.
+        cores: what the head may use of the machine's processors [cores]; None = not known.
         paused: frames that come are answered as dropped; what was taken before is finished.
     """
 
@@ -29,4 +30,5 @@ class HeadSettings:
     deadline_s: float = 1.0
     slowdown: float = 0.0
     selection: Selection = field(default_factory=Selection)
+    cores: float | None = None
     paused: bool = False

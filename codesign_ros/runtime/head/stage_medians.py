@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import deque
+from collections.abc import Callable
 from statistics import median
 
 from codesign_ros.runtime.device import WINDOW_FRAMES, StageMedians
@@ -16,6 +18,40 @@ _WAITED_S = 0.003
 _LEAST_GAPS = 3
 # Plans in a row under which frames may still be in flight.
 _PAST_EPOCHS = 16
+
+
+class PassingOn:
+    """What the robot has to do for a frame that is passed on as it came.
+
+    Where it has no more than one core, that keeps it from computing for as long: it is the gap
+    between frames that a plan with a part for the robot will have, known before such a plan has
+    run. Where there are more cores, others have time for it, and it is not known.
+
+    Args:
+        cores: what the process may use of the processors [cores]; None = not known.
+        cpu_s: processor time of the process so far [s].
+    """
+
+    def __init__(self, cores: float | None, cpu_s: Callable[[], float] = time.process_time) -> None:
+        self._cores = cores if cores is not None and cores <= 1 else None
+        self._cpu_s = cpu_s
+        self._last_s: float | None = None
+
+    def frame(self, is_next: bool) -> float | None:
+        """Note that a frame is passed on; what has to be done for one, if that is known [s].
+
+        Args:
+            is_next: whether others are under way, so that what was done since was for frames.
+        """
+        if self._cores is None:
+            return None
+        now_s, last_s = self._cpu_s(), self._last_s
+        self._last_s = now_s
+        return None if last_s is None or not is_next else (now_s - last_s) / self._cores
+
+    def forget(self) -> None:
+        """Note that something else was done: the next frame tells nothing."""
+        self._last_s = None
 
 
 class RunningTimes:
