@@ -9,7 +9,9 @@ A level does not drift: reports differ from it by noise, until a load comes or g
 on being off to one side are told from noise by a cumulative sum (CUSUM, Page 1954). Then the levels
 of all cuts move by as much, since a load is a load for all that the device runs. One that came or
 went a moment ago may do the opposite as soon: where the first frames of another cut differ from
-what is expected, that is then taken for the load, and not for that cut's own error.
+what is expected, that is then taken for the load, and not for that cut's own error. Likewise the
+other way round: what a cut's first frames were off by, and later ones are not, was a load that came
+before them and has gone; no other cut is quicker for it.
 """
 
 from __future__ import annotations
@@ -85,6 +87,8 @@ class Correction:
         self._is_new = True
         self._plan: tuple[int, int] | None = None
         self._above = self._below = 0.0
+        # What the cut that runs was first taken to be off by itself [log].
+        self._own = 0.0
         # Squares of what the load changed by lately [log^2].
         self._undone = 0.0
         self._as_of_s = -math.inf
@@ -124,7 +128,10 @@ class Correction:
         if self._is_alarm(off):
             by = median(self._seen) - level.mean
             self._undone += by**2
-            self._shift(by)
+            back = min(max(by, -abs(self._own)), abs(self._own)) if self._own * by < 0 else 0.0
+            self._own += back
+            level.mean = _bounded(level.mean + back)
+            self._shift(by - back)
             level.reports = 1
             return True
         self._learn(level, off)
@@ -191,7 +198,7 @@ class Correction:
     def _start_over(self) -> None:
         self._seen.clear()
         self._is_new = True
-        self._above = self._below = 0.0
+        self._above = self._below = self._own = 0.0
 
     def _common(self) -> float:
         """Level of a cut that never ran."""
@@ -241,6 +248,7 @@ class Correction:
         off = median(self._seen) - (known.mean if known else self._common())
         if self._levels:
             self._shift(off * load2 / (load2 + own2))
+            self._own = 0.0 if known else off * own2 / (load2 + own2)
         if known is None or known.faded > self._noise2:
             self._levels[cut] = _Level(median(self._seen), 1, self._as_of_s)
         else:

@@ -214,3 +214,20 @@ def test_a_load_that_changed_lately_makes_a_change_of_plans_less_sure():
     for second in range(11, 311):
         report(correction, [2.0], now_s=float(second))
     assert correction.spread(one) < 0.15
+
+
+@pytest.mark.parametrize("load", [1.5, 2.0, 3.0])
+def test_a_load_that_came_just_before_a_cut_first_ran_leaves_no_other_cut_looking_quick(load):
+    correction = Correction(CUTS)
+    report(correction, [1.0] * 40, epoch=1, cut=1)
+    report(correction, [load] * 10, epoch=2, cut=2, now_s=4.0)
+    assert report(correction, [1.0] * 10, epoch=2, cut=2, now_s=8.0)
+    assert list(correction.factors()) == pytest.approx([1.0] * CUTS, rel=0.15)
+
+
+def test_a_load_that_goes_for_good_is_still_seen_at_every_cut():
+    correction = Correction(CUTS)
+    report(correction, [2.0] * 40, epoch=1, cut=1)
+    report(correction, [2.0] * 10, epoch=2, cut=2, now_s=4.0)
+    assert report(correction, [1.0] * 10, epoch=2, cut=2, now_s=8.0)
+    assert list(correction.factors()) == pytest.approx([1.0] * CUTS, rel=0.15)
