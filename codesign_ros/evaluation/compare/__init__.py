@@ -1,0 +1,1 @@
+"""Policies compared on one recording: the network computes, devices' times and link are simulated."""
