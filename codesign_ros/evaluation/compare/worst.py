@@ -61,44 +61,34 @@ def worst_frames(
     for number, answer in outcome.answers.items():
         truth = compared.truths[number]
         if truth is not None:
-            pair = _boxes(truth, task), _found(answer, task)
-            mistakes[number] = match(*pair).mistakes
+            mistakes[number] = match(_true(truth, task), _found(answer, task)).mistakes
     ranked = sorted((n for n in mistakes if mistakes[n]), key=lambda n: (-mistakes[n], n))[:most]
     pictures: dict[int, bytes] = {}
     for number, frame in enumerate(source if ranked else ()):
-        if number in ranked:
-            true = _whole(_boxes(compared.truths[number], task), frame.width, frame.height)
-            found = _whole(_found(outcome.answers[number], task), frame.width, frame.height)
-            drawn = beside(frame.rgb(), true, found, match(true, found), classes)
-            pictures[number] = _jpeg(drawn)
+        truth = compared.truths[number]
+        if number in ranked and truth is not None:
+            rgb = frame.rgb()
+            size = rgb.shape[1], rgb.shape[0]
+            true, found = _true(truth, task, size), _found(outcome.answers[number], task, size)
+            pictures[number] = _jpeg(beside(rgb, true, found, match(true, found), classes))
     return [
         WorstFrame(number, compared.stamps_ns[number], mistakes[number], pictures[number])
         for number in ranked
     ]
 
 
-def _boxes(truth: GroundTruth | None, task: str) -> tuple[Box, ...]:
-    assert truth is not None
+def _true(truth: GroundTruth, task: str, size: tuple[int, int] = (1, 1)) -> tuple[Box, ...]:
+    """What is there; the class of a whole frame stands at a box of its size (width, height)."""
     if task == "detection":
         return truth.boxes
-    return (Box(truth.label, 0, 0, 1, 1),) if truth.label else ()
+    return (Box(truth.label, 0, 0, *size),) if truth.label else ()
 
 
-def _found(answer: Answer, task: str) -> tuple[Box, ...]:
+def _found(answer: Answer, task: str, size: tuple[int, int] = (1, 1)) -> tuple[Box, ...]:
+    """What was found, likewise."""
     if task == "detection":
         return shown(answer.detections, DISPLAY_THRESHOLD)
-    return (Box(answer.label, 0, 0, 1, 1, answer.score),) if answer.label else ()
-
-
-def _whole(boxes: Sequence[Box], width: int, height: int) -> list[Box]:
-    """Boxes of a class of the whole frame, as large as that; others as they are."""
-    whole = (0, 0, 1, 1)
-    return [
-        Box(b.label, 0, 0, width, height, b.score)
-        if (b.x_min, b.y_min, b.x_max, b.y_max) == whole
-        else b
-        for b in boxes
-    ]
+    return (Box(answer.label, 0, 0, *size, answer.score),) if answer.label else ()
 
 
 def _jpeg(rgb: np.ndarray) -> bytes:
