@@ -131,7 +131,8 @@ def open_chosen_source(options: argparse.Namespace, name: str, bundle: Bundle) -
     """Open a source with the classes and the frames that the options say; print its warnings.
 
     Args:
-        options: with ``frames``, ``split``, ``topic``, maybe ``labels``, and those of ``add_classes``.
+        options: with ``frames``, ``split``, ``topic`` and those of ``add_classes``; some commands
+            have ``labels``.
         name: bag, folder, video, data set ..., as ``open_source`` takes it.
         bundle: the network that it is for.
 

@@ -132,8 +132,8 @@ def open_chosen(
         labels: a labelled data set with the ground truth of these frames, see ``StampedLabels``.
 
     Raises:
-        CodesignError: as ``open_source``, ``StampedLabels`` and ``ClassChoice.resolve``; or there are no labels, or
-            none for this task, and the choice is of labels.
+        CodesignError: as ``open_source``, ``StampedLabels`` and ``ClassChoice.resolve``;
+            or there are no labels, or none for this task, and the choice is of labels.
     """
     source = open_source(spec, topic=topic, frames=frames, split=split, names=choice.kept or ())
     if labels is not None:

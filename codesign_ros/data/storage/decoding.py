@@ -31,7 +31,7 @@ _IDL_BREAK = "=" * 80 + "\n"
 
 @lru_cache(maxsize=1)
 def typestore() -> Typestore:
-    """ROS 2's messages, this package's own and vision_msgs' boxes, for bags that do not say what is in theirs.
+    """Messages of ROS 2, of this package, and boxes of vision_msgs, for bags that define none.
 
     ``InferenceResult`` is what it was in older bags: of newer ones nothing in that type is read.
     """

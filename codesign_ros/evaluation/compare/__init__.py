@@ -1,1 +1,1 @@
-"""Policies compared on one recording: the network computes, devices' times and link are simulated."""
+"""Policies compared on one recording: real answers, simulated devices, link and queues."""

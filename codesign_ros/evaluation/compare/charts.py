@@ -51,9 +51,7 @@ def ranges(rows: Sequence[tuple[str, Sequence[float]]], unit: str, chosen: str) 
     return _written(svg)
 
 
-def front(
-    points: Sequence[tuple[str, float, float]], x_unit: str, y_unit: str, chosen: str
-) -> str:
+def front(points: Sequence[tuple[str, float, float]], x_unit: str, y_unit: str, chosen: str) -> str:
     """Name, cost (less is better) and gain (more is better), with the Pareto front."""
     height, left = 250, 46
     costs = [max(cost, 1e-3) for _, cost, _ in points]

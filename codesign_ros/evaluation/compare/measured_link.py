@@ -39,9 +39,7 @@ class MeasuredLink:
         self._crossings_s: deque[tuple[float, float]] = deque()
         self._at(-WARM_S, self._tick)
 
-    def transfer(
-        self, size_bytes: int, sent_s: float, answered_s: float, remote_s: float
-    ) -> None:
+    def transfer(self, size_bytes: int, sent_s: float, answered_s: float, remote_s: float) -> None:
         """Take in a frame's transfer, of which the meter hears as time goes on.
 
         Args:

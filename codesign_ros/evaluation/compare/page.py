@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -22,7 +23,8 @@ from codesign_ros.types import CodesignError
 
 _BINS = 120
 _STYLE = """
-:root{color-scheme:light dark;--ink:#1d2329;--soft:#5c6670;--back:#fff;--card:#f5f6f8;--line:#d5d9de;
+:root{color-scheme:light dark;--ink:#1d2329;--soft:#5c6670;
+--back:#fff;--card:#f5f6f8;--line:#d5d9de;
 --chosen:#b4470b;--other:#3b6ea5;--p0:#3b6ea5;--p1:#d08a1d;--p2:#3f8f6b;--p3:#9a6aa8}
 @media(prefers-color-scheme:dark){:root{--ink:#e7eaee;--soft:#a3adb8;--back:#14181c;--card:#1e242a;
 --line:#3a434c;--chosen:#f08a4b;--other:#7fb0e6;--p0:#7fb0e6;--p1:#e6b35c;--p2:#7cc8a3;--p3:#c9a0d6}}
@@ -33,7 +35,8 @@ h1 b{color:var(--chosen)}h2{font-size:1rem;margin:0 0 6px}p,ul{margin:6px 0}ul{p
 grid-template-columns:repeat(auto-fit,minmax(min(340px,100%),1fr))}
 section{background:var(--card);border-radius:8px;padding:12px;min-width:0}.wide{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-size:.85rem}th,td{padding:3px 8px;text-align:right;
-border-bottom:1px solid var(--line);white-space:nowrap}th:first-child,td:first-child{text-align:left}
+border-bottom:1px solid var(--line);white-space:nowrap}
+th:first-child,td:first-child{text-align:left}
 tr.chosen td{color:var(--chosen);font-weight:600}svg{width:100%;height:auto;display:block}
 svg text{font-size:12px;fill:var(--ink)}svg .soft{fill:var(--soft);font-size:11px}
 svg .end{text-anchor:end}svg .middle{text-anchor:middle}svg .strong{font-weight:700}
@@ -166,14 +169,12 @@ def _charts(
     return "".join(f"<section><h2>{escape(title)}</h2>{svg}</section>" for title, svg in cards)
 
 
-def _timeline(
-    compared: Compared, summaries: Sequence[Summary], rate: LinkRate, chosen: str
-) -> str:
+def _timeline(compared: Compared, summaries: Sequence[Summary], rate: LinkRate, chosen: str) -> str:
     end_s = max(each.duration_s for each in summaries) or 1.0
     edges = np.linspace(0.0, end_s, _BINS + 1)
     rates = [
         (float(start), 1e-6 * rate.mean_bps(float(start), float(stop)))
-        for start, stop in zip(edges[:-1], edges[1:], strict=True)
+        for start, stop in itertools.pairwise(edges)
     ]
     strips = [
         (

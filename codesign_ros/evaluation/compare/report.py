@@ -135,8 +135,6 @@ def lines(setting: Setting, unavailable: dict[str, str], advice: Advice) -> list
     return [*said, *setting.notes]
 
 
-
-
 def link_words(name: str, mean_bps: float, delay_s: float, how: str) -> str:
     """The simulated link, in words."""
     delay = f", {1e3 * delay_s:g} ms each way" if delay_s else ""

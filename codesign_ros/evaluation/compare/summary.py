@@ -259,6 +259,4 @@ class _Accuracy:
     def _right(self, outcome: Outcome, numbers: Sequence[int]) -> np.ndarray:
         answers: list[Answer] = [outcome.answers[number] for number in numbers]
         labels = [truth.label for number in numbers if (truth := self.truths[number]) is not None]
-        return np.array(
-            [float(a.label == label) for a, label in zip(answers, labels, strict=True)]
-        )
+        return np.array([float(a.label == label) for a, label in zip(answers, labels, strict=True)])
