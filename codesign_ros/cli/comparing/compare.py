@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import itertools
+import statistics
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +38,8 @@ _POLICIES = (
 )  # fmt: skip
 # Peaks by which times between cuts that were not timed are shared out, where no device is named.
 _THIS_MACHINE = "x86-core"
+# Frames that tell whether the camera's JPEGs can be sent as they are.
+_FIRST_FRAMES = 30
 
 
 def add(commands: Any) -> None:
@@ -128,7 +132,8 @@ def _run(options: argparse.Namespace) -> int:
     if source.frames is None:
         raise CodesignError(f"source {options.source} has no known end; give --frames")
     with alive("working out what each half costs"):
-        conditions, link_said, times_said = _conditions(options, bundle)
+        sendable_bytes = _sendable_bytes(source, bundle)
+        conditions, link_said, times_said = _conditions(options, bundle, sendable_bytes)
     classes = source.box_classes
     with progress_bar() as progress:
         task = progress.add_task("comparing", total=source.frames)
@@ -183,7 +188,17 @@ def _topic(source: ChosenSource) -> str:
     return str(getattr(inner, "topic", ""))
 
 
-def _conditions(options: argparse.Namespace, bundle: Bundle) -> Any:
+def _sendable_bytes(source: ChosenSource, bundle: Bundle) -> float:
+    """Mean size of the first frames where all are JPEGs that cut 0 sends as they are, else 0."""
+    from codesign_ros.runtime.stages import is_sendable
+
+    first = list(itertools.islice(source.source, _FIRST_FRAMES))
+    if not all(f.encoding == "jpeg" and is_sendable(f.data, bundle.input) for f in first):
+        return 0.0
+    return statistics.fmean(len(frame.data) for frame in first) if first else 0.0
+
+
+def _conditions(options: argparse.Namespace, bundle: Bundle, sendable_bytes: float) -> Any:
     """What all policies have alike; the link and the origin of the times, in words."""
     from codesign_ros.cost.catalogue import find_device, load_devices
     from codesign_ros.cost.link import travel_s
@@ -232,6 +247,7 @@ def _conditions(options: argparse.Namespace, bundle: Bundle) -> Any:
             objective=parse_objective(options.objective or defaults.objective.value),
             lambda_1=defaults.lambda_1 if options.lambda_1 is None else options.lambda_1,
             profiles=profiles,
+            sendable_bytes=sendable_bytes,
         ),
     )
     times_said = f"times by the peaks of {robot.name} and {server.name}" if all(named) else (

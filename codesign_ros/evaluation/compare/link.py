@@ -13,6 +13,9 @@ PACKET_BYTES = 1500
 """What one line of a Mahimahi trace lets pass [bytes]."""
 
 
+_ROUNDING_S = 1e-9
+
+
 class LinkRate(Protocol):
     """How much passes when. Times are of the simulated clock; some lie before 0."""
 
@@ -109,7 +112,8 @@ class TraceRate:
     def _packets_until(self, time_s: float) -> int:
         """Packets that could have passed from 0 to a time, that one included."""
         periods, rest_s = divmod(time_s, self._period_s)
-        in_period = int(np.searchsorted(self._times_s, rest_s, side="right"))
+        # Whoever goes on where a packet ended must not find it again, whatever its time rounds to.
+        in_period = int(np.searchsorted(self._times_s, rest_s + _ROUNDING_S, side="right"))
         return int(periods) * len(self._times_s) + in_period
 
 
