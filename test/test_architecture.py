@@ -59,8 +59,8 @@ _ARROWS = {
     "training": "types console wire pixels mine models cost data neck_file bundle evaluation",
     "cli": (
         "types resources console wire pixels mine models cost data planning bundle engines "
-        "paper explain nodes runtime.planner evaluation whatif simulation overview doctor demo "
-        "training"
+        "paper explain nodes runtime runtime.planner evaluation whatif simulation overview doctor "
+        "demo training"
     ),
 }
 ARROWS = {room: tuple(targets.split()) for room, targets in _ARROWS.items()}

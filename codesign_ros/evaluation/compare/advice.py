@@ -53,8 +53,9 @@ def advise(summaries: Sequence[Summary], objective: Objective, metric: str) -> A
     cost_of, unit = _criterion(objective)
     least_lost = min(each.lost for each in summaries)
     served = [each for each in summaries if each.lost <= least_lost + _MORE_LOST]
-    best = max((each.accuracy for each in served if each.accuracy is not None), default=None)
-    accurate = [each for each in served if _is_accurate(each, best)]
+    # The best of all may be one that loses too much.
+    least_below = min((b[0] for each in served if (b := each.accuracy_below_best)), default=0.0)
+    accurate = [each for each in served if _is_accurate(each, least_below)]
     least = min(map(cost_of, accurate))
     chosen = min(
         (each for each in accurate if cost_of(each) <= least * (1 + _SAME)),
@@ -78,11 +79,11 @@ def _criterion(objective: Objective) -> tuple[Callable[[Summary], float], str]:
     return lambda each: 1.0 / each.throughput_fps, "the most frames a second"
 
 
-def _is_accurate(each: Summary, best: float | None) -> bool:
-    if best is None or each.accuracy is None or each.accuracy_below_best is None:
+def _is_accurate(each: Summary, least_below: float) -> bool:
+    if each.accuracy_below_best is None:
         return True
     below, error = each.accuracy_below_best
-    return below <= max(_LESS_ACCURATE, _ERRORS * error)
+    return below - least_below <= max(_LESS_ACCURATE, _ERRORS * error)
 
 
 def _cost_words(each: Summary, objective: Objective) -> str:
