@@ -206,7 +206,7 @@ def _conditions(options: argparse.Namespace, bundle: Bundle, sendable_bytes: flo
     from codesign_ros.evaluation.compare.robot import Conditions
     from codesign_ros.runtime.planner.settings import PlannerSettings
     from codesign_ros.types import CodesignError
-    from codesign_ros.whatif.device_times import read_device_times
+    from codesign_ros.whatif.device_times import PARTS, read_device_times
     from codesign_ros.whatif.problem import ANSWER_BYTES, WhatIf, what_if_problem
 
     sides = ("robot", "server")
@@ -225,7 +225,7 @@ def _conditions(options: argparse.Namespace, bundle: Bundle, sendable_bytes: flo
     defaults, chosen = PlannerSettings(), codecs_chosen(options.codec)
     profiles: dict[Any, Any] = {}
     said = []
-    for part, side, file in zip(("head", "tail"), sides, files, strict=True):
+    for part, side, file in zip(PARTS, sides, files, strict=True):
         name = "this machine"
         if file is not None:
             name, times = read_device_times(Path(file), bundle)

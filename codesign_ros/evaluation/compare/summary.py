@@ -143,13 +143,14 @@ def summaries(
 
 def plan_words(candidate: Candidate, last_cut: int) -> str:
     """What a plan is, in words."""
-    structures = (candidate.head_structure.value, candidate.tail_structure.value)
+    structures = [candidate.head_structure.value, candidate.tail_structure.value]
+    sent = [candidate.codec]
     if candidate.cut == last_cut:
         where, used, sent = "all on the robot", structures[:1], []
     elif candidate.cut == 0:
-        where, used, sent = "all on the server", structures[1:], [candidate.codec]
+        where, used = "all on the server", structures[1:]
     else:
-        where, used, sent = f"cut {candidate.cut}", structures, [candidate.codec]
+        where, used = f"cut {candidate.cut}", structures
     merge = [] if candidate.merge is Merge.FOLD else [candidate.merge.value]
     words = [where, *sent, candidate.precision, " | ".join(dict.fromkeys(used)), *merge]
     return ", ".join(words)
