@@ -46,7 +46,10 @@ _ARROWS = {
         "types resources hardware wire pixels cost data planning bundle engines runtime.engines "
         "runtime runtime.head runtime.tail runtime.planner profiling"
     ),
-    "evaluation": "types console wire pixels models cost data planning bundle engines runtime",
+    "evaluation": (
+        "types console wire pixels models cost data planning bundle engines runtime runtime.link "
+        "runtime.head runtime.planner"
+    ),
     "whatif": "types console hardware cost planning bundle engines runtime profiling",
     "simulation": "types planning runtime.link runtime.planner",
     "overview": "types console runtime",
@@ -56,8 +59,8 @@ _ARROWS = {
     "training": "types console wire pixels mine models cost data neck_file bundle evaluation",
     "cli": (
         "types resources console wire pixels mine models cost data planning bundle engines "
-        "paper explain nodes runtime.planner evaluation whatif simulation overview doctor demo "
-        "training"
+        "paper explain nodes runtime runtime.planner evaluation whatif simulation overview doctor "
+        "demo training"
     ),
 }
 ARROWS = {room: tuple(targets.split()) for room, targets in _ARROWS.items()}

@@ -131,7 +131,8 @@ def open_chosen_source(options: argparse.Namespace, name: str, bundle: Bundle) -
     """Open a source with the classes and the frames that the options say; print its warnings.
 
     Args:
-        options: with ``frames``, ``split``, ``topic`` and those of ``add_classes``.
+        options: with ``frames``, ``split``, ``topic`` and those of ``add_classes``; some commands
+            have ``labels``.
         name: bag, folder, video, data set ..., as ``open_source`` takes it.
         bundle: the network that it is for.
 
@@ -148,6 +149,7 @@ def open_chosen_source(options: argparse.Namespace, name: str, bundle: Bundle) -
         frames=options.frames,
         split=options.split,
         topic=options.topic or None,
+        labels=getattr(options, "labels", None),
     )
     for warning in source.warnings:
         print(f"warning: {warning}", file=sys.stderr)

@@ -30,6 +30,7 @@ from codesign_ros.cli import (
     trace,
     train,
 )
+from codesign_ros.cli.comparing import compare
 from codesign_ros.cli.options.parser import Parser
 from codesign_ros.cli.options.places import check_places
 from codesign_ros.cli.rates import rate_accuracy
@@ -40,6 +41,7 @@ from codesign_ros.types import CodesignError, one_line
 _COMMANDS = (
     accuracy,
     blocks,
+    compare,
     demo,
     doctor,
     evaluate,

@@ -17,6 +17,7 @@ from codesign_ros.data.storage.decoding import (
     message_type,
 )
 from codesign_ros.data.storage.recording import Recording, open_recording
+from codesign_ros.data.storage.vision_truth import VISION_TYPE, vision_boxes
 from codesign_ros.pixels.decode import ImageError, compressed_encoding, compressed_size
 from codesign_ros.types import Box, CodesignError, GroundTruth
 
@@ -136,11 +137,7 @@ class BagSource:
             decode = decoders.get(channel)
             try:
                 message: Any = decode(data) if decode else None
-                found = message.boxes if message_type(channel) == TRUTH_TYPE else message.detections
-                boxes = tuple(
-                    Box(d.label, d.x_min, d.y_min, d.x_max, d.y_max, d.score) for d in found
-                )
-                truths[_stamp_ns(message.header)] = GroundTruth(message.label, boxes)
+                truths[_stamp_ns(message.header)] = _truth_of(message, message_type(channel))
             except Exception:  # a message of another form, or none
                 unread += 1
         if not unread:
@@ -183,7 +180,20 @@ def _has_messages(recording: Recording, channel: Channel) -> bool:
 
 def _is_truth(channel: Channel) -> bool:
     kind = message_type(channel)
-    return kind == TRUTH_TYPE or (kind == OLD_TRUTH_TYPE and channel.topic.endswith("ground_truth"))
+    # Of detections a bag may have a detector's too: the topic's name says what they are.
+    return (
+        kind == TRUTH_TYPE
+        or (kind == OLD_TRUTH_TYPE and channel.topic.endswith("ground_truth"))
+        or (kind == VISION_TYPE and "truth" in channel.topic)
+    )
+
+
+def _truth_of(message: Any, kind: str) -> GroundTruth:
+    if kind == VISION_TYPE:
+        return GroundTruth("", vision_boxes(message))
+    found = message.boxes if kind == TRUTH_TYPE else message.detections
+    boxes = (Box(d.label, d.x_min, d.y_min, d.x_max, d.y_max, d.score) for d in found)
+    return GroundTruth(message.label, tuple(boxes))
 
 
 def _stamp_ns(header: Any) -> int:

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field, replace
 from codesign_ros.data.bags import BagSource
 from codesign_ros.data.classes import ClassChoice, ClassNames, FoundClasses
 from codesign_ros.data.frames import FrameSource, SourceFrame
+from codesign_ros.data.labelled import names_for, open_detection_set
 from codesign_ros.data.sources import LabelledSource, Limited, MineSource, open_source
+from codesign_ros.data.stamped_labels import StampedLabels
 from codesign_ros.mine.render import CLASSES, MIN_SEEN
 from codesign_ros.pixels.decode import ImageError
 from codesign_ros.types import CodesignError, GroundTruth
@@ -101,7 +103,7 @@ def told_once(broken: Sequence[str]) -> str:
 def _warnings(source: FrameSource) -> tuple[str, ...]:
     if isinstance(source, Limited):
         return _warnings(source.source)
-    if isinstance(source, LabelledSource):
+    if isinstance(source, (LabelledSource, StampedLabels)):
         return source.labelled.warnings
     return source.warnings if isinstance(source, BagSource) else ()
 
@@ -115,6 +117,7 @@ def open_chosen(
     frames: int = 0,
     split: str | None = None,
     topic: str | None = None,
+    labels: str | None = None,
 ) -> ChosenSource:
     """Open a source for a network; what does not fit the network is refused before any frame.
 
@@ -126,12 +129,16 @@ def open_chosen(
         frames: see ``open_source``.
         split: see ``open_source``.
         topic: see ``open_source``.
+        labels: a labelled data set with the ground truth of these frames, see ``StampedLabels``.
 
     Raises:
-        CodesignError: as ``open_source`` and ``ClassChoice.resolve``; or there are no labels, or
-            none for this task, and the choice is of labels.
+        CodesignError: as ``open_source``, ``StampedLabels`` and ``ClassChoice.resolve``;
+            or there are no labels, or none for this task, and the choice is of labels.
     """
     source = open_source(spec, topic=topic, frames=frames, split=split, names=choice.kept or ())
+    if labels is not None:
+        named = names_for(labels, choice.kept or ())
+        source = StampedLabels(source, open_detection_set(labels, None, named))
     of_frames = task == CLASSIFICATION
     found = classes_of(source, of_frames)
     if of_frames and not found.names and classes_of(source, False).names:
@@ -158,7 +165,7 @@ def classes_of(source: FrameSource, of_frames: bool) -> FoundClasses:
     """
     if isinstance(source, Limited):
         return classes_of(source.source, of_frames)
-    if isinstance(source, LabelledSource) and not of_frames:
+    if isinstance(source, (LabelledSource, StampedLabels)) and not of_frames:
         return FoundClasses.of_sets(source.labelled)
     if isinstance(source, BagSource):
         truths = source.truths

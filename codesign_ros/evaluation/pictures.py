@@ -150,11 +150,11 @@ class FramePictures:
         full = len(self._worst) == self._most
         if not entry.mistakes or (full and entry < self._worst[0]):
             return
-        entry = replace(entry, picture=_beside(rgb, true, found, matches, self._classes))
+        entry = replace(entry, picture=beside(rgb, true, found, matches, self._classes))
         (heapq.heappushpop if full else heapq.heappush)(self._worst, entry)
 
 
-def _beside(
+def beside(
     rgb: np.ndarray,
     true: Sequence[Box],
     found: Sequence[Box],

@@ -55,6 +55,8 @@ class WhatIf:
             this machine measures what is not there.
         profiled_on: the devices on which they were measured, likewise; mode ``roofline`` scales
             what codecs and preparation took there.
+        sendable_bytes: mode ``measured``: mean size of the camera's JPEGs where cut 0 sends them as
+            they are [bytes]; 0 = it cannot.
         notes: what is to be said beside the notes of the tables, one line each.
     """
 
@@ -75,6 +77,7 @@ class WhatIf:
     late_share: float | None = None
     profiles: Mapping[Part, HalfTimes] = field(default_factory=dict)
     profiled_on: Mapping[Part, DeviceSpec] = field(default_factory=dict)
+    sendable_bytes: float = 0.0
     notes: tuple[str, ...] = ()
 
 
@@ -105,7 +108,8 @@ def what_if_problem(bundle: Bundle, what_if: WhatIf) -> Problem:
             tails,
             axes,
             bundle.accuracy,
-            network=network,
+            what_if.sendable_bytes,
+            network,
             robot_power_w=what_if.robot.power_w,
             answer_bytes=ANSWER_BYTES,
         )

@@ -10,6 +10,7 @@ from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_
 from rosbags.typesys.store import Typestore
 
 from codesign_ros.data.storage.channel import CDR, ROS1, Channel
+from codesign_ros.data.storage.vision_truth import vision_types
 from codesign_ros.resources import resource_path
 
 IMAGE_TYPE = "sensor_msgs/msg/Image"
@@ -30,7 +31,7 @@ _IDL_BREAK = "=" * 80 + "\n"
 
 @lru_cache(maxsize=1)
 def typestore() -> Typestore:
-    """ROS 2's messages and this package's own, for bags that do not say what is in theirs.
+    """Messages of ROS 2, of this package, and boxes of vision_msgs, for bags that define none.
 
     ``InferenceResult`` is what it was in older bags: of newer ones nothing in that type is read.
     """
@@ -39,6 +40,7 @@ def typestore() -> Typestore:
     for path in sorted(resource_path("msg").glob("*.msg")):
         own.update(get_types_from_msg(path.read_text(), f"codesign_ros/msg/{path.stem}"))
     own.update(get_types_from_msg(_OLD_TRUTH_FIELDS, OLD_TRUTH_TYPE))
+    own.update(vision_types())
     store.register(own)
     return store
 

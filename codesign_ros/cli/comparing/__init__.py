@@ -1,0 +1,1 @@
+"""Commands that set policies beside each other."""

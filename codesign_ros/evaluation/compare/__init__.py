@@ -1,0 +1,1 @@
+"""Policies compared on one recording: real answers, simulated devices, link and queues."""

@@ -1,0 +1,128 @@
+"""Which policy to use, and why: a rule that the reports state, and its reasons in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from codesign_ros.console import data_size, ms, points
+from codesign_ros.evaluation.compare.summary import Summary
+from codesign_ros.planning.objective import Objective
+
+# A policy that loses so much more of the frames than the one that loses least is out, and one whose
+# accuracy is below the best by more than this and by more than it can be told apart.
+_MORE_LOST, _LESS_ACCURATE, _ERRORS = 0.01, 0.01, 2.0
+# Less is no difference that a person would choose by.
+_SAME = 0.02
+
+RULE = (
+    "Of the policies that lose at most 1 % more of the frames than the one that loses least, and "
+    "whose accuracy is within a point or two standard errors of the best of these, the one with "
+    "{best}; of those within 2 %, the one that sends least."
+)
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What to use.
+
+    Attributes:
+        policy: the policy.
+        rule: how it was chosen.
+        reasons: why it, a line each.
+    """
+
+    policy: str
+    rule: str
+    reasons: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, for a file."""
+        return asdict(self)
+
+
+def advise(summaries: Sequence[Summary], objective: Objective, metric: str) -> Advice:
+    """Choose a policy.
+
+    Args:
+        summaries: of all policies, at least one.
+        objective: what counts: the response time that 95 % keep, or frames a second.
+        metric: what the accuracy is called.
+    """
+    cost_of, unit = _criterion(objective)
+    least_lost = min(each.lost for each in summaries)
+    served = [each for each in summaries if each.lost <= least_lost + _MORE_LOST]
+    # The best of all may be one that loses too much.
+    least_below = min((b[0] for each in served if (b := each.accuracy_below_best)), default=0.0)
+    accurate = [each for each in served if _is_accurate(each, least_below)]
+    least = min(map(cost_of, accurate))
+    chosen = min(
+        (each for each in accurate if cost_of(each) <= least * (1 + _SAME)),
+        key=lambda each: (each.payload_bytes, cost_of(each)),
+    )
+    said = [f"{_cost_words(chosen, objective)}{_against_next(chosen, accurate, cost_of)}"]
+    if chosen.accuracy is not None:
+        said.append(_accuracy_words(chosen, summaries, metric))
+    said.append(
+        f"it sends {data_size(chosen.payload_bytes)} a frame and loses {chosen.lost:.1%} of the "
+        "frames"
+    )
+    out = [each for each in summaries if each not in accurate and cost_of(each) < cost_of(chosen)]
+    said += [_why_not(each, served, objective, metric) for each in out]
+    return Advice(chosen.policy, RULE.format(best=unit), tuple(said))
+
+
+def _criterion(objective: Objective) -> tuple[Callable[[Summary], float], str]:
+    if objective is Objective.LATENCY:
+        return lambda each: each.response_ms["p95"], "the shortest p95 of the response time"
+    return lambda each: 1.0 / each.throughput_fps, "the most frames a second"
+
+
+def _is_accurate(each: Summary, least_below: float) -> bool:
+    if each.accuracy_below_best is None:
+        return True
+    below, error = each.accuracy_below_best
+    return below - least_below <= max(_LESS_ACCURATE, _ERRORS * error)
+
+
+def _cost_words(each: Summary, objective: Objective) -> str:
+    response = f"95 % of its answers come within {ms(each.response_ms['p95'] * 1e-3)}"
+    pace = f"{each.throughput_fps:.3g} frames/s"
+    return f"{response}, at {pace}" if objective is Objective.LATENCY else f"{pace}; {response}"
+
+
+def _against_next(
+    chosen: Summary, others: Sequence[Summary], cost_of: Callable[[Summary], float]
+) -> str:
+    rest = [each for each in others if each is not chosen]
+    if not rest:
+        return ""
+    nearest = min(rest, key=cost_of)
+    ratio = cost_of(nearest) / cost_of(chosen)
+    if ratio < 1 + _SAME:
+        return f"; {nearest.policy} is as fast and sends {data_size(nearest.payload_bytes)} a frame"
+    return f"; the next, {nearest.policy}, is {ratio:.2f} times slower"
+
+
+def _accuracy_words(chosen: Summary, summaries: Sequence[Summary], metric: str) -> str:
+    assert chosen.accuracy is not None
+    text = f"its {metric} is {chosen.accuracy:.3f}"
+    if chosen.accuracy_below_best is None:
+        return text
+    below, error = chosen.accuracy_below_best
+    top = max(summaries, key=lambda each: -1.0 if each.accuracy is None else each.accuracy)
+    if top is chosen:
+        return f"{text}, the best of all"
+    return f"{text}, {points(below)} (\N{PLUS-MINUS SIGN} {points(error)}) below {top.policy}"
+
+
+def _why_not(each: Summary, served: Sequence[Summary], objective: Objective, metric: str) -> str:
+    faster = f"{each.policy} would be faster ({_cost_words(each, objective)})"
+    if each not in served:
+        return f"{faster}, but loses {each.lost:.1%} of the frames"
+    assert each.accuracy_below_best is not None
+    below, error = each.accuracy_below_best
+    return (
+        f"{faster}, but its {metric} is {points(below)} (\N{PLUS-MINUS SIGN} {points(error)}) lower"
+    )

@@ -1,0 +1,87 @@
+"""When the frames of a recording reach the robot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from codesign_ros.types import CodesignError
+
+RECORDED, FAST = "recorded", "fast"
+_RATES = {"hz": "at a fixed rate", "poisson": "exponential gaps"}
+
+
+@dataclass(frozen=True)
+class Arrivals:
+    """How far apart frames come.
+
+    Attributes:
+        kind: ``recorded`` (as their stamps), ``hz`` (fixed rate), ``poisson`` (exponential gaps,
+            the co-design paper's), or ``fast`` (a new one as soon as the window has room).
+        rate_hz: mean rate of ``hz`` and ``poisson`` [Hz].
+        window: frames in flight of ``fast``.
+        seed: of ``poisson``.
+    """
+
+    kind: str = RECORDED
+    rate_hz: float = 0.0
+    window: int = 0
+    seed: int = 0
+
+    @classmethod
+    def parse(cls, text: str, *, window: int, seed: int) -> Arrivals:
+        """Read ``recorded``, ``fast``, ``10hz`` or ``poisson:10hz``.
+
+        Raises:
+            CodesignError: it is none of them.
+        """
+        if text in (RECORDED, FAST):
+            return cls(text, window=window if text == FAST else 0)
+        process, _, rate = text.rpartition(":")
+        number = rate.removesuffix("hz")
+        try:
+            rate_hz = float(number) if number != rate else 0.0
+        except ValueError:
+            rate_hz = 0.0
+        if process not in ("", "poisson") or not 0 < rate_hz < 1e6:
+            raise CodesignError(
+                f"--arrivals {text!r} is not known; give {RECORDED}, {FAST}, a rate as 10hz, or "
+                "poisson:10hz"
+            )
+        return cls(process or "hz", rate_hz, seed=seed if process else 0)
+
+    @property
+    def words(self) -> str:
+        """What it is, in a few words."""
+        if self.kind == RECORDED:
+            return "as recorded"
+        if self.kind == FAST:
+            return f"as fast as results come, {self.window} in flight"
+        seed = f", seed {self.seed}" if self.kind == "poisson" else ""
+        return f"{self.rate_hz:g} Hz, {_RATES[self.kind]}{seed}"
+
+    def times_s(self, stamps_ns: Iterable[int]) -> Iterator[float | None]:
+        """Yield when each frame comes, from 0 [s]; None where the window decides.
+
+        Stamps that go back, as where a recording starts again, come at the time of the one before.
+
+        Args:
+            stamps_ns: the frames' stamps, in order [ns].
+        """
+        random = np.random.default_rng(self.seed)
+        first_ns, last_s = None, 0.0
+        for number, stamp_ns in enumerate(stamps_ns):
+            first_ns = stamp_ns if first_ns is None else first_ns
+            if self.kind == FAST:
+                yield None
+            elif self.kind == RECORDED:
+                last_s = max(last_s, (stamp_ns - first_ns) * 1e-9)
+                yield last_s
+            elif self.kind == "hz":
+                yield number / self.rate_hz
+            else:
+                # A Poisson process: the first frame waits too.
+                last_s += float(random.exponential(1.0 / self.rate_hz))
+                yield last_s

@@ -1,0 +1,205 @@
+"""The comparison as one HTML file that needs nothing beside itself."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from codesign_ros.evaluation.compare.advice import Advice
+from codesign_ros.evaluation.compare.charts import bars, front, ranges, stacks, timeline
+from codesign_ros.evaluation.compare.link import LinkRate
+from codesign_ros.evaluation.compare.pipeline import Finished
+from codesign_ros.evaluation.compare.report import SIMULATED, Setting
+from codesign_ros.evaluation.compare.run import Compared
+from codesign_ros.evaluation.compare.summary import Summary
+from codesign_ros.evaluation.compare.worst import WorstFrame
+from codesign_ros.types import CodesignError
+
+_BINS = 120
+_STYLE = """
+:root{color-scheme:light dark;--ink:#1d2329;--soft:#5c6670;
+--back:#fff;--card:#f5f6f8;--line:#d5d9de;
+--chosen:#b4470b;--other:#3b6ea5;--p0:#3b6ea5;--p1:#d08a1d;--p2:#3f8f6b;--p3:#9a6aa8}
+@media(prefers-color-scheme:dark){:root{--ink:#e7eaee;--soft:#a3adb8;--back:#14181c;--card:#1e242a;
+--line:#3a434c;--chosen:#f08a4b;--other:#7fb0e6;--p0:#7fb0e6;--p1:#e6b35c;--p2:#7cc8a3;--p3:#c9a0d6}}
+*{box-sizing:border-box}body{margin:0 auto;padding:16px;max-width:1280px;background:var(--back);
+color:var(--ink);font:16px/1.45 system-ui,sans-serif}h1{font-size:1.5rem;margin:0 0 8px}
+h1 b{color:var(--chosen)}h2{font-size:1rem;margin:0 0 6px}p,ul{margin:6px 0}ul{padding-left:20px}
+.soft{color:var(--soft);font-size:.85rem}.grid{display:grid;gap:12px;margin-top:16px;
+grid-template-columns:repeat(auto-fit,minmax(min(340px,100%),1fr))}
+section{background:var(--card);border-radius:8px;padding:12px;min-width:0}.wide{overflow-x:auto}
+table{border-collapse:collapse;width:100%;font-size:.85rem}th,td{padding:3px 8px;text-align:right;
+border-bottom:1px solid var(--line);white-space:nowrap}
+th:first-child,td:first-child{text-align:left}
+tr.chosen td{color:var(--chosen);font-weight:600}svg{width:100%;height:auto;display:block}
+svg text{font-size:12px;fill:var(--ink)}svg .soft{fill:var(--soft);font-size:11px}
+svg .end{text-anchor:end}svg .middle{text-anchor:middle}svg .strong{font-weight:700}
+.chosen{fill:var(--chosen)}.other{fill:var(--other)}.whisker,.median{stroke:var(--ink);stroke-width:1.5}
+.median{stroke-width:2.5}.grid line,line.grid{stroke:var(--line)}
+.front{fill:none;stroke:var(--soft);stroke-dasharray:4 3}.rate{fill:none;stroke:var(--ink)}
+.drop{stroke:var(--chosen);opacity:.6}.plan0{fill:var(--p0)}.plan1{fill:var(--p1)}
+.plan2{fill:var(--p2)}.plan3{fill:var(--p3)}img{width:100%;border-radius:6px}
+"""
+
+
+def write_page(
+    path: Path,
+    setting: Setting,
+    compared: Compared,
+    summaries: Sequence[Summary],
+    advice: Advice,
+    sweep: Sequence[dict[str, Any]],
+    rate: LinkRate,
+    worst: Sequence[WorstFrame],
+) -> None:
+    """Write the report.
+
+    Raises:
+        CodesignError: the file cannot be written.
+    """
+    text = page(setting, compared, summaries, advice, sweep, rate, worst)
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise CodesignError(f"cannot write {path}: {error.strerror}") from None
+
+
+def page(
+    setting: Setting,
+    compared: Compared,
+    summaries: Sequence[Summary],
+    advice: Advice,
+    sweep: Sequence[dict[str, Any]],
+    rate: LinkRate,
+    worst: Sequence[WorstFrame],
+) -> str:
+    """The report; what to use and why comes first."""
+    reasons = "".join(f"<li>{escape(reason)}</li>" for reason in advice.reasons)
+    conditions = f"{setting.source} with {setting.bundle}: {setting.frames} frames, "
+    conditions += f"{setting.arrivals}; {setting.link}; {setting.times}."
+    missing = "".join(
+        f"<li>{escape(f'{name}: {why}')}</li>" for name, why in compared.unavailable.items()
+    )
+    notes = "".join(f"<li>{escape(note)}</li>" for note in setting.notes)
+    return (
+        "<!DOCTYPE html><html lang=en><meta charset=utf-8>"
+        '<meta name=viewport content="width=device-width,initial-scale=1">'
+        f'<link rel=icon href="data:,"><title>{escape(setting.source)}: policies compared</title>'
+        f"<style>{_STYLE}</style><h1>Use <b>{escape(advice.policy)}</b></h1><ul>{reasons}</ul>"
+        f"<p class=soft>{escape(conditions)} {escape(SIMULATED)}.</p>"
+        f"{_table(setting, summaries, advice)}"
+        f'<div class="grid">{_charts(setting, compared, summaries, advice, sweep, rate)}</div>'
+        f"{_worst(advice, worst)}"
+        f"<section><h2>How it was judged</h2><p>{escape(advice.rule)} Answers are held against "
+        f"{escape(setting.truth_is)}.</p><ul class=soft>{missing}{notes}</ul></section></html>\n"
+    )
+
+
+def _table(setting: Setting, summaries: Sequence[Summary], advice: Advice) -> str:
+    heads = ("policy", "frames/s", "p50 ms", "p95 ms", "lost", "kB/frame", setting.metric)
+    rows = []
+    for each in summaries:
+        cells = (
+            each.policy,
+            f"{each.throughput_fps:.1f}",
+            f"{each.response_ms['p50']:.0f}",
+            f"{each.response_ms['p95']:.0f}",
+            f"{each.lost:.1%}",
+            f"{each.payload_bytes / 1e3:.1f}",
+            "-" if each.accuracy is None else f"{each.accuracy:.3f}",
+        )
+        kind = " class=chosen" if each.policy == advice.policy else ""
+        rows.append(f"<tr{kind}>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>")
+    head = "".join(f"<th>{escape(name)}</th>" for name in heads)
+    return f"<div class=wide><table><tr>{head}</tr>{''.join(rows)}</table></div>"
+
+
+def _charts(
+    setting: Setting,
+    compared: Compared,
+    summaries: Sequence[Summary],
+    advice: Advice,
+    sweep: Sequence[dict[str, Any]],
+    rate: LinkRate,
+) -> str:
+    chosen, metric = advice.policy, setting.metric
+    five = [
+        (each.policy, [each.response_ms[f"p{p}"] for p in (5, 25, 50, 75, 95)])
+        for each in summaries
+    ]
+    pace = [(each.policy, each.throughput_fps, f"{each.throughput_fps:.1f}") for each in summaries]
+    known = [(each, each.accuracy) for each in summaries if each.accuracy is not None]
+    cards = [
+        ("Frames a second", bars(pace, "answered frames a second", chosen)),
+        (
+            "Response time: 5 to 95 % as a line, the middle half as a box, the median as a tick",
+            ranges(five, "ms", chosen),
+        ),
+    ]
+    if known:
+        shares = [(each.policy, value, f"{value:.3f}") for each, value in known]
+        against_time = [(each.policy, each.response_ms["p95"], value) for each, value in known]
+        against_bytes = [(each.policy, each.payload_bytes / 1e3, value) for each, value in known]
+        cards += [
+            ("Accuracy", bars(shares, metric, chosen)),
+            (
+                "Accuracy against response, with the Pareto front",
+                front(against_time, "p95 of the response, ms", metric, chosen),
+            ),
+            (
+                "Accuracy against bytes, with the Pareto front",
+                front(against_bytes, "kB a frame (nothing sent: at the left)", metric, chosen),
+            ),
+        ]
+    cards.append(("Link (simulated), plans, dropped frames", _timeline(compared, summaries,
+                                                                     rate, chosen)))  # fmt: skip
+    if sweep:
+        parts = [
+            (f"cut {row['cut']}", [row[f"{name}_ms"] for name in ("robot", "link", "server")])
+            for row in sweep
+        ]
+        title = "Best plan of each cut at the first rate, predicted: robot, link, server"
+        cards.append((title, stacks(parts, "ms of one frame")))
+    return "".join(f"<section><h2>{escape(title)}</h2>{svg}</section>" for title, svg in cards)
+
+
+def _timeline(compared: Compared, summaries: Sequence[Summary], rate: LinkRate, chosen: str) -> str:
+    end_s = max(each.duration_s for each in summaries) or 1.0
+    edges = np.linspace(0.0, end_s, _BINS + 1)
+    rates = [
+        (float(start), 1e-6 * rate.mean_bps(float(start), float(stop)))
+        for start, stop in itertools.pairwise(edges)
+    ]
+    strips = [
+        (
+            each.policy,
+            [(plan.since_s, plan.words) for plan in each.plans],
+            [
+                passage.done_s
+                for passage in compared.outcomes[each.policy].passages
+                if passage.finished is Finished.DROPPED
+            ],
+        )
+        for each in summaries
+    ]
+    return timeline(rates, strips, end_s, chosen)
+
+
+def _worst(advice: Advice, worst: Sequence[WorstFrame]) -> str:
+    if not worst:
+        return ""
+    figures = "".join(
+        f"<section><img alt='frame {each.number}: left what is there, right what was found' "
+        f"src='data:image/jpeg;base64,{base64.b64encode(each.jpeg).decode()}'>"
+        f"<p class=soft>frame {each.number}, stamp {each.stamp_ns} ns: {each.mistakes} mistakes</p>"
+        "</section>"
+        for each in worst
+    )
+    title = f"Worst frames of {advice.policy}: left what is there, right what was found"
+    return f"<h2 style='margin-top:16px'>{escape(title)}</h2><div class=grid>{figures}</div>"

@@ -1,0 +1,141 @@
+"""A comparison as a table for people and as plain values for JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.table import Column, Table
+
+from codesign_ros.console import link_rate, right, slim_table
+from codesign_ros.evaluation.compare.advice import Advice
+from codesign_ros.evaluation.compare.run import GROUND_TRUTH
+from codesign_ros.evaluation.compare.summary import Summary
+from codesign_ros.planning.grid import Solution
+
+SIMULATED = (
+    "simulated: the link, the queues and the time of each stage; real: every answer and every "
+    "payload, by the network's halves and codecs on these frames"
+)
+_METRICS = {"detection": "mAP@0.5", "classification": "accuracy"}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What was compared under which conditions.
+
+    Attributes:
+        source: bag or other source, as it was named.
+        topic: its image topic; empty where it has none.
+        bundle: the network's name.
+        model_id: what it is exactly.
+        task: what it does.
+        frames: how many.
+        truth_is: what answers are held against.
+        arrivals: when frames came, in words.
+        link: the link, in words.
+        times: where the times of robot and server come from, in words.
+        objective: which time counted.
+        deadline_ms: what a response may take [ms]; None = anything.
+        notes: what was estimated or left out, a line each.
+    """
+
+    source: str
+    topic: str
+    bundle: str
+    model_id: str
+    task: str
+    frames: int
+    truth_is: str
+    arrivals: str
+    link: str
+    times: str
+    objective: str
+    deadline_ms: float | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def metric(self) -> str:
+        """What the accuracy is called."""
+        name = _METRICS.get(self.task, "accuracy")
+        return name if self.truth_is == GROUND_TRUTH else f"{name} against {self.truth_is}"
+
+
+def comparison_json(
+    setting: Setting,
+    summaries: Sequence[Summary],
+    unavailable: dict[str, str],
+    advice: Advice,
+    sweep: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """All of it; nothing in it depends on when or how fast it was worked out."""
+    return {
+        **vars(setting),
+        "notes": list(setting.notes),
+        "metric": setting.metric,
+        "simulated": SIMULATED,
+        "advice": advice.to_json(),
+        "policies": {each.policy: each.to_json() for each in summaries},
+        "unavailable": unavailable,
+        "best_of_each_cut": sweep,
+    }
+
+
+def sweep_json(solution: Solution) -> list[dict[str, Any]]:
+    """The best plan of each cut, as predicted, by cut."""
+    rows = sorted(solution.best_of_each_cut(), key=lambda row: row.candidate.cut)
+    return [
+        {
+            "cut": row.candidate.cut,
+            "codec": row.candidate.codec,
+            "robot_ms": 1e3 * row.prediction.head_s,
+            "link_ms": 1e3 * row.prediction.link_s,
+            "server_ms": 1e3 * row.prediction.tail_s,
+            "payload_bytes": row.prediction.payload_bytes,
+        }
+        for row in rows
+    ]
+
+
+def comparison_table(setting: Setting, summaries: Sequence[Summary], advice: Advice) -> Table:
+    """One row a policy, the advised one marked."""
+    late = setting.deadline_ms is not None
+    columns = ["frames/s", "p50 ms", "p95 ms", "lost", *(["late"] if late else []),
+               "kB/frame", setting.metric.partition(" ")[0], "plans"]  # fmt: skip
+    table = slim_table(
+        f"{setting.source}: {setting.frames} frames, {setting.arrivals}, {setting.link}\n"
+        f"{setting.times}\n{SIMULATED}",
+        Column("policy", no_wrap=True),
+        *right(*columns),
+        Column("last plan"),
+    )
+    for each in summaries:
+        table.add_row(
+            f"{each.policy} *" if each.policy == advice.policy else each.policy,
+            f"{each.throughput_fps:.1f}",
+            *(f"{each.response_ms[p]:.0f}" for p in ("p50", "p95")),
+            f"{each.lost:.1%}",
+            *([f"{each.late:.1%}"] if each.late is not None else []),
+            f"{each.payload_bytes / 1e3:.1f}",
+            "-" if each.accuracy is None else f"{each.accuracy:.3f}",
+            str(len(each.plans)),
+            each.plans[-1].words,
+        )
+    return table
+
+
+def lines(setting: Setting, unavailable: dict[str, str], advice: Advice) -> list[str]:
+    """What stands below the table."""
+    said = [f"* use {advice.policy}: {advice.reasons[0]}"]
+    said += [f"  {reason}" for reason in advice.reasons[1:]]
+    said.append(advice.rule)
+    said.append(f"answers are held against {setting.truth_is}")
+    said += [f"{name}: {why}" for name, why in unavailable.items()]
+    return [*said, *setting.notes]
+
+
+def link_words(name: str, mean_bps: float, delay_s: float, how: str) -> str:
+    """The simulated link, in words."""
+    delay = f", {1e3 * delay_s:g} ms each way" if delay_s else ""
+    return f"link {name} ({how}{link_rate(mean_bps)}{delay})"

@@ -1,0 +1,134 @@
+"""``codesign compare`` on bags as people have them, with a small network."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from rosbags.rosbag2 import StoragePlugin, Writer
+
+from codesign_ros.cli.main import main
+from codesign_ros.data.storage.decoding import IMAGE_TYPE, TRUTH_TYPE, typestore
+from support.tiny import CLASSES, tiny_frames
+
+POLICIES = ["--policy", "ours", "device_only", "server_only_raw", "cut:5"]
+START_NS, STEP_NS, COUNT = 1_700_000_000_000_000_000, 50_000_000, 8
+
+
+def header(number):
+    types, stamp_ns = typestore().types, START_NS + number * STEP_NS
+    time = types["builtin_interfaces/msg/Time"](stamp_ns // 10**9, stamp_ns % 10**9)
+    return types["std_msgs/msg/Header"](stamp=time, frame_id="cam")
+
+
+def image(number, rgb, encoding, padding):
+    pixels = {"rgb8": rgb, "bgr8": rgb[..., ::-1], "mono8": rgb[..., 1:2]}[encoding]
+    height, width, channels = pixels.shape
+    rows = np.zeros((height, width * channels + padding), np.uint8)
+    rows[:, : width * channels] = pixels.reshape(height, -1)
+    return typestore().types[IMAGE_TYPE](
+        header(number), height, width, encoding, 0, rows.shape[1], rows.ravel()
+    )
+
+
+def write_bag(path, storage="mcap", encoding="rgb8", padding=0, second=False, truth=True):
+    store = typestore()
+    writer = Writer(path, version=9, storage_plugin=StoragePlugin[storage.upper()])
+    with writer:
+        topics = ["/front/view", *(["/rear/view"] if second else [])]
+        images = [writer.add_connection(name, IMAGE_TYPE, typestore=store) for name in topics]
+        truths = writer.add_connection("/labels", TRUTH_TYPE, typestore=store) if truth else None
+        for number, rgb in enumerate(tiny_frames(COUNT, seed=5)):
+            stamp_ns = START_NS + number * STEP_NS
+            message = image(number, rgb, encoding, padding)
+            for connection in images:
+                writer.write(connection, stamp_ns, store.serialize_cdr(message, IMAGE_TYPE))
+            if truths is not None:
+                label = CLASSES[number % len(CLASSES)]
+                said = store.types[TRUTH_TYPE](header(number), label, [])
+                writer.write(truths, stamp_ns, store.serialize_cdr(said, TRUTH_TYPE))
+    return path
+
+
+@pytest.fixture(autouse=True)
+def cache(engine_cache, monkeypatch):
+    monkeypatch.setenv("CODESIGN_CACHE_DIR", str(engine_cache))
+
+
+def run(bag, bundle, out, *more):
+    given = ["compare", str(bag), "--bundle", str(bundle.path), "--json", str(out), *POLICIES]
+    assert main([*given, *more]) == 0
+    return json.loads(out.read_text())
+
+
+@pytest.mark.parametrize(
+    ("storage", "encoding", "padding", "second"),
+    [
+        ("mcap", "rgb8", 0, False),
+        ("sqlite3", "bgr8", 24, False),
+        ("mcap", "mono8", 7, True),
+        ("sqlite3", "rgb8", 13, True),
+    ],
+)
+def test_bags_never_seen(tmp_path, tiny_bundle, storage, encoding, padding, second):
+    bag = write_bag(tmp_path / "bag", storage, encoding, padding, second)
+    more = ["--topic", "/rear/view"] if second else []
+    found = run(bag, tiny_bundle, tmp_path / "a.json", *more)
+    assert found["frames"] == COUNT
+    assert found["topic"] == ("/rear/view" if second else "/front/view")
+    assert found["truth_is"] == "ground truth"
+    raw = found["policies"]["server_only_raw"]
+    assert raw["payload_bytes"] == 64 * 96 * 3
+    assert found["policies"]["device_only"]["payload_bytes"] == 0
+    for each in found["policies"].values():
+        assert sum(each["finished"].values()) == COUNT
+        assert 0 <= each["accuracy"] <= 1
+
+
+def test_two_runs_are_equal_to_the_byte_and_the_page_stands_alone(tmp_path, tiny_bundle):
+    bag = write_bag(tmp_path / "bag")
+    page = tmp_path / "report.html"
+    more = ["--link", "fading-radio", "--arrivals", "poisson:30hz", "--html", str(page)]
+    run(bag, tiny_bundle, tmp_path / "a.json", *more)
+    first = page.read_bytes()
+    run(bag, tiny_bundle, tmp_path / "b.json", *more)
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+    assert page.read_bytes() == first
+    text = first.decode()
+    assert "Use <b>" in text
+    assert "prefers-color-scheme:dark" in text
+    # Nothing is loaded from anywhere.
+    assert not re.findall(r"(?:src|href)=(?![\"']?data:)", text)
+    assert "http" not in text
+    assert "<script" not in text
+
+
+def test_without_truth_the_uncut_network_is_the_measure(tmp_path, tiny_bundle):
+    bag = write_bag(tmp_path / "bag", truth=False)
+    found = run(bag, tiny_bundle, tmp_path / "a.json")
+    assert found["truth_is"] == "the uncut network in fp32"
+    assert found["policies"]["device_only"]["accuracy"] == 1.0
+
+
+def test_a_slow_link_keeps_all_on_the_robot(tmp_path, tiny_bundle):
+    bag = write_bag(tmp_path / "bag")
+    found = run(bag, tiny_bundle, tmp_path / "a.json", "--link", "20kbps")
+    assert found["policies"]["ours"]["plans"][-1]["words"].startswith("all on the robot")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["--policy", "best"], "unknown policy 'best'"),
+        (["--arrivals", "soon"], "--arrivals 'soon' is not known"),
+        (["--robot", "nano"], "go together"),
+        (["--robot", "nano", "--robot-profile", "x"], "give one kind"),
+        (["--link", "nowhere"], "unknown link 'nowhere'"),
+    ],
+)
+def test_mistakes(tmp_path, tiny_bundle, capsys, given, words):
+    bag = write_bag(tmp_path / "bag")
+    assert main(["compare", str(bag), "--bundle", str(tiny_bundle.path), *given]) == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert said.count("\n") == 1
