@@ -90,7 +90,9 @@ def add(commands: Any) -> None:
         "--robot-slowdown", type=POSITIVE, default=1.0, help="the robot takes so many times longer"
     )
     add_objective(parser)
-    parser.add_argument("--deadline-ms", type=POSITIVE, help="a response that takes longer is late")
+    parser.add_argument(
+        "--deadline-ms", type=POSITIVE, default=1000.0, help="a response that takes longer is late"
+    )
     add_classes(parser)
     add_backend(parser)
     parser.add_argument(
@@ -148,8 +150,7 @@ def _run(options: argparse.Namespace) -> int:
             done=lambda frame: progress.advance(task),
         )
     print_broken(source)
-    deadline_s = None if options.deadline_ms is None else options.deadline_ms * 1e-3
-    found = summaries(compared, bundle, classes, deadline_s)
+    found = summaries(compared, bundle, classes, options.deadline_ms * 1e-3)
     problem = conditions.problem
     setting = Setting(
         source=options.source,

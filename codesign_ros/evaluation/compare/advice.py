@@ -10,16 +10,16 @@ from codesign_ros.console import data_size, ms, points
 from codesign_ros.evaluation.compare.summary import Summary
 from codesign_ros.planning.objective import Objective
 
-# A policy that loses so much more of the frames than the one that loses least is out, and one whose
-# accuracy is below the best by more than this and by more than it can be told apart.
-_MORE_LOST, _LESS_ACCURATE, _ERRORS = 0.01, 0.01, 2.0
+# A policy that has so many more of the frames late or lost than the one that has fewest is out, and
+# one whose accuracy is below the best by more than this and by more than it can be told apart.
+_MORE_LATE, _LESS_ACCURATE, _ERRORS = 0.01, 0.01, 2.0
 # Less is no difference that a person would choose by.
 _SAME = 0.02
 
 RULE = (
-    "Of the policies that lose at most 1 % more of the frames than the one that loses least, and "
-    "whose accuracy is within a point or two standard errors of the best of these, the one with "
-    "{best}; of those within 2 %, the one that sends least."
+    "Of the policies that have at most 1 % more of the frames late or lost than the one that has "
+    "fewest, and whose accuracy is within a point or two standard errors of the best of these, the "
+    "one with {best}; of those within 2 %, the one that sends least."
 )
 
 
@@ -51,9 +51,9 @@ def advise(summaries: Sequence[Summary], objective: Objective, metric: str) -> A
         metric: what the accuracy is called.
     """
     cost_of, unit = _criterion(objective)
-    least_lost = min(each.lost for each in summaries)
-    served = [each for each in summaries if each.lost <= least_lost + _MORE_LOST]
-    # The best of all may be one that loses too much.
+    least_late = min(each.late for each in summaries)
+    served = [each for each in summaries if each.late <= least_late + _MORE_LATE]
+    # The best of all may be one that is late too often.
     least_below = min((b[0] for each in served if (b := each.accuracy_below_best)), default=0.0)
     accurate = [each for each in served if _is_accurate(each, least_below)]
     least = min(map(cost_of, accurate))
@@ -64,10 +64,7 @@ def advise(summaries: Sequence[Summary], objective: Objective, metric: str) -> A
     said = [f"{_cost_words(chosen, objective)}{_against_next(chosen, accurate, cost_of)}"]
     if chosen.accuracy is not None:
         said.append(_accuracy_words(chosen, summaries, metric))
-    said.append(
-        f"it sends {data_size(chosen.payload_bytes)} a frame and loses {chosen.lost:.1%} of the "
-        "frames"
-    )
+    said.append(f"it sends {data_size(chosen.payload_bytes)} a frame; {_late_words(chosen)}")
     out = [each for each in summaries if each not in accurate and cost_of(each) < cost_of(chosen)]
     said += [_why_not(each, served, objective, metric) for each in out]
     return Advice(chosen.policy, RULE.format(best=unit), tuple(said))
@@ -90,6 +87,10 @@ def _cost_words(each: Summary, objective: Objective) -> str:
     response = f"95 % of its answers come within {ms(each.response_ms['p95'] * 1e-3)}"
     pace = f"{each.throughput_fps:.3g} frames/s"
     return f"{response}, at {pace}" if objective is Objective.LATENCY else f"{pace}; {response}"
+
+
+def _late_words(each: Summary) -> str:
+    return f"{each.late:.1%} of its frames are late or lost"
 
 
 def _against_next(
@@ -120,7 +121,7 @@ def _accuracy_words(chosen: Summary, summaries: Sequence[Summary], metric: str) 
 def _why_not(each: Summary, served: Sequence[Summary], objective: Objective, metric: str) -> str:
     faster = f"{each.policy} would be faster ({_cost_words(each, objective)})"
     if each not in served:
-        return f"{faster}, but loses {each.lost:.1%} of the frames"
+        return f"{faster}, but {_late_words(each)}"
     assert each.accuracy_below_best is not None
     below, error = each.accuracy_below_best
     return (

@@ -102,7 +102,7 @@ def page(
 
 
 def _table(setting: Setting, summaries: Sequence[Summary], advice: Advice) -> str:
-    heads = ("policy", "frames/s", "p50 ms", "p95 ms", "lost", "kB/frame", setting.metric)
+    heads = ("policy", "frames/s", "p50 ms", "p95 ms", "lost", "late", "kB/frame", setting.metric)
     rows = []
     for each in summaries:
         cells = (
@@ -111,6 +111,7 @@ def _table(setting: Setting, summaries: Sequence[Summary], advice: Advice) -> st
             f"{each.response_ms['p50']:.0f}",
             f"{each.response_ms['p95']:.0f}",
             f"{each.lost:.1%}",
+            f"{each.late:.1%}",
             f"{each.payload_bytes / 1e3:.1f}",
             "-" if each.accuracy is None else f"{each.accuracy:.3f}",
         )

@@ -37,7 +37,7 @@ class Setting:
         link: the link, in words.
         times: where the times of robot and server come from, in words.
         objective: which time counted.
-        deadline_ms: what a response may take [ms]; None = anything.
+        deadline_ms: what a response may take [ms].
         notes: what was estimated or left out, a line each.
     """
 
@@ -52,7 +52,7 @@ class Setting:
     link: str
     times: str
     objective: str
-    deadline_ms: float | None = None
+    deadline_ms: float
     notes: tuple[str, ...] = ()
 
     @property
@@ -100,9 +100,8 @@ def sweep_json(solution: Solution) -> list[dict[str, Any]]:
 
 def comparison_table(setting: Setting, summaries: Sequence[Summary], advice: Advice) -> Table:
     """One row a policy, the advised one marked."""
-    late = setting.deadline_ms is not None
-    columns = ["frames/s", "p50 ms", "p95 ms", "lost", *(["late"] if late else []),
-               "kB/frame", setting.metric.partition(" ")[0], "plans"]  # fmt: skip
+    metric = setting.metric.partition(" ")[0]
+    columns = ["frames/s", "p50 ms", "p95 ms", "lost", "late", "kB/frame", metric, "plans"]
     table = slim_table(
         f"{setting.source}: {setting.frames} frames, {setting.arrivals}, {setting.link}\n"
         f"{setting.times}\n{SIMULATED}",
@@ -116,7 +115,7 @@ def comparison_table(setting: Setting, summaries: Sequence[Summary], advice: Adv
             f"{each.throughput_fps:.1f}",
             *(f"{each.response_ms[p]:.0f}" for p in ("p50", "p95")),
             f"{each.lost:.1%}",
-            *([f"{each.late:.1%}"] if each.late is not None else []),
+            f"{each.late:.1%}",
             f"{each.payload_bytes / 1e3:.1f}",
             "-" if each.accuracy is None else f"{each.accuracy:.3f}",
             str(len(each.plans)),

@@ -53,7 +53,7 @@ class Summary:
         duration_s: from the first frame's arrival to the last result [s].
         throughput_fps: answered frames in that time [1/s].
         response_ms: percentiles of arrival to result of answered frames, ``mean`` too [ms].
-        late: share of all frames that were dropped or took longer than the deadline; None without.
+        late: share of all frames that were lost or took longer than the deadline.
         stages_ms: means over answered frames: waiting for the robot, robot, waiting for the link,
             link both ways, server with waiting [ms].
         payload_bytes: mean of what crossed for an answered frame [bytes].
@@ -71,7 +71,7 @@ class Summary:
     duration_s: float
     throughput_fps: float
     response_ms: dict[str, float]
-    late: float | None
+    late: float
     stages_ms: dict[str, float]
     payload_bytes: float
     payload_p95_bytes: float
@@ -108,8 +108,8 @@ def responses_s(outcome: Outcome) -> np.ndarray:
 def summaries(
     compared: Compared,
     bundle: Bundle,
-    classes: Sequence[str] | None = None,
-    deadline_s: float | None = None,
+    classes: Sequence[str] | None,
+    deadline_s: float,
 ) -> list[Summary]:
     """Sum up all policies, in the order in which they were named.
 
@@ -117,7 +117,7 @@ def summaries(
         compared: what came of them.
         bundle: the network.
         classes: those that count; None = all.
-        deadline_s: what a response may take [s]; None = nothing is late.
+        deadline_s: what a response may take [s].
 
     Raises:
         CodesignError: the truth names a class that the network does not know.
@@ -161,7 +161,7 @@ def _summary(
     accuracy: float | None,
     below: tuple[float, float] | None,
     last_cut: int,
-    deadline_s: float | None,
+    deadline_s: float,
 ) -> Summary:
     passages = outcome.passages
     good = [passage for passage in passages if outcome.is_answered(passage)]
@@ -175,9 +175,7 @@ def _summary(
         "server": [each.tail_s for each in good],
     }
     sent = [each.sent_bytes for each in good]
-    late = None
-    if deadline_s is not None:
-        late = 1.0 - float(np.sum(taken_s <= deadline_s)) / len(passages)
+    late = 1.0 - float(np.sum(taken_s <= deadline_s)) / len(passages)
     count = Counter(each.finished for each in passages)
     return Summary(
         policy=outcome.policy,
