@@ -87,7 +87,7 @@ class Correction:
         self._is_new = True
         self._plan: tuple[int, int] | None = None
         self._above = self._below = 0.0
-        # What the cut that runs was first taken to be off by itself [log].
+        # What the cut that runs was lately taken to be off by itself [log].
         self._own = 0.0
         # Squares of what the load changed by lately [log^2].
         self._undone = 0.0
@@ -134,7 +134,9 @@ class Correction:
             self._shift(by - back)
             level.reports = 1
             return True
+        before = level.mean
         self._learn(level, off)
+        self._own += level.mean - before
         return False
 
     def retimed(self, cuts: Collection[int]) -> None:
@@ -186,7 +188,9 @@ class Correction:
         """Let time pass, on any steady clock [s]: what is not measured goes back to the prior."""
         if self._as_of_s > -math.inf and now_s > self._as_of_s:
             passed_s = now_s - self._as_of_s
-            self._undone *= math.exp(-passed_s / _UNDONE_S)
+            kept = math.exp(-passed_s / _UNDONE_S)
+            self._undone *= kept
+            self._own *= kept
             left = 0.5 ** (passed_s / HALF_LIFE_S)
             for level in self._levels.values():
                 if now_s - level.as_of_s < _MEASURED_S:

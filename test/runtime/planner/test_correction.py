@@ -231,3 +231,23 @@ def test_a_load_that_goes_for_good_is_still_seen_at_every_cut():
     report(correction, [2.0] * 10, epoch=2, cut=2, now_s=4.0)
     assert report(correction, [1.0] * 10, epoch=2, cut=2, now_s=8.0)
     assert list(correction.factors()) == pytest.approx([1.0] * CUTS, rel=0.15)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_loads_that_come_and_go_again_and_again_leave_a_cut_that_waits_as_it_was(seed):
+    rng = random.Random(seed)
+    correction, now_s = Correction(CUTS), 0.0
+    report(correction, [1.0] * 30, epoch=1, cut=1)
+    load = wanted = 0.0
+    idle = []
+    for _ in range(250):
+        now_s += 0.5
+        if rng.random() < 0.08:
+            wanted = rng.choice([0.0, 0.35, 0.7])
+        # It rises in some seconds and falls at once.
+        load += (wanted - load) * (0.5 if wanted > load else 1.0)
+        report(correction, [math.exp(load + rng.gauss(0, 0.06))], 2, 2, now_s=now_s)
+        if load < 0.05:
+            idle.append(math.log(correction.factors()[1]))
+    assert min(idle) > -0.45
+    assert max(idle) < 0.7
