@@ -22,12 +22,18 @@ WATCHED = ((Image, "overlay"), (CompressedImage, "overlay/compressed"))
 
 
 @pytest.fixture(scope="module", params=["compressed", "raw"])
-def system(request, module_site, node_bundle, picture_folder):
-    """All four nodes at work, under one transport and then under the other."""
+def system(request, another_site, node_bundle, picture_folder):
+    """All four nodes at work, under one transport and then under the other, each in a domain."""
+    with another_site() as site:
+        yield started(site, request.param, node_bundle, picture_folder)
+
+
+def started(site, transport, node_bundle, picture_folder):
+    """All four nodes, once they answer frames."""
     bundle = {"bundle": str(node_bundle.path), "profile_s": 0.05}
-    images = {"image_transport": request.param}
-    robot = module_site.robot(
-        f"/{request.param}",
+    images = {"image_transport": transport}
+    robot = site.robot(
+        f"/{transport}",
         camera={"source": str(picture_folder), "loop": True, **images},
         head={**bundle, **images},
         tail=bundle,

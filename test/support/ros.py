@@ -388,6 +388,12 @@ def module_site(tmp_path_factory, engine_cache):
 
 
 @pytest.fixture(scope="session")
+def another_site(tmp_path_factory, engine_cache):
+    """Opens a DDS domain for as long as it is asked for, as a context manager."""
+    return lambda: open_site(tmp_path_factory.mktemp("site"), engine_cache)
+
+
+@pytest.fixture(scope="session")
 def pictures():
     """Frames that differ much, larger than the network's input: uint8 (12, 96, 144, 3) RGB."""
     size = (3 * TINY_INPUT.width // 2, 3 * TINY_INPUT.height // 2)
