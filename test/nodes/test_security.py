@@ -13,6 +13,7 @@ NODES = ("camera", "head", "tail", "planner")
 # What depends on parameters, or on packages that are not everywhere.
 SOMETIMES = {
     *(f"/robot/{name}" for name in ("image_raw", "image_raw/compressed", "result", "detections")),
+    *("/robot/detections/camera_info", "/robot/camera_info"),
     *("/clock", "/parameter_events", "/robot/presence", "/codesign/presence"),
 }
 
