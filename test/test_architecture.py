@@ -46,12 +46,12 @@ _ARROWS = {
         "types resources hardware wire pixels cost data planning bundle engines runtime.engines "
         "runtime runtime.head runtime.tail runtime.planner profiling"
     ),
+    "simulation": "types planning runtime.link runtime.planner",
     "evaluation": (
         "types console wire pixels models cost data planning bundle engines runtime runtime.link "
-        "runtime.head runtime.planner"
+        "runtime.head runtime.planner simulation"
     ),
     "whatif": "types console hardware cost planning bundle engines runtime profiling",
-    "simulation": "types planning runtime.link runtime.planner",
     "overview": "types console runtime",
     "doctor": "types console hardware bundle engines runtime nodes",
     "testbed": "types resources bundle runtime nodes evaluation",

@@ -67,26 +67,26 @@ def test_the_floor_plan_has_every_room():
     assert not [room for room in sorted(rooms) if f"`{room}`" not in page]
 
 
-@pytest.mark.skipif(
-    not all(find_spec(name) for name in ("rclpy", "codesign_ros.msg")),
-    reason="no ROS 2 here, from whose nodes the page is written",
+@pytest.mark.parametrize(
+    ("script", "timeout_s"),
+    [
+        pytest.param(
+            "write_ros_interface",
+            120,
+            marks=pytest.mark.skipif(
+                not all(find_spec(name) for name in ("rclpy", "codesign_ros.msg")),
+                reason="no ROS 2 here, from whose nodes the page is written",
+            ),
+        ),
+        ("write_reproduction", 900),
+    ],
 )
-def test_the_page_of_the_ros_interface_is_fresh():
+def test_a_page_that_is_written_by_a_script_is_fresh(script, timeout_s):
     done = subprocess.run(
-        [sys.executable, str(ROOT / "scripts" / "write_ros_interface"), "--check"],
+        [sys.executable, str(ROOT / "scripts" / script), "--check"],
         capture_output=True,
         text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-
-
-def test_the_page_of_the_papers_results_is_fresh():
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "scripts" / "write_reproduction"), "--check"],
-        capture_output=True,
-        text=True,
-        timeout=900,
+        timeout=timeout_s,
     )
     assert done.returncode == 0, done.stderr
 

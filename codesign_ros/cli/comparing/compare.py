@@ -110,7 +110,7 @@ def add(commands: Any) -> None:
 def _run(options: argparse.Namespace) -> int:
     from codesign_ros.evaluation.compare.advice import advise
     from codesign_ros.evaluation.compare.arrivals import Arrivals
-    from codesign_ros.evaluation.compare.page import write_page
+    from codesign_ros.evaluation.compare.page import page, write_page
     from codesign_ros.evaluation.compare.report import (
         Setting,
         comparison_json,
@@ -174,7 +174,8 @@ def _run(options: argparse.Namespace) -> int:
         names = bundle.classes if classes is None else classes
         worst = worst_frames(source, compared, outcome, bundle.task, names, options.worst)
         rate = conditions.way.rate
-        write_page(options.html, setting, compared, found, advice, sweep, rate, worst)
+        text = page(setting, compared, found, advice, sweep, rate, worst)
+        write_page(options.html, text)
     content = comparison_json(setting, found, compared.unavailable, advice, sweep)
     table = comparison_table(setting, found, advice)
     show([table], lines(setting, compared.unavailable, advice), options.json, content)
@@ -273,8 +274,8 @@ def _conditions(options: argparse.Namespace, bundle: Bundle, sendable_bytes: flo
 def _link(options: argparse.Namespace) -> Any:
     """The link as it is planned with, as it is simulated, and in words."""
     from codesign_ros.cost.catalogue import find_link, load_links
-    from codesign_ros.evaluation.compare.link import StateRate, TraceRate
     from codesign_ros.evaluation.compare.report import link_words
+    from codesign_ros.simulation.link_rate import StateRate, TraceRate
 
     file = Path(options.link)
     rate: Any

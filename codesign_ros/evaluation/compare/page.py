@@ -13,12 +13,12 @@ import numpy as np
 
 from codesign_ros.evaluation.compare.advice import Advice
 from codesign_ros.evaluation.compare.charts import bars, front, ranges, stacks, timeline
-from codesign_ros.evaluation.compare.link import LinkRate
 from codesign_ros.evaluation.compare.pipeline import Finished
 from codesign_ros.evaluation.compare.report import SIMULATED, Setting
 from codesign_ros.evaluation.compare.run import Compared
 from codesign_ros.evaluation.compare.summary import Summary
 from codesign_ros.evaluation.compare.worst import WorstFrame
+from codesign_ros.simulation.link_rate import LinkRate
 from codesign_ros.types import CodesignError
 
 _BINS = 120
@@ -48,22 +48,12 @@ svg .end{text-anchor:end}svg .middle{text-anchor:middle}svg .strong{font-weight:
 """
 
 
-def write_page(
-    path: Path,
-    setting: Setting,
-    compared: Compared,
-    summaries: Sequence[Summary],
-    advice: Advice,
-    sweep: Sequence[dict[str, Any]],
-    rate: LinkRate,
-    worst: Sequence[WorstFrame],
-) -> None:
-    """Write the report.
+def write_page(path: Path, text: str) -> None:
+    """Write the report that ``page`` makes.
 
     Raises:
         CodesignError: the file cannot be written.
     """
-    text = page(setting, compared, summaries, advice, sweep, rate, worst)
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:

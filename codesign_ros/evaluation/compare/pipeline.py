@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from codesign_ros.evaluation.compare.link import LinkRate
 from codesign_ros.runtime.head.settings import HeadSettings
 from codesign_ros.runtime.link.estimate import OVERHEAD_BYTES
+from codesign_ros.simulation.link_rate import LinkRate
 
 
 class Finished(str, Enum):

@@ -3,9 +3,9 @@
 import pytest
 
 from codesign_ros.evaluation.compare.arrivals import Arrivals
-from codesign_ros.evaluation.compare.link import StateRate
 from codesign_ros.evaluation.compare.pipeline import Finished, Pipeline, Way, Work
 from codesign_ros.runtime.link.estimate import OVERHEAD_BYTES
+from codesign_ros.simulation.link_rate import StateRate
 from codesign_ros.types import CodesignError, LinkSpec
 
 

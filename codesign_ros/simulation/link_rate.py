@@ -49,7 +49,11 @@ class StateRate:
 
     def mean_bps(self, start_s: float, end_s: float) -> float:
         """See ``LinkRate``."""
-        return 8.0 * (self._until(end_s) - self._until(start_s)) / (end_s - start_s)
+        return 8.0 * self.bytes_between(start_s, end_s) / (end_s - start_s)
+
+    def bytes_between(self, start_s: float, end_s: float) -> float:
+        """What can pass between two times [bytes]."""
+        return self._until(end_s) - self._until(start_s)
 
     def _until(self, time_s: float) -> float:
         """What could have passed since 0 [bytes]."""

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codesign_ros.evaluation.compare.link import PACKET_BYTES, StateRate, TraceRate
+from codesign_ros.simulation.link_rate import PACKET_BYTES, StateRate, TraceRate
 from codesign_ros.types import CodesignError, LinkSpec, RadioState
 
 
