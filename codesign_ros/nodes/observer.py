@@ -13,7 +13,7 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.srv import SetParameters
 from rclpy.context import Context
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 from rclpy.signals import SignalHandlerOptions
@@ -28,10 +28,11 @@ from codesign_ros.nodes.interface.messages import (
     result_from_msg,
     stamp_from,
 )
-from codesign_ros.nodes.wiring import WiredNode
+from codesign_ros.nodes.loop import Loop
+from codesign_ros.nodes.wiring import PATIENCE_S, WiredNode
 from codesign_ros.runtime.messages import Result
 from codesign_ros.srv import Solve
-from codesign_ros.types import CodesignError, GroundTruth, Plan
+from codesign_ros.types import CodesignError, GroundTruth, Plan, unexpected
 
 # A server drops an answer to a client that it does not know yet, and DDS gives a client no sign of
 # when that is over; hence clients are kept, and a new one waits so long [s].
@@ -82,10 +83,9 @@ class Observer:
         subscribe(GroundTruthMsg, "ground_truth", self._on_truth, everything)
         subscribe(PlanMsg, "/codesign/plan", self._on_plan, qos.state(depth=16))
         subscribe(DiagnosticArray, "/diagnostics", self._on_diagnostics, everything)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self._node)
-        self._thread = threading.Thread(target=self._spin, name="observer", daemon=True)
-        self._thread.start()
+        executor = SingleThreadedExecutor(context=self._context)
+        self._loop = Loop(executor, self._context, self._on_end)
+        self._loop.start([self._node])
 
     @property
     def node(self) -> WiredNode:
@@ -94,8 +94,7 @@ class Observer:
 
     def close(self) -> None:
         """Leave the graph."""
-        self._executor.shutdown()
-        self._thread.join()
+        self._loop.stop([self._node], PATIENCE_S)
         self._node.destroy_node()
         self._context.try_shutdown()
 
@@ -181,11 +180,9 @@ class Observer:
 
     # News
 
-    def _spin(self) -> None:
-        try:
-            self._executor.spin()
-        except ExternalShutdownException:
-            return
+    def _on_end(self, error: Exception | None) -> None:
+        if error is not None:
+            self._node.fail(unexpected(error))
 
     def _on_result(self, msg: InferenceResult) -> None:
         self.results.append((time.monotonic(), result_from_msg(msg)))

@@ -90,10 +90,10 @@ def test_who_sends_fits_who_listens(system):
     assert not misfits(node)
     # One that does not fit is found.
     late = QoSProfile(depth=1, reliability=qos.RELIABLE, durability=qos.TRANSIENT_LOCAL)
-    listener = node.create_subscription(Image, f"{own}/overlay", print, late)
+    listener = node.listen(Image, f"{own}/overlay", print, late)
     system.wait(lambda: misfits(node), "the pair that does not fit")
     assert all("overlay, head -> observer" in line for line in misfits(node))
-    node.destroy_subscription(listener)
+    node.withdraw([listener])
     system.wait(lambda: not misfits(node), "the listener to leave")
 
 
