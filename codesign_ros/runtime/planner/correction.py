@@ -5,13 +5,17 @@ or leave it, and a profile of one cut may be off. So each cut that ran has a lev
 measured over predicted time, which stays what it was while other cuts run. A cut that never ran has
 the middle one of the others': what is off at most cuts is the device's load, not their profiles.
 
-A level does not drift: reports differ from it by noise, until a load comes or goes. Reports that go
-on being off to one side are told from noise by a cumulative sum (CUSUM, Page 1954). Then the levels
-of all cuts move by as much, since a load is a load for all that the device runs. One that came or
-went a moment ago may do the opposite as soon: where the first frames of another cut differ from
-what is expected, that is then taken for the load, and not for that cut's own error. Likewise the
-other way round: what a cut's first frames were off by, and later ones are not, was a load that came
-before them and has gone; no other cut is quicker for it.
+What a cut is off by itself shows in its first reports after a change of plans. Whatever changes
+while it runs is the device's load, and a load is a load for all that the device runs: then the
+levels of all cuts move by as much, so that two cuts differ by what they showed when plans changed
+and by nothing that came and went since.
+
+Reports differ from a level by noise, until a load comes or goes. Reports that go on being off to
+one side are told from noise by a cumulative sum (CUSUM, Page 1954). A load that came or went a
+moment ago may do the opposite as soon: where the first frames of another cut differ from what is
+expected, that is then taken for the load, and not for that cut's own error. Likewise the other way
+round: what a cut's first frames were off by, and later ones are not, was a load that came before
+them and has gone; no other cut is quicker for it.
 """
 
 from __future__ import annotations
@@ -136,7 +140,7 @@ class Correction:
             return True
         before = level.mean
         self._learn(level, off)
-        self._own += level.mean - before
+        self._move(level.mean - before, besides=cut)
         return False
 
     def retimed(self, cuts: Collection[int]) -> None:
@@ -270,8 +274,12 @@ class Correction:
     def _shift(self, by: float) -> None:
         """Another load: all that the device runs takes so much longer [log]."""
         self._above = self._below = 0.0
-        for level in self._levels.values():
-            level.mean = _bounded(level.mean + by)
+        self._move(by)
+
+    def _move(self, by: float, besides: int | None = None) -> None:
+        for cut, level in self._levels.items():
+            if cut != besides:
+                level.mean = _bounded(level.mean + by)
 
     def _learn(self, level: _Level, off: float) -> None:
         """Take a report into the mean; one that is beyond noise by far counts as little more."""

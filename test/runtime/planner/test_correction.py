@@ -233,21 +233,55 @@ def test_a_load_that_goes_for_good_is_still_seen_at_every_cut():
     assert list(correction.factors()) == pytest.approx([1.0] * CUTS, rel=0.15)
 
 
+class FlappingLoad:
+    """A load that comes in some seconds, goes at once, and does so again and again.
+
+    ``is_steady``: it has been what it is for long enough to be known [log].
+    """
+
+    def __init__(self, seed, loads):
+        self.rng = random.Random(seed)
+        self.loads = loads
+        self.load = self.wanted = 0.0
+        self.beats = 0
+
+    def beat(self):
+        if self.rng.random() < 0.08:
+            self.wanted = self.rng.choice(self.loads)
+        before = self.load
+        self.load += (self.wanted - self.load) * (0.5 if self.wanted > self.load else 1.0)
+        self.beats = self.beats + 1 if abs(self.load - before) < 0.02 else 0
+        return math.exp(self.load + self.rng.gauss(0, 0.06))
+
+    @property
+    def is_steady(self):
+        return self.beats >= 6
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_loads_that_come_and_go_again_and_again_leave_a_cut_that_waits_as_it_was(seed):
-    rng = random.Random(seed)
-    correction, now_s = Correction(CUTS), 0.0
+    correction, load = Correction(CUTS), FlappingLoad(seed, [0.0, 0.35, 0.7])
     report(correction, [1.0] * 30, epoch=1, cut=1)
-    load = wanted = 0.0
-    idle = []
-    for _ in range(250):
-        now_s += 0.5
-        if rng.random() < 0.08:
-            wanted = rng.choice([0.0, 0.35, 0.7])
-        # It rises in some seconds and falls at once.
-        load += (wanted - load) * (0.5 if wanted > load else 1.0)
-        report(correction, [math.exp(load + rng.gauss(0, 0.06))], 2, 2, now_s=now_s)
-        if load < 0.05:
-            idle.append(math.log(correction.factors()[1]))
-    assert min(idle) > -0.45
-    assert max(idle) < 0.7
+    off = []
+    for beat in range(600):
+        report(correction, [load.beat()], epoch=2, cut=2, now_s=beat / 2)
+        if load.is_steady:
+            off.append(math.log(correction.factors()[1]) - load.load)
+    assert np.abs(off).max() < 0.5
+    assert np.abs(np.quantile(off, [0.05, 0.95])).max() < 0.25
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_what_two_cuts_differ_by_outlasts_loads_and_changes_of_plans(seed):
+    own = {1: 0.0, 2: 0.15}
+    correction, load = Correction(CUTS), FlappingLoad(seed, [0.0, 0.35])
+    off = []
+    for beat in range(1200):
+        epoch = 1 + beat // 80
+        cut, other = (1, 2) if epoch % 2 else (2, 1)
+        ratio = load.beat() * math.exp(own[cut])
+        report(correction, [ratio], epoch=epoch, cut=cut, now_s=beat / 2)
+        if load.is_steady and epoch > 2:
+            off.append(math.log(correction.factors()[other]) - load.load - own[other])
+    assert np.abs(off).max() < 0.5
+    assert np.abs(np.quantile(off, [0.05, 0.95])).max() < 0.25
