@@ -102,6 +102,9 @@ class ServerWatch:
         if plan.server_available and work != self._work:
             self._work = work
             self._answer_times.begin(plan.link_s + plan.tail_s)
+            # What its frames need shows with a trial of their size, not of those before.
+            self._frame_bytes = round(plan.payload_bytes) or self._frame_bytes
+            self._trials = Trials()
         if plan.server_available:
             self._judgement.renew()
         if plan.server_available and self._judgement.is_certain:

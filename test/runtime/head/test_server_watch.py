@@ -214,6 +214,25 @@ def test_a_new_plan_of_a_server_that_was_late_needs_a_trial_too(robot):
     assert not robot.watch.helps
 
 
+def test_a_new_plan_is_tried_with_frames_of_its_own_size(robot):
+    """Where the old one's were too large for the link, it was left for them."""
+    for start_s in (30.0, 31.0):
+        frame = robot.send(start_s, size=400_000)
+        robot.watch.strand_overdue(start_s + 0.3)
+        robot.answer(frame, start_s + 0.5)
+    for number in range(20):
+        robot.probe(32.0 + 0.2 * number)
+    robot.watch.tried(7, 400_000, 36.0)
+    smaller = Plan(cut=1, epoch=2, model_id="", server_available=True, payload_bytes=2_000.4)
+    robot.watch.follow(smaller, 36.5)
+    assert robot.watch.trial_bytes(37.0) == 6_000
+    robot.watch.tried(8, 6_000, 37.0)
+    robot.watch.probe_answered(7, 37.1)  # of the old one
+    assert not robot.watch.helps
+    robot.watch.probe_answered(8, 37.2)
+    assert robot.watch.helps
+
+
 def test_the_same_work_takes_the_same_time_under_the_next_plan(robot):
     robot.watch.follow(Plan(cut=0, epoch=2, model_id="", link_s=9.0, server_available=True), 30.0)
     assert robot.watch.usual_s == pytest.approx(USUAL_S, abs=0.005)
