@@ -33,6 +33,8 @@ class SimulatedLink:
         delay_s: there and back [s].
         jitter_s: mean of what each message takes more, exponentially distributed [s].
         stalls_s: once a second (Poisson) a process stands still for up to so long [s].
+        busy_s: half of the frames, not probes, take up to so long more: a core is busy with them, or
+            has used up its quota [s].
         starts_full: whether the bucket is full when the robot begins; else others emptied it.
     """
 
@@ -43,6 +45,7 @@ class SimulatedLink:
     delay_s: float = 0.004
     jitter_s: float = 0.001
     stalls_s: float = 0.03
+    busy_s: float = 0.0
     starts_full: bool = True
     meter: LinkMeter = field(default_factory=LinkMeter)
 
@@ -121,6 +124,8 @@ class SimulatedLink:
         self._free_s = begin_s + max(0.0, wire - tokens) * 8 / self.rate_bps
         self._tokens = max(0.0, tokens - wire)
         arrival_s = self._free_s + self.delay_s + self._rng.exponential(self.jitter_s)
+        if is_frame and self.busy_s and self._rng.random() < 0.5:
+            arrival_s += self._rng.uniform(0, self.busy_s)
         # Whatever comes while a process stands still is dealt with when it goes on.
         while arrival_s >= self._stalled_until_s:
             self._stall_s = self._stalled_until_s + self._rng.exponential(1.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 
 import numpy as np
 
@@ -18,6 +19,11 @@ _BURSTS_BYTES = (1000 * _BURST_STEP ** np.arange(13)).astype(np.float32)  # up t
 # No link keeps to the model better than this share of the time that a transfer occupies it, nor a
 # bucket to the nearest hypothesis of its size; what is shorter is the processes' doing [s].
 _BUSY_NOISE, _BURST_NOISE, _LEAST_NOISE_S = 0.05, 0.2, 1.5e-3
+# How late those were that hardly occupy the link by the best hypothesis is noise too, but for the
+# worst of so many: a core that is busy with frames, or has used up its quota, is late more often
+# than one that only answers probes, and a smaller bucket would explain that well. It is no more
+# than a scheduler's period, for a link that changes is off by more [s].
+_LATELY, _WORST, _MOST_NOISE_S = 20, 1, 10e-3
 # Hypotheses whose likelihood is at least this share of the best one's fit as well: what is off in
 # the same way every time would else become a certainty by repetition.
 _NO_EVIDENCE = math.exp(-0.5)
@@ -81,6 +87,8 @@ class LinkEstimator:
         self._first_s: float | None = None
         self._started_s, self._now_s = 0.0, -math.inf
         self._blocked_s = -math.inf
+        # By how much those were off lately that should have passed nearly at once [s].
+        self._off_s: deque[float] = deque([0.0] * _LATELY, maxlen=_LATELY)
         # Probability of all rates below the middle of each; None = to be worked out when asked for.
         self._below: np.ndarray | None = None
 
@@ -136,6 +144,11 @@ class LinkEstimator:
             rest_s += late_s
             np.maximum(rest_s, 0, out=rest_s)
             return
+        best = self._weights.argmax()
+        if rest_s.flat[best] < _MOST_NOISE_S:
+            self._off_s.append(abs(float(late_s.flat[best])))
+        usual_s = sorted(self._off_s)[_LATELY - 1 - _WORST]
+        noise_s = max(jitter_s, _LEAST_NOISE_S, min(usual_s, _MOST_NOISE_S))
         is_late = late_s > 0
         passed_s *= busy_s > 0
         passed_s *= _BURST_NOISE
@@ -143,7 +156,7 @@ class LinkEstimator:
         busy_s *= _BUSY_NOISE
         busy_s *= busy_s
         variance = busy_s + passed_s
-        variance += max(jitter_s, _LEAST_NOISE_S) ** 2
+        variance += noise_s**2
         half = late_s * late_s
         half *= 0.5
         # Student's t with two degrees of freedom, but for a factor that is the same for all, and a

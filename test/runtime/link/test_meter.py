@@ -124,6 +124,18 @@ def test_a_rate_that_small_frames_do_not_show_is_held(burst_bytes):
     assert probe_share(link, now_s) <= 0.05
 
 
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("rate_bps", "burst_bytes"), [(1e6, 16_000), (2e6, 16_000), (5e6, 64_000)])
+def test_a_busy_core_is_not_taken_for_a_small_bucket_and_a_fast_link(rate_bps, burst_bytes, seed):
+    link = SimulatedLink(rate_bps, burst_bytes, seed, busy_s=0.006)
+    link.run(10.0, Frames(45_000, 1000, 4))
+    now_s = link.now_s
+    link.run(40.0, Frames(2700, 20, 4))
+    link.run(5.0, Frames(30_000, 1000, 4))
+    later = [rate for t, rate, _ in link.announced if t >= now_s]
+    assert later == pytest.approx([rate_bps] * len(later), rel=0.2)
+
+
 @pytest.mark.parametrize(
     ("slow_bps", "fast_bps", "burst_bytes", "within_s"),
     [
