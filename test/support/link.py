@@ -33,8 +33,8 @@ class SimulatedLink:
         delay_s: there and back [s].
         jitter_s: mean of what each message takes more, exponentially distributed [s].
         stalls_s: once a second (Poisson) a process stands still for up to so long [s].
-        busy_s: half of the frames, not probes, take up to so long more: a core is busy with them, or
-            has used up its quota [s].
+        busy_s: half of the frames, not probes, take up to so long more: a core is busy with them,
+            or has used up its quota [s].
         starts_full: whether the bucket is full when the robot begins; else others emptied it.
     """
 
