@@ -11,7 +11,7 @@ from typing import Any
 from codesign_ros.runtime.messages import Result
 from codesign_ros.testbed.bed import LinkShape
 from codesign_ros.testbed.measurement import Seen, measurement
-from codesign_ros.testbed.session import Session
+from codesign_ros.testbed.session import FRAME_TIMEOUT_S, Session
 from codesign_ros.testbed.setup import ROBOT
 from codesign_ros.types import BRANCH_STRUCTURES, CodesignError, Plan
 
@@ -23,6 +23,8 @@ _WARM_FRAMES, _LEARN_S = 5, 12.0
 _LEAST_FRAMES = 5
 # Halves that were never run here are exported first, on a share of a core [s].
 _BUILD_TIMEOUT_S = 300.0
+# Frames that take so many times what was predicted are waited for.
+_PATIENCE = 3.0
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ def compare_over_link(
         session: nodes whose window is 1.
         choices: the plans.
         rates_bps: of the link [bit/s].
-        seconds: how long each is watched [s].
+        seconds: how long each is watched at least [s].
         tell: told which plan could not be had, and why.
     """
     for rate_bps in rates_bps:
@@ -130,12 +132,15 @@ def compare_over_link(
             try:
                 session.set_planner(choice.planner)
                 session.set_policy(f"cut:{choice.cut}", _BUILD_TIMEOUT_S)
-                session.wait_for_plans(_WARM_FRAMES)
+                plan = session.plan
+                patience_s = max(FRAME_TIMEOUT_S, _PATIENCE * _WARM_FRAMES * plan.latency_s)
+                session.wait_for_server(_WARM_FRAMES, patience_s)
             except CodesignError as error:
                 tell(f"{choice}: {error}")
                 continue
-            plan, before = session.plan, len(session.observer.results)
-            session.wait(seconds)
+            before = len(session.observer.results)
+            # On a thin link a frame may take seconds.
+            session.wait(max(seconds, 2 * _LEAST_FRAMES * plan.latency_s))
             seen = [result for _, result in session.observer.results[before:]]
             row = compared(choice, rate_bps, plan, seen)
             if row is None:
