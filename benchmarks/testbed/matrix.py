@@ -16,14 +16,14 @@ from codesign_ros.testbed.radio import Radio, whole_periods_s
 from codesign_ros.testbed.rates import highest_rate
 from codesign_ros.testbed.session import Session
 from codesign_ros.testbed.setup import Setup
-from codesign_ros.types import CodesignError, LinkSpec
+from codesign_ros.types import JPEG444_CODECS, CodesignError, LinkSpec
 
 # Codecs that every policy may use which knows compression.
 CODECS = ("raw", "fp16+zstd", "uint8", "uint8+zstd", "uint4", "uint4+zstd")
 OURS = "ours"
 # Ours for long, to see how often it changes its plan while nothing else changes.
 STEADY = "ours, left alone"
-PEERS = ("device_only", "server_only_jpeg", "neurosurgeon", "roofsplit")
+PEERS = ("device_only", "server_only_jpeg", "server_only_jpeg444", "neurosurgeon", "roofsplit")
 # The bundle's necks are ours; no peer is given one (planning/policies/fair.py).
 NECKS = tuple(f"neck.{level}" for level in range(4))
 # Both sides' peaks, for the peer that looks at them.
@@ -49,7 +49,7 @@ VARIANTS = {**BY_PART, **BY_OBJECTIVE}
 EVERYTHING = {
     "structures": ["S3", "S3+Ss", "S3+S1", "S3+Ss+S1"],
     "codecs": [*CODECS, *NECKS],
-    "frame_codecs": ["raw", "raw+zstd", "jpeg"],
+    "frame_codecs": ["raw", "raw+zstd", "jpeg", *JPEG444_CODECS],
 }
 # Of a radio with states, frames that may be late (planner parameter late_share).
 _LATE_SHARE = 0.05
