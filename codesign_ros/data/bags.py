@@ -29,9 +29,10 @@ TRUTH_TOPIC = "/camera/ground_truth"
 class BagSource:
     """The frames of one image topic of a bag, with ground truth where the bag has it.
 
-    Opening checks that the bag is whole; a bag that is cut off is refused, not played in part. What
-    else is in it, readable or not, does not matter. A message that is no picture is a frame of no
-    size, which nobody can decode: whoever takes the frames says so, and goes on.
+    Opening checks that the bag is whole, by whatever says how many messages it should have. Where a
+    recorder was killed before it wrote that, what is there is played, and ``warnings`` say so. What
+    else is in the bag, readable or not, does not matter. A message that is no picture is a frame of
+    no size, which nobody can decode: whoever takes the frames says so, and goes on.
     """
 
     live = False
@@ -55,7 +56,8 @@ class BagSource:
             self._check_count(recording)
             if not stamps:
                 raise CodesignError(f"bag {path}: there is no message on topic {self.topic}")
-            self._truth, self.warnings = self._ground_truth(recording)
+            self._truth, unread = self._ground_truth(recording)
+            self.warnings = (*self._unfinished(recording), *unread)
         seconds = (stamps[-1] - stamps[0]) * 1e-9
         self.fps = (len(stamps) - 1) / seconds if seconds > 0 else 30.0
 
@@ -93,7 +95,7 @@ class BagSource:
         """Refuse a bag that has fewer messages than it says itself."""
         indexed = [c.count for c in recording.channels if c.topic == self.topic]
         said = max(
-            recording.counts.get(self.topic, 0),
+            (recording.counts or {}).get(self.topic, 0),
             0 if None in indexed else sum(count or 0 for count in indexed),
         )
         assert self.frames is not None
@@ -101,6 +103,17 @@ class BagSource:
             raise CodesignError(
                 f"bag {self.path} is damaged: {self.frames} of {said} frames on {self.topic}"
             )
+
+    def _unfinished(self, recording: Recording) -> tuple[str, ...]:
+        """A line about what the recorder did not come to write; none where it ended in peace."""
+        missing = ["metadata.yaml"] if recording.counts is None else []
+        missing += [f"end in {name}" for name in recording.cut]
+        if not missing:
+            return ()
+        return (
+            f"bag {self.path} has no {' and no '.join(missing)}, which a recorder writes last; the "
+            f"{self.frames} frames that are there on {self.topic} are indexed on the fly",
+        )
 
     def _frame(self, decode: Any, kind: str, data: bytes, recorded_ns: int) -> SourceFrame:
         try:

@@ -58,7 +58,7 @@ class ChosenSource:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What was mended or left out, a line each."""
-        own = _warnings(self.source)
+        own = warnings_of(self.source)
         return (*own, *(self.names.warnings if self.names is not None else ()))
 
     def __iter__(self) -> Iterator[SourceFrame]:
@@ -100,9 +100,10 @@ def told_once(broken: Sequence[str]) -> str:
     return broken[0] + (f"; and {others} more could not be decoded" if others else "")
 
 
-def _warnings(source: FrameSource) -> tuple[str, ...]:
+def warnings_of(source: FrameSource) -> tuple[str, ...]:
+    """What was mended or left out when a source was opened, a line each."""
     if isinstance(source, Limited):
-        return _warnings(source.source)
+        return warnings_of(source.source)
     if isinstance(source, (LabelledSource, StampedLabels)):
         return source.labelled.warnings
     return source.warnings if isinstance(source, BagSource) else ()

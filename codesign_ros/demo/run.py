@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from codesign_ros.bundle import Bundle
+from codesign_ros.data.chosen import warnings_of
 from codesign_ros.data.sources import open_source
 from codesign_ros.demo.report import Recording, answers_by_frame, summarise
 from codesign_ros.demo.rerun import rerun
@@ -74,6 +75,8 @@ def run_demo(options: DemoOptions, console: Console) -> dict[str, Any]:
     source = open_source(options.source, topic=options.topic or None, frames=options.frames)
     if source.frames is None or source.live:
         raise CodesignError(f"source {options.source} has no end; give the demo --frames")
+    for warning in warnings_of(source):
+        console.print(f"warning: {warning}", markup=False, soft_wrap=True)
     environment = private_environment()
     os.environ.update(environment)  # for the observer in this process
     directory = Path(tempfile.mkdtemp(prefix="codesign_demo_"))

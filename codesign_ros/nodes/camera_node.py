@@ -11,6 +11,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 
+from codesign_ros.data.chosen import warnings_of
 from codesign_ros.data.frames import FrameSource, SourceFrame
 from codesign_ros.data.pacing import Pacer, make_pacer
 from codesign_ros.data.sources import open_source
@@ -160,6 +161,8 @@ class CameraNode(CodesignNode):
             size=(self.params["camera.width"], self.params["camera.height"]),
             stopping=self._stopping,
         )
+        for warning in warnings_of(source):
+            self.get_logger().warning(warning)
         recording = not source.live
         topic = image_topic(self, self.params["image_transport"])
         depth = max(_LEAST_DEPTH, self.params["window"]) if recording else 1

@@ -246,6 +246,85 @@ def test_what_a_killed_recorder_left_in_the_log(tmp_path):
     assert stamps_of(killed / "a.db3") == WHOLE
 
 
+@pytest.mark.parametrize("suffix", [".mcap", ".db3", ".mcap.zstd"])
+@pytest.mark.parametrize("left", ["nothing", "an empty file"])
+def test_a_recorder_that_was_killed_before_it_wrote_metadata(tmp_path, suffix, left):
+    for number in range(12):  # "..._10" comes after "..._9"
+        file = tmp_path / f"shift.2024_7_{number}{suffix}"
+        frames = [message(number)]
+        if suffix == ".db3":
+            db3(file, frames).close()
+        else:
+            plain = mcap(tmp_path / "plain.mcap", frames)
+            content = plain.read_bytes()
+            plain.unlink()
+            file.write_bytes(zstandard.compress(content) if suffix != ".mcap" else content)
+    if left != "nothing":
+        (tmp_path / "metadata.yaml").touch()
+    source = open_source(str(tmp_path))
+    assert len(list(source)) == 12
+    assert [frame.rgb()[0, 0, 0] // 20 for frame in source] == list(range(12))
+    assert source.warnings == (
+        f"bag {tmp_path} has no metadata.yaml, which a recorder writes last; "
+        f"the 12 frames that are there on {TOPIC} are indexed on the fly",
+    )
+
+
+def test_files_of_several_recordings_are_not_one(tmp_path):
+    for name in ("2024.01.01.mcap", "2024.01.02.mcap"):
+        mcap(tmp_path / name, messages())
+    with pytest.raises(CodesignError, match=r"of 2 recordings; name one of them, as in .*01\.mcap"):
+        open_source(str(tmp_path))
+
+
+def test_a_file_that_was_being_packed(tmp_path):
+    content = mcap(tmp_path / "a_0.mcap", messages()).read_bytes()
+    (tmp_path / "a_0.mcap.zstd").write_bytes(zstandard.compress(content)[:-50])
+    assert stamps_of(tmp_path) == WHOLE
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"use_chunking": False},
+        {"compression": CompressionType.NONE, "chunk_size": 1},
+        {"compression": CompressionType.ZSTD, "chunk_size": 1},
+        {"compression": CompressionType.LZ4, "chunk_size": 1},
+    ],
+)
+def test_every_frame_before_the_cut_is_there(tmp_path, options):
+    whole = mcap(tmp_path / "a_0.mcap", messages(), **options)
+    content = whole.read_bytes()
+    # Where each message's bytes end, found without reading MCAP; packed ones are not found.
+    is_plain = options.get("compression", CompressionType.NONE) is CompressionType.NONE
+    ends = [content.find(data) + len(data) for data in messages()] if is_plain else []
+    counts = []
+    for cut in sorted({*range(60, len(content), 97), *ends, *(end - 1 for end in ends)}):
+        (tmp_path / "cut_0.mcap").write_bytes(content[:cut])
+        expected, source = sum(end <= cut for end in ends), None
+        try:
+            source = BagSource(tmp_path / "cut_0.mcap")
+        except CodesignError as error:
+            said = str(error)
+        else:
+            (said,) = source.warnings
+            assert [frame.stamp_ns for frame in source] == WHOLE[: source.frames]
+        counts.append(source.frames if source else 0)
+        why = f"no end in cut_0.mcap, which a recorder writes last; the {counts[-1]} frames"
+        assert (why if source else "cut off before its first message") in said
+        assert not is_plain or counts[-1] == expected
+    assert counts == sorted(counts)
+    assert {1, FRAMES} <= {*counts}
+
+
+def test_a_cut_file_whose_metadata_say_more_is_damaged(tmp_path):
+    content = mcap(tmp_path / "a_0.mcap", messages(), use_chunking=False).read_bytes()
+    cut = content.find(messages()[3])
+    (tmp_path / "a_0.mcap").write_bytes(content[:cut])
+    with pytest.raises(CodesignError, match=f"damaged: 3 of {FRAMES} frames on {TOPIC}"):
+        open_source(str(metadata(tmp_path, ["a_0.mcap"])))
+
+
 @pytest.mark.parametrize("suffix", [".mcap", ".db3"])
 def test_files_and_messages_that_are_compressed(tmp_path, suffix):
     plain = tmp_path / f"a{suffix}"

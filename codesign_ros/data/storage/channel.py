@@ -38,9 +38,15 @@ class Channel:
 
 
 class StorageFile(Protocol):
-    """An open storage file."""
+    """An open storage file.
+
+    Attributes:
+        channels: the topics in it.
+        is_cut: whether its end is missing, so that it has fewer messages than were recorded.
+    """
 
     channels: tuple[Channel, ...]
+    is_cut: bool
 
     def messages(self, topics: Collection[str]) -> Iterator[tuple[Channel, int, bytes]]:
         """Yield channel, time of recording [ns] and bytes of the messages of some topics.

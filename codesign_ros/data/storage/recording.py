@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -57,12 +56,14 @@ class Recording:
     Attributes:
         path: as it was named.
         files: its storage files, in the order in which they were recorded.
-        counts: messages by topic, as ``metadata.yaml`` says; empty without one.
+        counts: messages by topic, as ``metadata.yaml`` says; None without one.
+        cut: names of the files whose end is missing.
     """
 
     path: Path
     files: Sequence[StorageFile]
-    counts: Mapping[str, int]
+    counts: Mapping[str, int] | None
+    cut: tuple[str, ...] = ()
 
     @property
     def channels(self) -> list[Channel]:
@@ -91,7 +92,8 @@ def open_recording(path: Path) -> Iterator[Recording]:
     try:
         with ExitStack() as stack:
             files = [stack.enter_context(_open(file, stack)) for file in paths]
-            yield Recording(path, files, counts)
+            cut = (file.name for file, opened in zip(paths, files, strict=True) if opened.is_cut)
+            yield Recording(path, files, counts, tuple(cut))
     except CodesignError:
         raise
     except StorageError as error:
@@ -169,8 +171,8 @@ def _parts(name: str) -> list[str]:
     return re.split(r"(\d+)", name)
 
 
-def _files_of(path: Path) -> tuple[list[Path], Mapping[str, int]]:
-    """The storage files of a bag, and how many messages each topic should have.
+def _files_of(path: Path) -> tuple[list[Path], Mapping[str, int] | None]:
+    """The storage files of a bag, and how many messages each topic should have; None = unknown.
 
     Raises:
         CodesignError: what is plainly missing, or no bag.
@@ -182,18 +184,8 @@ def _files_of(path: Path) -> tuple[list[Path], Mapping[str, int]]:
             raise CodesignError(f"{path} is not a bag (expected a directory or {BAG_SUFFIXES})")
         return [path], {}
     metadata = path / _METADATA
-    if not metadata.exists():
-        packed = _storage_files(path)
-        # `ros2 bag reindex` does not open these; that each is whole is seen without metadata.
-        if packed and all(file.suffix.lower() in _PACKED_SUFFIXES for file in packed):
-            return packed, {}
-        hint = (
-            "its recorder writes that last, and was ended before; `ros2 bag reindex "
-            f"{shlex.quote(str(path))}` makes one, or name its files one by one"
-            if _storage_files(path)
-            else "it is not a bag directory"
-        )
-        raise CodesignError(f"bag {path} has no metadata.yaml: {hint}")
+    if not metadata.exists() or not metadata.stat().st_size:
+        return _files_without_metadata(path), None
     names, counts = _described(metadata)
     files = [_named(path, name) for name in names]
     for file in files:
@@ -202,6 +194,28 @@ def _files_of(path: Path) -> tuple[list[Path], Mapping[str, int]]:
         if storage_suffix(file) is None:
             raise CodesignError(f"bag {path}: {file.name} is of no storage that is read here")
     return files, counts
+
+
+def _files_without_metadata(folder: Path) -> list[Path]:
+    """The storage files of a bag whose recorder was ended before it wrote ``metadata.yaml``.
+
+    Raises:
+        CodesignError: there are none, or those of several recordings.
+    """
+    there = _storage_files(folder)
+    # One that was not packed to its end lies beside the plain file that it is made of.
+    packed = [file for file in there if file.suffix.lower() in _PACKED_SUFFIXES]
+    files = [file for file in there if file not in packed or file.with_suffix("") not in there]
+    if not files:
+        raise CodesignError(f"bag {folder} has no metadata.yaml: it is not a bag directory")
+    # The recorder numbers the files of one recording from 0 on.
+    recordings = {re.sub(r"(_\d+)?\.(mcap|db3)(\.\w+)?$", "", f.name.lower()) for f in files}
+    if len(recordings) > 1:
+        raise CodesignError(
+            f"bag {folder} has no metadata.yaml: its files are of {len(recordings)} recordings; "
+            f"name one of them, as in {files[0]}"
+        )
+    return files
 
 
 def _named(folder: Path, name: str) -> Path:

@@ -15,6 +15,8 @@ from codesign_ros.data.storage.channel import ROS1, Channel
 class Ros1File:
     """An open bag of ROS 1."""
 
+    is_cut = False  # one that is, is refused
+
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._of_id = {each.id: _channel(each) for each in reader.connections}

@@ -17,6 +17,8 @@ _HEADER_BYTES = 100
 class SqliteFile:
     """An open SQLite file."""
 
+    is_cut = False  # one that is, is refused
+
     def __init__(self, database: sqlite3.Connection) -> None:
         """Read what is in it.
 
