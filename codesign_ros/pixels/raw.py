@@ -6,13 +6,14 @@ OpenCV, or by a converter of the caller's with the same rules, such as cv_bridge
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from codesign_ros.types import CodesignError
+from codesign_ros.types import CodesignError, did_you_mean, one_line
 
 # No camera of ours is larger; a header that says more is broken or hostile.
 MAX_PIXELS = 1 << 26
@@ -30,8 +31,9 @@ BRIDGED = frozenset(
 )
 """Encodings that cv_bridge converts to rgb8, in every distribution from Humble on."""
 
-# Encodings of numbers that are no colours; a picture of them would mean nothing to a network.
-_MEASUREMENTS = ("16UC1", "16SC1", "32SC1", "32FC1", "64FC1", "32FC2", "32FC3", "32FC4")
+# Names that say how numbers are stored and not what they are (OpenCV's types). But for the few that
+# are pictures by custom, a picture of them would mean nothing to a network.
+_NUMBERS = re.compile(r"(8|16|32|64)[USF]C[0-9]*")
 
 
 class ImageError(CodesignError):
@@ -142,14 +144,16 @@ def raw_to_rgb(
         ImageError: the encoding is unknown, or size, step and data do not fit one another.
     """
     form = _FORMATS.get(encoding)
-    if form is None and encoding in _MEASUREMENTS:
+    if form is None and _NUMBERS.fullmatch(encoding):
         raise ImageError(
             f"image encoding '{encoding}' is depth or another measurement, no picture; name the "
             "camera's topic of pictures"
         )
     if form is None:
+        known = ("jpeg", "png", *RAW)
         raise ImageError(
-            f"image encoding '{encoding}' is not supported; known are jpeg, png, {', '.join(RAW)}"
+            f"image encoding '{one_line(encoding)}' is not supported{did_you_mean(encoding, known)}"
+            f"; known are {', '.join(known)}"
         )
     check_size(encoding, height, width)
     row_bytes = width * form.channels * form.bits // 8
