@@ -35,7 +35,7 @@ _ARROWS = {
     "engines": "types hardware pixels models bundle",
     "paper": "types console models cost planning",
     "explain": "types wire pixels mine models data bundle",
-    "runtime.engines": "types bundle engines",
+    "runtime.engines": "types hardware bundle engines",
     "runtime": "types jpeg wire pixels cost bundle engines runtime.engines",
     "runtime.link": "",
     "runtime.head": "types wire pixels bundle runtime.engines runtime.link runtime",

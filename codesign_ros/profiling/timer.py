@@ -9,6 +9,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from codesign_ros.engines.base import EngineKey
 from codesign_ros.engines.factory import EngineFactory
 from codesign_ros.hardware.cpu_quota import cpu_quota
+from codesign_ros.hardware.heap import give_back_freed
 from codesign_ros.profiling.interleaved import InterleavedTimer, Work
 from codesign_ros.profiling.rehearsal import Rehearsal
 from codesign_ros.types import HalfForm, Part
@@ -83,6 +84,7 @@ class StageTimer:
                 for half in group
             }
             self._timer.time(works)
+        give_back_freed()
         self._advance(len(group))
 
     def time_codecs(self, cuts: Sequence[int]) -> None:
@@ -101,6 +103,7 @@ class StageTimer:
                         else self._rehearsal.decoder(cut, encoding.frames)
                     )
             self._timer.time(works)
+            give_back_freed()
             self._advance(len(group))
 
     def time_all(

@@ -10,12 +10,21 @@ import tempfile
 import numpy as np
 import pytest
 import torch
+from onnx import helper
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.engines.base import EngineKey
 from codesign_ros.engines.factory import BACKENDS, open_backend
+from codesign_ros.engines.ort import OnnxEngine
 from codesign_ros.pixels.letterbox import normalise
-from codesign_ros.types import BRANCH_STRUCTURES, PRECISIONS, CodesignError, Merge, Structure
+from codesign_ros.types import (
+    BRANCH_STRUCTURES,
+    PRECISIONS,
+    CodesignError,
+    Merge,
+    Structure,
+    TensorSpec,
+)
 from codesign_ros.wire.codecs import encode
 from codesign_ros.wire.decode import WireLimits, decode
 from support.tiny import tiny_frames, write_tiny_bundle
@@ -319,3 +328,16 @@ def test_cache_directory_that_is_full_or_read_only_is_a_warning(
     (line,) = caplog.messages
     assert line.startswith("nothing is kept, so it is made anew at the next start: engine cache")
     assert os.strerror(number) in line
+
+
+def test_an_onnx_engine_does_not_hold_its_model():
+    spec, made = TensorSpec("x", (1, 3)), TensorSpec("y", (1, 3))
+    ends = [helper.make_tensor_value_info(each.name, 1, each.shape) for each in (spec, made)]
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", ends[:1], ends[1:])
+    opset = [helper.make_opsetid("", 17)]
+    model = helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
+    before = sys.getrefcount(model)
+    engine = OnnxEngine(model, (spec,), (made,), threads=1)
+    assert sys.getrefcount(model) == before
+    values = np.float32([[-1, 0, 2]])
+    assert np.array_equal(engine.run({"x": values})["y"], np.maximum(values, 0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from codesign_ros.engines.base import Engine, EngineKey
 from codesign_ros.engines.factory import EngineFactory
+from codesign_ros.hardware.heap import give_back_freed
 from codesign_ros.runtime.engines.leases import Lease, Leases
 
 
@@ -19,7 +20,7 @@ class EnginePool:
 
     def __init__(self, factory: EngineFactory) -> None:
         self._factory = factory
-        self._leases: Leases[EngineKey, Engine] = Leases(self._build, lambda engine: engine.close())
+        self._leases: Leases[EngineKey, Engine] = Leases(self._build, _close)
 
     def lease(self, key: EngineKey) -> Lease[Engine]:
         """Lease the warm engine for ``key``; build it if it is not there.
@@ -50,4 +51,10 @@ class EnginePool:
         except BaseException:
             engine.close()
             raise
+        give_back_freed()  # what it took to make it is as much again
         return engine
+
+
+def _close(engine: Engine) -> None:
+    engine.close()
+    give_back_freed()

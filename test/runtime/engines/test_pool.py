@@ -199,3 +199,18 @@ def test_many_users_on_many_threads(pool, factory, seed):
             thread.join()
     assert [outcome for _, outcome in users] == [["done"]] * 6
     assert (len(pool), factory.open) == (0, [])
+
+
+def test_what_making_and_closing_frees_is_given_back(monkeypatch):
+    factory, given_back = CountingFactory(), []
+    monkeypatch.setattr(
+        "codesign_ros.runtime.engines.pool.give_back_freed",
+        lambda: given_back.append((list(factory.warmed), len(factory.open))),
+    )
+    pool = EnginePool(factory)
+    lease = pool.lease(KEYS[1])
+    assert given_back == [([KEYS[1]], 1)]  # once it is warm
+    pool.lease(KEYS[1]).release()
+    assert len(given_back) == 1
+    lease.release()
+    assert given_back[1:] == [([KEYS[1]], 0)]  # once it is closed
