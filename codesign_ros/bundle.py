@@ -47,6 +47,7 @@ from codesign_ros.neck_file import (
 from codesign_ros.types import (
     BOX_FORMS,
     CORNERS,
+    LFS_POINTER,
     NECK_CODECS,
     CodesignError,
     InputSpec,
@@ -146,7 +147,7 @@ class Bundle:
             BundleError: the directory or a part is missing, damaged, from a newer version of the
                 package, or the weights are not those that ``model.yaml`` was written with.
         """
-        path = Path(path)
+        path = Path(path).expanduser()
         if not path.exists():
             raise BundleError(f"there is no bundle at {path}")
         if not path.is_dir():
@@ -154,6 +155,11 @@ class Bundle:
         for part in _PARTS:
             if not (path / part).is_file():
                 raise BundleError(f"bundle {path} has no {part}")
+            if _is_lfs_pointer(path / part):
+                raise BundleError(
+                    f"bundle {path}: {part} was not fetched, it is a pointer of Git LFS: run "
+                    "'git lfs pull' where it came from"
+                )
         description = _read_description(path)
         try:
             fields = _parse_description(description)
@@ -513,6 +519,12 @@ def _names(value: Any, key: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not value or not all(isinstance(v, str) for v in value):
         raise TypeError(f"{key} is not a list of names")
     return tuple(value)
+
+
+def _is_lfs_pointer(file: Path) -> bool:
+    """Whether Git LFS left a line about a file in its place."""
+    with file.open("rb") as stream:
+        return stream.read(len(LFS_POINTER)) == LFS_POINTER
 
 
 def _check_weights(file: Path, sha256: str) -> None:

@@ -40,6 +40,10 @@ def listed(names: Sequence[str], most: int = 12) -> str:
     return f"{', '.join(names[:most])} ... ({len(names)} in all)"
 
 
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+"""What a file begins with that was cloned without its content (git-lfs/docs/spec.md)."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Write the nearest known word into a message, as in ``; did you mean head?``; else nothing."""
     lower = {each.lower(): each for each in known}

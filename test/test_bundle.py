@@ -130,6 +130,19 @@ def test_missing_part(copy, part):
     assert refused(copy).endswith(f"has no {part}")
 
 
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_that_git_did_not_fetch(copy, part):
+    (copy / part).write_text(
+        "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n"
+    )
+    assert f"{part} was not fetched, it is a pointer of Git LFS" in refused(copy)
+
+
+def test_a_path_from_home(copy, tiny_bundle, monkeypatch):
+    monkeypatch.setenv("HOME", str(copy.parent))
+    assert Bundle.open(f"~/{copy.name}").model_id == tiny_bundle.model_id
+
+
 def test_the_form_of_boxes_is_part_of_the_network(copy, tiny_bundle):
     assert tiny_bundle.boxes == "corners"
     edit_model(copy, version=2, boxes="centre")

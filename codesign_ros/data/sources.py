@@ -62,11 +62,14 @@ def open_source(
     """
     if frames < 0 or fps <= 0:
         raise CodesignError(f"a source needs frames >= 0 and fps > 0 (not {frames}, {fps})")
+    if spec.startswith("~"):
+        spec = str(Path(spec).expanduser())
     if topic and not is_bag(Path(spec)):
         raise CodesignError(f"topic '{topic}' is of no use: source {spec} is no bag")
     if is_gstreamer(spec):
         camera = GstreamerSource(spec, fps, size, stopping)
         return Limited(camera, frames) if frames else camera
+    check_no_address(spec)
     path = Path(spec)
     if _is_labelled(path):
         classes = names_for(spec, names)
@@ -93,6 +96,19 @@ def open_source(
     else:
         source = VideoSource(path)
     return Limited(source, frames) if frames else source
+
+
+def check_no_address(spec: str) -> None:
+    """Refuse the address of a stream.
+
+    Raises:
+        CodesignError: it is one.
+    """
+    if "://" in spec:
+        raise CodesignError(
+            f"source {spec} is an address, and no file: give a pipeline that opens it, as in "
+            "'gstreamer:rtspsrc location=rtsp://HOST/PATH ! decodebin'"
+        )
 
 
 def _is_labelled(path: Path) -> bool:

@@ -128,7 +128,7 @@ class DeviceEngines:
         return "building"
 
     def _open(self, backend: str) -> None:
-        bundle = Path(self._params["bundle"] or default_bundle())
+        bundle = Path(self._params["bundle"] or default_bundle()).expanduser()
         settings = backend_settings(backend, self._params)
         share = self._shared.acquire(bundle, backend, self._params["threads"], settings)
         try:

@@ -277,6 +277,21 @@ def test_files_of_several_recordings_are_not_one(tmp_path):
         open_source(str(tmp_path))
 
 
+@pytest.mark.parametrize("name", ["a.mcap", "a.db3", "a.bag", "a.mcap.zstd"])
+def test_a_file_that_git_did_not_fetch(tmp_path, name):
+    (tmp_path / name).write_text(
+        "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n"
+    )
+    with pytest.raises(CodesignError, match=f"{name} was not fetched, it is a pointer of Git LFS"):
+        open_source(str(tmp_path / name))
+
+
+def test_a_path_from_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    mcap(tmp_path / "a.mcap", messages())
+    assert stamps_of("~/a.mcap") == WHOLE
+
+
 def test_a_file_that_was_being_packed(tmp_path):
     content = mcap(tmp_path / "a_0.mcap", messages()).read_bytes()
     (tmp_path / "a_0.mcap.zstd").write_bytes(zstandard.compress(content)[:-50])

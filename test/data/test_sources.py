@@ -113,6 +113,10 @@ def test_no_video(tmp_path, capfd):
 
 
 def test_missing(tmp_path):
+    with pytest.raises(
+        CodesignError, match="rtsp://host/1 is an address, and no file: give a pipel"
+    ):
+        open_source("rtsp://host/1")
     with pytest.raises(CodesignError, match="does not exist"):
         open_source(str(tmp_path / "nowhere.mp4"))
     with pytest.raises(CodesignError, match="camera /dev/video97 does not exist"):

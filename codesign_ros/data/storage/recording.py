@@ -19,7 +19,7 @@ from codesign_ros.data.storage.channel import Channel, OpenStorage, StorageError
 from codesign_ros.data.storage.mcap_file import open_mcap
 from codesign_ros.data.storage.ros1_file import open_ros1
 from codesign_ros.data.storage.sqlite_file import open_sqlite
-from codesign_ros.types import CodesignError, one_line
+from codesign_ros.types import LFS_POINTER, CodesignError, one_line
 
 _OPENERS: Mapping[str, OpenStorage] = {
     ".mcap": open_mcap,
@@ -112,6 +112,11 @@ def _open(path: Path, stack: ExitStack) -> Iterator[StorageFile]:
     assert suffix is not None
     with path.open("rb") as file:
         start = file.read(4)
+        if start + file.read(len(LFS_POINTER) - len(start)) == LFS_POINTER:
+            raise StorageError(
+                f"{path.name} was not fetched, it is a pointer of Git LFS: run 'git lfs pull' "
+                "where it came from"
+            )
     if start in (_ZSTD_MAGIC, _LZ4_MAGIC):
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="codesign_bag_")))
         plain = folder / f"plain{suffix}"

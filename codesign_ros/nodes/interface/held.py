@@ -12,6 +12,7 @@ from typing import Any
 from codesign_ros.bundle import BundleError
 from codesign_ros.cost.catalogue import find_device, load_devices
 from codesign_ros.data.gstreamer import is_gstreamer
+from codesign_ros.data.sources import check_no_address
 from codesign_ros.resources import resource_path
 from codesign_ros.types import CodesignError
 
@@ -27,7 +28,7 @@ def check_bundle(values: Mapping[str, Any]) -> None:
         BundleError: it is none.
     """
     name = values.get("bundle")
-    if name and not (Path(name) / "model.yaml").is_file():
+    if name and not (Path(name).expanduser() / "model.yaml").is_file():
         raise BundleError(f"there is no bundle at {name}")
 
 
@@ -51,5 +52,6 @@ def check_source(values: Mapping[str, Any]) -> None:
     source = values.get("source")
     if source is None or is_gstreamer(source) or source.partition(":")[0] in _GENERATED:
         return
-    if not Path(source).exists():
+    check_no_address(source)
+    if not Path(source).expanduser().exists():
         raise CodesignError(f"source {source} does not exist")
