@@ -119,7 +119,7 @@ def read_params(value: str) -> Mapping[str, Any]:
 
     Raises:
         LaunchError: it is not there, is no YAML, or has a section for a node whose name is nearly
-            one of ours: that node would get nothing of it.
+            one of ours, or of ours in a place where none is: that node would get nothing of it.
     """
     path = Path(existing("params", value))
     try:
@@ -127,13 +127,18 @@ def read_params(value: str) -> Mapping[str, Any]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise LaunchError(f"params:={value} cannot be read: {one_line(error)}") from None
     if not isinstance(content, dict):
-        raise LaunchError(f"params:={value} has no parameters: it needs 'head:' and the like")
+        raise LaunchError(f"params:={value} has no parameters: it needs '/**/head:' and the like")
     for section, held in content.items():
         last = str(section).rstrip("/").rpartition("/")[2]
         near = difflib.get_close_matches(last, NODES, n=1, cutoff=0.75)
         if near and last not in NODES:
             raise LaunchError(
                 f"params:={value}: no node is called {section}; did you mean {near[0]}?"
+            )
+        if last in NODES and last == str(section).strip("/"):
+            raise LaunchError(
+                f"params:={value}: {section} is a node in no namespace, and none is started there: "
+                f"write /**/{last}, which holds in any"
             )
         ours = last in (*NODES, *_ANY)
         if ours and isinstance(held, dict) and not _has_parameters(held):

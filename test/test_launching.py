@@ -62,6 +62,8 @@ def test_what_is_refused(check, words):
         ("/miner1/planer: {ros__parameters: {}}", "did you mean planner?"),
         ("/**/head: {ros_parameters: {}}", "/**/head has no ros__parameters"),
         ("/**: {threads: 1}", "/** has no ros__parameters"),
+        ("head: {ros__parameters: {}}", "none is started there: write /**/head, which"),
+        ("/tail: {ros__parameters: {}}", "none is started there: write /**/tail, which"),
     ],
 )
 def test_a_file_that_would_reach_no_node(tmp_path, content, words):

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import wait
 from pathlib import Path
 
@@ -104,10 +104,24 @@ def _check_arguments(arguments: Sequence[str]) -> None:
         others = remove_ros_args(list(arguments))[1:]
     except Exception:  # rclpy says the same again, and why, when it is started
         return
+    others += [word for word in _outside_ros_args(arguments[1:]) if ":=" in word]
     if others:
         raise CodesignError(
             f"argument {others[0]} is not known: give parameters as --ros-args -p NAME:=VALUE"
         )
+
+
+def _outside_ros_args(words: Sequence[str]) -> Iterator[str]:
+    """Yield the words that are not between --ros-args and --: rcl takes NAME:=VALUE of these too.
+
+    As another name for something, which a parameter without its -p is not meant to be.
+    """
+    inside = False
+    for word in words:
+        if word in ("--ros-args", "--"):
+            inside = word == "--ros-args"
+        elif not inside:
+            yield word
 
 
 def _say_goodbye(nodes: Sequence[CodesignNode]) -> None:

@@ -159,7 +159,7 @@ def test_file_that_cannot_be_read(site, tmp_path, content, text):
     assert str(file) in line
 
 
-@pytest.mark.parametrize("word", ["-p", "--source", "mine"])
+@pytest.mark.parametrize("word", ["-p", "--source", "mine", "frames:=3"])
 def test_words_that_are_no_arguments_of_ros(site, word):
     done = subprocess.run(
         [str(executable("camera_node")), word, "source:=mine"],

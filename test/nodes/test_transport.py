@@ -11,8 +11,9 @@ import pytest
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
-from codesign_ros.nodes.interface.transport import DECIDED, prepare
+from codesign_ros.nodes.interface.transport import DECIDED, check_domain, prepare
 from codesign_ros.resources import resource_path
+from codesign_ros.types import CodesignError
 
 pytest_plugins = ("support.ros",)
 
@@ -49,6 +50,20 @@ def test_profiles_that_are_not_there(site):
     site.environment["FASTDDS_DEFAULT_PROFILES_FILE"] = "/no/profiles.xml"
     line = site.run_node("tail")
     assert line == "error: FASTDDS_DEFAULT_PROFILES_FILE=/no/profiles.xml: there is no such file"
+
+
+def test_profiles_that_are_no_xml(tmp_path):
+    file = tmp_path / "profiles.xml"
+    file.write_text("<dds")
+    with pytest.raises(CodesignError, match=r"PROFILES_FILE=.*profiles\.xml cannot be read: "):
+        prepare({"FASTDDS_DEFAULT_PROFILES_FILE": str(file)}, PROFILE)
+
+
+@pytest.mark.parametrize("reach", ["local", "subnet", "OF"])
+def test_a_range_of_discovery_that_is_none(reach):
+    with pytest.raises(CodesignError, match=f"DISCOVERY_RANGE is '{reach}'; did you mean"):
+        check_domain({"ROS_AUTOMATIC_DISCOVERY_RANGE": reach})
+    check_domain({"ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET"})
 
 
 @pytest.mark.parametrize("domain", ["233", "-1", "lab"])
