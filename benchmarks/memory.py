@@ -4,7 +4,7 @@
 
 Without it the networks are exported into a copy of the bundle and the nodes find no torch; with it
 nothing is exported before, so that head and tail load it to do so. One robot, camera ``mine``, both
-halves on this machine.
+halves on this machine. Frames count once head and tail are active: before they time their halves.
 """
 
 import argparse
@@ -18,7 +18,8 @@ from codesign_ros.nodes.observer import Observer
 from codesign_ros.resources import default_bundle, resource_path
 from codesign_ros.testbed.processes import NodeProcesses, private_environment
 
-NODES = ("planner", "tail", "head", "camera")
+HALVES = ("tail", "head")
+NODES = ("planner", *HALVES, "camera")
 HIDDEN = 'raise ModuleNotFoundError("No module named \'torch\'", name="torch")\n'
 # Far beyond what it takes [s].
 PATIENCE_S = 240.0
@@ -47,9 +48,17 @@ def measure(folder: Path, bundle: Path, frames: int, without_torch: bool) -> Non
         for node in NODES:
             nodes.start(node)
 
+        def is_active() -> bool:
+            nodes.check()
+            told = (observer.messages.get(nodes.name(node), "") for node in HALVES)
+            return all(message.startswith("active") for message in told)
+
+        observer.wait_until(is_active, "head and tail to be active", PATIENCE_S)
+        enough = len(observer.results) + frames
+
         def is_enough() -> bool:
             nodes.check()
-            return len(observer.results) >= frames
+            return len(observer.results) >= enough
 
         observer.wait_until(is_enough, f"{frames} results", PATIENCE_S)
         words = "without torch" if without_torch else "with torch"
