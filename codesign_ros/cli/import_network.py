@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import math
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -233,9 +234,15 @@ def _classes(
 
 def _calibration_source(name: str, topic: str) -> FrameSource | None:
     """Open the source; None = the mine's independent scenes."""
+    from codesign_ros.data.chosen import warnings_of
     from codesign_ros.data.sources import open_source
 
-    return None if name == _MINE else open_source(name, topic=topic or None)
+    if name == _MINE:
+        return None
+    source = open_source(name, topic=topic or None)
+    for line in warnings_of(source):
+        print(f"warning: {line}", file=sys.stderr)
+    return source
 
 
 def _calibration_frames(source: FrameSource | None, name: str, spec: InputSpec) -> np.ndarray:

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from rich.progress import Progress
 
-from codesign_ros.data.chosen import told_once
+from codesign_ros.data.chosen import told_once, warnings_of
 from codesign_ros.data.sources import open_source
 from codesign_ros.pixels.decode import ImageError
 from codesign_ros.pixels.letterbox import Letterbox, letterbox
@@ -137,8 +137,8 @@ def _read(
         truth = frame.truth
         truths.append(None if truth is None else [place.to_input(box) for box in truth.boxes])
         progress.advance(task)
-    if broken:
-        progress.console.print(told_once(broken))
+    for line in (*warnings_of(source), *([told_once(broken)] if broken else [])):
+        progress.console.print(line)
     if len(truths) < _LEAST_FRAMES:
         raise CodesignError(
             f"{options.data} has {len(truths)} frames; a neck needs {_LEAST_FRAMES} or more"
