@@ -268,6 +268,8 @@ def test_a_recorder_that_was_killed_before_it_wrote_metadata(tmp_path, suffix, l
         f"bag {tmp_path} has no metadata.yaml, which a recorder writes last; "
         f"the 12 frames that are there on {TOPIC} are indexed on the fly",
     )
+    limited = open_chosen(str(tmp_path), ClassChoice.given(None, None, False), "", (), frames=2)
+    assert limited.warnings == source.warnings
 
 
 def test_files_of_several_recordings_are_not_one(tmp_path):
