@@ -178,7 +178,7 @@ def _run(options: argparse.Namespace) -> int:
         write_page(options.html, text)
     content = comparison_json(setting, found, compared.unavailable, advice, sweep)
     table = comparison_table(setting, found, advice)
-    show([table], lines(setting, compared.unavailable, advice), options.json, content)
+    show([table], lines(setting, found, compared.unavailable, advice), options.json, content)
     return 0
 
 

@@ -10,6 +10,8 @@ import math
 from collections.abc import Callable, Sequence
 from xml.etree import ElementTree as Tree
 
+from codesign_ros.evaluation.compare.fronts import Front, FrontPoint
+
 WIDTH = 400
 _LABEL, _ROW, _TOP, _BOTTOM = 130, 22, 8, 34
 
@@ -51,16 +53,20 @@ def ranges(rows: Sequence[tuple[str, Sequence[float]]], unit: str, chosen: str) 
     return _written(svg)
 
 
-def front(points: Sequence[tuple[str, float, float]], x_unit: str, y_unit: str, chosen: str) -> str:
-    """Name, cost (less is better) and gain (more is better), with the Pareto front."""
+def front(shown: Front, y_unit: str, chosen: str) -> str:
+    """Cost (less is better) and accuracy in time (more is better), with the Pareto front.
+
+    A policy that only losses keep from the front is hollow, and a line leads from it to where its
+    answers alone would be.
+    """
     height, left = 250, 46
-    costs = [max(cost, 1e-3) for _, cost, _ in points]
-    low, high = _decades(costs)
-    gains = [gain for *_, gain in points]
+    low, high = _decades([max(each.cost, 1e-3) for each in shown.points])
+    gains = [each.in_time for each in shown.points]
+    gains += [each.answered for each in shown.points if each.only_by_answers]
     floor, top = min(gains), max(gains)
     pad = (top - floor) * 0.15 or 0.02
     floor, top = floor - pad, top + pad
-    svg = _svg(height, f"{y_unit} against {x_unit}")
+    svg = _svg(height, f"{y_unit} against {shown.unit}")
 
     def x_at(cost: float) -> float:
         return left + (WIDTH - left - 20) * _log_place(cost, low, high)
@@ -68,22 +74,27 @@ def front(points: Sequence[tuple[str, float, float]], x_unit: str, y_unit: str, 
     def y_at(gain: float) -> float:
         return _TOP + (height - _TOP - _BOTTOM) * (top - gain) / (top - floor)
 
-    _log_axis(svg, x_at, low, high, height - _BOTTOM, x_unit)
+    _log_axis(svg, x_at, low, high, height - _BOTTOM, shown.unit)
     for part in (0.1, 0.5, 0.9):
         gain = floor + part * (top - floor)
         _text(svg, f"{gain:.3f}", 4, y_at(gain) + 4, "soft")
-    placed = sorted((max(cost, 1e-3), -gain, name) for name, cost, gain in points)
-    best, steps = -math.inf, []
-    for cost, minus_gain, _ in placed:
-        if -minus_gain > best:
-            best = -minus_gain
-            steps.append(f"{x_at(cost):.1f},{y_at(best):.1f}")
+    places: dict[tuple[float, float], list[FrontPoint]] = {}
+    for each in sorted(shown.points, key=lambda each: (each.cost, each.in_time)):
+        places.setdefault((x_at(each.cost), y_at(each.in_time)), []).append(each)
+    steps = [f"{x:.1f},{y:.1f}" for (x, y), here in places.items() if not here[0].beaten_by]
     _add(svg, "polyline", points=" ".join(steps), **{"class": "front"})
-    for cost, minus_gain, name in placed:
-        x, y = x_at(cost), y_at(-minus_gain)
-        _add(svg, "circle", cx=x, cy=y, r=5, **{"class": _class(name, chosen)})
-        end = x > WIDTH * 0.6
-        _text(svg, name, x - 8 if end else x + 8, y - 5, "end" if end else "")
+    taken: list[tuple[float, float, float]] = []
+    for (x, y), here in places.items():
+        for each in here:
+            if each.only_by_answers:
+                ghost = y_at(each.answered)
+                _add(svg, "line", x1=x, x2=x, y1=y, y2=ghost, **{"class": "loss"})
+                _add(svg, "circle", cx=x, cy=ghost, r=3, **{"class": "soft"})
+        names = [each.policy for each in here]
+        kind = _class(chosen if chosen in names else names[0], chosen)
+        hollow = " hollow" if any(each.only_by_answers for each in here) else ""
+        _add(svg, "circle", cx=x, cy=y, r=5, **{"class": kind + hollow})
+        _label(svg, ", ".join(names), x, y - 5, taken)
     _text(svg, y_unit, 4, height - 4, "soft")
     return _written(svg)
 
@@ -168,6 +179,20 @@ def _name(svg: Tree.Element, name: str, y: float, chosen: str) -> None:
     _text(svg, name, _LABEL - 6, y + 15, "end strong" if name == chosen else "end")
 
 
+def _label(
+    svg: Tree.Element, text: str, x: float, y: float, taken: list[tuple[float, float, float]]
+) -> None:
+    """Name a point at its side that has room, below the names that are there already."""
+    is_end = x > WIDTH * 0.6
+    width = 6.6 * len(text)
+    start = x - 8 - width if is_end else x + 8
+    while any(abs(y - at) < 12 and start < stop and begin < start + width
+              for begin, stop, at in taken):  # fmt: skip
+        y += 4
+    taken.append((start, start + width, y))
+    _text(svg, text, x - 8 if is_end else x + 8, y, "end" if is_end else "")
+
+
 def _class(name: str, chosen: str) -> str:
     return "chosen" if name == chosen else "other"
 
@@ -193,7 +218,9 @@ def _log_axis(
     for power in range(int(low), int(high) + 1):
         x = at(10.0**power)
         _add(svg, "line", x1=x, x2=x, y1=float(_TOP), y2=float(y), **{"class": "grid"})
-        _text(svg, f"{10.0**power:g}", x, y + 14, "soft middle")
+        # The last one stays within the picture.
+        kind = "end" if x > WIDTH - 18 else "middle"
+        _text(svg, f"{10.0**power:g}", x, y + 14, f"soft {kind}")
     _text(svg, unit, WIDTH - 4, y + 28, "soft end")
 
 

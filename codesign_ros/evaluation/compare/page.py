@@ -13,8 +13,9 @@ import numpy as np
 
 from codesign_ros.evaluation.compare.advice import Advice
 from codesign_ros.evaluation.compare.charts import bars, front, ranges, stacks, timeline
+from codesign_ros.evaluation.compare.fronts import Front, fronts
 from codesign_ros.evaluation.compare.pipeline import Finished
-from codesign_ros.evaluation.compare.report import SIMULATED, Setting
+from codesign_ros.evaluation.compare.report import IN_TIME, SIMULATED, Setting, accuracy_words
 from codesign_ros.evaluation.compare.run import Compared
 from codesign_ros.evaluation.compare.summary import Summary
 from codesign_ros.evaluation.compare.worst import WorstFrame
@@ -42,6 +43,8 @@ svg text{font-size:12px;fill:var(--ink)}svg .soft{fill:var(--soft);font-size:11p
 svg .end{text-anchor:end}svg .middle{text-anchor:middle}svg .strong{font-weight:700}
 .chosen{fill:var(--chosen)}.other{fill:var(--other)}.whisker,.median{stroke:var(--ink);stroke-width:1.5}
 .median{stroke-width:2.5}.grid line,line.grid{stroke:var(--line)}
+.hollow{fill:var(--card);stroke:var(--other);stroke-width:2}.chosen.hollow{stroke:var(--chosen)}
+.loss{stroke:var(--soft);stroke-dasharray:2 2}svg circle.soft{fill:var(--soft)}
 .front{fill:none;stroke:var(--soft);stroke-dasharray:4 3}.rate{fill:none;stroke:var(--ink)}
 .drop{stroke:var(--chosen);opacity:.6}.plan0{fill:var(--p0)}.plan1{fill:var(--p1)}
 .plan2{fill:var(--p2)}.plan3{fill:var(--p3)}img{width:100%;border-radius:6px}
@@ -87,12 +90,14 @@ def page(
         f'<div class="grid">{_charts(setting, compared, summaries, advice, sweep, rate)}</div>'
         f"{_worst(advice, worst)}"
         f"<section><h2>How it was judged</h2><p>{escape(advice.rule)} Answers are held against "
-        f"{escape(setting.truth_is)}.</p><ul class=soft>{missing}{notes}</ul></section></html>\n"
+        f"{escape(setting.truth_is)}; {escape(IN_TIME)}.</p>"
+        f"<ul class=soft>{missing}{notes}</ul></section></html>\n"
     )
 
 
 def _table(setting: Setting, summaries: Sequence[Summary], advice: Advice) -> str:
-    heads = ("policy", "frames/s", "p50 ms", "p95 ms", "lost", "late", "kB/frame", setting.metric)
+    heads = ("policy", "frames/s", "p50 ms", "p95 ms", "lost", "late", "kB/frame", setting.metric,
+             "in time")  # fmt: skip
     rows = []
     for each in summaries:
         cells = (
@@ -103,7 +108,7 @@ def _table(setting: Setting, summaries: Sequence[Summary], advice: Advice) -> st
             f"{each.lost:.1%}",
             f"{each.late:.1%}",
             f"{each.payload_bytes / 1e3:.1f}",
-            "-" if each.accuracy is None else f"{each.accuracy:.3f}",
+            *(accuracy_words(value) for value in (each.accuracy, each.accuracy_in_time)),
         )
         kind = " class=chosen" if each.policy == advice.policy else ""
         rows.append(f"<tr{kind}>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>")
@@ -135,19 +140,16 @@ def _charts(
     ]
     if known:
         shares = [(each.policy, value, f"{value:.3f}") for each, value in known]
-        against_time = [(each.policy, each.response_ms["p95"], value) for each, value in known]
-        against_bytes = [(each.policy, each.payload_bytes / 1e3, value) for each, value in known]
         cards += [
-            ("Accuracy", bars(shares, metric, chosen)),
-            (
-                "Accuracy against response, with the Pareto front",
-                front(against_time, "p95 of the response, ms", metric, chosen),
-            ),
-            (
-                "Accuracy against bytes, with the Pareto front",
-                front(against_bytes, "kB a frame (nothing sent: at the left)", metric, chosen),
-            ),
+            ("Accuracy of the frames that were answered", bars(shares, metric, chosen)),
         ]
+    cards += [
+        (
+            f"Accuracy in time against {name}, with the Pareto front",
+            front(each, f"{metric}, late or lost = no answer", chosen) + _losses(each),
+        )
+        for name, each in fronts(summaries).items()
+    ]
     cards.append(("Link (simulated), plans, dropped frames", _timeline(compared, summaries,
                                                                      rate, chosen)))  # fmt: skip
     if sweep:
@@ -158,6 +160,13 @@ def _charts(
         title = "Best plan of each cut at the first rate, predicted: robot, link, server"
         cards.append((title, stacks(parts, "ms of one frame")))
     return "".join(f"<section><h2>{escape(title)}</h2>{svg}</section>" for title, svg in cards)
+
+
+def _losses(shown: Front) -> str:
+    """What a front says of policies that lose frames."""
+    said = "".join(f"<li>{escape(each.reason)}.</li>" for each in shown.points
+                   if each.only_by_answers)  # fmt: skip
+    return f"<ul class=soft>{said}</ul>" if said else ""
 
 
 def _timeline(compared: Compared, summaries: Sequence[Summary], rate: LinkRate, chosen: str) -> str:

@@ -10,6 +10,7 @@ from rich.table import Column, Table
 
 from codesign_ros.console import link_rate, right, slim_table
 from codesign_ros.evaluation.compare.advice import Advice
+from codesign_ros.evaluation.compare.fronts import fronts, losses
 from codesign_ros.evaluation.compare.run import GROUND_TRUTH
 from codesign_ros.evaluation.compare.summary import Summary
 from codesign_ros.planning.grid import Solution
@@ -18,6 +19,7 @@ SIMULATED = (
     "simulated: the link, the queues and the time of each stage; real: every answer and every "
     "payload, by the network's halves and codecs on these frames"
 )
+IN_TIME = "in time: over all frames, where one that is late or lost has no answer"
 _METRICS = {"detection": "mAP@0.5", "classification": "accuracy"}
 
 
@@ -76,6 +78,7 @@ def comparison_json(
         "metric": setting.metric,
         "simulated": SIMULATED,
         "advice": advice.to_json(),
+        "fronts": {name: front.to_json() for name, front in fronts(summaries).items()},
         "policies": {each.policy: each.to_json() for each in summaries},
         "unavailable": unavailable,
         "best_of_each_cut": sweep,
@@ -101,7 +104,17 @@ def sweep_json(solution: Solution) -> list[dict[str, Any]]:
 def comparison_table(setting: Setting, summaries: Sequence[Summary], advice: Advice) -> Table:
     """One row a policy, the advised one marked."""
     metric = setting.metric.partition(" ")[0]
-    columns = ["frames/s", "p50 ms", "p95 ms", "lost", "late", "kB/frame", metric, "plans"]
+    columns = [
+        "frames/s",
+        "p50 ms",
+        "p95 ms",
+        "lost",
+        "late",
+        "kB/frame",
+        metric,
+        "in time",
+        "plans",
+    ]
     table = slim_table(
         f"{setting.source}: {setting.frames} frames, {setting.arrivals}, {setting.link}\n"
         f"{setting.times}\n{SIMULATED}",
@@ -117,19 +130,27 @@ def comparison_table(setting: Setting, summaries: Sequence[Summary], advice: Adv
             f"{each.lost:.1%}",
             f"{each.late:.1%}",
             f"{each.payload_bytes / 1e3:.1f}",
-            "-" if each.accuracy is None else f"{each.accuracy:.3f}",
+            *(accuracy_words(value) for value in (each.accuracy, each.accuracy_in_time)),
             str(len(each.plans)),
             each.plans[-1].words,
         )
     return table
 
 
-def lines(setting: Setting, unavailable: dict[str, str], advice: Advice) -> list[str]:
+def accuracy_words(value: float | None) -> str:
+    """An accuracy, or that it is not known."""
+    return "-" if value is None else f"{value:.3f}"
+
+
+def lines(
+    setting: Setting, summaries: Sequence[Summary], unavailable: dict[str, str], advice: Advice
+) -> list[str]:
     """What stands below the table."""
     said = [f"* use {advice.policy}: {advice.reasons[0]}"]
     said += [f"  {reason}" for reason in advice.reasons[1:]]
     said.append(advice.rule)
-    said.append(f"answers are held against {setting.truth_is}")
+    said += losses(fronts(summaries))
+    said.append(f"answers are held against {setting.truth_is}; {IN_TIME}")
     said += [f"{name}: {why}" for name, why in unavailable.items()]
     return [*said, *setting.notes]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from codesign_ros.evaluation.compare.answers import Answers
 from codesign_ros.evaluation.compare.pipeline import Finished, Passage, Pipeline, Way, Work
 from codesign_ros.evaluation.compare.planner import LivePlanner, Planned
@@ -53,6 +55,16 @@ class Outcome:
     def is_answered(self, passage: Passage) -> bool:
         """Whether a frame has an answer of the network."""
         return passage.finished is not Finished.DROPPED
+
+    def published_s(self) -> np.ndarray:
+        """When the result of each frame came out, in the order of the frames [s]."""
+        return np.maximum.accumulate([passage.done_s for passage in self.passages])
+
+    def responses_s(self) -> np.ndarray:
+        """Arrival to result of each frame; infinite where it was dropped [s]."""
+        arrivals_s = [passage.arrival_s for passage in self.passages]
+        answered = [self.is_answered(passage) for passage in self.passages]
+        return np.where(answered, self.published_s() - arrivals_s, np.inf)
 
 
 class Robot:

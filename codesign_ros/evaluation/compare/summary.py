@@ -11,15 +11,12 @@ from typing import Any
 import numpy as np
 
 from codesign_ros.bundle import Bundle
-from codesign_ros.evaluation.average_precision import jackknifed_map50
+from codesign_ros.evaluation.compare.accuracy import Accuracy
 from codesign_ros.evaluation.compare.pipeline import Finished
 from codesign_ros.evaluation.compare.robot import Outcome
 from codesign_ros.evaluation.compare.run import Compared
-from codesign_ros.evaluation.judges import GROUPS
-from codesign_ros.evaluation.quality import Quality
 from codesign_ros.planning.problem import Candidate
-from codesign_ros.runtime.answers import Answer
-from codesign_ros.types import GroundTruth, Merge
+from codesign_ros.types import Merge
 
 PERCENTILES = (5, 25, 50, 75, 95, 99)
 
@@ -59,6 +56,7 @@ class Summary:
         payload_bytes: mean of what crossed for an answered frame [bytes].
         payload_p95_bytes: 95 % sent no more [bytes].
         accuracy: mAP@0.5 or share of right answers, of answered frames; None = not known.
+        accuracy_in_time: the same of all frames, where one that is late or lost has no answer.
         accuracy_below_best: by how much it is below the best policy's on frames that both
             answered, and the standard error of that; None = not known.
         plans: in force one after the other.
@@ -76,6 +74,7 @@ class Summary:
     payload_bytes: float
     payload_p95_bytes: float
     accuracy: float | None
+    accuracy_in_time: float | None
     accuracy_below_best: tuple[float, float] | None
     plans: tuple[PlanInForce, ...]
 
@@ -87,22 +86,6 @@ class Summary:
     def to_json(self) -> dict[str, Any]:
         """All of it, for a file."""
         return asdict(self)
-
-
-def published_s(outcome: Outcome) -> np.ndarray:
-    """When the result of each frame came out, in the order of the frames [s]."""
-    return np.maximum.accumulate([passage.done_s for passage in outcome.passages])
-
-
-def responses_s(outcome: Outcome) -> np.ndarray:
-    """Arrival to result of each answered frame [s]."""
-    return np.array(
-        [
-            out_s - passage.arrival_s
-            for passage, out_s in zip(outcome.passages, published_s(outcome), strict=True)
-            if outcome.is_answered(passage)
-        ]
-    )
 
 
 def summaries(
@@ -123,7 +106,7 @@ def summaries(
         CodesignError: the truth names a class that the network does not know.
     """
     counted = tuple(bundle.classes if classes is None else classes)
-    measure = _Accuracy(bundle.task, counted, compared.truths)
+    measure = Accuracy(bundle.task, counted, compared.truths)
     outcomes = list(compared.outcomes.values())
     accuracies = [measure.of(outcome) for outcome in outcomes]
     known = [(value, outcome) for value, outcome in zip(accuracies, outcomes, strict=True)
@@ -133,6 +116,7 @@ def summaries(
         _summary(
             outcome,
             accuracy,
+            measure.in_time(outcome, deadline_s),
             None if best is None or accuracy is None else measure.below(outcome, best),
             bundle.last_cut,
             deadline_s,
@@ -159,14 +143,16 @@ def plan_words(candidate: Candidate, last_cut: int) -> str:
 def _summary(
     outcome: Outcome,
     accuracy: float | None,
+    in_time: float | None,
     below: tuple[float, float] | None,
     last_cut: int,
     deadline_s: float,
 ) -> Summary:
     passages = outcome.passages
     good = [passage for passage in passages if outcome.is_answered(passage)]
-    taken_s = responses_s(outcome)
-    duration_s = float(published_s(outcome)[-1]) - passages[0].arrival_s
+    responses_s = outcome.responses_s()
+    taken_s = responses_s[np.isfinite(responses_s)]
+    duration_s = float(outcome.published_s()[-1]) - passages[0].arrival_s
     stages_s = {
         "robot_wait": [each.begin_s - each.arrival_s for each in good],
         "robot": [each.head_s for each in good],
@@ -175,7 +161,7 @@ def _summary(
         "server": [each.tail_s for each in good],
     }
     sent = [each.sent_bytes for each in good]
-    late = 1.0 - float(np.sum(taken_s <= deadline_s)) / len(passages)
+    late = 1.0 - float(np.mean(responses_s <= deadline_s))
     count = Counter(each.finished for each in passages)
     return Summary(
         policy=outcome.policy,
@@ -191,6 +177,7 @@ def _summary(
         payload_bytes=float(np.mean(sent)),
         payload_p95_bytes=float(np.percentile(sent, 95)),
         accuracy=accuracy,
+        accuracy_in_time=in_time,
         accuracy_below_best=below,
         plans=tuple(
             PlanInForce(
@@ -202,60 +189,3 @@ def _summary(
             for each in outcome.plans
         ),
     )
-
-
-@dataclass(frozen=True)
-class _Accuracy:
-    """Holds answers against the truth."""
-
-    task: str
-    classes: tuple[str, ...]
-    truths: tuple[GroundTruth | None, ...]
-
-    def of(self, outcome: Outcome) -> float | None:
-        """Of the frames that were answered and have truth."""
-        pairs = tuple((self.truths[n], answer) for n, answer in sorted(outcome.answers.items()))
-        quality = Quality(self.task, self.classes, pairs)
-        if self.task == "classification":
-            return quality.accuracy if any(truth for truth, _ in pairs) else None
-        return quality.detection.mean_map50 if quality.detection is not None else None
-
-    def below(self, outcome: Outcome, best: Outcome) -> tuple[float, float]:
-        """By how much an outcome is below the best, and the standard error of that.
-
-        On the frames that both answered: a mean of paired differences, or the delete-a-group
-        jackknife of ``BoxJudge.difference_error``.
-        """
-        both = [
-            number
-            for number in sorted(outcome.answers.keys() & best.answers.keys())
-            if self.truths[number] is not None
-        ]
-        if not both or outcome is best:
-            return 0.0, 0.0
-        if self.task == "classification":
-            right, other = (self._right(each, both) for each in (outcome, best))
-            difference = other - right
-            return float(difference.mean()), float(difference.std() / math.sqrt(len(both)))
-        truths = [truth.boxes for number in both if (truth := self.truths[number]) is not None]
-        groups = min(GROUPS, len(both))
-        if groups < 2:
-            return 0.0, math.inf
-        found, other = (
-            np.array(
-                jackknifed_map50(
-                    truths,
-                    [each.answers[number].detections for number in both],
-                    self.classes,
-                    groups,
-                )
-            )
-            for each in (outcome, best)
-        )
-        error = float(math.sqrt(groups - 1) * np.std(other - found))
-        return float(np.mean(other - found)), error
-
-    def _right(self, outcome: Outcome, numbers: Sequence[int]) -> np.ndarray:
-        answers: list[Answer] = [outcome.answers[number] for number in numbers]
-        labels = [truth.label for number in numbers if (truth := self.truths[number]) is not None]
-        return np.array([float(a.label == label) for a, label in zip(answers, labels, strict=True)])

@@ -8,7 +8,7 @@ from codesign_ros.planning.objective import Objective
 
 ONE = Summary(
     *("one", 100, 100, {}, 10.0, 10.0, {"p50": 50.0, "p95": 100.0}, 0.0, {}, 1e3, 1e3),
-    *(0.8, (0.0, 0.0), ()),
+    *(0.8, 0.8, (0.0, 0.0), ()),
 )
 
 
