@@ -28,12 +28,13 @@ from codesign_ros.console import result_console, right, slim_table
 from codesign_ros.engines.cache import default_cache_dir
 from codesign_ros.runtime.messages import Result, Status
 from codesign_ros.simulation.line import Line
+from codesign_ros.simulation.link_rate import StateRate
 from codesign_ros.simulation.robot import Robot
 from codesign_ros.simulation.work import Recorded, Work, gaps_s
 from codesign_ros.testbed.bed import LinkShape, why_not
 from codesign_ros.testbed.session import Session
 from codesign_ros.testbed.setup import ROBOT, Setup
-from codesign_ros.types import CodesignError, RadioState
+from codesign_ros.types import CodesignError, LinkSpec
 
 _CAMERA = f"{ROBOT}/camera"
 # As the test bed's: frames in flight, and those that may wait at the head.
@@ -175,8 +176,8 @@ def stages_of(
 def _simulated(stages: Stages, shape: LinkShape, rate_hz: float | None) -> dict[str, float]:
     """Frames a second and response times of the same scenario in simulated time [1/s, s]."""
     env = simpy.Environment()
-    states = (RadioState(shape.rate_bps, 1.0),)
-    up, down = (Line(env, states, stages.delay_s, shape.burst_bytes) for _ in range(2))
+    rate = StateRate(LinkSpec(shape.rate_bps))
+    up, down = (Line(env, rate, stages.delay_s, shape.burst_bytes) for _ in range(2))
     rng = np.random.default_rng(0)
     server = simpy.Resource(env)
     robot = Robot(env, stages.work, up, down, server, rng, stages.frames, _QUEUE_DEPTH)

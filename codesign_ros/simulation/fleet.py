@@ -17,9 +17,10 @@ from codesign_ros.planning.fleet.solve import share
 from codesign_ros.planning.policies import POLICIES, Situation
 from codesign_ros.planning.problem import Row
 from codesign_ros.simulation.line import Line
+from codesign_ros.simulation.link_rate import StateRate
 from codesign_ros.simulation.robot import Robot, Seen
 from codesign_ros.simulation.work import STEADY, Varies, Work, gaps_s
-from codesign_ros.types import CodesignError, LinkSpec, RadioState, did_you_mean
+from codesign_ros.types import CodesignError, LinkSpec, did_you_mean
 
 OURS = "ours"
 # What comes in this share of the time is left out: queues fill first.
@@ -168,9 +169,8 @@ def run_fleet(
         worked in all [s].
     """
     env = simpy.Environment()
-    states = link.states or (RadioState(link.bandwidth_bps, 1.0),)
-    uplink = Line(env, states, link.delay_s, link.burst_bytes)
-    downlink = Line(env, (RadioState(link.back_bps, 1.0),), link.back_delay_s)
+    uplink = Line(env, StateRate(link), link.delay_s, link.burst_bytes)
+    downlink = Line(env, StateRate(LinkSpec(link.back_bps)), link.back_delay_s)
     server = simpy.Resource(env)
     rngs = (np.random.default_rng([conditions.seed, number]) for number in range(len(works)))
     robots = []

@@ -25,6 +25,9 @@ class LinkRate(Protocol):
     def mean_bps(self, start_s: float, end_s: float) -> float:
         """Mean rate between two times [bit/s]."""
 
+    def bytes_between(self, start_s: float, end_s: float) -> float:
+        """What can pass between two times [bytes]."""
+
 
 class StateRate:
     """A link that goes through its states in turn, each as long as it lasts on average.
@@ -52,7 +55,7 @@ class StateRate:
         return 8.0 * self.bytes_between(start_s, end_s) / (end_s - start_s)
 
     def bytes_between(self, start_s: float, end_s: float) -> float:
-        """What can pass between two times [bytes]."""
+        """See ``LinkRate``."""
         return self._until(end_s) - self._until(start_s)
 
     def _until(self, time_s: float) -> float:
@@ -110,8 +113,12 @@ class TraceRate:
 
     def mean_bps(self, start_s: float, end_s: float) -> float:
         """See ``LinkRate``."""
+        return 8.0 * self.bytes_between(start_s, end_s) / (end_s - start_s)
+
+    def bytes_between(self, start_s: float, end_s: float) -> float:
+        """See ``LinkRate``."""
         packets = self._packets_until(end_s) - self._packets_until(start_s)
-        return 8.0 * PACKET_BYTES * packets / (end_s - start_s)
+        return float(PACKET_BYTES * packets)
 
     def _packets_until(self, time_s: float) -> int:
         """Packets that could have passed from 0 to a time, that one included."""

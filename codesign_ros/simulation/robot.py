@@ -1,9 +1,7 @@
-"""A robot in simulated time: its queue, its one processor, its plan, what its link is measured."""
+"""A robot of a fleet in simulated time: when its frames come, its plan, what was seen of them."""
 
 from __future__ import annotations
 
-import math
-from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
@@ -12,15 +10,9 @@ import simpy
 
 from codesign_ros.runtime.link.meter import LinkMeter
 from codesign_ros.simulation.line import Line, Process
+from codesign_ros.simulation.pipeline import Finished, Passage, Pipeline, Way
 from codesign_ros.simulation.work import STEADY, Varies, Work
 from codesign_ros.types import CodesignError
-
-# As the head's (runtime/head/book.py): it computes no more while so many embeddings wait behind the
-# one on the link, or so many frames are away.
-_MAX_SENDING = 1
-_MAX_AWAY = 4
-# How often the head asks its meter which probes it wants [s].
-_PROBE_PERIOD_S = 0.5
 
 
 @dataclass
@@ -51,7 +43,7 @@ class Seen:
 
 
 class Robot:
-    """Computes heads, sends, and waits for answers.
+    """Takes frames under one plan after the other; ``Stations`` of its pipeline.
 
     Args:
         env: simulated time.
@@ -75,16 +67,21 @@ class Robot:
         queue_depth: int = 3,
     ) -> None:
         self.work = work
-        self.meter = LinkMeter()
         self.seen = Seen()
-        self.served_s = 0.0
-        self._env, self._uplink, self._downlink, self._server = env, uplink, downlink, server
-        self._rng, self._spread, self._depth = rng, spread, queue_depth
-        self._waiting: deque[float] = deque()
-        self._sending = self._away = self._number = 0
-        self._changed = env.event()
+        self._env, self._rng, self._spread, self._depth = env, rng, spread, queue_depth
+        self._number = 0
         self._done: list[Callable[[], None]] = []
-        env.process(self._compute())
+        self._pipeline = Pipeline(env, self, Way(uplink, downlink, server), queue_depth)
+
+    @property
+    def meter(self) -> LinkMeter:
+        """What it knows of its link."""
+        return self._pipeline.meter
+
+    @property
+    def served_s(self) -> float:
+        """For how long the server has worked for it [s]."""
+        return self._pipeline.served_s
 
     def play(self, gaps_s: Iterable[float]) -> None:
         """Let frames come at times of their own, whatever becomes of them."""
@@ -106,12 +103,8 @@ class Robot:
 
     def frame(self) -> None:
         """Take a frame from the camera."""
-        self._waiting.append(float(self._env.now))
-        if len(self._waiting) > self._depth:
-            self._waiting.popleft()
-            self.seen.dropped_s.append(float(self._env.now))
-            self._tell_done()
-        self._wake()
+        self._number += 1
+        self._pipeline.take(self._number)
 
     def follow(self, work: Work) -> None:
         """Let another plan hold for the frames whose head is not computed yet."""
@@ -120,77 +113,26 @@ class Robot:
 
     def probe(self) -> None:
         """Send the probes that the meter wants, from now on, as the head does while it idles."""
-        self._env.process(self._probed())
+        self._pipeline.probe()
 
-    def _probed(self) -> Process:
-        while True:
-            yield self._env.timeout(_PROBE_PERIOD_S)
-            # Behind a frame a probe shows little.
-            if self._sending == 0:
-                for size in self.meter.probes(float(self._env.now)):
-                    self._env.process(self._send_probe(size))
+    def asks(self, number: int, now_s: float, *, alone: bool) -> Work:
+        """See ``Stations``."""
+        return self._spread.draw(self.work, self._rng)
 
-    def _send_probe(self, size_bytes: int) -> Process:
-        key, started_s = self._take_number(), float(self._env.now)
-        self.meter.probe_sent(key, size_bytes, started_s)
-        self.meter.sent(key, size_bytes, started_s, False)
-        yield from self._uplink.cross(size_bytes)
-        yield self._env.timeout(self._uplink.delay_s + self._downlink.delay_s)
-        self.meter.answered(key, float(self._env.now), 0.0)
-
-    def _take_number(self) -> int:
-        self._number += 1
-        return self._number
+    def settled(self, passage: Passage) -> None:
+        """See ``Stations``."""
+        if passage.finished is Finished.DROPPED:
+            self.seen.dropped_s.append(passage.done_s)
+        else:
+            self.seen.answered_s.append(passage.done_s)
+            self.seen.responses_s.append(passage.done_s - passage.arrival_s)
+        self._tell_done()
 
     def _played(self, gaps_s: Iterable[float]) -> Process:
         for gap_s in gaps_s:
             yield self._env.timeout(gap_s)
             self.frame()
 
-    def _compute(self) -> Process:
-        while True:
-            while not self._waiting or self._sending > _MAX_SENDING or self._away >= _MAX_AWAY:
-                yield self._changed
-            stamp_s = self._waiting.popleft()
-            work = self._spread.draw(self.work, self._rng)
-            yield self._env.timeout(work.head_s)
-            if work.is_sent:
-                self._env.process(self._serve(stamp_s, work))
-            else:
-                self._answer(stamp_s)
-
-    def _serve(self, stamp_s: float, work: Work) -> Process:
-        env, number = self._env, self._take_number()
-        self._sending += 1
-        self._away += 1
-        self.meter.sent(number, math.ceil(work.payload_bytes), float(env.now), True)
-        yield from self._uplink.cross(work.payload_bytes)
-        self._sending -= 1
-        self._wake()
-        yield env.timeout(self._uplink.delay_s)
-        came_s = float(env.now)
-        with self._server.request() as turn:
-            yield turn
-            self.served_s += work.tail_s
-            yield env.timeout(work.tail_s)
-        remote_s = float(env.now) - came_s
-        yield from self._downlink.cross(work.answer_bytes)
-        yield env.timeout(self._downlink.delay_s)
-        self.meter.answered(number, float(env.now), remote_s)
-        self._away -= 1
-        self._answer(stamp_s)
-        self._wake()
-
-    def _answer(self, stamp_s: float) -> None:
-        now_s = float(self._env.now)
-        self.seen.answered_s.append(now_s)
-        self.seen.responses_s.append(now_s - stamp_s)
-        self._tell_done()
-
     def _tell_done(self) -> None:
         for tell in self._done:
             tell()
-
-    def _wake(self) -> None:
-        changed, self._changed = self._changed, self._env.event()
-        changed.succeed()

@@ -23,6 +23,7 @@ class Work:
         tail_s: T2 on an idle server [s].
         is_sent: whether the frame leaves the robot.
         answer_bytes: what comes back [bytes].
+        on_link_s: time on the link that the robot expects, by which an answer is overdue [s].
     """
 
     head_s: float
@@ -30,6 +31,7 @@ class Work:
     tail_s: float = 0.0
     is_sent: bool = False
     answer_bytes: float = 0.0
+    on_link_s: float = 0.0
 
     @classmethod
     def of_cost(cls, cost: CandidateCost, is_sent: bool, answer_bytes: float = 0.0) -> Work:

@@ -103,6 +103,17 @@ def test_two_runs_are_equal_to_the_byte_and_the_page_stands_alone(tmp_path, tiny
     assert "<script" not in text
 
 
+@pytest.mark.parametrize("window", [1, 2, 4])
+def test_as_fast_as_results_come(tmp_path, tiny_bundle, window):
+    bag = write_bag(tmp_path / "bag")
+    more = ["--arrivals", "fast", "--window", str(window)]
+    alone = run(bag, tiny_bundle, tmp_path / "a.json", *more)["policies"]["device_only"]
+    robot_ms = alone["stages_ms"]["robot"]
+    assert alone["answered"] == COUNT
+    assert alone["throughput_fps"] == pytest.approx(1e3 / robot_ms)
+    assert alone["response_ms"]["p95"] == pytest.approx(window * robot_ms)
+
+
 def test_without_truth_the_uncut_network_is_the_measure(tmp_path, tiny_bundle):
     bag = write_bag(tmp_path / "bag", truth=False)
     found = run(bag, tiny_bundle, tmp_path / "a.json")

@@ -23,6 +23,7 @@ from codesign_ros.simulation.fleet import (
     simulate_fleet,
 )
 from codesign_ros.simulation.line import Line
+from codesign_ros.simulation.link_rate import StateRate
 from codesign_ros.simulation.planner import SimulatedPlanner
 from codesign_ros.simulation.robot import Robot
 from codesign_ros.simulation.work import STEADY, Recorded, Spread, Work, gaps_s
@@ -32,9 +33,9 @@ from codesign_ros.types import CodesignError, LinkSpec, RadioState, Structure
 def bed(work, *, rate_bps=1e9, delay_s=0.0, burst_bytes=0.0, states=(), depth=3, spread=STEADY):
     """A robot of its own link and server."""
     env = simpy.Environment()
-    states = states or (RadioState(rate_bps, 1.0),)
-    up = Line(env, states, delay_s, burst_bytes)
-    down = Line(env, (RadioState(rate_bps, 1.0),), delay_s)
+    up = Line(env, StateRate(LinkSpec.radio(states) if states else LinkSpec(rate_bps)), delay_s,
+              burst_bytes)  # fmt: skip
+    down = Line(env, StateRate(LinkSpec(rate_bps)), delay_s)
     rng = np.random.default_rng(0)
     robot = Robot(env, work, up, down, simpy.Resource(env), rng, spread, depth)
     return env, robot
@@ -85,7 +86,7 @@ def test_waiting_is_that_of_one_server_with_exponential_arrivals(used):
 def test_a_line_passes_what_its_bucket_gets_and_no_more(messages, states, burst_bytes):
     env = simpy.Environment()
     states = [RadioState(*state) for state in states]
-    line = Line(env, states, burst_bytes=burst_bytes)
+    line = Line(env, StateRate(LinkSpec.radio(states)), burst_bytes=burst_bytes)
     passed = []
 
     def play():
@@ -122,7 +123,7 @@ def test_a_line_passes_what_its_bucket_gets_and_no_more(messages, states, burst_
 
 def test_a_message_outlasts_a_state():
     env = simpy.Environment()
-    line = Line(env, (RadioState(8000, 1.0), RadioState(800, 1.0)))
+    line = Line(env, StateRate(LinkSpec.radio((RadioState(8000, 1.0), RadioState(800, 1.0)))))
     env.process(line.cross(1050))
     env.run()
     assert env.now == pytest.approx(1.5)
@@ -282,11 +283,6 @@ def test_a_window_must_fit_into_the_queue():
     _, robot = bed(Work(0.01), depth=3)
     with pytest.raises(CodesignError, match="window of 4 frames does not fit"):
         robot.play_window(4)
-
-
-def test_a_line_needs_a_state():
-    with pytest.raises(CodesignError, match="at least one state"):
-        Line(simpy.Environment(), ())
 
 
 def test_command(tmp_path, capsys):

@@ -173,7 +173,7 @@ def _run(options: argparse.Namespace) -> int:
         outcome = compared.outcomes[advice.policy]
         names = bundle.classes if classes is None else classes
         worst = worst_frames(source, compared, outcome, bundle.task, names, options.worst)
-        rate = conditions.way.rate
+        rate = conditions.link.rate
         text = page(setting, compared, found, advice, sweep, rate, worst)
         write_page(options.html, text)
     content = comparison_json(setting, found, compared.unavailable, advice, sweep)
@@ -204,8 +204,7 @@ def _conditions(options: argparse.Namespace, bundle: Bundle, sendable_bytes: flo
     """What all policies have alike; the link and the origin of the times, in words."""
     from codesign_ros.cost.catalogue import find_device, load_devices
     from codesign_ros.cost.link import travel_s
-    from codesign_ros.evaluation.compare.pipeline import Way
-    from codesign_ros.evaluation.compare.robot import Conditions
+    from codesign_ros.evaluation.compare.robot import Conditions, SimulatedLink
     from codesign_ros.runtime.planner.settings import PlannerSettings
     from codesign_ros.types import CodesignError
     from codesign_ros.whatif.device_times import PARTS, read_device_times
@@ -268,7 +267,8 @@ def _conditions(options: argparse.Namespace, bundle: Bundle, sendable_bytes: flo
         times_said += f", the robot {slowdown:g} times slower"
     back_s = travel_s(link, ANSWER_BYTES) - link.delay_s
     known = (robot, server) if all(named) else (None, None)
-    return Conditions(problem, Way(rate, link.delay_s, back_s), *known), link_said, times_said
+    simulated = SimulatedLink(rate, link.delay_s, back_s)
+    return Conditions(problem, simulated, *known), link_said, times_said
 
 
 def _link(options: argparse.Namespace) -> Any:

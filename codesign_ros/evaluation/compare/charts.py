@@ -79,7 +79,7 @@ def front(shown: Front, y_unit: str, chosen: str) -> str:
         gain = floor + part * (top - floor)
         _text(svg, f"{gain:.3f}", 4, y_at(gain) + 4, "soft")
     places: dict[tuple[float, float], list[FrontPoint]] = {}
-    for each in sorted(shown.points, key=lambda each: (each.cost, each.in_time)):
+    for each in sorted(shown.points, key=lambda each: (each.cost, -each.in_time)):
         places.setdefault((x_at(each.cost), y_at(each.in_time)), []).append(each)
     steps = [f"{x:.1f},{y:.1f}" for (x, y), here in places.items() if not here[0].beaten_by]
     _add(svg, "polyline", points=" ".join(steps), **{"class": "front"})

@@ -71,7 +71,11 @@ def fronts(summaries: Sequence[Summary]) -> dict[str, Front]:
         "response": _front(
             "p95 of the response, ms", summaries, lambda each: each.response_ms["p95"]
         ),
-        "bytes": _front("kB a frame", summaries, lambda each: each.payload_bytes / 1e3),
+        "bytes": _front(
+            "kB a frame (nothing sent: at the left)",
+            summaries,
+            lambda each: each.payload_bytes / 1e3,
+        ),
     }
 
 

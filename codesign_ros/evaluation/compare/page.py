@@ -13,13 +13,13 @@ import numpy as np
 
 from codesign_ros.evaluation.compare.advice import Advice
 from codesign_ros.evaluation.compare.charts import bars, front, ranges, stacks, timeline
-from codesign_ros.evaluation.compare.fronts import Front, fronts
-from codesign_ros.evaluation.compare.pipeline import Finished
+from codesign_ros.evaluation.compare.fronts import fronts, losses
 from codesign_ros.evaluation.compare.report import IN_TIME, SIMULATED, Setting, accuracy_words
 from codesign_ros.evaluation.compare.run import Compared
 from codesign_ros.evaluation.compare.summary import Summary
 from codesign_ros.evaluation.compare.worst import WorstFrame
 from codesign_ros.simulation.link_rate import LinkRate
+from codesign_ros.simulation.pipeline import Finished
 from codesign_ros.types import CodesignError
 
 _BINS = 120
@@ -143,13 +143,17 @@ def _charts(
         cards += [
             ("Accuracy of the frames that were answered", bars(shares, metric, chosen)),
         ]
+    found = fronts(summaries)
     cards += [
         (
             f"Accuracy in time against {name}, with the Pareto front",
-            front(each, f"{metric}, late or lost = no answer", chosen) + _losses(each),
+            front(each, f"{metric}, late or lost = no answer", chosen),
         )
-        for name, each in fronts(summaries).items()
+        for name, each in found.items()
     ]
+    off = "".join(f"<li>{escape(reason)}.</li>" for reason in losses(found))
+    if off:
+        cards.append(("Off a front for late or lost frames (hollow)", f"<ul>{off}</ul>"))
     cards.append(("Link (simulated), plans, dropped frames", _timeline(compared, summaries,
                                                                      rate, chosen)))  # fmt: skip
     if sweep:
@@ -160,13 +164,6 @@ def _charts(
         title = "Best plan of each cut at the first rate, predicted: robot, link, server"
         cards.append((title, stacks(parts, "ms of one frame")))
     return "".join(f"<section><h2>{escape(title)}</h2>{svg}</section>" for title, svg in cards)
-
-
-def _losses(shown: Front) -> str:
-    """What a front says of policies that lose frames."""
-    said = "".join(f"<li>{escape(each.reason)}.</li>" for each in shown.points
-                   if each.only_by_answers)  # fmt: skip
-    return f"<ul class=soft>{said}</ul>" if said else ""
 
 
 def _timeline(compared: Compared, summaries: Sequence[Summary], rate: LinkRate, chosen: str) -> str:

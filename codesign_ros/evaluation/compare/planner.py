@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from codesign_ros.evaluation.compare.measured_link import MeasuredLink
-from codesign_ros.evaluation.compare.pipeline import Way
 from codesign_ros.planning.grid import Solution, grid
 from codesign_ros.planning.problem import CandidateCost, Problem
+from codesign_ros.runtime.link.meter import LinkMeter
 from codesign_ros.runtime.planner.policy import under_policy
 from codesign_ros.runtime.planner.settings import PlannerSettings
 from codesign_ros.types import CodesignError, DeviceSpec, Plan
@@ -51,7 +50,7 @@ class LivePlanner:
         policy: its name, or ``cut:N``; see ``runtime.planner.policy``.
         problem: with one server; the rate of its link is replaced by the measured one.
         devices: peaks of robot and server, for policies that look at them; None = not known.
-        way: the simulated link.
+        meter: what the robot knows of its link.
 
     Raises:
         CodesignError: the policy cannot choose here.
@@ -62,17 +61,15 @@ class LivePlanner:
         policy: str,
         problem: Problem,
         devices: tuple[DeviceSpec | None, DeviceSpec | None],
-        way: Way,
+        meter: LinkMeter,
     ) -> None:
         self._policy = policy
         self._problem = problem
         self._devices = devices
+        self._meter = meter
         self._gain = PlannerSettings().switch_gain
         self._out_of_band = 0
-        self.link = MeasuredLink(way, self._look)
         self.plans: list[Planned] = []
-        # The meter begins before the first frame, and so knows the rate then.
-        self.link.advance(0.0)
         self._adopt(0.0, self._rate_bps, self._solve(self._rate_bps))
         # Whoever computes on the robot alone does it as the planner's stand-by.
         alone = self.plans[0].solution.device_only
@@ -83,12 +80,7 @@ class LivePlanner:
     @property
     def rate_bps(self) -> float:
         """The rate that the robot measures [bit/s]; 0 = not known."""
-        return self.link.meter.bandwidth_bps
-
-    def at(self, now_s: float) -> Planned:
-        """The plan in force at a time, which is not before that of an earlier call [s]."""
-        self.link.advance(now_s)
-        return self.plans[-1]
+        return self._meter.bandwidth_bps
 
     @property
     def _rate_bps(self) -> float:
@@ -104,14 +96,12 @@ class LivePlanner:
         plan = replace(solution.plan, epoch=len(self.plans) + 1)
         self.plans.append(Planned(now_s, solution, rate_bps, plan))
 
-    def _look(self, now_s: float) -> None:
+    def look(self, now_s: float) -> None:
         """Plan anew where the rate has left its band, and the other plan is enough better."""
-        if not self.plans:
-            return
         current = self.plans[-1]
         measured_bps, planned_bps = self._rate_bps, current.rate_bps
         change_s = 8 * _REFERENCE_BYTES * abs(1 / measured_bps - 1 / planned_bps)
-        doubt = self.link.meter.error_bps / measured_bps
+        doubt = self._meter.error_bps / measured_bps
         inside = abs(math.log(measured_bps / planned_bps)) <= max(math.log(_OTHER_RATE), doubt)
         self._out_of_band = 0 if inside or change_s < _LEAST_CHANGE_S else self._out_of_band + 1
         if self._out_of_band < _OUT_OF_BAND:

@@ -6,14 +6,38 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import simpy
 
 from codesign_ros.evaluation.compare.answers import Answers
-from codesign_ros.evaluation.compare.pipeline import Finished, Passage, Pipeline, Way, Work
 from codesign_ros.evaluation.compare.planner import LivePlanner, Planned
 from codesign_ros.planning.problem import Problem
 from codesign_ros.runtime.answers import Answer
+from codesign_ros.runtime.head.settings import HeadSettings
+from codesign_ros.runtime.link.estimate import OVERHEAD_BYTES
 from codesign_ros.runtime.rate_level import RateLevelChoice
-from codesign_ros.types import DeviceSpec, Plan, rate_levels_of
+from codesign_ros.simulation.line import Line, Process
+from codesign_ros.simulation.link_rate import LinkRate, StateRate
+from codesign_ros.simulation.pipeline import Finished, Passage, Pipeline, Way
+from codesign_ros.simulation.work import Work
+from codesign_ros.types import DeviceSpec, LinkSpec, Plan, rate_levels_of
+
+# The head measures the link so long before the first frame, and looks so often at its plan [s].
+_WARM_S, _LOOK_S = 10.0, 0.5
+
+
+@dataclass(frozen=True)
+class SimulatedLink:
+    """The link.
+
+    Attributes:
+        rate: of the uplink over time.
+        delay_s: from the robot to the server [s].
+        back_s: an answer's way back [s].
+    """
+
+    rate: LinkRate
+    delay_s: float = 0.0
+    back_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -22,16 +46,16 @@ class Conditions:
 
     Attributes:
         problem: what can be chosen and what it costs, with one server.
-        way: the simulated link.
+        link: the simulated link.
         robot, server: their peaks, for policies that look at them; None = not known.
         queue_depth: frames that may wait for the robot.
     """
 
     problem: Problem
-    way: Way
+    link: SimulatedLink
     robot: DeviceSpec | None = None
     server: DeviceSpec | None = None
-    queue_depth: int = 3
+    queue_depth: int = HeadSettings().queue_depth
 
 
 @dataclass(frozen=True)
@@ -88,9 +112,22 @@ class Robot:
         transform: Callable[[Answer], Answer] = lambda answer: answer,
     ) -> None:
         self.policy = policy
+        self._env = env = simpy.Environment(initial_time=-_WARM_S)
+        link = conditions.link
+        uplink = Line(env, link.rate, link.delay_s, overhead_bytes=OVERHEAD_BYTES)
+        # An answer's own time is in the delay.
+        downlink = Line(env, StateRate(LinkSpec(1.0)), link.back_s)
+        way = Way(uplink, downlink, simpy.Resource(env))
+        deadline_s = HeadSettings().deadline_s
+        self._pipeline = Pipeline(env, self, way, conditions.queue_depth, deadline_s)
+        self._pipeline.probe()
+        env.run(until=0.0)
         devices = conditions.robot, conditions.server
-        self._planner = LivePlanner(policy, conditions.problem, devices, conditions.way)
-        self._pipeline = Pipeline(self, conditions.way, conditions.queue_depth)
+        self._planner = LivePlanner(policy, conditions.problem, devices, self._pipeline.meter)
+        env.process(self._look())
+        self._passages: dict[int, Passage] = {}
+        # How many came, and how many have their results, as all before them.
+        self._offered = self._settled = 0
         self._answers = answers
         self._transform = transform
         self._last_cut = conditions.problem.tables.segments
@@ -100,24 +137,39 @@ class Robot:
 
     def offer(self, number: int, arrival_s: float | None, window: int) -> None:
         """Take in the next frame; without a time it comes when the window has room [s]."""
+        env = self._env
         if arrival_s is None:
-            arrival_s = self._pipeline.settled_s(number - window) if number >= window else 0.0
-        self._pipeline.offer(number, arrival_s)
+            self._work_until_result(number - window)
+        elif arrival_s > env.now:
+            env.run(until=arrival_s)
+        self._offered = number + 1
+        self._pipeline.take(number)
+        # An idle robot begins with it, before another one can push it out.
+        while env.peek() <= env.now:
+            env.step()
 
     @property
     def oldest(self) -> int:
-        """The first frame that may still be asked for."""
-        return self._pipeline.oldest
+        """The first frame that has no result yet."""
+        while self._settled in self._passages:
+            self._settled += 1
+        return self._settled
+
+    def _work_until_result(self, number: int) -> None:
+        """Let time go on until a frame has its result, as all before it."""
+        while self.oldest <= number:
+            self._env.step()
 
     def finish(self) -> Outcome:
         """Work off what is there."""
-        passages = self._pipeline.finish()
+        self._work_until_result(self._offered - 1)
+        passages = [self._passages[number] for number in range(self._offered)]
         plans = self._planner.plans
         return Outcome(self.policy, tuple(passages), self._found, self._planned, tuple(plans))
 
-    def work(self, number: int, now_s: float, *, alone: bool) -> Work:
+    def asks(self, number: int, now_s: float, *, alone: bool) -> Work:
         """See ``Stations``."""
-        planned = self._planner.at(now_s)
+        planned = self._planner.plans[-1]
         self._planned[number] = len(self._planner.plans) - 1
         plan = planned.plan
         if alone and plan.cut < self._last_cut:
@@ -134,11 +186,17 @@ class Robot:
         if choice:
             choice.sent(choice.level, payload_bytes)
         rate_bps = self._planner.rate_bps or planned.rate_bps
-        return Work(cost.head_s, payload_bytes, cost.tail_s, 8 * payload_bytes / rate_bps)
+        on_link_s = 8 * payload_bytes / rate_bps
+        return Work(cost.head_s, payload_bytes, cost.tail_s, is_sent=True, on_link_s=on_link_s)
 
-    def crossed(self, size_bytes: int, sent_s: float, answered_s: float, remote_s: float) -> None:
+    def settled(self, passage: Passage) -> None:
         """See ``Stations``."""
-        self._planner.link.transfer(size_bytes, sent_s, answered_s, remote_s)
+        self._passages[passage.number] = passage
+
+    def _look(self) -> Process:
+        while True:
+            self._planner.look(float(self._env.now))
+            yield self._env.timeout(_LOOK_S)
 
     def _answer(self, number: int, plan: Plan, codec: str) -> int:
         """Have a frame computed; returns what crosses the cut [bytes]."""

@@ -12,10 +12,10 @@ import numpy as np
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.evaluation.compare.accuracy import Accuracy
-from codesign_ros.evaluation.compare.pipeline import Finished
 from codesign_ros.evaluation.compare.robot import Outcome
 from codesign_ros.evaluation.compare.run import Compared
 from codesign_ros.planning.problem import Candidate
+from codesign_ros.simulation.pipeline import Finished
 from codesign_ros.types import Merge
 
 PERCENTILES = (5, 25, 50, 75, 95, 99)

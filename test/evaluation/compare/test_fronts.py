@@ -10,10 +10,10 @@ from codesign_ros.evaluation.average_precision import measure
 from codesign_ros.evaluation.compare.accuracy import Accuracy
 from codesign_ros.evaluation.compare.charts import front as chart
 from codesign_ros.evaluation.compare.fronts import fronts, losses
-from codesign_ros.evaluation.compare.pipeline import Finished, Passage
 from codesign_ros.evaluation.compare.robot import Outcome
 from codesign_ros.evaluation.compare.summary import Summary
 from codesign_ros.runtime.messages import Answer
+from codesign_ros.simulation.pipeline import Finished, Passage
 from codesign_ros.types import Box, GroundTruth
 
 
