@@ -1,0 +1,1 @@
+"""Parts of the system tested with what was recorded of the others."""

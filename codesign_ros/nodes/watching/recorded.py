@@ -1,0 +1,105 @@
+"""What heads and tails said to each other, from a bag that `ros2 bag record` made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from codesign_ros.data.storage.channel import CDR, Channel
+from codesign_ros.data.storage.decoding import message_type
+from codesign_ros.data.storage.recording import Recording, open_recording
+from codesign_ros.msg import Embedding as EmbeddingMsg
+from codesign_ros.msg import Plan as PlanMsg
+from codesign_ros.msg import TailAnswer as TailAnswerMsg
+from codesign_ros.nodes.border.reading import read
+from codesign_ros.nodes.interface.messages import (
+    embedding_from_msg,
+    plan_from_msg,
+    tail_answer_from_msg,
+)
+from codesign_ros.runtime.messages import EmbeddingKind, TailAnswer, TailStatus
+from codesign_ros.runtime.recorded import RecordedFrame
+from codesign_ros.types import CodesignError, Plan
+
+# Of one start of a head: session and number of the frame.
+_Key = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class RecordedTalk:
+    """A recording of embeddings, and what goes with them.
+
+    Attributes:
+        plans: by robot and epoch; an epoch that two different plans have is not there.
+        answers: by session and number of the frame.
+        ambiguous: epochs that two different plans have, with their robots.
+    """
+
+    recording: Recording
+    plans: dict[tuple[str, int], Plan]
+    answers: dict[_Key, TailAnswer]
+    ambiguous: frozenset[tuple[str, int]]
+
+    def frames(self) -> Iterator[RecordedFrame]:
+        """Yield every frame that a head sent, in the order of recording; probes are left out.
+
+        Raises:
+            CodesignError: an embedding cannot be read.
+        """
+        robots = sorted({robot for robot, _ in self.plans}, key=len, reverse=True)
+        for channel, data in _messages(self.recording, EmbeddingMsg):
+            embedding = embedding_from_msg(read(EmbeddingMsg, data))
+            if embedding.kind is not EmbeddingKind.FRAME:
+                continue
+            robot = next((r for r in robots if channel.topic.startswith(f"{r.rstrip('/')}/")), "")
+            yield RecordedFrame(
+                robot,
+                embedding,
+                self.plans.get((robot, embedding.epoch)),
+                self.answers.get((embedding.session, embedding.sequence)),
+            )
+
+
+@contextmanager
+def open_talk(path: Path) -> Iterator[RecordedTalk]:
+    """Open a bag with embeddings.
+
+    Raises:
+        CodesignError: it cannot be read or has no embeddings or no plans, or a message in it is
+            of another version of the package.
+    """
+    with open_recording(path) as recording:
+        kinds = {message_type(channel) for channel in recording.channels}
+        for kind, topic in ((EmbeddingMsg, "/robot/embedding"), (PlanMsg, "/codesign/plan")):
+            if _type_of(kind) not in kinds:
+                raise CodesignError(
+                    f"bag {path} has no {_type_of(kind)}; record {topic} too, see docs/compare.md"
+                )
+        plans: dict[tuple[str, int], Plan] = {}
+        ambiguous = set()
+        for _, data in _messages(recording, PlanMsg):
+            msg = read(PlanMsg, data)
+            plan, key = plan_from_msg(msg), (str(msg.robot), int(msg.epoch))
+            if plans.setdefault(key, plan) != plan:
+                ambiguous.add(key)
+        answers: dict[_Key, TailAnswer] = {}
+        for _, data in _messages(recording, TailAnswerMsg):
+            answer = tail_answer_from_msg(read(TailAnswerMsg, data))
+            if answer.status is TailStatus.OK:
+                answers[answer.session, answer.sequence] = answer
+        known = {key: plan for key, plan in plans.items() if key not in ambiguous}
+        yield RecordedTalk(recording, known, answers, frozenset(ambiguous))
+
+
+def _messages(recording: Recording, kind: Any) -> Iterator[tuple[Channel, bytes]]:
+    topics = {c.topic for c in recording.channels
+              if message_type(c) == _type_of(kind) and c.encoding == CDR}  # fmt: skip
+    for channel, _, data in recording.messages(topics):
+        yield channel, data
+
+
+def _type_of(kind: Any) -> str:
+    return f"codesign_ros/msg/{kind.__name__}"
