@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 # Transfers that are remembered at most, answered or not.
 _REMEMBERED = 64
-# An answer that is so much later than one to a later transfer does not come any more [s].
-_PATIENCE_S = 6.0
+# An answer that is so much later than one to a later transfer does not come any more [s]: embeddings
+# arrive in order, so that it could only be one to a frame that waits for the tail. That is no longer
+# than so many times what the last one did.
+_PATIENCE_S, _TURNS = 0.5, 5.0
 # Answers swap places by so little when a process stands still; by more, the link lost a packet of
 # the first and it was sent again [s].
 _SWAP_S = 0.05
@@ -51,6 +53,8 @@ class TransferBook:
 
     def __init__(self) -> None:
         self._open: OrderedDict[Hashable, Transfer] = OrderedDict()
+        # What the tail spent on the newest frame that it answered [s].
+        self._remote_s = 0.0
 
     def sent(self, key: Hashable, payload_bytes: int, now_s: float, is_frame: bool) -> None:
         """Note that one goes to the link now."""
@@ -76,7 +80,10 @@ class TransferBook:
         if transfer is None or transfer.arrived_s is not None:
             return None
         took_s = now_s - transfer.started_s
-        transfer.arrived_s = now_s - min(max(0.0, remote_s), took_s)
+        spent_s = min(max(0.0, remote_s), took_s)
+        transfer.arrived_s = now_s - spent_s
+        if transfer.is_frame:
+            self._remote_s = spent_s
         return transfer
 
     def take_complete(self, now_s: float) -> list[Transfer]:
@@ -100,4 +107,5 @@ class TransferBook:
 
     def _overtaken(self, now_s: float) -> bool:
         arrivals_s = [t.arrived_s for t in self._open.values() if t.arrived_s is not None]
-        return min(arrivals_s, default=now_s) < now_s - _PATIENCE_S
+        patience_s = _PATIENCE_S + _TURNS * self._remote_s
+        return min(arrivals_s, default=now_s) < now_s - patience_s

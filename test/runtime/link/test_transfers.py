@@ -34,11 +34,15 @@ def test_only_the_first_answer_to_what_was_sent_counts(book):
     assert book.answered("b", 4.0, 0.0) is None
 
 
-def test_one_whose_answer_does_not_come_holds_the_others_up_for_a_while_only(book):
+@pytest.mark.parametrize(("remote_s", "patience_s"), [(0.0, 0.5), (0.4, 2.5)])
+def test_one_whose_answer_does_not_come_holds_the_others_up_for_a_while_only(
+    book, remote_s, patience_s
+):
+    """A frame may wait for the tail while what was sent after it is answered."""
     send(book, "a", "b")
-    book.answered("b", 2.0, 0.0)
-    assert book.take_complete(7.0) == []
-    lost, other = book.take_complete(8.5)
+    book.answered("b", 2.0 + remote_s, remote_s)
+    assert book.take_complete(1.9 + patience_s) == []
+    lost, other = book.take_complete(2.1 + patience_s)
     assert (lost.arrived_s, lost.duration_s, other.arrived_s) == (None, 0.0, 2.0)
 
 
