@@ -9,8 +9,8 @@ from dataclasses import dataclass
 # Transfers that are remembered at most, answered or not.
 _REMEMBERED = 64
 # An answer that is so much later than one to a later transfer does not come any more [s]:
-# embeddings arrive in order, so it could only be to a frame that waits for the tail, and that does not
-# wait for more than so many times what the tail spent on the last one.
+# embeddings arrive in order, so it could only be to a frame that waits for the tail, and that does
+# not wait for more than so many times what the tail spent on the last one.
 _PATIENCE_S, _TURNS = 0.5, 5.0
 # Answers swap places by so little when a process stands still; by more, the link lost a packet of
 # the first and it was sent again [s].
