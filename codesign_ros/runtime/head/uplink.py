@@ -28,6 +28,10 @@ _EARLY = 0.25
 _UNKNOWN_CROSSING_S = 1.0
 # Frames on the link that are remembered at most.
 _CROSSINGS = 64
+# A frame that took so many times longer than the rate says, and so much longer than a busy core is
+# late [s], met a link that has become thin. The next have as long until another is on time: the
+# rate follows only after some that nothing else was in the way of.
+_SLOW, _SLOW_S = 2.0, 0.05
 # How often an answer that came early is noticed by what waits for room [s].
 _LOOK_S = 0.01
 
@@ -61,8 +65,11 @@ class Uplink:
         self._probes = 0
         # When what was sent will be across by the measured rate, and when the next may follow.
         self._across_s = self._free_s = 0.0
-        # Frames on the link, oldest first: number and time on the link by the measured rate [s].
-        self._crossings: deque[tuple[int, float]] = deque(maxlen=_CROSSINGS)
+        # What the newest frame took that was much slower than the rate says [s]; 0 = it was not.
+        self._slow_s = 0.0
+        # Frames on the link, oldest first: number, expected time on the link, the same by the
+        # measured rate alone [s].
+        self._crossings: deque[tuple[int, float, float]] = deque(maxlen=_CROSSINGS)
         self._thread = threading.Thread(target=self._run, name="uplink", daemon=True)
         self._thread.start()
 
@@ -151,9 +158,15 @@ class Uplink:
             Time on the link; 0 if it is not known when it was sent.
         """
         with self._lock:
+            by_rate_s = {number: s for number, _, s in self._crossings}
             if kind is EmbeddingKind.FRAME:
                 self._note_across(sequence)
-            return self._meter.answered((kind, sequence), time.monotonic(), remote_s)
+            link = self._meter.answered((kind, sequence), time.monotonic(), remote_s)
+            if kind is EmbeddingKind.FRAME and sequence in by_rate_s:
+                took_s = link.total_s - link.waited_s
+                is_slow = took_s > _SLOW * by_rate_s[sequence] + _SLOW_S
+                self._slow_s = took_s if is_slow else 0.0
+            return link
 
     @property
     def bandwidth_bps(self) -> float:
@@ -191,20 +204,21 @@ class Uplink:
         with self._lock:
             return tuple(self._meter.samples)
 
-    def _note_crossing(self, sequence: int, crossing_s: float) -> None:
+    def _note_crossing(self, sequence: int, by_rate_s: float) -> None:
         """Note that a frame is on the link from now on, or from when those before it are across."""
         with self._lock:
-            self._crossings.append((sequence, crossing_s))
+            crossing_s = max(by_rate_s, self._slow_s)
+            self._crossings.append((sequence, crossing_s, by_rate_s))
             self._across_s = max(self._across_s, time.monotonic()) + crossing_s
             self._free_s = self._across_s - _EARLY * crossing_s
 
     def _note_across(self, sequence: int) -> None:
         """Note that a frame and those before it are across, whatever the rate says."""
-        if not any(number == sequence for number, _ in self._crossings):
+        if not any(number == sequence for number, _, _ in self._crossings):
             return
         while self._crossings.popleft()[0] != sequence:
             pass
-        left_s = sum(crossing_s for _, crossing_s in self._crossings)
+        left_s = sum(crossing_s for _, crossing_s, _ in self._crossings)
         last_s = self._crossings[-1][1] if self._crossings else 0.0
         self._across_s = min(self._across_s, time.monotonic() + left_s)
         self._free_s = self._across_s - _EARLY * last_s

@@ -269,3 +269,34 @@ def test_before_the_rate_is_known_a_frame_follows_the_answer_to_the_one_before(
     clock.now += 0.8  # there may be no answer
     wait_until(lambda: len(uplink.sent) == 3)
     assert asked == pytest.approx([50.5, 51.3])
+
+
+def test_behind_a_frame_that_was_much_slower_than_the_rate_the_next_ones_keep_its_distance(
+    make, clock
+):
+    """Sent as fast as the old rate says, they would be replaced in the middleware's queue."""
+    uplink = make()
+    uplink._meter.bandwidth_bps = 8e6
+    put(uplink, embedding(1, 1000))  # 1 ms by the rate
+    clock.now += 0.4
+    uplink.answered(FRAME, 1, 0.1)
+    put(uplink, embedding(2, 1000))
+    asked = []
+    uplink.submit(embedding(3, 1000), lambda: asked.append(clock.now) or True)
+    clock.now += 0.22
+    clock.now += 0.01
+    wait_until(lambda: len(uplink.sent) == 3)
+    assert asked == [pytest.approx(50.63)]  # three quarters of 0.3 s later
+    # Another that is as slow does not make it usual.
+    clock.now += 0.2
+    uplink.answered(FRAME, 2, 0.0)
+    uplink.answered(FRAME, 3, 0.0)
+    asked.clear()
+    put(uplink, embedding(4, 1000))
+    uplink.submit(embedding(5, 1000), lambda: asked.append(clock.now) or True)
+    clock.now += 0.1
+    assert not asked
+    uplink.answered(FRAME, 4, 0.0995)  # on time
+    wait_until(lambda: len(uplink.sent) == 5)
+    clock.now += 0.001
+    put(uplink, embedding(6, 1000))  # the old distance is right again
