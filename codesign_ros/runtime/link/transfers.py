@@ -10,8 +10,8 @@ from dataclasses import dataclass
 _REMEMBERED = 64
 # An answer that is so much later than one to a later transfer does not come any more [s]:
 # embeddings arrive in order, so it could only be to a frame that waits for the tail, and that does
-# not wait for more than so many times what the tail spent on the last one.
-_PATIENCE_S, _TURNS = 0.5, 5.0
+# not wait for more than so many times what the tail spent on the last one; nor longer than this [s].
+_PATIENCE_S, _TURNS, _MOST_PATIENCE_S = 0.5, 5.0, 6.0
 # Answers swap places by so little when a process stands still; by more, the link lost a packet of
 # the first and it was sent again [s].
 _SWAP_S = 0.05
@@ -78,6 +78,8 @@ class TransferBook:
         """
         transfer = self._open.get(key)
         if transfer is None or transfer.arrived_s is not None:
+            # It may have been given up too early, and so would the next ones be.
+            self._remote_s = max(self._remote_s, remote_s)
             return None
         took_s = now_s - transfer.started_s
         spent_s = min(max(0.0, remote_s), took_s)
@@ -107,5 +109,5 @@ class TransferBook:
 
     def _overtaken(self, now_s: float) -> bool:
         arrivals_s = [t.arrived_s for t in self._open.values() if t.arrived_s is not None]
-        patience_s = _PATIENCE_S + _TURNS * self._remote_s
+        patience_s = min(_PATIENCE_S + _TURNS * self._remote_s, _MOST_PATIENCE_S)
         return min(arrivals_s, default=now_s) < now_s - patience_s

@@ -46,6 +46,18 @@ def test_one_whose_answer_does_not_come_holds_the_others_up_for_a_while_only(
     assert (lost.arrived_s, lost.duration_s, other.arrived_s) == (None, 0.0, 2.0)
 
 
+@pytest.mark.parametrize("remote_s", [1.9, math.inf])
+def test_of_a_tail_that_is_slower_than_that_only_one_is_given_up(book, remote_s):
+    for start_s in (0.0, 10.0):
+        book.sent("frame", 1000, start_s, is_frame=True)
+        book.sent("probe", 64, start_s + 0.1, is_frame=False)
+        book.answered("probe", start_s + 0.2, 0.0)
+        given_up = book.take_complete(start_s + 1.0)
+        answered = book.answered("frame", start_s + 2.0, remote_s)
+        assert (len(given_up), answered is None) == ((2, True) if start_s == 0 else (0, False))
+    assert len(book.take_complete(12.0)) == 2
+
+
 def test_what_was_sent_again_and_what_overtook_it_are_marked(book):
     send(book, "a", "b", "c")
     book.answered("b", 3.0, 0.0)
