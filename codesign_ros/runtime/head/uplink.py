@@ -158,14 +158,11 @@ class Uplink:
             Time on the link; 0 if it is not known when it was sent.
         """
         with self._lock:
-            by_rate_s = {number: s for number, _, s in self._crossings}
-            if kind is EmbeddingKind.FRAME:
-                self._note_across(sequence)
+            by_rate_s = self._note_across(sequence) if kind is EmbeddingKind.FRAME else None
             link = self._meter.answered((kind, sequence), time.monotonic(), remote_s)
-            if kind is EmbeddingKind.FRAME and sequence in by_rate_s:
+            if by_rate_s is not None:
                 took_s = link.total_s - link.waited_s
-                is_slow = took_s > _SLOW * by_rate_s[sequence] + _SLOW_S
-                self._slow_s = took_s if is_slow else 0.0
+                self._slow_s = took_s if took_s > _SLOW * by_rate_s + _SLOW_S else 0.0
             return link
 
     @property
@@ -212,16 +209,22 @@ class Uplink:
             self._across_s = max(self._across_s, time.monotonic()) + crossing_s
             self._free_s = self._across_s - _EARLY * crossing_s
 
-    def _note_across(self, sequence: int) -> None:
-        """Note that a frame and those before it are across, whatever the rate says."""
-        if not any(number == sequence for number, _, _ in self._crossings):
-            return
-        while self._crossings.popleft()[0] != sequence:
-            pass
+    def _note_across(self, sequence: int) -> float | None:
+        """Note that a frame and those before it are across, whatever the rate says.
+
+        Returns:
+            Its time on the link by the rate [s]; None = it is not known to be there.
+        """
+        numbers = [number for number, _, _ in self._crossings]
+        if sequence not in numbers:
+            return None
+        for _ in range(numbers.index(sequence) + 1):
+            _, _, by_rate_s = self._crossings.popleft()
         left_s = sum(crossing_s for _, crossing_s, _ in self._crossings)
         last_s = self._crossings[-1][1] if self._crossings else 0.0
         self._across_s = min(self._across_s, time.monotonic() + left_s)
         self._free_s = self._across_s - _EARLY * last_s
+        return by_rate_s
 
     def close(self) -> None:
         """Stop sending; what is still queued stays here."""

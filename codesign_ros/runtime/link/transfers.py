@@ -10,7 +10,7 @@ from dataclasses import dataclass
 _REMEMBERED = 64
 # An answer that is so much later than one to a later transfer does not come any more [s]:
 # embeddings arrive in order, so it could only be to a frame that waits for the tail, and that does
-# not wait for more than so many times what it spent on the last one, nor longer than this [s]
+# not wait for more than so many times what that spent on the last one. Nor is it so long [s].
 _PATIENCE_S, _TURNS, _MOST_PATIENCE_S = 0.5, 5.0, 6.0
 # Answers swap places by so little when a process stands still; by more, the link lost a packet of
 # the first and it was sent again [s].

@@ -2,13 +2,12 @@
 
 A model knows a device as it was when it was profiled. Afterwards other work may come to the device,
 or leave it, and a profile of one cut may be off. So each cut that ran has a level, the logarithm of
-measured over predicted time, which stays what it was while other cuts run. A cut that never ran has
-the middle one of the others': what is off at most cuts is the device's load, not their profiles.
+measured over predicted time. A cut that never ran has the middle one of the others': what is off at
+most cuts is the device's load, not their profiles.
 
 What a cut is off by itself shows in its first reports after a change of plans. Whatever changes
-while it runs is the device's load, and a load is a load for all that the device runs: then the
-levels of all cuts move by as much, so that two cuts differ by what they showed when plans changed
-and by nothing that came and went since.
+while it runs is the load of all cuts: then the levels of all move by as much, so that two cuts
+differ by what they showed when plans changed and by nothing that came and went since.
 
 Reports differ from a level by noise, until a load comes or goes. Reports that go on being off to
 one side are told from noise by a cumulative sum (CUSUM, Page 1954). A load that came or went a
@@ -91,7 +90,7 @@ class Correction:
         self._is_new = True
         self._plan: tuple[int, int] | None = None
         self._above = self._below = 0.0
-        # What the cut that runs was lately taken to be off by itself [log].
+        # What the cut that runs was lately taken to be off by itself when it was new [log].
         self._own = 0.0
         # Squares of what the load changed by lately [log^2].
         self._undone = 0.0
@@ -277,6 +276,7 @@ class Correction:
         self._move(by)
 
     def _move(self, by: float, besides: int | None = None) -> None:
+        """Move the levels of all cuts but one by so much [log]."""
         for cut, level in self._levels.items():
             if cut != besides:
                 level.mean = _bounded(level.mean + by)
