@@ -46,7 +46,7 @@ _ARROWS = {
         "types resources hardware wire pixels cost data planning bundle engines runtime.engines "
         "runtime runtime.head runtime.tail runtime.planner profiling"
     ),
-    "simulation": "types planning runtime.link runtime.planner",
+    "simulation": "types planning runtime.head runtime.link runtime.planner",
     "evaluation": (
         "types console wire pixels models cost data planning bundle engines runtime runtime.link "
         "runtime.head runtime.planner simulation"

@@ -17,14 +17,11 @@ from typing import Protocol
 
 import simpy
 
+from codesign_ros.runtime.head.book import MAX_AWAY, MAX_SENDING
 from codesign_ros.runtime.link.meter import LinkMeter
 from codesign_ros.simulation.line import Line, Process
 from codesign_ros.simulation.work import Work
 
-# As the head's (runtime/head/book.py): it computes no more while so many embeddings wait behind the
-# one on the link, or so many frames are away.
-_MAX_SENDING = 1
-_MAX_AWAY = 4
 # How often the head asks its meter which probes it wants, and as long as it knows no rate [s].
 _PROBE_PERIOD_S, _LEARNING_PERIOD_S = 0.5, 0.1
 
@@ -156,7 +153,7 @@ class Pipeline:
 
     def _compute(self) -> Process:
         while True:
-            has_room = len(self._sending) <= _MAX_SENDING and len(self._away) < _MAX_AWAY
+            has_room = len(self._sending) <= MAX_SENDING and len(self._away) < MAX_AWAY
             if self._stranded:
                 passage, alone = self._stranded.popleft(), True
             elif self._waiting and (has_room or self._silent):

@@ -20,13 +20,13 @@ from codesign_ros.runtime.stamps import age_s
 
 _log = logging.getLogger(__name__)
 
-# Embeddings that wait behind the one on the link before the head stops computing more: one keeps
-# the link busy, others would only grow old there.
-_MAX_SENDING = 1
+MAX_SENDING = 1
+"""Embeddings that wait behind the one on the link before the head stops computing more: one keeps
+the link busy, others would only grow old there."""
 
-# Frames on the link or at the tail before the head stops computing more: as many as the middleware
-# keeps for the link (nodes/interface/qos.py); one more would push out the oldest, half sent.
-_MAX_AWAY = 4
+MAX_AWAY = 4
+"""Frames on the link or at the tail before the head stops computing more: as many as the middleware
+keeps for the link (nodes/interface/qos.py); one more would push out the oldest, half sent."""
 
 # Who finishes frames: ``Result.finished_by``.
 _WAYS = ("server", "robot", "fallback")
@@ -113,7 +113,7 @@ class FrameBook:
         """What to compute next, if anything; ``lock`` is held."""
         if self.is_alone:
             return self.ledger.next_to_finish()
-        return self.ledger.next_to_compute(_MAX_SENDING, _MAX_AWAY, hedges=self.hedges)
+        return self.ledger.next_to_compute(MAX_SENDING, MAX_AWAY, hedges=self.hedges)
 
     def wait(self) -> None:
         """Wait until something may be to be computed, or is overdue; ``lock`` is held."""
