@@ -246,8 +246,12 @@ class DeviceNode(CodesignNode):
             self._is_called = False
             self.announce()
         else:
-            now = self.get_clock().now().to_msg()
-            self._heartbeats.publish(heartbeat_to_msg(self.heartbeat(), now))
+            self.beat()
+
+    def beat(self) -> None:
+        """Give a sign of life now."""
+        now = self.get_clock().now().to_msg()
+        self._heartbeats.publish(heartbeat_to_msg(self.heartbeat(), now))
 
     def _called(self) -> None:
         self._is_called = True  # with the next heartbeat, so that a fleet does not answer at once

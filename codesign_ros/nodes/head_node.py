@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -13,7 +14,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import SetBool
 
 from codesign_ros.data.frames import SourceFrame
-from codesign_ros.hardware.cpu_quota import usable_cores
+from codesign_ros.hardware.cpu_quota import cpu_clock, usable_cores
 from codesign_ros.msg import InferenceResult, TailAnswer
 from codesign_ros.nodes.camera_node import CameraNode
 from codesign_ros.nodes.device_node import DeviceNode
@@ -43,6 +44,8 @@ from codesign_ros.types import Plan
 
 # How often the head is asked for probes; it sends them less often while all is well [s].
 PROBE_PERIOD_S = 0.25
+# A rate so many times off the one that was told last is told at once, but no more often than [s].
+_OTHER_RATE, _TELL_PERIOD_S = 1.25, 0.1
 _PAUSED = "paused by service enable"
 
 
@@ -67,6 +70,8 @@ class HeadNode(DeviceNode):
             self._detections = self.advertise(vision.Detection2DArray, "detections", qos.result())
         # What DDS lost of the frames, as far as it knows, and what came while nobody took frames.
         self._lost = self._untaken = 0
+        # The link's rate as it was told last, and when.
+        self._told_bps, self._told_s = 0.0, -math.inf
         transport = self.params["image_transport"]
         # None where the camera hands them over in this process.
         self._input: ImageInput | None = None
@@ -95,6 +100,7 @@ class HeadNode(DeviceNode):
             slowdown=self.params["emulation.slowdown"],
             selection=self.selection({}),
             cores=usable_cores(),
+            cpu_s=cpu_clock(),
         )
         runtime = HeadRuntime(
             self.bundle,
@@ -134,9 +140,10 @@ class HeadNode(DeviceNode):
         beat, runtime = super().heartbeat(), self.runtime
         if runtime is None:
             return beat
+        self._told_bps, self._told_s = runtime.uplink.bandwidth_bps, time.monotonic()
         return replace(
             beat,
-            link_bps=runtime.uplink.bandwidth_bps,
+            link_bps=self._told_bps,
             link_bps_error=runtime.uplink.bandwidth_error_bps,
             link_delay_s=runtime.uplink.delay_s,
             frame_bytes=runtime.sendable_bytes,
@@ -261,8 +268,14 @@ class HeadNode(DeviceNode):
             self._painter.draw(result.stamp, load, boxes)
 
     def _on_answer(self, msg: TailAnswer) -> None:
-        if self.runtime is not None:
-            self.runtime.on_answer(tail_answer_from_msg(msg))
+        runtime = self.runtime
+        if runtime is None:
+            return
+        runtime.on_answer(tail_answer_from_msg(msg))
+        rate_bps, told_bps = runtime.uplink.bandwidth_bps, self._told_bps
+        is_other = not told_bps / _OTHER_RATE <= rate_bps <= told_bps * _OTHER_RATE
+        if is_other and time.monotonic() - self._told_s >= _TELL_PERIOD_S:
+            self.beat()
 
     def _probe(self) -> None:
         runtime = self.runtime

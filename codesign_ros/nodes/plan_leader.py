@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 from codesign_ros.nodes.interface.messages import plan_to_msg
 from codesign_ros.nodes.wiring import WiredNode
@@ -15,10 +15,11 @@ from codesign_ros.runtime.planner.runtime import Due, PlannerRuntime
 from codesign_ros.srv import CommitPlan, PreparePlan
 from codesign_ros.types import CodesignError, Plan
 
-# Building the engines of a plan takes a fraction of a second when the cache is warm; on a slow
-# device that exports the network first it takes several. A device that builds engines ahead has
-# longer for it, as long as it lives: its file may be gone, or of another driver.
-SERVICE_TIMEOUT_S = 30.0
+# What has nothing to build answers at once. Getting the engines of a plan ready takes a fraction of
+# a second when the cache is warm, and a minute on a share of a core that exports and calibrates the
+# network first. A device that builds engines ahead has longer for it, as long as it lives: its file
+# may be gone, or of another driver.
+SERVICE_TIMEOUT_S, READY_TIMEOUT_S = 30.0, 300.0
 # Robots that are led at once; one more waits until another has its plan. Those without a plan so
 # far have threads of their own: none that never followed a plan keeps one waiting that does.
 MOST_ROBOTS = 64
@@ -35,6 +36,17 @@ def get_ready(runtime: PlannerRuntime, lock: threading.RLock, mode: str) -> None
         devices = runtime.registry.devices
     counted = looks_at_operations(runtime.settings.policy)
     runtime.costs.get_ready(mode, devices, counted)
+
+
+class _Call(NamedTuple):
+    """A service that was asked, of which node's start, and until when it may answer [s]."""
+
+    client: Any
+    name: str
+    session: int
+    give_up_s: float
+    future: Any
+    answered: threading.Event
 
 
 class PlanLeader:
@@ -170,7 +182,7 @@ class PlanLeader:
             self._node.get_logger().error(line)
 
     def _put_in_force(self, plan: Plan, head: str) -> None:
-        """Prepare the tail, prepare the head, commit the head, tell the tail.
+        """Prepare tail and head, both at once; then commit the head and tell the tail.
 
         Raises:
             CodesignError: one of them refused or did not answer; the old plan runs on.
@@ -179,10 +191,13 @@ class PlanLeader:
         names = (plan.served_by, head) if plan.served_by else (head,)
         # Where another node of the name takes its place meanwhile, it is not the one that is meant.
         followers = [(node, self._session_of(node)) for node in names]
+        prepared = []
         for node, session in followers:
             prepare = PreparePlan.Request(plan=msg, session=session)
             patience_s = self._patience_s(node)
-            self._call(PreparePlan, f"{node}/prepare_plan", prepare, patience_s)
+            prepared.append(self._ask(PreparePlan, f"{node}/prepare_plan", prepare, patience_s))
+        for call in prepared:
+            self._await(call)
         for node, session in reversed(followers):
             commit = CommitPlan.Request(epoch=plan.epoch, planner=plan.planner, session=session)
             self._call(CommitPlan, f"{node}/commit_plan", commit, SERVICE_TIMEOUT_S)
@@ -197,10 +212,14 @@ class PlanLeader:
         with self._lock:
             device = self._runtime.registry.announced(node)
             if device is None or device.engines is None:
-                return SERVICE_TIMEOUT_S
-            return max(SERVICE_TIMEOUT_S, self._runtime.settings.build_timeout_s)
+                return READY_TIMEOUT_S
+            return max(READY_TIMEOUT_S, self._runtime.settings.build_timeout_s)
 
     def _call(self, kind: Any, name: str, request: Any, timeout_s: float) -> None:
+        self._await(self._ask(kind, name, request, timeout_s))
+
+    def _ask(self, kind: Any, name: str, request: Any, timeout_s: float) -> _Call:
+        """Ask a service; its answer is awaited by ``_await``."""
         if not self._serves():
             raise CodesignError("another planner leads")
         client = self._node.client(kind, name)
@@ -212,11 +231,14 @@ class PlanLeader:
         answered = threading.Event()
         future = client.call_async(request)
         future.add_done_callback(lambda _: answered.set())
-        while not answered.wait(_POLL_S):
-            if self._hopeless(name, request.session, give_up_s):
-                client.remove_pending_request(future)
-                raise CodesignError(f"service {name} does not answer")
-        answer: Any = future.result()
+        return _Call(client, name, request.session, give_up_s, future, answered)
+
+    def _await(self, call: _Call) -> None:
+        while not call.answered.wait(_POLL_S):
+            if self._hopeless(call.name, call.session, call.give_up_s):
+                call.client.remove_pending_request(call.future)
+                raise CodesignError(f"service {call.name} does not answer")
+        answer: Any = call.future.result()
         if not answer.ok:
             raise CodesignError(answer.message)
 

@@ -23,7 +23,7 @@ from codesign_ros.types import CodesignError, Plan
 
 # Nodes measure themselves first, under their quota, and export the network: minutes on a small one.
 START_TIMEOUT_S = 600.0
-PLAN_TIMEOUT_S = 60.0
+PLAN_TIMEOUT_S = 180.0
 # Without a frame for so long something is stuck.
 FRAME_TIMEOUT_S = 30.0
 

@@ -18,7 +18,7 @@ from codesign_ros.runtime.head.plans import HeadPlans
 from codesign_ros.runtime.head.results import result_of
 from codesign_ros.runtime.head.server_watch import ServerWatch
 from codesign_ros.runtime.head.settings import HeadSettings
-from codesign_ros.runtime.head.stage_medians import PassingOn, RunningTimes
+from codesign_ros.runtime.head.stage_medians import ProcessorUse, RunningTimes
 from codesign_ros.runtime.messages import DropReason
 from codesign_ros.runtime.stages import HeadOutput, HeadStage, LeasedStage, TailStage
 from codesign_ros.types import CodesignError, Plan, unexpected
@@ -59,7 +59,9 @@ class HeadCompute:
         self._send = send
         # When the last frame was computed; None = there was none to go on with [s].
         self._computed_s: float | None = None
-        self._passing_on = PassingOn(settings.cores)
+        # What the last frame's stage took, and all that was done for it [s].
+        self._stage_s = 0.0
+        self._processor = ProcessorUse(settings.cores, settings.cpu_s)
         self._thread = threading.Thread(target=self._run, name="head-compute", daemon=True)
         self._thread.start()
 
@@ -89,8 +91,7 @@ class HeadCompute:
                 or any(other.goes_on for other in book.ledger.in_phase(Phase.COMPUTING))
             ):
                 return None
-            others = book.ledger.in_phase(Phase.REMOTE)
-            frame.head_gap_s = self._passing_on.frame(is_next=bool(others))
+            frame.head_gap_s = self._gap_s(None)
             return frame, self._start(frame, falls_back=False)
 
     def work_on(
@@ -138,11 +139,23 @@ class HeadCompute:
             assert frame is not None
             falls_back = frame.phase is not Phase.WAITING or self._is_alone
             leased = self._start(frame, falls_back)
-            self._passing_on.forget()
-        if self._computed_s is not None:
-            frame.head_gap_s = time.perf_counter() - self._computed_s
+            paused_s = None
+            if self._computed_s is not None:
+                paused_s = time.perf_counter() - self._computed_s
+            frame.head_gap_s = self._gap_s(paused_s)
         self.work_on(frame, leased, falls_back)
         return True
+
+    def _gap_s(self, paused_s: float | None) -> float | None:
+        """Least time between the stage of the last frame and of this one [s]; None = not known.
+
+        Args:
+            paused_s: what passed between them if this one was there already [s].
+        """
+        is_next = paused_s is not None or bool(self._book.ledger.in_phase(Phase.REMOTE))
+        busy_s = self._processor.frame(is_next)
+        rest_s = None if busy_s is None else max(0.0, busy_s - self._stage_s)
+        return max((gap for gap in (paused_s, rest_s) if gap is not None), default=None)
 
     @property
     def _is_alone(self) -> bool:
@@ -181,7 +194,8 @@ class HeadCompute:
         image, output = stretched(work, slowdown)
         encode_s = output.encode_s * max(1.0, slowdown)
         self._computed_s = time.perf_counter()
-        head_s = self._computed_s - start - encode_s
+        self._stage_s = self._computed_s - start
+        head_s = self._stage_s - encode_s
         if output.answer is None:
             frame.image, frame.head_s, frame.encode_s = image, head_s, encode_s
             self._send(frame, stage.plan, output)

@@ -44,7 +44,7 @@ class Frame:
     ``sent_bytes`` is what of it has been put on the link [bytes], and ``sent_s`` when.
     ``goes_on``: what is computed of it is to be sent; ``is_asked``: the tail has it, and may
     answer. ``head_gap_s`` passed between the frame that was computed before and this one, where
-    this one was there already [s]; of one that is passed on as it came, see ``PassingOn``.
+    this one was there already, or had to pass, see ``ProcessorUse`` [s].
     """
 
     sequence: int

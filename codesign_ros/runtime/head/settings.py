@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from codesign_ros.pixels.boxes import Selection
@@ -22,6 +24,7 @@ class HeadSettings:
         slowdown: emulated: the device is so many times slower than this machine; 0 or 1 = off.
         selection: which boxes of a detector are answers.
         cores: what the head may use of the machine's processors [cores]; None = not known.
+        cpu_s: tells how much was used of them so far, by whoever shares them [s].
         paused: frames that come are answered as dropped; what was taken before is finished.
     """
 
@@ -31,4 +34,5 @@ class HeadSettings:
     slowdown: float = 0.0
     selection: Selection = field(default_factory=Selection)
     cores: float | None = None
+    cpu_s: Callable[[], float] = time.process_time
     paused: bool = False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections import deque
 from collections.abc import Callable
 from statistics import median
@@ -20,25 +19,28 @@ _LEAST_GAPS = 3
 _PAST_EPOCHS = 16
 
 
-class PassingOn:
-    """What the robot has to do for a frame that is passed on as it came.
+class ProcessorUse:
+    """How long a frame keeps the robot's processor busy, with all that is done for it.
 
-    Where it has no more than one core, that keeps it from computing for as long: it is the gap
-    between frames that a plan with a part for the robot will have, known before such a plan has
-    run. Where there are more cores, others have time for it, and it is not known.
+    Where it has no more than one core, no two frames can follow each other sooner. What a stage
+    takes does not show that: on a share of a core it takes longer the more the processor has to do
+    beside it, and less where the robot waits for the link or the server. What is left over of this
+    beside the stage is a gap between frames, which is known before frames follow each other without
+    a pause; for one that is passed on as it came, it is all there is. Where there are more cores,
+    others have time for it, and it is not known.
 
     Args:
         cores: what the process may use of the processors [cores]; None = not known.
-        cpu_s: processor time of the process so far [s].
+        cpu_s: processor time used of them so far [s].
     """
 
-    def __init__(self, cores: float | None, cpu_s: Callable[[], float] = time.process_time) -> None:
+    def __init__(self, cores: float | None, cpu_s: Callable[[], float]) -> None:
         self._cores = cores if cores is not None and cores <= 1 else None
         self._cpu_s = cpu_s
         self._last_s: float | None = None
 
     def frame(self, is_next: bool) -> float | None:
-        """Note that a frame is passed on; what has to be done for one, if that is known [s].
+        """Note that a frame is begun with; what the one before took, if that is known [s].
 
         Args:
             is_next: whether others are under way, so that what was done since was for frames.
@@ -48,10 +50,6 @@ class PassingOn:
         now_s, last_s = self._cpu_s(), self._last_s
         self._last_s = now_s
         return None if last_s is None or not is_next else (now_s - last_s) / self._cores
-
-    def forget(self) -> None:
-        """Note that something else was done: the next frame tells nothing."""
-        self._last_s = None
 
 
 class RunningTimes:

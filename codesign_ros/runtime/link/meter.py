@@ -21,6 +21,8 @@ _FIRST_SURE, _SURE = 3, 2
 _SAMPLES = 64
 # The rate is known where it lies within so much either way, as share of it, with 80 %.
 _KNOWN_SPREAD = 0.25
+# Share of the rates in doubt that are believed to be below the true one.
+_CAUTIOUS = 0.3
 # Standard deviations in that range to either side of the middle, for a normal distribution.
 _SIGMAS = 1.2816
 # A large probe without an answer after so long is lost; it holds the next one up no longer [s].
@@ -161,8 +163,9 @@ class LinkMeter:
 
         Before the rate has shown, nothing is said of it: all that is known is a bound. When it is
         lost later, embeddings so small that they do not show it, the last one is held while it is
-        possible, and its error says how little is known. What is not possible any more - the link
-        has become much faster - is moved to the nearest rate that is.
+        possible, and its error says how little is known. What is not possible any more gives way to
+        what the rate most likely is, where the link has become faster with some caution: what has
+        passed so early says that it is no slower, and hardly how fast it is.
         """
         estimator = self._estimator
         spread = estimator.spread
@@ -172,6 +175,6 @@ class LinkMeter:
         if self._sure >= (_SURE if self.bandwidth_bps else _FIRST_SURE):
             self.bandwidth_bps = estimator.quantile_bps(0.5)
         elif self._refuted >= _SURE:
-            low_bps, high_bps = map(estimator.quantile_bps, (0.1, 0.9))
+            low_bps, high_bps = map(estimator.quantile_bps, (_CAUTIOUS, 0.5))
             self.bandwidth_bps = min(max(self.bandwidth_bps, low_bps), high_bps)
         self.error_bps = spread / _SIGMAS * self.bandwidth_bps

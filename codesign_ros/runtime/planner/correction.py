@@ -7,7 +7,9 @@ most cuts is the device's load, not their profiles.
 
 What a cut is off by itself shows in its first reports after a change of plans. Whatever changes
 while it runs is the load of all cuts: then the levels of all move by as much, so that two cuts
-differ by what they showed when plans changed and by nothing that came and went since.
+differ by what they showed when plans changed and by nothing that came and went since. A stage of a
+few milliseconds, as that of a frame that is only encoded, says little of the long ones: what it is
+off by may be the codec's or the scheduler's doing.
 
 Reports differ from a level by noise, until a load comes or goes. Reports that go on being off to
 one side are told from noise by a cumulative sum (CUSUM, Page 1954). A load that came or went a
@@ -43,6 +45,9 @@ HALF_LIFE_S = 600.0
 _MEASURED_S = 5.0
 # A stage shorter than this is as long as the scheduler likes [s].
 LEAST_STAGE_S = 0.002
+# What a stage may be off by beside the load and its own share [s]; all of it counts for little in a
+# long stage.
+_BESIDE_S = 0.001
 # Reports of a new plan of which the middle one is the first that counts.
 _FIRST = 3
 # Reports that a level is the mean of, at most.
@@ -89,6 +94,8 @@ class Correction:
         self._seen: deque[float] = deque(maxlen=_FIRST)
         self._is_new = True
         self._plan: tuple[int, int] | None = None
+        # How much of what the stage that runs is off by holds for the other cuts.
+        self._telling = 1.0
         self._above = self._below = 0.0
         # What the cut that runs was lately taken to be off by itself when it was new [log].
         self._own = 0.0
@@ -118,6 +125,7 @@ class Correction:
         if self._plan != (epoch, cut):
             self._plan = epoch, cut
             self._start_over()
+        self._telling = OWN_SPREAD**2 / (OWN_SPREAD**2 + (_BESIDE_S / predicted_s) ** 2)
         self._seen.append(_bounded(math.log(measured_s / predicted_s)))
         if len(self._seen) < _FIRST:
             return False
@@ -276,10 +284,11 @@ class Correction:
         self._move(by)
 
     def _move(self, by: float, besides: int | None = None) -> None:
-        """Move the levels of all cuts but one by so much [log]."""
+        """Move the levels of all cuts but one by what the stage that runs is off by [log]."""
         for cut, level in self._levels.items():
             if cut != besides:
-                level.mean = _bounded(level.mean + by)
+                runs = self._plan is not None and cut == self._plan[1]
+                level.mean = _bounded(level.mean + (by if runs else self._telling * by))
 
     def _learn(self, level: _Level, off: float) -> None:
         """Take a report into the mean; one that is beyond noise by far counts as little more."""

@@ -21,9 +21,11 @@ from codesign_ros.types import Plan
 FAST_BPS = 1e9
 # A change of the link is an event if the rate is so many times off, by so many standard errors, in
 # so many announcements in a row, and changes the time of a payload of this size, which is about
-# what embeddings have, by this much: on a fast link the measured rate is mostly noise.
+# what embeddings have, by this much: on a fast link the measured rate is mostly noise. Where it is
+# off by much more, it is so at once.
 _OTHER_RATE, _RATE_ERRORS = 1.25, 1.0
 _OUT_OF_BAND = 2
+_FAR_RATE, _FAR_ERRORS = 2.0, 3.0
 _REFERENCE_BYTES = 32_768
 _LEAST_CHANGE_S = 0.005
 # What the rate may be off by where the head does not say (a standard deviation of its logarithm).
@@ -250,13 +252,15 @@ class RobotWatch:
             self._out_of_band = 0
             return None
         change_s = abs(8 * _REFERENCE_BYTES / measured_bps - 8 * _REFERENCE_BYTES / planned_bps)
-        doubt = _RATE_ERRORS * device.link_bps_error / measured_bps
-        inside = abs(math.log(measured_bps / planned_bps)) <= max(math.log(_OTHER_RATE), doubt)
+        off = abs(math.log(measured_bps / planned_bps))
+        error = device.link_bps_error / measured_bps
+        inside = off <= max(math.log(_OTHER_RATE), _RATE_ERRORS * error)
         if inside or change_s < _LEAST_CHANGE_S:
             self._out_of_band = 0
             return None
         self._out_of_band += 1
-        if self._out_of_band < _OUT_OF_BAND:
+        is_far = off > max(math.log(_FAR_RATE), _FAR_ERRORS * error)
+        if self._out_of_band < _OUT_OF_BAND and not is_far:
             return None
         self._out_of_band = 0
         return f"link rate {planned_bps / 1e6:.1f} -> {measured_bps / 1e6:.1f} Mbit/s"

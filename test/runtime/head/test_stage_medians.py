@@ -5,7 +5,7 @@ import math
 import pytest
 
 from codesign_ros.runtime.device import StageMedians
-from codesign_ros.runtime.head.stage_medians import PassingOn, RunningTimes
+from codesign_ros.runtime.head.stage_medians import ProcessorUse, RunningTimes
 from codesign_ros.runtime.messages import Result, Stamp
 
 
@@ -79,27 +79,24 @@ def test_gaps_of_another_epoch_are_forgotten():
     assert (times.running.head_gap_s, times.running.tail_gap_s) == (0.0, 0.0)
 
 
-def passing_on(cores):
+def processor_use(cores):
     cpu_s = iter((1.000, 1.004, 1.010, 1.500, 1.503))
-    return PassingOn(cores, lambda: next(cpu_s))
+    return ProcessorUse(cores, lambda: next(cpu_s))
 
 
-def test_what_is_done_for_a_frame_that_is_passed_on_takes_longer_on_half_a_core():
-    each = passing_on(0.5)
-    assert each.frame(is_next=True) is None  # the first: nothing to count from
-    assert each.frame(is_next=True) == pytest.approx(0.008)
-    assert each.frame(is_next=True) == pytest.approx(0.012)
-    each.forget()  # the next was computed, and its work was not for passing on
-    assert each.frame(is_next=True) is None
-    assert each.frame(is_next=True) == pytest.approx(0.006)
+def test_what_is_done_for_a_frame_takes_longer_on_half_a_core():
+    use = processor_use(0.5)
+    assert use.frame(is_next=True) is None  # the first: nothing to count from
+    assert use.frame(is_next=True) == pytest.approx(0.008)
+    assert use.frame(is_next=True) == pytest.approx(0.012)
 
 
 def test_what_an_idle_robot_does_is_not_for_a_frame():
-    each = passing_on(0.5)
-    assert [each.frame(is_next=False) for _ in range(3)] == [None] * 3
+    use = processor_use(0.5)
+    assert [use.frame(is_next=False) for _ in range(3)] == [None] * 3
 
 
 @pytest.mark.parametrize("cores", [None, 1.5, 4])
 def test_where_other_cores_have_time_for_it_nothing_is_known(cores):
-    each = passing_on(cores)
-    assert [each.frame(is_next=True) for _ in range(3)] == [None] * 3
+    use = processor_use(cores)
+    assert [use.frame(is_next=True) for _ in range(3)] == [None] * 3

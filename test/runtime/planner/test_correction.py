@@ -285,3 +285,17 @@ def test_what_two_cuts_differ_by_outlasts_loads_and_changes_of_plans(seed):
             off.append(math.log(correction.factors()[other]) - load.load - own[other])
     assert np.abs(off).max() < 0.5
     assert np.abs(np.quantile(off, [0.05, 0.95])).max() < 0.25
+
+
+@pytest.mark.parametrize(
+    ("predicted_s", "least", "most"), [(0.005, 0.0, 0.25), (0.03, 0.8, 0.95), (0.1, 0.98, 1.0)]
+)
+def test_a_short_stage_says_little_of_the_long_ones(predicted_s, least, most):
+    correction = Correction(CUTS)
+    report(correction, [1.0] * 20, epoch=1, cut=2)
+    report(correction, [1.0] * 20, epoch=2, cut=0, predicted_s=predicted_s)
+    assert report(correction, [1.5] * 20, epoch=2, cut=0, predicted_s=predicted_s)
+    factors = correction.factors()
+    assert factors[0] == pytest.approx(1.5, rel=0.05)
+    followed = math.log(factors[2]) / math.log(factors[0])
+    assert least <= followed <= most

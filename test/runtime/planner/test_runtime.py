@@ -298,19 +298,29 @@ def test_a_heartbeat_keeps_the_profile_and_brings_the_rest(planner, head):
     assert planner.registry.devices == (replace(head, link_bps=3e6),)
 
 
-def test_the_link_s_rate_is_news_once_it_is_twice_another_one(planner, head, tail):
+def test_the_link_s_rate_is_news_once_it_is_another_one_twice(planner, head, tail):
     times = iter(range(1, 1000))
 
     def hear(rate_bps):
         return planner.hear(replace(head, link_bps=rate_bps), float(next(times)))
 
     in_force(planner, replace(head, link_bps=10e6), tail)
-    near, out, unknown = 12e6, 4e6, 0.0
+    near, out, unknown = 12e6, 6e6, 0.0
     for rates in ([near, 8.5e6] * 3, [out, near] * 3, [out, unknown] * 3):
         assert {hear(rate_bps) for rate_bps in rates} == {None}
-    assert [hear(out) for _ in range(2)] == [None, "link rate 10.0 -> 4.0 Mbit/s"]
+    assert [hear(out) for _ in range(2)] == [None, "link rate 10.0 -> 6.0 Mbit/s"]
     assert in_force(planner, now_s=99.0).link_bps == out
     assert {hear(out) for _ in range(5)} == {None}
+
+
+@pytest.mark.parametrize("rate_bps", [2e6, 45e6])
+def test_a_rate_that_is_far_off_and_well_known_is_news_at_once(planner, head, tail, rate_bps):
+    in_force(planner, replace(head, link_bps=10e6), tail)
+    doubtful = replace(head, link_bps=rate_bps, link_bps_error=0.8 * rate_bps)
+    assert planner.hear(doubtful, 1.0) is None
+    assert planner.hear(replace(doubtful, link_bps=10e6), 2.0) is None
+    known = replace(doubtful, link_bps_error=0.2 * rate_bps)
+    assert planner.hear(known, 3.0) == f"link rate 10.0 -> {rate_bps / 1e6:.1f} Mbit/s"
 
 
 def test_a_change_that_changes_no_time_is_no_news(planner, head, tail):
