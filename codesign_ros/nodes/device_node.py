@@ -29,6 +29,7 @@ from codesign_ros.pixels.boxes import Selection
 from codesign_ros.runtime.device import Device, Heartbeat, Role
 from codesign_ros.runtime.engines.share import EngineShare, Share
 from codesign_ros.runtime.head.runtime import HeadRuntime
+from codesign_ros.runtime.planner.strangers import FEW_NAMES
 from codesign_ros.runtime.sessions import Place
 from codesign_ros.runtime.tail.runtime import TailRuntime
 from codesign_ros.srv import CommitPlan, PreparePlan
@@ -237,7 +238,7 @@ class DeviceNode(CodesignNode):
                 setattr(settings, setting, value)
 
     def _beat(self) -> None:
-        if self.state_label not in ("inactive", "active"):
+        if not self._is_there:
             return
         if self.state_label == "active":
             self.seat.tell()
@@ -253,8 +254,16 @@ class DeviceNode(CodesignNode):
         now = self.get_clock().now().to_msg()
         self._heartbeats.publish(heartbeat_to_msg(self.heartbeat(), now))
 
-    def _called(self) -> None:
-        self._is_called = True  # with the next heartbeat, so that a fleet does not answer at once
+    @property
+    def _is_there(self) -> bool:
+        """Whether it is in a state in which it announces itself."""
+        return self.state_label in ("inactive", "active")
+
+    def _called(self, names: int) -> None:
+        if names <= FEW_NAMES and self._is_there:
+            self.announce()
+        else:
+            self._is_called = True  # with the next heartbeat: a fleet does not answer at once
 
     def _check_meant(self, session: int, planner: int) -> None:
         """Tell who is meant, and by whom.

@@ -24,10 +24,11 @@ class Planners:
 
     Args:
         node: the head or the tail.
-        on_called: told, on the executor's thread, that a planner does not know the node.
+        on_called: told, on the executor's thread, that a planner does not know the node, and how
+            many it does not know in all.
     """
 
-    def __init__(self, node: WiredNode, on_called: Callable[[], None]) -> None:
+    def __init__(self, node: WiredNode, on_called: Callable[[int], None]) -> None:
         self._node = node
         self._on_called = on_called
         self._roster = Roster()
@@ -73,4 +74,4 @@ class Planners:
             self._node.get_logger().error(text)
         self._said = text
         if self._node.get_fully_qualified_name() in msg.unknown:
-            self._on_called()
+            self._on_called(len(msg.unknown))

@@ -18,8 +18,12 @@ _MOST_DEVICES, _MOST_HALVES = 256, 100_000
 
 # Names in one call; a fleet that all answers at once would overrun the planner again.
 MOST_NAMES = 100
-# An announcement may be on the way for so long before the name is called [s].
-_WAIT_S = 0.5
+FEW_NAMES = 4
+"""So many do not overrun it: they are called sooner, and answer at once."""
+
+# An announcement may be on the way for so long before the name is called [s], and for so much less
+# where there are few.
+_WAIT_S, _LESS_S = 0.5, 0.4
 # So long an answer may take before the name is called again [s].
 _AGAIN_S = 1.0
 # A name that gave no sign of life for so long is not called any more [s].
@@ -113,7 +117,8 @@ class RollCall:
         for node, heard_s in list(self._heard_s.items()):
             if now_s - heard_s > _FORGET_S:
                 self.answered(node)
-        due = [node for node, due_s in self._due_s.items() if due_s <= now_s and is_there(node)]
+        by_s = now_s + (_LESS_S if len(self) <= FEW_NAMES else 0.0)
+        due = [node for node, due_s in self._due_s.items() if due_s <= by_s and is_there(node)]
         due.sort(key=self._due_s.__getitem__)
         names = tuple(due[:MOST_NAMES])
         self._due_s |= dict.fromkeys(names, now_s + _AGAIN_S)

@@ -1,6 +1,6 @@
 """Which nodes are called by their names, and how often."""
 
-from codesign_ros.runtime.planner.strangers import MOST_NAMES, RollCall
+from codesign_ros.runtime.planner.strangers import FEW_NAMES, MOST_NAMES, RollCall
 
 
 def test_a_fleet_is_called_in_turns():
@@ -43,3 +43,15 @@ def test_names_that_are_made_up_take_little_memory():
     assert roll_call.take(10.0) == ()
     assert not roll_call._heard_s
     assert not roll_call._due_s
+
+
+def test_a_few_are_called_sooner_than_a_fleet():
+    names = [f"/robot{number}/head" for number in range(FEW_NAMES)]
+    few, many = RollCall(), RollCall()
+    for name in names:
+        few.hear(name, 0.0)
+    for name in (*names, "/one/head"):
+        many.hear(name, 0.0)
+    assert few.take(0.05) == many.take(0.45) == ()
+    assert sorted(few.take(0.11)) == names
+    assert len(many.take(0.51)) == FEW_NAMES + 1
