@@ -147,7 +147,14 @@ class Bundle:
             BundleError: the directory or a part is missing, damaged, from a newer version of the
                 package, or the weights are not those that ``model.yaml`` was written with.
         """
-        path = Path(path).expanduser()
+        path = Path(os.path.expanduser(path))
+        try:
+            return cls._open(path)
+        except OSError as error:
+            raise BundleError(f"bundle {path} cannot be read: {error.strerror}") from error
+
+    @classmethod
+    def _open(cls, path: Path) -> Bundle:
         if not path.exists():
             raise BundleError(f"there is no bundle at {path}")
         if not path.is_dir():

@@ -167,7 +167,7 @@ def _arguments(pairs: list[str]) -> dict[str, Any]:
             raise CodesignError(f"--args takes KEY=VALUE, not {pair!r}")
         try:
             arguments[key] = yaml.safe_load(value)
-        except yaml.YAMLError:
+        except (ValueError, RecursionError, yaml.YAMLError):  # ValueError: of a date
             raise CodesignError(f"--args {pair!r}: the value cannot be read") from None
     return arguments
 

@@ -36,7 +36,7 @@ from codesign_ros.cli.options.places import check_places
 from codesign_ros.cli.rates import rate_accuracy
 from codesign_ros.cli.running import doctor, replay_tail, top
 from codesign_ros.cli.simulated import simulate
-from codesign_ros.types import CodesignError, one_line
+from codesign_ros.types import CodesignError, escaped, one_line
 
 _COMMANDS = (
     accuracy,
@@ -109,7 +109,7 @@ def _main(given: list[str]) -> int:
         check_places(parser, options)
         return int(options.run(options))
     except CodesignError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {escaped(error)}", file=sys.stderr)
         return 2
     except OSError as error:
         if error.filename is None:

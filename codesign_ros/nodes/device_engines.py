@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -128,7 +129,7 @@ class DeviceEngines:
         return "building"
 
     def _open(self, backend: str) -> None:
-        bundle = Path(self._params["bundle"] or default_bundle()).expanduser()
+        bundle = Path(os.path.expanduser(self._params["bundle"] or default_bundle()))
         settings = backend_settings(backend, self._params)
         share = self._shared.acquire(bundle, backend, self._params["threads"], settings)
         try:

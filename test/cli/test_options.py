@@ -86,9 +86,9 @@ def test_no_place_to_write_to_is_unchecked():
 @pytest.mark.parametrize("each", NUMBERS, ids=name_of)
 def test_a_number_out_of_range_is_refused_before_the_work(capsys, each):
     command, action = each
-    kind, words = action.type, [*WORDS]
+    kind, words = action.type, [*WORDS, "1_000"]
     if isinstance(kind, Whole):
-        words += ["1.5", "1_000", str(kind.most + 1)]
+        words += ["1.5", str(kind.most + 1)]
     elif kind.most < float("inf"):
         words += [str(kind.most + 1)]
     if kind.least > -float("inf"):
