@@ -128,7 +128,11 @@ def test_where_frames_come_from(given, content, source):
 @pytest.mark.parametrize(
     ("given", "started", "words"),
     [
-        ({"lambda_1": "2.0"}, ["head"], "lambda_1:=2.0 has no effect: it is for the planner, and h"),
+        (
+            {"lambda_1": "2.0"},
+            ["head"],
+            "lambda_1:=2.0 has no effect: it is for the planner, and h",
+        ),
         ({"robots": "a,b"}, ["camera", "head"], "robots:=a,b has no effect: it is for the tail"),
         ({"image": "/x"}, ["planner", "tail"], "it is for the camera and the head, and planner, t"),
         ({"together": "true"}, ["head"], "together:=true has no effect"),

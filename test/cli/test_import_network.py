@@ -40,6 +40,10 @@ class Odd(Net):
 class Maps(Net):
     def forward(self, x):
         return self.stem(x), self.deep(self.stem(x))
+
+
+def ends():
+    raise SystemExit(4)
 """
 
 
@@ -117,6 +121,9 @@ def test_features_with_several_outputs(capsys, file, tmp_path):
     [
         (["FILE:Odd"], "depends on the numbers in a tensor"),
         (["FILE:Nut"], "has no 'Nut'"),
+        (["PROGRAM:Net"], "program.py cannot be imported: SystemExit: 3"),
+        (["FILE:ends"], "net.py:ends cannot be made: SystemExit: 4"),
+        (["FILE:Net", "--args", "classes=2024-02-30"], "the value cannot be read"),
         (["FILE:Net", "--args", "classes"], "--args takes KEY=VALUE, not 'classes'"),
         (["FILE:Net", "--args", "depth=3"], "unexpected keyword argument 'depth'"),
         (["FILE:Net", "--input", "32"], "32 is not a size such as 400x640"),
@@ -139,7 +146,10 @@ def test_features_with_several_outputs(capsys, file, tmp_path):
     ],
 )
 def test_a_mistake_is_one_line(capsys, file, tmp_path, arguments, text):
-    arguments = [argument.replace("FILE", str(file)) for argument in arguments]
+    program = tmp_path / "program.py"
+    program.write_text("raise SystemExit(3)")
+    paths = {"FILE": str(file), "PROGRAM": str(program)}
+    arguments = [re.sub("^(FILE|PROGRAM)", lambda m: paths[m[0]], each) for each in arguments]
     if "--input" not in arguments:
         arguments += ["--input", "32x32"]
     status, _, error = run(capsys, *arguments, "--out", tmp_path / "x.bundle")

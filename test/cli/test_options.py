@@ -115,10 +115,12 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(capsys, each,
     command, action = each
     (tmp_path / "file").write_text("kept")
     (tmp_path / "folder" / "with").mkdir(parents=True)
+    (tmp_path / "loop").symlink_to("loop")
     suffix = ".png" if action.type is places.FIGURE_FILE else ""
     impossible = [
         f"/proc/nothing/here{suffix}",
         f"{tmp_path}/file/below{suffix}",
+        f"{tmp_path}/loop/x{suffix}",
         "n" * 300 + suffix,
     ]
     if action.type in FOLDERS:
@@ -154,6 +156,9 @@ def test_a_file_that_is_there_stays_as_it_is(tmp_path):
     places.OUTPUT_FILE.check(link)
     assert file.read_text() == "{}"
     assert file.stat().st_mtime == 1
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(CodesignError, match="cannot write"):
+        places.OUTPUT_FILE.check(tmp_path / "loop")
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere" / "x")
     with pytest.raises(CodesignError, match="cannot write"):
         places.OUTPUT_FILE.check(tmp_path / "dangling")

@@ -121,6 +121,10 @@ def test_missing(tmp_path):
         open_source(str(tmp_path / "nowhere.mp4"))
     with pytest.raises(CodesignError, match="camera /dev/video97 does not exist"):
         open_source("/dev/video97")
+    with pytest.raises(CodesignError, match="source ~no_such_user/bag does not exist"):
+        open_source("~no_such_user/bag")
+    with pytest.raises(CodesignError, match=r"source x{300} cannot be opened: File name too long"):
+        open_source("x" * 300)
 
 
 def test_a_device_that_is_no_camera(capfd):

@@ -168,7 +168,7 @@ def test_over_the_edge_is_clipped_and_noted(tmp_path):
 def test_when_all_boxes_are_left_out_it_is_said_why(tmp_path):
     write_yolo(tmp_path, [("a", [HELMET])])
     (tmp_path / "labels" / "a.txt").write_text("0 0.1 0.5 0 0.5\n1 0.5 0.5 0.5 0\n")
-    with pytest.raises(DataSetError, match="not one label; .*: 2 boxes have no width or no hei"):
+    with pytest.raises(DataSetError, match=r"not one label; .*: 2 boxes have no width or no hei"):
         open_detection_set(tmp_path)
 
 

@@ -134,6 +134,9 @@ def test_what_holds_later_is_said_and_looked_at_when_it_is_set(site, node_bundle
     for node, name, value, words in (
         ("head", "bundle", str(tmp_path), f"there is no bundle at {tmp_path}"),
         ("planner", "bundle", "/no/where", "there is no bundle at /no/where"),
+        ("head", "bundle", "~no_such_user/b", "there is no bundle at ~no_such_user/b"),
+        ("head", "bundle", "x" * 300, "there is no bundle at xxx"),
+        ("camera", "source", "x" * 300, "source xxx"),
         ("head", "device", "abacus", "unknown device 'abacus'"),
         ("camera", "source", "/no/where", "source /no/where does not exist"),
     ):

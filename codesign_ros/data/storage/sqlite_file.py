@@ -12,7 +12,7 @@ from codesign_ros.data.storage.channel import Channel, StorageError
 
 _MAGIC = b"SQLite format 3\0"
 _HEADER_BYTES = 100
-# Of the log beside it (sqlite.org/walformat.html): of the whole, of each frame, and its first bytes.
+# Of the log beside it (sqlite.org/walformat.html): its header, each frame, its first bytes.
 _LOG_HEADER_BYTES = 32
 _LOG_FRAME_BYTES = 24
 _LOG_MAGICS = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
