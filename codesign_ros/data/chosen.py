@@ -125,7 +125,7 @@ def open_chosen(
     Args:
         spec: see ``open_source``.
         choice: what is said of classes.
-        task: what the network does, one of ``bundle.TASKS``.
+        task: what the network does, one of ``bundle.description.TASKS``.
         known: its classes.
         frames: see ``open_source``.
         split: see ``open_source``.
