@@ -57,6 +57,7 @@ class EngineFactory(ABC):
         keeps_files: whether it keeps anything on disk.
         settings_id: on what, beside backend and threads, the speed of the engines depends.
         gpu: the GPU that engines are built for; None where they run on the CPU.
+        lost: why its engines can run no more in this process, one line; empty = they can.
     """
 
     backend: str
@@ -65,6 +66,7 @@ class EngineFactory(ABC):
     keeps_files = True
     settings_id: tuple[str, ...] = ()
     gpu: Gpu | None = None
+    lost = ""
 
     def __init__(self, bundle: Bundle, cache_dir: Path | None = None, threads: int = 1) -> None:
         self.bundle = bundle

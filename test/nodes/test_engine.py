@@ -90,6 +90,46 @@ def test_with_a_fallback_it_works_and_says_so(site, node_bundle):
     robot.wait_for_state("tail", "unconfigured")
 
 
+@pytest.fixture
+def losing(site, tmp_path, monkeypatch):
+    """Has the nodes' backend onnxruntime lose its device, as one on a GPU may."""
+    flag = tmp_path / "lost"
+    (tmp_path / "sitecustomize.py").write_text(
+        "from pathlib import Path\n"
+        "from codesign_ros.engines.ort import OrtBackend\n"
+        f"flag = Path({str(flag)!r})\n"
+        "OrtBackend.lost = property(lambda self: 'the device is lost' if flag.exists() else '')\n"
+    )
+    path = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setitem(site.environment, "PYTHONPATH", os.pathsep.join(path))
+    return flag.touch
+
+
+def test_a_device_that_is_lost_ends_the_node_with_its_reason(site, node_bundle, losing):
+    robot = site.robot(head={"bundle": str(node_bundle.path), "profile_s": 0.0})
+    robot.start("head")
+    robot.wait(lambda: "active" in robot.message("head"), "the head to be active")
+    losing()
+    assert robot.failed("head") == "error: the device is lost"
+
+
+@pytest.mark.parametrize("state", ["active", "inactive"])
+def test_a_device_that_is_lost_is_fallen_back_from(site, node_bundle, losing, state):
+    robot = site.robot(
+        tail={
+            "bundle": str(node_bundle.path), "profile_s": 0.0, "engine_fallback": "torch",
+            "autostart": state == "active",
+        }
+    )  # fmt: skip
+    robot.start("tail")
+    if state == "inactive":
+        robot.observer.change_state(robot.name("tail"), "configure")
+    robot.wait_for_state("tail", state)
+    losing()
+    robot.wait_for_message("tail", f"{state}; running on torch, not on onnxruntime: the device is")
+    assert robot.values("tail")["backend"] == "torch"
+
+
 def test_settings_of_tensorrt_do_not_matter_to_other_backends(site, node_bundle):
     both = {"tensorrt.dla_core": 0, "tensorrt.max_batch": 2}  # they exclude each other
     robot = site.robot(tail={**both, "profile_s": 0.0, "bundle": str(node_bundle.path)})
@@ -120,7 +160,7 @@ def test_the_first_build_shows_how_far_it_is():
     shared = SimpleNamespace(acquire=lambda *_: share, release=seen.append)
     params = defaultdict(int, {"backend": "tensorrt", "engine_fallback": "none", "bundle": "b"})
     params |= {f"tensorrt.{name}": 1 for name in ("max_batch", "contexts")}
-    params |= {"tensorrt.dla_core": -1, "precisions": ["fp32"]}
+    params |= {"tensorrt.dla_core": -1, "tensorrt.zero_copy": "auto", "precisions": ["fp32"]}
     engines = DeviceEngines("head", params, shared, None, lambda: None)
     with pytest.raises(CodesignError, match="Foo"):
         engines.open()

@@ -129,10 +129,8 @@ class Lane:
                 # Lets go of Python's lock while it waits, as all of PyCUDA's calls that wait do.
                 self._stream.synchronize()
             except BaseException:
-                # Whatever is still under way writes into memory that the next run uses. That the
-                # stream fails too is no news.
-                with contextlib.suppress(Exception):
-                    self._stream.synchronize()
+                # Whatever is still under way writes into memory that the next run uses: this waits.
+                self._context.check(self._stream)
                 raise
             results = [
                 {t.spec.name: t.frames(size)[i : i + 1].copy() for t in self._outputs}

@@ -164,6 +164,32 @@ engine.close(); gpu.close()
     )
 
 
+@pytest.mark.parametrize("cuda_graph", [False, True])
+def test_a_gpu_that_is_lost_is_told_from_one_that_failed(double, cuda_graph):
+    check(
+        double,
+        f"""
+gpu, other = open_gpu(0), open_gpu(0)
+engine = make(gpu, contexts=1, cuda_graph={cuda_graph}, zero_copy=False)
+for i in range(3):
+    engine.run(FRAMES[i])
+for times, lost in ((1, False), (2, False), (-1, True), (-1, True)):
+    driver().double_break(times)
+    try: engine.run(FRAMES[0]); raise SystemExit("did not fail")
+    except CodesignError as error: assert "\\n" not in str(error), error
+    assert bool(gpu.lost) == bool(other.lost) == lost, (times, gpu.lost)
+    if not lost:
+        np.testing.assert_array_equal(engine.run(FRAMES[1])["y"], WANTED[1])
+assert gpu.lost.startswith("GPU 0 is lost to this process: "), gpu.lost
+engine.close(); gpu.close(); other.close()
+driver().double_break(0)
+again = open_gpu(0)
+assert not again.lost
+again.close()
+""",
+    )
+
+
 def test_arrays_that_do_not_fit_are_named(double):
     check(
         double,
