@@ -63,6 +63,7 @@ _COMMANDS = (
 )
 
 
+_MESSAGES = ("codesign_ros.msg", "codesign_ros.srv")
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -118,9 +119,32 @@ def _main(given: list[str]) -> int:
         # is too long.
         print(f"error: {one_line(str(error.filename))}: {error.strerror}", file=sys.stderr)
         return 2
+    except ImportError as error:
+        print(f"error: {escaped(_missing(parser.prog, error))}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+def _missing(command: str, error: ImportError) -> CodesignError:
+    """Say what a command needs that is not here: a robot has no PyTorch, a laptop no ROS.
+
+    Raises:
+        ImportError: it is a module of ours, which is a defect.
+    """
+    name = error.name or ""
+    top = name.partition(".")[0]
+    if name.startswith(_MESSAGES) or top == "rclpy" or top.endswith("_msgs"):
+        return CodesignError(
+            f"{command} needs ROS 2 and this package's messages ({error}); source the workspace"
+        )
+    if top == "codesign_ros":
+        raise error
+    return CodesignError(
+        f"{command} needs {top or 'a library'}, which does not load here ({error}): install "
+        "requirements/training.txt"
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

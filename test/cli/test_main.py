@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -107,6 +109,62 @@ def test_profile_names_what_cannot_be_timed(capsys, tiny_bundle, arguments, text
     status, error = run(capsys, "profile", "--bundle", tiny_bundle.path, *arguments)
     assert status == 2
     assert text in error
+
+
+HIDDEN = """
+import contextlib, io, json, sys
+hidden, *commands = json.loads(sys.argv[1])
+sys.modules.update(dict.fromkeys(hidden))
+from codesign_ros.cli.main import main
+told = []
+for command in commands:
+    error = io.StringIO()
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(error):
+        status = main(command)
+    told.append((status, error.getvalue()))
+print(json.dumps(told))
+"""
+
+
+def without(modules, *commands):
+    """(status, standard error) of commands on a machine that lacks some modules."""
+    given = json.dumps([modules, *commands])
+    done = subprocess.run(
+        [sys.executable, "-c", HIDDEN, given], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_without_pytorch_a_command_says_that_it_needs_it(tiny_bundle, bag, tmp_path):
+    bundle, data = str(tiny_bundle.path), ["--data", "scenes:1", "--frames", "2"]
+    commands = [
+        ["accuracy", bundle, *data], ["blocks", "--bundle", bundle, *data], ["intensity"],
+        ["compare", str(bag), "--bundle", bundle], ["rate-accuracy", bundle, *data],
+        ["explain", str(bag), "--bundle", bundle], ["export", bundle, "--likely"],
+        ["import", "torchvision:resnet18", "--out", str(tmp_path / "x.bundle")],
+        ["plan", "--bundle", bundle], ["profile", "--bundle", bundle], ["reproduce", "table2"],
+        ["simulate", "--bundle", bundle], ["split-train", "--bundle", bundle],
+        ["train", str(tmp_path / "y.bundle")],
+    ]  # fmt: skip
+    for command, (status, error) in zip(commands, without(["torch"], *commands), strict=True):
+        (line,) = (each for each in error.splitlines() if each.startswith("error: "))
+        assert status == 2
+        assert f"codesign {command[0]}" in line
+        assert "needs torch, which does not load here (" in line
+    ((status, error),) = without(
+        ["torch"], ["evaluate", str(bag), "--bundle", bundle, "--cut", "99"]
+    )
+    assert (status, "99" in error) == (2, True)
+
+
+def test_without_ros_a_command_says_that_it_needs_it(bag):
+    hidden = ["rclpy", "codesign_ros.msg"]
+    commands = [["replay-tail", str(bag)], ["top", "--once"], ["trace"], ["demo"]]
+    for status, error in without(hidden, *commands):
+        (line,) = error.splitlines()
+        assert status == 2
+        assert "needs ROS 2 and this package's messages (" in line
 
 
 def test_mine_writes_a_bag_and_spares_what_is_there(capsys, tmp_path):
