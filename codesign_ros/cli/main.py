@@ -74,6 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0; 1 if the command ran and its result is bad; 2 after a user's mistake, which is told in
         one line on standard error; 130 after Ctrl-C.
     """
+    if sys.stdout is None:  # closed, as by `>&-`
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - until the end
     try:
         try:
             return _main(sys.argv[1:] if arguments is None else list(arguments))

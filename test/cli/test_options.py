@@ -254,3 +254,11 @@ def test_a_full_disk_is_one_line(tiny_bundle):
         )
     assert done.returncode == 2
     assert done.stderr == "error: cannot write the result: No space left on device\n"
+
+
+def test_without_a_standard_output_a_command_does_its_work(tiny_bundle, tmp_path):
+    command = [*PROGRAM, "accuracy", str(tiny_bundle.path), "--json", str(tmp_path / "x.json")]
+    closed = ["sh", "-c", 'exec "$@" >&-', "sh", *command]
+    done = subprocess.run(closed, stderr=subprocess.PIPE, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "x.json").exists()
