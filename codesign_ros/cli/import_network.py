@@ -248,6 +248,7 @@ def _calibration_source(name: str, topic: str) -> FrameSource | None:
 def _calibration_frames(source: FrameSource | None, name: str, spec: InputSpec) -> np.ndarray:
     import numpy as np
 
+    from codesign_ros.data.chosen import decoded, told_once
     from codesign_ros.mine.generator import MineGenerator
     from codesign_ros.pixels.letterbox import letterbox
 
@@ -257,8 +258,10 @@ def _calibration_frames(source: FrameSource | None, name: str, spec: InputSpec) 
     else:
         # From all of it, since neighbours in a film are much alike.
         step = max(1, (source.frames or 0) // _CALIBRATION_FRAMES)
-        chosen = itertools.islice(source, 0, step * _CALIBRATION_FRAMES, step)
-        pictures = [f.rgb() for f in chosen]
+        chosen = itertools.islice(enumerate(source), 0, step * _CALIBRATION_FRAMES, step)
+        pictures, broken = decoded(chosen)
+        if broken:
+            print(f"warning: {told_once(broken)}", file=sys.stderr)
     if not pictures:
         raise CodesignError(f"source {name} has no frames to calibrate with")
     return np.stack([letterbox(picture, spec) for picture in pictures])

@@ -200,9 +200,13 @@ class FolderSource:
     def __iter__(self) -> Iterator[SourceFrame]:
         for number, file in enumerate(self._files):
             try:
-                picture = upright_picture(file.read_bytes())
-            except (OSError, ImageError) as error:
-                raise CodesignError(f"image {file} cannot be read: {error}") from error
+                data = file.read_bytes()
+            except OSError as error:
+                raise CodesignError(f"image {file} cannot be read: {error.strerror}") from error
+            try:
+                picture = upright_picture(data)
+            except ImageError:  # as in a bag: one frame that nobody can decode
+                picture = data, "jpeg", 0, 0, 0
             stamp_ns = round(number * 1e9 / self.fps)
             yield SourceFrame(stamp_ns, *picture, file=file)
 

@@ -104,11 +104,13 @@ def test_features_with_several_outputs(capsys, file, tmp_path):
     images.mkdir()
     for i in range(3):
         cv2.imwrite(str(images / f"{i}.png"), np.full((40, 60, 3), 50 * i, np.uint8))
+    (images / "1a.png").write_bytes(b"")
     out = tmp_path / "maps.bundle"
-    status, text, _ = run(
+    status, text, error = run(
         capsys, f"{file}:Maps", "--out", out, "--input", "16x16", "--calibration", images
     )
     assert status == 0
+    assert f"warning: frame 2 ({images}/1a.png) is broken and is left out: " in error
     assert "the weights are random" in text
     bundle = Bundle.open(out)
     assert (bundle.task, bundle.classes) == ("features", ())

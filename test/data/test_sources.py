@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 
 from codesign_ros.data.bag_writer import write_mine_bag
+from codesign_ros.data.chosen import open_chosen
+from codesign_ros.data.classes import ClassChoice
 from codesign_ros.data.sources import open_source
 from codesign_ros.mine.generator import MineGenerator
-from codesign_ros.pixels.decode import to_rgb
+from codesign_ros.pixels.decode import ImageError, to_rgb
 from codesign_ros.types import CodesignError
 from support.label_files import with_orientation
 
@@ -86,8 +88,19 @@ def test_pictures_of_a_folder_are_upright(tmp_path, orientation):
 def test_folder_without_images_or_with_a_broken_one(tmp_path):
     with pytest.raises(CodesignError, match="has no images"):
         open_source(str(tmp_path))
-    (tmp_path / "x.jpg").write_bytes(b"nothing")
-    with pytest.raises(CodesignError, match=r"x\.jpg cannot be read"):
+    cv2.imwrite(str(tmp_path / "a.png"), pictures(1)[0])
+    for name, data in (("b.jpg", b"nothing"), ("c.jpg", b"")):
+        (tmp_path / name).write_bytes(data)
+    cv2.imwrite(str(tmp_path / "d.png"), pictures(1)[0])
+    frames = list(open_source(str(tmp_path)))
+    assert [frame.height for frame in frames] == [48, 0, 0, 48]
+    with pytest.raises(ImageError, match="0 bytes of compressed image are neither JPEG nor PNG"):
+        frames[2].rgb()
+    source = open_chosen(str(tmp_path), ClassChoice(), "detection", ())
+    assert len(list(source)) == 2
+    assert source.broken[0].startswith(f"frame 1 ({tmp_path}/b.jpg) is broken and is left out: ")
+    (tmp_path / "e.jpg").mkdir()
+    with pytest.raises(CodesignError, match=r"e\.jpg cannot be read: Is a directory"):
         list(open_source(str(tmp_path)))
 
 
