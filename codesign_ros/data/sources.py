@@ -63,6 +63,8 @@ def open_source(
     """
     if frames < 0 or fps <= 0:
         raise CodesignError(f"a source needs frames >= 0 and fps > 0 (not {frames}, {fps})")
+    if not spec.strip():
+        raise CodesignError("a source needs a name: a bag, a folder, a video, a camera or mine")
     if spec.startswith("~"):
         spec = os.path.expanduser(spec)
     try:
@@ -95,6 +97,8 @@ def open_source(
             source = BagSource(path, topic=topic)
         elif path.is_dir():
             source = FolderSource(path, fps)
+        elif not path.is_file():  # a pipe that nobody writes to would keep OpenCV for ever
+            raise CodesignError(f"source {spec} is neither a file nor a folder")
         else:
             source = VideoSource(path)
         return Limited(source, frames) if frames else source

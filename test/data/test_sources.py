@@ -1,4 +1,5 @@
 import itertools
+import os
 
 import cv2
 import numpy as np
@@ -136,6 +137,12 @@ def test_missing(tmp_path):
         open_source("/dev/video97")
     with pytest.raises(CodesignError, match="source ~no_such_user/bag does not exist"):
         open_source("~no_such_user/bag")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(CodesignError, match="pipe is neither a file nor a folder"):
+        open_source(str(tmp_path / "pipe"))
+    for nothing in ("", " "):
+        with pytest.raises(CodesignError, match="a source needs a name"):
+            open_source(nothing)
     with pytest.raises(CodesignError, match=r"source x{300} cannot be opened: File name too long"):
         open_source("x" * 300)
 
