@@ -341,3 +341,12 @@ def test_an_onnx_engine_does_not_hold_its_model():
     assert sys.getrefcount(model) == before
     values = np.float32([[-1, 0, 2]])
     assert np.array_equal(engine.run({"x": values})["y"], np.maximum(values, 0))
+
+
+def test_onnx_runtime_tells_nobody_what_it_runs(tmp_path):
+    """Its telemetry begins with its import: an id of the machine, and what is to be sent."""
+    home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": ""}
+    kept = {key: value for key, value in os.environ.items() if key != "ORT_DISABLE_TELEMETRY"}
+    code = "import codesign_ros.engines.ort"
+    subprocess.run([sys.executable, "-c", code], env={**kept, **home}, check=True, timeout=120)
+    assert not list(tmp_path.rglob("*"))
