@@ -44,17 +44,20 @@ class LaunchError(CodesignError):
 
 
 def check_names(words: Iterable[str], known: Sequence[str]) -> None:
-    """Refuse arguments that nobody declared, which `ros2 launch` itself takes without a word.
+    """Refuse arguments that nobody declared, or of two values: `ros2 launch` takes these in silence.
 
     Args:
         words: as on the command line.
         known: names that the launch file declares.
 
     Raises:
-        LaunchError: one is none of them.
+        LaunchError: one is none of them, or is there with two values.
     """
+    values: dict[str, str] = {}
     for word in words:
-        name, given, _ = word.partition(":=")
+        name, given, value = word.partition(":=")
+        if given and values.setdefault(name, value) != value:
+            raise LaunchError(f"launch argument {name} is given twice: {values[name]} and {value}")
         if given and name not in known:
             raise LaunchError(
                 f"launch argument {name} is not known{_nearest(name, known)}; known are "

@@ -29,6 +29,8 @@ def declared():
         (lambda: launching.check_names(["robto:=/miner1"], declared()),
          "launch argument robto is not known, did you mean robot?; known are role,"),
         (lambda: launching.check_names(["role:=all", "zz:=1"], declared()), "zz is not known; kno"),
+        (lambda: launching.check_names(["role:=robot", "role:=server"], declared()),
+         "launch argument role is given twice: robot and server"),
         (lambda: launching.namespace("robot", "miner 1"), "robot:=miner 1 is no name"),
         (lambda: launching.namespace("robot", "/1st"), "robot:=/1st is no name"),
         (lambda: launching.namespace("server", ""), "server:= is no name"),
