@@ -44,7 +44,7 @@ class LaunchError(CodesignError):
 
 
 def check_names(words: Iterable[str], known: Sequence[str]) -> None:
-    """Refuse arguments that nobody declared, or of two values: `ros2 launch` takes these in silence.
+    """Refuse arguments that nobody declared or that have two values: `ros2 launch` takes both.
 
     Args:
         words: as on the command line.
