@@ -14,6 +14,7 @@ from onnx import helper
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.engines.base import EngineKey
+from codesign_ros.engines.cache import default_cache_dir
 from codesign_ros.engines.factory import BACKENDS, open_backend
 from codesign_ros.engines.ort import OnnxEngine
 from codesign_ros.pixels.letterbox import normalise
@@ -303,6 +304,14 @@ def test_cache_directory_by_environment(tiny_bundle, tmp_path, monkeypatch):
     monkeypatch.setenv("CODESIGN_CACHE_DIR", str(tmp_path / "deep" / "cache"))
     open_backend(tiny_bundle).build(EngineKey("head", 1))
     assert len(list((tmp_path / "deep" / "cache").iterdir())) == 1
+
+
+def test_a_user_without_a_home_folder_is_told_to_name_a_cache(monkeypatch):
+    for name in ("HOME", "CODESIGN_CACHE_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000_000)
+    with pytest.raises(CodesignError, match="no home folder: name one in CODESIGN_CACHE_DIR"):
+        default_cache_dir()
 
 
 def test_cache_directory_that_cannot_be_used_is_one_line(tiny_bundle, tmp_path):
