@@ -154,6 +154,8 @@ class DeviceEngines:
         share = self._shared.acquire(bundle, backend, self._params["threads"], settings)
         try:
             share.factory.require_device()
+            for precision in self._params["precisions"]:
+                share.factory.check_precision(precision)
             self._build_whole(share.factory)
             if self._params["profile_s"] > 0:
                 self.profile = profile_cached(

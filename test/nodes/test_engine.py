@@ -151,6 +151,9 @@ def test_the_first_build_shows_how_far_it_is():
         def require_device(self):
             pass
 
+        def check_precision(self, precision):
+            pass
+
         def prepare(self, key, progress):
             progress(0.25, "choosing kernels")
             seen.append((key, engines.values()))
@@ -173,3 +176,10 @@ def test_started_by_itself_it_ends_with_one_line(site, node_bundle):
     arguments = [f"bundle:={node_bundle.path}", "backend:=tensorrt", "tensorrt.gpu:=63"]
     line = site.run_node("head", *(word for each in arguments for word in ("-p", each)))
     assert WHY.search(line)
+
+
+def test_a_precision_that_the_backend_has_not_is_refused_though_nothing_is_timed(site, node_bundle):
+    arguments = [f"bundle:={node_bundle.path}", "backend:=torch", "profile_s:=0.0"]
+    arguments += ["precisions:=[int8-tensor]"]
+    line = site.run_node("tail", *(word for each in arguments for word in ("-p", each)))
+    assert "precision 'int8-tensor' is not available on backend torch; it has: fp32" in line

@@ -333,6 +333,15 @@ def test_value_that_makes_no_sense_is_refused_before_the_node_is_configured(site
     name = robot.name("planner")
     with pytest.raises(CodesignError, match="unknown policy 'jpeg'"):
         robot.observer.set_parameter(name, "policy", "jpeg")
+    # How many cuts there are shows when the network is open.
+    robot.observer.set_parameter(name, "policy", "cut:99")
+    with pytest.raises(CodesignError, match="did not configure"):
+        robot.observer.change_state(name, "configure")
+    assert "cut 99 does not exist: cuts are 0 to" in robot.logs()
     robot.observer.set_parameter(name, "policy", "server_only_jpeg")
     robot.observer.change_state(name, "configure")
     assert state_of(robot, "planner") == "inactive"
+    with pytest.raises(CodesignError, match="cut 99 does not exist"):
+        robot.observer.set_parameter(name, "policy", "cut:99")
+    with pytest.raises(CodesignError, match="unknown policy"):
+        robot.observer.set_parameter(name, "policy", f"cut:{'9' * 5000}")
