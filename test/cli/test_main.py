@@ -101,7 +101,7 @@ def test_profile_times_what_is_chosen_and_writes_it(capsys, tiny_bundle, tmp_pat
     [
         (["--threads", 0], "--threads must be at least 1, not 0"),
         (["--cuts", 99], "cut 99 does not exist"),
-        (["--backend", "tpu"], "unknown backend 'tpu'"),
+        (["--backend", "tpu"], "there is no choice 'tpu'; known are onnxruntime, torch, tensorrt"),
         (["--backend", "torch", "--precision", "int8-tensor"], "not available on backend torch"),
     ],
 )
@@ -205,11 +205,20 @@ def test_mine_writes_a_bag_and_spares_what_is_there(capsys, tmp_path):
         (["evaluate", "mine:1", "--frames", "1", "--bundle", "~no_such_user/b"], "~no_such_user/b"),
         (["evaluate", "mine:1", "--frames", "1", "--bundle", "x" * 300], "File name too long"),
         (["evaluate", "no\nsuch\x1bbag"], "source no\\nsuch\\x1bbag does not exist"),
+        (["evaluate", "mine:1", "--frames", "1", "--topic="], "--topic: needs a value"),
+        (["evaluate", "mine:1", "--frames", "1", "--map", ","], "--map names no class"),
+        (["compare", "mine:1", "--frames", "1", "--backend", "tensorflow"], "mean tensorrt?"),
+        (["compare", "mine:1", "--frames", "1", "--robot-profile", "DEEP"], "deep.json"),
+        (["export", ""], "bundle: needs a value"),
         (["mine"], "out"),
         (["fly"], "fly"),
     ],
 )
-def test_a_mistake_is_one_line_that_names_the_thing(capsys, tiny_bundle, arguments, names):
+def test_a_mistake_is_one_line_that_names_the_thing(
+    capsys, tiny_bundle, tmp_path, arguments, names
+):
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    arguments = [tmp_path / "deep.json" if each == "DEEP" else each for each in arguments]
     if arguments[:1] == ["demo"] and importlib.util.find_spec("rclpy") is None:
         pytest.skip("the demo needs ROS 2")
     if arguments and arguments[0] == "evaluate" and "--bundle" not in arguments:
