@@ -238,6 +238,8 @@ def _calibration_source(name: str, topic: str) -> FrameSource | None:
     from codesign_ros.data.sources import open_source
 
     if name == _MINE:
+        if topic:
+            raise CodesignError(f"--topic {topic} is of a bag: name one with --calibration")
         return None
     source = open_source(name, topic=topic or None)
     for line in warnings_of(source):

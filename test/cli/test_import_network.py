@@ -143,6 +143,7 @@ def test_features_with_several_outputs(capsys, file, tmp_path):
         (["FILE:Net", "--pretrained", "--weights", "x"], "not allowed with argument"),
         (["torchvision:resnet19"], "torchvision has no model"),
         (["FILE:Net", "--boxes", "centre"], "say --task detection"),
+        (["FILE:Net", "--topic", "/cam"], "--topic /cam is of a bag: name one with --calibration"),
         (["FILE:Net", "--boxes", "center"], "did you mean centre?"),
         (["FILE:Net", "--classes", "9" * 5000], "no network has so many"),
     ],
