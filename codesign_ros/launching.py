@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +24,19 @@ NODES = ("camera", "head", "tail", "planner")
 _INVENTED = ("mine", "scenes")
 _NAMESPACE = re.compile(r"/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*/?", re.ASCII)
 _ANY = ("*", "**")
+# The nodes that an argument is for, where these are not all.
+_MEANT_FOR = {
+    "camera": ("camera",),
+    "bag": ("camera",),
+    "image": ("camera", "head"),
+    "image_transport": ("camera", "head"),
+    "together": ("camera",),
+    "robots": ("tail",),
+    "server": ("tail",),
+    "lambda_1": ("planner",),
+    "objective": ("planner",),
+}
+_NOTHING = ("", "false", NO_CAMERA)
 
 
 class LaunchError(CodesignError):
@@ -30,17 +44,20 @@ class LaunchError(CodesignError):
 
 
 def check_names(words: Iterable[str], known: Sequence[str]) -> None:
-    """Refuse arguments that nobody declared, which `ros2 launch` itself takes without a word.
+    """Refuse arguments that nobody declared or that have two values: `ros2 launch` takes both.
 
     Args:
         words: as on the command line.
         known: names that the launch file declares.
 
     Raises:
-        LaunchError: one is none of them.
+        LaunchError: one is none of them, or is there with two values.
     """
+    values: dict[str, str] = {}
     for word in words:
-        name, given, _ = word.partition(":=")
+        name, given, value = word.partition(":=")
+        if given and values.setdefault(name, value) != value:
+            raise LaunchError(f"launch argument {name} is given twice: {values[name]} and {value}")
         if given and name not in known:
             raise LaunchError(
                 f"launch argument {name} is not known{_nearest(name, known)}; known are "
@@ -94,7 +111,7 @@ def number(name: str, value: str) -> float:
         LaunchError: it is none, or not finite.
     """
     try:
-        found = float(value)
+        found = float(value) if "_" not in value else math.nan  # Python takes 1_000
     except ValueError:
         found = math.nan
     if not math.isfinite(found):
@@ -108,10 +125,10 @@ def existing(name: str, value: str) -> str:
     Raises:
         LaunchError: it is not there.
     """
-    path = Path(value).expanduser().resolve()
-    if not path.exists():
-        raise LaunchError(f"{name}:={value}: there is no {path}")
-    return str(path)
+    path = os.path.realpath(os.path.expanduser(value))
+    if not os.path.exists(path):
+        raise LaunchError(f"{name}:={one_line(value)}: there is no {one_line(path)}")
+    return path
 
 
 def read_params(value: str) -> Mapping[str, Any]:
@@ -122,9 +139,12 @@ def read_params(value: str) -> Mapping[str, Any]:
             one of ours, or of ours in a place where none is: that node would get nothing of it.
     """
     path = Path(existing("params", value))
+    if not path.is_file():
+        raise LaunchError(f"params:={value} cannot be read: {path} is no file")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        # PyYAML's own ValueErrors are of a date or a number.
         raise LaunchError(f"params:={value} cannot be read: {one_line(error)}") from None
     if not isinstance(content, dict):
         raise LaunchError(f"params:={value} has no parameters: it needs '/**/head:' and the like")
@@ -180,8 +200,8 @@ def camera_source(given: Mapping[str, str], params: Mapping[str, Any]) -> str | 
     if camera == NO_CAMERA:
         return None
     if camera:
-        path = Path(camera).expanduser()
-        return str(path.resolve()) if path.exists() else camera
+        path = os.path.realpath(os.path.expanduser(camera))
+        return path if os.path.exists(path) else camera
     source = _source_in(params)
     invented = source.partition(":")[0] in _INVENTED
     return None if given["role"] == "robot" and invented else ""
@@ -200,6 +220,23 @@ def _source_in(params: Mapping[str, Any]) -> str:
             if last in _ANY and isinstance(nested, dict):
                 source = _source_in({"camera": nested})
     return source
+
+
+def without_effect(given: Mapping[str, str], started: Sequence[str]) -> list[str]:
+    """Say which arguments none of the nodes takes that are started, a line each.
+
+    No mistake: the robot and its server may be started with the same words but for the role.
+
+    Args:
+        given: launch arguments by name.
+        started: the nodes.
+    """
+    return [
+        f"{name}:={given[name]} has no effect: it is for the {' and the '.join(nodes)}, and "
+        f"{', '.join(started)} are started"
+        for name, nodes in _MEANT_FOR.items()
+        if given[name] not in _NOTHING and not set(nodes) & set(started)
+    ]
 
 
 def why_ended(node: str, status: int, last_error: str) -> str:

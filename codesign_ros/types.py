@@ -491,10 +491,16 @@ def one_line(said: str | Exception) -> str:
     Characters that are none of a text, such as those that steer a terminal, are escaped.
     """
     # Cut first: it may be megabytes of somebody else's.
-    line = " ".join(str(said)[: 2 * _LONGEST_ERROR].split())
-    if not line.isprintable():
-        line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+    line = escaped(" ".join(str(said)[: 2 * _LONGEST_ERROR].split()))
     return line if len(line) <= _LONGEST_ERROR else line[: _LONGEST_ERROR - 3] + "..."
+
+
+def escaped(said: str | Exception) -> str:
+    """Return a text, or what an error says, with what is no letter of a text written out.
+
+    Names of files may have line ends in them, and what steers a terminal.
+    """
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(said))
 
 
 def unexpected(error: Exception) -> str:

@@ -139,7 +139,7 @@ def start_nodes(context: LaunchContext, names: list[str]) -> list[Action]:
         for name in NODES.get(given["role"], launching.NODES)
         if name != "camera" or source is not None
     ]
-    notes: list[Action] = []
+    notes: list[Action] = [LogInfo(msg=line) for line in launching.without_effect(given, chosen)]
     if "head" in chosen and source is None:
         given["image_transport"] = given["image_transport"] or "auto"
         topic = given["image"] or f"{given['robot']}/image_raw"

@@ -169,6 +169,7 @@ def test_newer_version(copy):
     [
         ("{unclosed: [1, 2", "model.yaml is not YAML"),
         ("date: 2001-99-99", "model.yaml is not YAML"),
+        ("[" * 5000, "model.yaml is not YAML"),
         ("!!python/object/apply:os.system ['true']", "model.yaml is not YAML"),
         ("\udcff", "model.yaml is not YAML"),
         ("just words", "does not state its version"),

@@ -29,6 +29,8 @@ def declared():
         (lambda: launching.check_names(["robto:=/miner1"], declared()),
          "launch argument robto is not known, did you mean robot?; known are role,"),
         (lambda: launching.check_names(["role:=all", "zz:=1"], declared()), "zz is not known; kno"),
+        (lambda: launching.check_names(["role:=robot", "role:=server"], declared()),
+         "launch argument role is given twice: robot and server"),
         (lambda: launching.namespace("robot", "miner 1"), "robot:=miner 1 is no name"),
         (lambda: launching.namespace("robot", "/1st"), "robot:=/1st is no name"),
         (lambda: launching.namespace("server", ""), "server:= is no name"),
@@ -38,8 +40,13 @@ def declared():
         (lambda: launching.topic("image", "/cam/"), "image:=/cam/ is no topic"),
         (lambda: launching.number("lambda_1", "abc"), "lambda_1:=abc is no number"),
         (lambda: launching.number("lambda_1", "inf"), "lambda_1:=inf is no number"),
+        (lambda: launching.number("lambda_1", "1_0"), "lambda_1:=1_0 is no number"),
         (lambda: launching.existing("bundle", "/no/where"), "bundle:=/no/where: there is no /no/w"),
+        (lambda: launching.existing("bundle", "x" * 300), f"bundle:={'x' * 300}: there is no /"),
+        (lambda: launching.existing("bundle", "~no_such_user/x"), ": there is no /"),
         (lambda: launching.read_params("/no/where"), "params:=/no/where: there is no"),
+        (lambda: launching.read_params("/dev"), "params:=/dev cannot be read: /dev is no file"),
+        (lambda: launching.read_params("/dev/zero"), "/dev/zero is no file"),
         (lambda: launching.camera_source({**GIVEN, "bag": "/no/bag"}, OURS), "bag:=/no/bag: there"),
         (lambda: launching.camera_source({**GIVEN, "bag": "/x", "camera": "csi"}, OURS),
          "camera:=csi and bag:=/x both say"),
@@ -56,6 +63,8 @@ def test_what_is_refused(check, words):
     ("content", "words"),
     [
         ("head: [", "cannot be read: while parsing"),
+        ("head: 2026-02-30", "cannot be read: day"),
+        ("[" * 5000, "cannot be read: maximum recursion"),
         ("- 1", "has no parameters"),
         ("", "has no parameters"),
         ("/**/haed: {ros__parameters: {}}", "no node is called /**/haed; did you mean head?"),
@@ -116,6 +125,29 @@ def test_what_may_be_given():
 )
 def test_where_frames_come_from(given, content, source):
     assert launching.camera_source({**GIVEN, **given}, content) == source
+
+
+@pytest.mark.parametrize(
+    ("given", "started", "words"),
+    [
+        (
+            {"lambda_1": "2.0"},
+            ["head"],
+            "lambda_1:=2.0 has no effect: it is for the planner, and h",
+        ),
+        ({"robots": "a,b"}, ["camera", "head"], "robots:=a,b has no effect: it is for the tail"),
+        ({"image": "/x"}, ["planner", "tail"], "it is for the camera and the head, and planner, t"),
+        ({"together": "true"}, ["head"], "together:=true has no effect"),
+        ({"camera": "csi"}, ["planner", "tail"], "camera:=csi has no effect"),
+        ({"camera": "none"}, ["planner", "tail"], None),
+        ({"lambda_1": "2.0", "image": "/x"}, launching.NODES, None),
+    ],
+)
+def test_an_argument_for_a_node_that_is_not_started(given, started, words):
+    values = {**dict.fromkeys(declared(), ""), "together": "false", **given}
+    lines = launching.without_effect(values, started)
+    assert len(lines) == (words is not None)
+    assert not lines or words in lines[0]
 
 
 def test_why_a_node_ended():

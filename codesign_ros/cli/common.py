@@ -40,9 +40,13 @@ def add_bundle(parser: argparse._ActionsContainer) -> None:
 
 
 def add_backend(parser: argparse.ArgumentParser, default: str = DEFAULT_BACKEND) -> None:
-    """Add ``--backend``; ``open_backend`` refuses what it does not know."""
+    """Add ``--backend``."""
     parser.add_argument(
-        "--backend", default=default, help=f"{', '.join(BACKENDS)} (default: {default})"
+        "--backend",
+        choices=tuple(BACKENDS),
+        default=default,
+        metavar="BACKEND",
+        help=f"{', '.join(BACKENDS)} (default: {default})",
     )
 
 

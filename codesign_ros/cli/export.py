@@ -142,10 +142,8 @@ def _run(options: argparse.Namespace) -> int:
 
 def _settings(options: argparse.Namespace) -> TensorRtSettings | None:
     """What is asked of TensorRT; None = nothing."""
-    from codesign_ros.engines.factory import check_backend
     from codesign_ros.engines.tensorrt.settings import TensorRtSettings
 
-    check_backend(options.backend)
     mib = options.workspace_mib
     asked = {
         "max_batch": options.max_batch,

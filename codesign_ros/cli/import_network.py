@@ -167,7 +167,7 @@ def _arguments(pairs: list[str]) -> dict[str, Any]:
             raise CodesignError(f"--args takes KEY=VALUE, not {pair!r}")
         try:
             arguments[key] = yaml.safe_load(value)
-        except yaml.YAMLError:
+        except (ValueError, RecursionError, yaml.YAMLError):  # ValueError: of a date
             raise CodesignError(f"--args {pair!r}: the value cannot be read") from None
     return arguments
 
@@ -238,6 +238,8 @@ def _calibration_source(name: str, topic: str) -> FrameSource | None:
     from codesign_ros.data.sources import open_source
 
     if name == _MINE:
+        if topic:
+            raise CodesignError(f"--topic {topic} is of a bag: name one with --calibration")
         return None
     source = open_source(name, topic=topic or None)
     for line in warnings_of(source):
@@ -248,6 +250,7 @@ def _calibration_source(name: str, topic: str) -> FrameSource | None:
 def _calibration_frames(source: FrameSource | None, name: str, spec: InputSpec) -> np.ndarray:
     import numpy as np
 
+    from codesign_ros.data.chosen import decoded, told_once
     from codesign_ros.mine.generator import MineGenerator
     from codesign_ros.pixels.letterbox import letterbox
 
@@ -257,8 +260,10 @@ def _calibration_frames(source: FrameSource | None, name: str, spec: InputSpec) 
     else:
         # From all of it, since neighbours in a film are much alike.
         step = max(1, (source.frames or 0) // _CALIBRATION_FRAMES)
-        chosen = itertools.islice(source, 0, step * _CALIBRATION_FRAMES, step)
-        pictures = [f.rgb() for f in chosen]
+        chosen = itertools.islice(enumerate(source), 0, step * _CALIBRATION_FRAMES, step)
+        pictures, broken = decoded(chosen)
+        if broken:
+            print(f"warning: {told_once(broken)}", file=sys.stderr)
     if not pictures:
         raise CodesignError(f"source {name} has no frames to calibrate with")
     return np.stack([letterbox(picture, spec) for picture in pictures])

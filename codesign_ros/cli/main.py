@@ -36,7 +36,7 @@ from codesign_ros.cli.options.places import check_places
 from codesign_ros.cli.rates import rate_accuracy
 from codesign_ros.cli.running import doctor, replay_tail, top
 from codesign_ros.cli.simulated import simulate
-from codesign_ros.types import CodesignError, one_line
+from codesign_ros.types import CodesignError, escaped, one_line
 
 _COMMANDS = (
     accuracy,
@@ -63,6 +63,7 @@ _COMMANDS = (
 )
 
 
+_MESSAGES = ("codesign_ros.msg", "codesign_ros.srv")
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -73,6 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0; 1 if the command ran and its result is bad; 2 after a user's mistake, which is told in
         one line on standard error; 130 after Ctrl-C.
     """
+    if sys.stdout is None:  # closed, as by `>&-`
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - until the end
     try:
         try:
             return _main(sys.argv[1:] if arguments is None else list(arguments))
@@ -109,7 +112,7 @@ def _main(given: list[str]) -> int:
         check_places(parser, options)
         return int(options.run(options))
     except CodesignError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {escaped(error)}", file=sys.stderr)
         return 2
     except OSError as error:
         if error.filename is None:
@@ -118,9 +121,32 @@ def _main(given: list[str]) -> int:
         # is too long.
         print(f"error: {one_line(str(error.filename))}: {error.strerror}", file=sys.stderr)
         return 2
+    except ImportError as error:
+        print(f"error: {escaped(_missing(parser.prog, error))}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+def _missing(command: str, error: ImportError) -> CodesignError:
+    """Say what a command needs that is not here: a robot has no PyTorch, a laptop no ROS.
+
+    Raises:
+        ImportError: it is a module of ours, which is a defect.
+    """
+    name = error.name or ""
+    top = name.partition(".")[0]
+    if name.startswith(_MESSAGES) or top == "rclpy" or top.endswith("_msgs"):
+        return CodesignError(
+            f"{command} needs ROS 2 and this package's messages ({error}); source the workspace"
+        )
+    if top == "codesign_ros":
+        raise error
+    return CodesignError(
+        f"{command} needs {top or 'a library'}, which does not load here ({error}): install "
+        "requirements/training.txt"
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -10,7 +10,6 @@ from codesign_ros.cli.common import command
 from codesign_ros.cli.options.numbers import POSITIVE
 from codesign_ros.cli.options.places import OUTPUT_FILE
 from codesign_ros.console import alive, show
-from codesign_ros.types import CodesignError
 
 _NAMESPACE = re.compile(r"/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*/?", re.ASCII)
 
@@ -39,12 +38,7 @@ def add(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    try:
-        from codesign_ros.demo.trace import record, stage_table, trace_events
-    except ImportError as error:
-        raise CodesignError(
-            f"the trace needs ROS 2 and this package's messages ({error}); source the workspace"
-        ) from None
+    from codesign_ros.demo.trace import record, stage_table, trace_events
 
     with alive(f"listening for {options.seconds:g} s"):
         results = record("/" + options.robot.strip("/"), options.seconds)

@@ -229,7 +229,7 @@ def read_mapping(path: Path, what: str) -> dict[Any, Any]:
     try:
         with path.open(encoding="utf-8") as file:
             content = yaml.load(file, _OnceLoader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise CodesignError(f"cannot read {what} from {path}: {one_line(error)}") from None
     return content if isinstance(content, dict) else {}
 

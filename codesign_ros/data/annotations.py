@@ -167,15 +167,15 @@ class Collector:
         """
         if not self._images:
             raise DataSetError(f"data set {self._name} has no images ({', '.join(IMAGE_SUFFIXES)})")
-        if not any(image.boxes for image in self._images.values()):
-            raise DataSetError(
-                f"data set {self._name} has {len(self._images)} images and not one label; "
-                "are the label files where its layout has them?"
-            )
         counted = [
             f"{self._name}: {count} {what} (first: {first})"
             for what, (count, first) in self._counts.items()
         ]
+        if not any(image.boxes for image in self._images.values()):
+            raise DataSetError(
+                f"data set {self._name} has {len(self._images)} images and not one label; "
+                f"{counted[0] if counted else 'are the label files where its layout has them?'}"
+            )
         if self._overhang_px:
             counted.append(f"{self._name}: the furthest was {self._overhang_px:.1f} px over")
         images = tuple(self._images.values())

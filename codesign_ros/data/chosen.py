@@ -6,6 +6,8 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from codesign_ros.data.bags import BagSource
 from codesign_ros.data.classes import ClassChoice, ClassNames, FoundClasses
 from codesign_ros.data.frames import FrameSource, SourceFrame
@@ -76,7 +78,7 @@ class ChosenSource:
             try:
                 frame.rgb()
             except ImageError as error:
-                self.broken.append(f"frame {number} is broken and is left out: {error}")
+                self.broken.append(_left_out(number, frame, error))
                 continue
             truth = None if frame.truth is None else self.renamed(frame.truth)
             if truth is not None or frame.truth is None:
@@ -92,6 +94,26 @@ class ChosenSource:
             return truth
         target = self.names.targets[truth.label]
         return None if target is None else replace(truth, label=target)
+
+
+def decoded(frames: Iterable[tuple[int, SourceFrame]]) -> tuple[list[np.ndarray], list[str]]:
+    """Decode frames, each with its number in its source.
+
+    Returns:
+        Those that can be, (H, W, 3) uint8 RGB, and a line for each that cannot.
+    """
+    pictures, broken = [], []
+    for number, frame in frames:
+        try:
+            pictures.append(frame.rgb())
+        except ImageError as error:
+            broken.append(_left_out(number, frame, error))
+    return pictures, broken
+
+
+def _left_out(number: int, frame: SourceFrame, error: ImageError) -> str:
+    where = f" ({frame.file})" if frame.file else ""
+    return f"frame {number}{where} is broken and is left out: {error}"
 
 
 def told_once(broken: Sequence[str]) -> str:
@@ -125,7 +147,7 @@ def open_chosen(
     Args:
         spec: see ``open_source``.
         choice: what is said of classes.
-        task: what the network does, one of ``bundle.TASKS``.
+        task: what the network does, one of ``bundle.description.TASKS``.
         known: its classes.
         frames: see ``open_source``.
         split: see ``open_source``.

@@ -116,6 +116,8 @@ class ClassChoice:
                     f"--map takes FOUND=CLASS, with commas between several, not '{entry}'"
                 )
             renames.append((source, target))
+        if map and not renames:
+            raise CodesignError("--map names no class; give them as in --map FOUND=CLASS")
         kept = None if classes is None else tuple(_entries(classes))
         _refuse_twice("--map", [source for source, _ in renames])
         if kept == ():

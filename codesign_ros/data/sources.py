@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -62,40 +63,47 @@ def open_source(
     """
     if frames < 0 or fps <= 0:
         raise CodesignError(f"a source needs frames >= 0 and fps > 0 (not {frames}, {fps})")
+    if not spec.strip():
+        raise CodesignError("a source needs a name: a bag, a folder, a video, a camera or mine")
     if spec.startswith("~"):
-        spec = str(Path(spec).expanduser())
-    if topic and not is_bag(Path(spec)):
-        raise CodesignError(f"topic '{topic}' is of no use: source {spec} is no bag")
-    if is_gstreamer(spec):
-        camera = GstreamerSource(spec, fps, size, stopping)
-        return Limited(camera, frames) if frames else camera
-    check_no_address(spec)
-    path = Path(spec)
-    if _is_labelled(path):
-        classes = names_for(spec, names)
+        spec = os.path.expanduser(spec)
+    try:
+        if topic and not is_bag(Path(spec)):
+            raise CodesignError(f"topic '{topic}' is of no use: source {spec} is no bag")
+        if is_gstreamer(spec):
+            camera = GstreamerSource(spec, fps, size, stopping)
+            return Limited(camera, frames) if frames else camera
+        check_no_address(spec)
+        path = Path(spec)
+        if _is_labelled(path):
+            classes = names_for(spec, names)
+            if split:
+                whole = open_detection_set(spec, split, classes)
+            else:
+                whole = open_for_measuring(spec, classes)
+            images = whole.images[:frames] if frames else whole.images
+            return LabelledSource(replace(whole, images=images), fps)
         if split:
-            whole = open_detection_set(spec, split, classes)
+            raise CodesignError(f"source {spec} has no split '{split}': it is no labelled data set")
+        source: FrameSource
+        if spec.partition(":")[0] in ("mine", "scenes"):
+            independent = spec.startswith("scenes")
+            return MineSource(_mine_seed(spec, seed), frames or None, fps, independent=independent)
+        if spec.startswith("/dev/"):
+            source = CameraSource(path, fps, size)
+        elif not path.exists():
+            raise CodesignError(f"source {spec} does not exist")
+        elif is_bag(path):
+            source = BagSource(path, topic=topic)
+        elif path.is_dir():
+            source = FolderSource(path, fps)
+        elif not path.is_file():  # a pipe that nobody writes to would keep OpenCV for ever
+            raise CodesignError(f"source {spec} is neither a file nor a folder")
         else:
-            whole = open_for_measuring(spec, classes)
-        images = whole.images[:frames] if frames else whole.images
-        return LabelledSource(replace(whole, images=images), fps)
-    if split:
-        raise CodesignError(f"source {spec} has no split '{split}': it is no labelled data set")
-    source: FrameSource
-    if spec.partition(":")[0] in ("mine", "scenes"):
-        independent = spec.startswith("scenes")
-        return MineSource(_mine_seed(spec, seed), frames or None, fps, independent=independent)
-    if spec.startswith("/dev/"):
-        source = CameraSource(path, fps, size)
-    elif not path.exists():
-        raise CodesignError(f"source {spec} does not exist")
-    elif is_bag(path):
-        source = BagSource(path, topic=topic)
-    elif path.is_dir():
-        source = FolderSource(path, fps)
-    else:
-        source = VideoSource(path)
-    return Limited(source, frames) if frames else source
+            source = VideoSource(path)
+        return Limited(source, frames) if frames else source
+    except OSError as error:
+        raise CodesignError(f"source {spec} cannot be opened: {error.strerror}") from error
 
 
 def check_no_address(spec: str) -> None:
@@ -196,9 +204,13 @@ class FolderSource:
     def __iter__(self) -> Iterator[SourceFrame]:
         for number, file in enumerate(self._files):
             try:
-                picture = upright_picture(file.read_bytes())
-            except (OSError, ImageError) as error:
-                raise CodesignError(f"image {file} cannot be read: {error}") from error
+                data = file.read_bytes()
+            except OSError as error:
+                raise CodesignError(f"image {file} cannot be read: {error.strerror}") from error
+            try:
+                picture = upright_picture(data)
+            except ImageError:  # as in a bag: one frame that nobody can decode
+                picture = data, "jpeg", 0, 0, 0
             stamp_ns = round(number * 1e9 / self.fps)
             yield SourceFrame(stamp_ns, *picture, file=file)
 

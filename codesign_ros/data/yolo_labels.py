@@ -161,14 +161,15 @@ def _described(file: Path) -> YoloFolder:
 def _described_names(file: Path, content: dict[Any, Any]) -> tuple[str, ...]:
     names = content.get("names")
     if isinstance(names, dict):
-        if sorted(names, key=str) != sorted(range(len(names)), key=str):
+        of_index = {whole_number(str(key)): name for key, name in names.items()}
+        if of_index.keys() != set(range(len(names))):
             raise DataSetError(f"{file}: the keys of 'names' must be 0 to {len(names) - 1}")
-        names = [names[index] for index in range(len(names))]
+        names = [of_index[index] for index in range(len(names))]
     if not isinstance(names, list) or not names:
         raise DataSetError(f"{file}: 'names' must list the names of the classes")
     if not all(isinstance(name, (str, int, float)) for name in names):
         raise DataSetError(f"{file}: every one of 'names' must be a text")
-    if content.get("nc", len(names)) != len(names):
+    if content.get("nc") is not None and whole_number(str(content["nc"])) != len(names):
         raise DataSetError(f"{file}: 'nc' is {content['nc']}, but 'names' has {len(names)} names")
     return tuple(map(str, names))
 

@@ -33,7 +33,7 @@ class Recording:
         results: results in order of arrival, with their times [s, monotonic].
         plans: plans in order, the epoch-0 plan of the robot alone not among them.
         truths: what is truly in a frame by its stamp [ns].
-        task: what the network does, one of ``bundle.TASKS``.
+        task: what the network does, one of ``bundle.description.TASKS``.
         classes: names of its classes.
         trials: what simple policies and ours reached at the start.
         one_process: each frame's answer in one process under the plan that it had here, in order;

@@ -81,7 +81,7 @@ def read_scenario(path: Path) -> Scenario:
         raise CodesignError(f"demo script {path} cannot be read: {error.strerror}") from None
     except KeyError as error:
         raise CodesignError(f"demo script {path} lacks {error}") from None
-    except (yaml.YAMLError, TypeError, ValueError, AttributeError) as error:
+    except (yaml.YAMLError, TypeError, ValueError, AttributeError, RecursionError) as error:
         reason = one_line(error)
         raise CodesignError(f"demo script {path} is not understood: {reason}") from None
 

@@ -4,3 +4,9 @@
 Runtime), ``pytorch`` and ``tensorrt``. What a network's ONNX model goes through is in
 ``onnx_model``.
 """
+
+import os
+
+# ONNX Runtime (1.32, Linux) keeps an id of the machine and sends its maker what it runs, from its
+# import on: a robot's link is for its frames.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

@@ -26,14 +26,22 @@ DIGEST_BYTES = hashlib.sha256().digest_size
 _LOCK_INTERVAL_S = 0.5
 
 
-def default_cache_dir() -> Path:
-    """Return ``$CODESIGN_CACHE_DIR`` if it is set, else ``~/.cache/codesign_ros``."""
-    named = os.environ.get("CODESIGN_CACHE_DIR")
-    return Path(named) if named else Path.home() / ".cache" / "codesign_ros"
-
-
 class CacheError(CodesignError):
     """The directory of a cache cannot be used, which may change."""
+
+
+def default_cache_dir() -> Path:
+    """Return ``$CODESIGN_CACHE_DIR`` if it is set, else ``~/.cache/codesign_ros``.
+
+    Raises:
+        CacheError: neither is known, as of a container's user without a name.
+    """
+    if named := os.environ.get("CODESIGN_CACHE_DIR"):
+        return Path(named)
+    home = os.path.expanduser("~")
+    if home == "~":
+        raise CacheError("this user has no home folder: name one in CODESIGN_CACHE_DIR")
+    return Path(home) / ".cache" / "codesign_ros"
 
 
 class FileCache:

@@ -57,6 +57,7 @@ class EngineFactory(ABC):
         keeps_files: whether it keeps anything on disk.
         settings_id: on what, beside backend and threads, the speed of the engines depends.
         gpu: the GPU that engines are built for; None where they run on the CPU.
+        lost: why its engines can run no more in this process, one line; empty = they can.
     """
 
     backend: str
@@ -65,6 +66,7 @@ class EngineFactory(ABC):
     keeps_files = True
     settings_id: tuple[str, ...] = ()
     gpu: Gpu | None = None
+    lost = ""
 
     def __init__(self, bundle: Bundle, cache_dir: Path | None = None, threads: int = 1) -> None:
         self.bundle = bundle
@@ -110,6 +112,18 @@ class EngineFactory(ABC):
         """
         self._ends(key)
         self._make(key, progress)
+
+    def check_precision(self, precision: str) -> None:
+        """Refuse a precision that the backend has not on this machine.
+
+        Raises:
+            CodesignError: it has not.
+        """
+        if precision not in self.precisions:
+            raise CodesignError(
+                f"precision '{precision}' is not available on backend {self.backend}; "
+                f"it has: {', '.join(self.precisions)}"
+            )
 
     def require_device(self) -> None:  # noqa: B027 - most backends run wherever they load
         """Make sure that engines can run here and not only be built.
@@ -158,11 +172,7 @@ class EngineFactory(ABC):
         has_segments = 1 <= key.cut <= last if key.part == "head" else 0 <= key.cut < last
         if not has_segments:
             raise ValueError(f"there is no {key.part} for cut {key.cut} of {last} segments")
-        if key.precision not in self.precisions:
-            raise CodesignError(
-                f"precision '{key.precision}' is not available on backend {self.backend}; "
-                f"it has: {', '.join(self.precisions)}"
-            )
+        self.check_precision(key.precision)
         spec = self.bundle.input
         # On the wire cut 0 is the uint8 frame; the network takes it normalised.
         image = (TensorSpec(IMAGE, (1, 3, spec.height, spec.width)),)

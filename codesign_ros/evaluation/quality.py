@@ -22,7 +22,7 @@ class Quality:
     """Answers beside the truth.
 
     Attributes:
-        task: what the network does, one of ``bundle.TASKS``.
+        task: what the network does, one of ``bundle.description.TASKS``.
         classes: names of its classes.
         frames: for each frame the truth, None where it is not known, and the answer, boxes of both
             in pixels of the frame.

@@ -6,11 +6,12 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from lifecycle_msgs.srv import ChangeState
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from codesign_ros.nodes.border.version import Versions
@@ -20,6 +21,8 @@ from codesign_ros.nodes.wiring import PATIENCE_S, WiredNode
 from codesign_ros.nodes.workers import Worker
 from codesign_ros.resources import resource_path
 from codesign_ros.types import CodesignError
+
+_T = TypeVar("_T")
 
 DIAGNOSTICS_PERIOD_S = 1.0
 
@@ -31,6 +34,17 @@ def _names_in_use() -> set[str]:
     content = yaml.safe_load((resource_path("config") / "split_inference.yaml").read_text())
     sections = [section["ros__parameters"] for section in content.values()]
     return {"robots", *(name for section in sections for name in section)}
+
+
+def _unless_refused(change: Callable[[], _T], refused: _T) -> _T:
+    """Make a transition; return ``refused`` where the node's state does not allow it.
+
+    Newer releases of rclpy say so themselves, older ones raise (rclpy issue 1209).
+    """
+    try:
+        return change()
+    except rclpy_implementation.RCLError:
+        return refused
 
 
 class CodesignNode(WiredNode, LifecycleNode):
@@ -72,6 +86,7 @@ class CodesignNode(WiredNode, LifecycleNode):
         self._transitions = Worker(f"{name}-transitions")
         for service in self.services:
             if service.srv_type is ChangeState:
+                service.callback = self._changed_by(service.callback)
                 self.defer(service, self._transitions)
         self.params = Params(self, (AUTOSTART, *params))
         for line in self.params.check_given(_names_in_use):
@@ -125,7 +140,15 @@ class CodesignNode(WiredNode, LifecycleNode):
         self, trigger: Callable[[], TransitionCallbackReturn]
     ) -> Future[TransitionCallbackReturn]:
         """Have one of rclpy's ``trigger_*`` done after the transitions that others asked for."""
-        return self._transitions.submit(trigger)
+        refused = TransitionCallbackReturn.ERROR
+        return self._transitions.submit(lambda: _unless_refused(trigger, refused))
+
+    @staticmethod
+    def _changed_by(answer: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+        """What the service does for a transition; a response is one of failure to begin with."""
+        return lambda request, response: _unless_refused(
+            lambda: answer(request, response), response
+        )
 
     def destroy_node(self) -> None:
         """Go through the shutdown transition where that can be, and let go of everything."""

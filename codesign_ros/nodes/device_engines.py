@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -60,6 +61,8 @@ class DeviceEngines:
         self._announce = announce
         self._builds: BackgroundBuilds | None = None
         self._first_build = ""
+        # Why a backend is not to be tried again, by its name.
+        self._lost: dict[str, str] = {}
 
     def open(self) -> None:
         """Open bundle and backend, build the whole network where that takes long, and measure.
@@ -71,6 +74,8 @@ class DeviceEngines:
         backend, fallback = self._params["backend"], self._params["engine_fallback"]
         self.fallback = ""
         try:
+            if backend in self._lost:
+                raise CodesignError(self._lost[backend])
             self._open(backend)
         except CodesignError as error:
             if fallback in (NO_FALLBACK, backend):
@@ -78,6 +83,22 @@ class DeviceEngines:
             self._open(fallback)
             self.fallback = f"running on {fallback}, not on {backend}: {error}"
             self._log.warning(self.fallback)
+
+    def newly_lost(self) -> str:
+        """Say once why what runs here can run no more, one line; empty = it can.
+
+        ``open`` takes the fallback from then on, where one is allowed.
+        """
+        why = self.share.factory.lost if self.share else ""
+        if not why or self.backend in self._lost:
+            return ""
+        self._lost[self.backend] = why
+        return why
+
+    @property
+    def has_fallback(self) -> bool:
+        """Whether ``open`` may take another backend than the one that is in use."""
+        return self._params["engine_fallback"] not in (NO_FALLBACK, self.backend)
 
     def close(self) -> None:
         """Let go of everything; a build under way is given up."""
@@ -128,11 +149,13 @@ class DeviceEngines:
         return "building"
 
     def _open(self, backend: str) -> None:
-        bundle = Path(self._params["bundle"] or default_bundle()).expanduser()
+        bundle = Path(os.path.expanduser(self._params["bundle"] or default_bundle()))
         settings = backend_settings(backend, self._params)
         share = self._shared.acquire(bundle, backend, self._params["threads"], settings)
         try:
             share.factory.require_device()
+            for precision in self._params["precisions"]:
+                share.factory.check_precision(precision)
             self._build_whole(share.factory)
             if self._params["profile_s"] > 0:
                 self.profile = profile_cached(

@@ -240,6 +240,8 @@ class DeviceNode(CodesignNode):
     def _beat(self) -> None:
         if not self._is_there:
             return
+        if why := self.engines.newly_lost():
+            self._start_anew(why)
         if self.state_label == "active":
             self.seat.tell()
         changed = self.params["emulation.slowdown"] != self._announced_slowdown
@@ -253,6 +255,21 @@ class DeviceNode(CodesignNode):
         """Give a sign of life now."""
         now = self.get_clock().now().to_msg()
         self._heartbeats.publish(heartbeat_to_msg(self.heartbeat(), now))
+
+    def _start_anew(self, why: str) -> None:
+        """What runs the network is lost: go on with what is allowed in its place, or end."""
+        if not self.engines.has_fallback:
+            self.fail(why)
+            return
+        self.get_logger().error(why)
+        was_active = self.state_label == "active"
+        for trigger in (
+            *([self.trigger_deactivate] if was_active else []),
+            self.trigger_cleanup,
+            self.trigger_configure,
+            *([self.trigger_activate] if was_active else []),
+        ):
+            self.change(trigger)
 
     @property
     def _is_there(self) -> bool:

@@ -26,6 +26,7 @@ from codesign_ros.nodes.planner_diagnostics import report
 from codesign_ros.nodes.process import run
 from codesign_ros.nodes.solve_service import answer_what_if
 from codesign_ros.resources import default_bundle, resource_path
+from codesign_ros.runtime.planner.policy import OURS, check_policy
 from codesign_ros.runtime.planner.registry import Registry
 from codesign_ros.runtime.planner.runtime import PlannerRuntime
 from codesign_ros.runtime.planner.settings import PlannerSettings
@@ -48,6 +49,7 @@ class PlannerNode(CodesignNode):
         self._lock = threading.RLock()
         self._runtime: PlannerRuntime | None = None
         self._leader: PlanLeader | None = None
+        self._last_cut: int | None = None  # of the network that is open
         self.versions = Versions(self, tells=PLANNER_TOPIC, hears=DEVICES_TOPIC)
         self.seat = Seat(self, Place.PLANNER, PLANNERS, on_change=self._on_place)
         self._plans = PlanWriters(self)
@@ -60,11 +62,16 @@ class PlannerNode(CodesignNode):
         self.every(CALL_PERIOD_S, self._call)
         self.params.refuse_where(check_bundle)
         self.params.refuse_where(self._settings)
+        self.params.refuse_where(
+            lambda values: check_policy(values.get("policy", OURS), self._last_cut)
+        )
         self.params.when_set(self._on_parameters)
 
     def configure(self) -> None:
         """Open the bundle and start to hear devices."""
         bundle = Bundle.open(self.params["bundle"] or default_bundle())
+        check_policy(self.params["policy"], bundle.last_cut)
+        self._last_cut = bundle.last_cut
         devices = load_devices(resource_path("config") / "devices.yaml")
         registry = Registry(self.params["silence_limit_s"])
         with self._lock:
@@ -96,6 +103,7 @@ class PlannerNode(CodesignNode):
 
     def cleanup(self) -> None:
         """Forget the devices."""
+        self._last_cut = None
         with self._lock:
             self._runtime = None
             self._devices.forget()

@@ -21,7 +21,7 @@ from codesign_ros.nodes.interface import transport
 from codesign_ros.nodes.loop import Loop, make_executor
 from codesign_ros.nodes.wiring import PATIENCE_S
 from codesign_ros.resources import resource_path
-from codesign_ros.types import CodesignError, one_line, unexpected
+from codesign_ros.types import CodesignError, escaped, one_line, unexpected
 
 # How soon the end of a node by ``fail`` is seen [s].
 _POLL_S = 0.2
@@ -69,7 +69,7 @@ def run_together(make_nodes: Callable[[], Sequence[CodesignNode]]) -> int:
     try:
         nodes = make_nodes()
     except CodesignError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {escaped(error)}", file=sys.stderr)
         rclpy.shutdown()
         return 1
     loop.start(nodes)
@@ -84,7 +84,7 @@ def run_together(make_nodes: Callable[[], Sequence[CodesignNode]]) -> int:
     failed = all(node.done.is_set() and node.failure for node in nodes)
     for node in nodes if failed else ():
         name = f"{node.get_fully_qualified_name()}: " if len(nodes) > 1 else ""
-        print(f"error: {name}{node.failure}", file=sys.stderr)
+        print(f"error: {name}{escaped(node.failure or '')}", file=sys.stderr)
     _say_goodbye(nodes)
     # First the callbacks end, then the nodes: a callback must not meet destroyed entities.
     loop.stop(nodes, PATIENCE_S)
@@ -143,7 +143,8 @@ def _name_threads(named: set[int]) -> None:
 def _start(nodes: Sequence[CodesignNode]) -> None:
     """Configure and activate those that start by themselves; if none can go on, each ends.
 
-    All are configured before the first is active: from then on it has to give signs of life.
+    All are configured before the first is active: from then on it has to give signs of life. Where
+    a manager made a transition first, ours is refused; that is no failure.
     """
     succeeded = TransitionCallbackReturn.SUCCESS
     starting = [node for node in nodes if node.params["autostart"]]
@@ -155,7 +156,7 @@ def _start(nodes: Sequence[CodesignNode]) -> None:
     started = [
         node for node in configured if node.change(node.trigger_activate).result() is succeeded
     ]
-    failed = [node for node in starting if node not in started]
+    failed = [node for node in starting if node not in started and node.failure]
     for node in starting:
         node.starting = False
     for node in failed:

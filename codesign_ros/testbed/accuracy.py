@@ -18,7 +18,7 @@ def accuracy_of(
     """mAP@0.5 of a detector, share of right answers of a classifier.
 
     Args:
-        task: what the network does, one of ``bundle.TASKS``.
+        task: what the network does, one of ``bundle.description.TASKS``.
         classes: names of its classes.
         robots: for each robot what is truly in its frames, by their stamps [ns], and its results;
             those without an answer of the network, or without truth, do not count.

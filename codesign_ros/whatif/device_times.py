@@ -34,7 +34,7 @@ def read_device_times(path: Path, bundle: Bundle) -> tuple[str, dict[Part, HalfT
         times = {part: HalfTimes.from_json(content[part]) for part in PARTS}
     except OSError as error:
         raise CodesignError(f"cannot read the profile {path}: {error.strerror}") from None
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise CodesignError(
             f"{path} is no profile ({one_line(error)}); make one with 'codesign profile --out FILE'"
         ) from None

@@ -148,7 +148,7 @@ def test_refused_engines_are_told_and_make_the_status(export, monkeypatch):
     ("arguments", "names"),
     [
         (["--backend", "torch"], "backend torch keeps no engines"),
-        (["--backend", "tpu"], "unknown backend 'tpu'"),
+        (["--backend", "tpu"], "--backend: there is no choice 'tpu'; known are onnxruntime"),
         (["--backend", "onnxruntime", "--cuts", 99], "cut 99 does not exist"),
         (["--backend", "onnxruntime", "--max-batch", 4], "--max-batch: for backend tensorrt"),
         (["--backend", "onnxruntime", "--robot", "toaster"], "unknown device 'toaster'"),
@@ -176,7 +176,7 @@ def test_without_a_gpu_tensorrt_runs_nothing_and_says_so(capsys, tiny_bundle, co
     error = capsys.readouterr().err
     (line,) = [line for line in error.splitlines() if line.startswith("error: ")]
     assert status == 2
-    assert "unknown backend" not in line
+    assert "no choice" not in line
     assert "Traceback" not in error
 
 

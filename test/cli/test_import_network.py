@@ -40,6 +40,10 @@ class Odd(Net):
 class Maps(Net):
     def forward(self, x):
         return self.stem(x), self.deep(self.stem(x))
+
+
+def ends():
+    raise SystemExit(4)
 """
 
 
@@ -100,11 +104,13 @@ def test_features_with_several_outputs(capsys, file, tmp_path):
     images.mkdir()
     for i in range(3):
         cv2.imwrite(str(images / f"{i}.png"), np.full((40, 60, 3), 50 * i, np.uint8))
+    (images / "1a.png").write_bytes(b"")
     out = tmp_path / "maps.bundle"
-    status, text, _ = run(
+    status, text, error = run(
         capsys, f"{file}:Maps", "--out", out, "--input", "16x16", "--calibration", images
     )
     assert status == 0
+    assert f"warning: frame 2 ({images}/1a.png) is broken and is left out: " in error
     assert "the weights are random" in text
     bundle = Bundle.open(out)
     assert (bundle.task, bundle.classes) == ("features", ())
@@ -117,6 +123,9 @@ def test_features_with_several_outputs(capsys, file, tmp_path):
     [
         (["FILE:Odd"], "depends on the numbers in a tensor"),
         (["FILE:Nut"], "has no 'Nut'"),
+        (["PROGRAM:Net"], "program.py cannot be imported: SystemExit: 3"),
+        (["FILE:ends"], "net.py:ends cannot be made: SystemExit: 4"),
+        (["FILE:Net", "--args", "classes=2024-02-30"], "the value cannot be read"),
         (["FILE:Net", "--args", "classes"], "--args takes KEY=VALUE, not 'classes'"),
         (["FILE:Net", "--args", "depth=3"], "unexpected keyword argument 'depth'"),
         (["FILE:Net", "--input", "32"], "32 is not a size such as 400x640"),
@@ -134,12 +143,16 @@ def test_features_with_several_outputs(capsys, file, tmp_path):
         (["FILE:Net", "--pretrained", "--weights", "x"], "not allowed with argument"),
         (["torchvision:resnet19"], "torchvision has no model"),
         (["FILE:Net", "--boxes", "centre"], "say --task detection"),
+        (["FILE:Net", "--topic", "/cam"], "--topic /cam is of a bag: name one with --calibration"),
         (["FILE:Net", "--boxes", "center"], "did you mean centre?"),
         (["FILE:Net", "--classes", "9" * 5000], "no network has so many"),
     ],
 )
 def test_a_mistake_is_one_line(capsys, file, tmp_path, arguments, text):
-    arguments = [argument.replace("FILE", str(file)) for argument in arguments]
+    program = tmp_path / "program.py"
+    program.write_text("raise SystemExit(3)")
+    paths = {"FILE": str(file), "PROGRAM": str(program)}
+    arguments = [re.sub("^(FILE|PROGRAM)", lambda m: paths[m[0]], each) for each in arguments]
     if "--input" not in arguments:
         arguments += ["--input", "32x32"]
     status, _, error = run(capsys, *arguments, "--out", tmp_path / "x.bundle")

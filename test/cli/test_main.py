@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -99,7 +101,7 @@ def test_profile_times_what_is_chosen_and_writes_it(capsys, tiny_bundle, tmp_pat
     [
         (["--threads", 0], "--threads must be at least 1, not 0"),
         (["--cuts", 99], "cut 99 does not exist"),
-        (["--backend", "tpu"], "unknown backend 'tpu'"),
+        (["--backend", "tpu"], "there is no choice 'tpu'; known are onnxruntime, torch, tensorrt"),
         (["--backend", "torch", "--precision", "int8-tensor"], "not available on backend torch"),
     ],
 )
@@ -107,6 +109,62 @@ def test_profile_names_what_cannot_be_timed(capsys, tiny_bundle, arguments, text
     status, error = run(capsys, "profile", "--bundle", tiny_bundle.path, *arguments)
     assert status == 2
     assert text in error
+
+
+HIDDEN = """
+import contextlib, io, json, sys
+hidden, *commands = json.loads(sys.argv[1])
+sys.modules.update(dict.fromkeys(hidden))
+from codesign_ros.cli.main import main
+told = []
+for command in commands:
+    error = io.StringIO()
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(error):
+        status = main(command)
+    told.append((status, error.getvalue()))
+print(json.dumps(told))
+"""
+
+
+def without(modules, *commands):
+    """(status, standard error) of commands on a machine that lacks some modules."""
+    given = json.dumps([modules, *commands])
+    done = subprocess.run(
+        [sys.executable, "-c", HIDDEN, given], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_without_pytorch_a_command_says_that_it_needs_it(tiny_bundle, bag, tmp_path):
+    bundle, data = str(tiny_bundle.path), ["--data", "scenes:1", "--frames", "2"]
+    commands = [
+        ["accuracy", bundle, *data], ["blocks", "--bundle", bundle, *data], ["intensity"],
+        ["compare", str(bag), "--bundle", bundle], ["rate-accuracy", bundle, *data],
+        ["explain", str(bag), "--bundle", bundle], ["export", bundle, "--likely"],
+        ["import", "torchvision:resnet18", "--out", str(tmp_path / "x.bundle")],
+        ["plan", "--bundle", bundle], ["profile", "--bundle", bundle], ["reproduce", "table2"],
+        ["simulate", "--bundle", bundle], ["split-train", "--bundle", bundle],
+        ["train", str(tmp_path / "y.bundle")],
+    ]  # fmt: skip
+    for command, (status, error) in zip(commands, without(["torch"], *commands), strict=True):
+        (line,) = (each for each in error.splitlines() if each.startswith("error: "))
+        assert status == 2
+        assert f"codesign {command[0]}" in line
+        assert "needs torch, which does not load here (" in line
+    ((status, error),) = without(
+        ["torch"], ["evaluate", str(bag), "--bundle", bundle, "--cut", "99"]
+    )
+    assert (status, "99" in error) == (2, True)
+
+
+def test_without_ros_a_command_says_that_it_needs_it(bag):
+    hidden = ["rclpy", "codesign_ros.msg"]
+    commands = [["replay-tail", str(bag)], ["top", "--once"], ["trace"], ["demo"]]
+    for status, error in without(hidden, *commands):
+        (line,) = error.splitlines()
+        assert status == 2
+        assert "needs ROS 2 and this package's messages (" in line
 
 
 def test_mine_writes_a_bag_and_spares_what_is_there(capsys, tmp_path):
@@ -144,11 +202,23 @@ def test_mine_writes_a_bag_and_spares_what_is_there(capsys, tmp_path):
         (["demo", "--bag", "/nowhere"], "/nowhere"),
         (["demo", "--script", "/nowhere"], "/nowhere"),
         (["demo", "--bundle", "/nowhere"], "/nowhere"),
+        (["evaluate", "mine:1", "--frames", "1", "--bundle", "~no_such_user/b"], "~no_such_user/b"),
+        (["evaluate", "mine:1", "--frames", "1", "--bundle", "x" * 300], "File name too long"),
+        (["evaluate", "no\nsuch\x1bbag"], "source no\\nsuch\\x1bbag does not exist"),
+        (["evaluate", "mine:1", "--frames", "1", "--topic="], "--topic: needs a value"),
+        (["evaluate", "mine:1", "--frames", "1", "--map", ","], "--map names no class"),
+        (["compare", "mine:1", "--frames", "1", "--backend", "tensorflow"], "mean tensorrt?"),
+        (["compare", "mine:1", "--frames", "1", "--robot-profile", "DEEP"], "deep.json"),
+        (["export", ""], "bundle: needs a value"),
         (["mine"], "out"),
         (["fly"], "fly"),
     ],
 )
-def test_a_mistake_is_one_line_that_names_the_thing(capsys, tiny_bundle, arguments, names):
+def test_a_mistake_is_one_line_that_names_the_thing(
+    capsys, tiny_bundle, tmp_path, arguments, names
+):
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    arguments = [tmp_path / "deep.json" if each == "DEEP" else each for each in arguments]
     if arguments[:1] == ["demo"] and importlib.util.find_spec("rclpy") is None:
         pytest.skip("the demo needs ROS 2")
     if arguments and arguments[0] == "evaluate" and "--bundle" not in arguments:

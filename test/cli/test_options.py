@@ -86,9 +86,9 @@ def test_no_place_to_write_to_is_unchecked():
 @pytest.mark.parametrize("each", NUMBERS, ids=name_of)
 def test_a_number_out_of_range_is_refused_before_the_work(capsys, each):
     command, action = each
-    kind, words = action.type, [*WORDS]
+    kind, words = action.type, [*WORDS, "1_000"]
     if isinstance(kind, Whole):
-        words += ["1.5", "1_000", str(kind.most + 1)]
+        words += ["1.5", str(kind.most + 1)]
     elif kind.most < float("inf"):
         words += [str(kind.most + 1)]
     if kind.least > -float("inf"):
@@ -115,10 +115,12 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(capsys, each,
     command, action = each
     (tmp_path / "file").write_text("kept")
     (tmp_path / "folder" / "with").mkdir(parents=True)
+    (tmp_path / "loop").symlink_to("loop")
     suffix = ".png" if action.type is places.FIGURE_FILE else ""
     impossible = [
         f"/proc/nothing/here{suffix}",
         f"{tmp_path}/file/below{suffix}",
+        f"{tmp_path}/loop/x{suffix}",
         "n" * 300 + suffix,
     ]
     if action.type in FOLDERS:
@@ -154,6 +156,9 @@ def test_a_file_that_is_there_stays_as_it_is(tmp_path):
     places.OUTPUT_FILE.check(link)
     assert file.read_text() == "{}"
     assert file.stat().st_mtime == 1
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(CodesignError, match="cannot write"):
+        places.OUTPUT_FILE.check(tmp_path / "loop")
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere" / "x")
     with pytest.raises(CodesignError, match="cannot write"):
         places.OUTPUT_FILE.check(tmp_path / "dangling")
@@ -249,3 +254,11 @@ def test_a_full_disk_is_one_line(tiny_bundle):
         )
     assert done.returncode == 2
     assert done.stderr == "error: cannot write the result: No space left on device\n"
+
+
+def test_without_a_standard_output_a_command_does_its_work(tiny_bundle, tmp_path):
+    command = [*PROGRAM, "accuracy", str(tiny_bundle.path), "--json", str(tmp_path / "x.json")]
+    closed = ["sh", "-c", 'exec "$@" >&-', "sh", *command]
+    done = subprocess.run(closed, stderr=subprocess.PIPE, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "x.json").exists()

@@ -204,6 +204,18 @@ def test_metadata_that_says_more_than_there_is(tmp_path):
         open_source(str(metadata(tmp_path, ["a_0.mcap", "a_1.mcap"])))
 
 
+def test_a_file_that_metadata_name_twice_is_read_once(tmp_path):
+    mcap(tmp_path / "a_0.mcap", messages())
+    assert stamps_of(metadata(tmp_path, ["a_0.mcap", "a_0.mcap"])) == WHOLE
+
+
+def test_metadata_too_deep_to_read(tmp_path):
+    mcap(tmp_path / "a_0.mcap", messages())
+    (tmp_path / "metadata.yaml").write_text("[" * 5000)
+    with pytest.raises(CodesignError, match=r"metadata.yaml is damaged \(maximum recursion"):
+        open_source(str(tmp_path))
+
+
 def test_a_bag_in_several_files(tmp_path):
     names = [f"a_{number}.mcap" for number in range(12)]
     for number, name in enumerate(names):
@@ -244,6 +256,17 @@ def test_what_a_killed_recorder_left_in_the_log(tmp_path):
     database.close()
     assert (killed / "a.db3-wal").stat().st_size > 0
     assert stamps_of(killed / "a.db3") == WHOLE
+    assert not BagSource(killed / "a.db3").warnings
+    # Copied while it was written, or something else under its name.
+    whole = (killed / "a.db3-wal").read_bytes()
+    for log in (whole[:-7], whole[: len(whole) // 2 + 1], whole[:20], b"x" * len(whole)):
+        folder = tmp_path / f"cut {len(log)} {log[:1]}"
+        folder.mkdir()
+        shutil.copy(killed / "a.db3", folder)
+        (folder / "a.db3-wal").write_bytes(log)
+        (warning,) = BagSource(folder / "a.db3").warnings
+        assert "has no end in a.db3, which a recorder writes last; the " in warning
+        assert stamps_of(folder / "a.db3") == WHOLE[: BagSource(folder / "a.db3").frames]
 
 
 @pytest.mark.parametrize("suffix", [".mcap", ".db3", ".mcap.zstd"])

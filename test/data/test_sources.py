@@ -1,13 +1,16 @@
 import itertools
+import os
 
 import cv2
 import numpy as np
 import pytest
 
 from codesign_ros.data.bag_writer import write_mine_bag
+from codesign_ros.data.chosen import open_chosen
+from codesign_ros.data.classes import ClassChoice
 from codesign_ros.data.sources import open_source
 from codesign_ros.mine.generator import MineGenerator
-from codesign_ros.pixels.decode import to_rgb
+from codesign_ros.pixels.decode import ImageError, to_rgb
 from codesign_ros.types import CodesignError
 from support.label_files import with_orientation
 
@@ -86,8 +89,19 @@ def test_pictures_of_a_folder_are_upright(tmp_path, orientation):
 def test_folder_without_images_or_with_a_broken_one(tmp_path):
     with pytest.raises(CodesignError, match="has no images"):
         open_source(str(tmp_path))
-    (tmp_path / "x.jpg").write_bytes(b"nothing")
-    with pytest.raises(CodesignError, match=r"x\.jpg cannot be read"):
+    cv2.imwrite(str(tmp_path / "a.png"), pictures(1)[0])
+    for name, data in (("b.jpg", b"nothing"), ("c.jpg", b"")):
+        (tmp_path / name).write_bytes(data)
+    cv2.imwrite(str(tmp_path / "d.png"), pictures(1)[0])
+    frames = list(open_source(str(tmp_path)))
+    assert [frame.height for frame in frames] == [48, 0, 0, 48]
+    with pytest.raises(ImageError, match="0 bytes of compressed image are neither JPEG nor PNG"):
+        frames[2].rgb()
+    source = open_chosen(str(tmp_path), ClassChoice(), "detection", ())
+    assert len(list(source)) == 2
+    assert source.broken[0].startswith(f"frame 1 ({tmp_path}/b.jpg) is broken and is left out: ")
+    (tmp_path / "e.jpg").mkdir()
+    with pytest.raises(CodesignError, match=r"e\.jpg cannot be read: Is a directory"):
         list(open_source(str(tmp_path)))
 
 
@@ -121,6 +135,16 @@ def test_missing(tmp_path):
         open_source(str(tmp_path / "nowhere.mp4"))
     with pytest.raises(CodesignError, match="camera /dev/video97 does not exist"):
         open_source("/dev/video97")
+    with pytest.raises(CodesignError, match="source ~no_such_user/bag does not exist"):
+        open_source("~no_such_user/bag")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(CodesignError, match="pipe is neither a file nor a folder"):
+        open_source(str(tmp_path / "pipe"))
+    for nothing in ("", " "):
+        with pytest.raises(CodesignError, match="a source needs a name"):
+            open_source(nothing)
+    with pytest.raises(CodesignError, match=r"source x{300} cannot be opened: File name too long"):
+        open_source("x" * 300)
 
 
 def test_a_device_that_is_no_camera(capfd):

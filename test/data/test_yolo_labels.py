@@ -77,6 +77,8 @@ def test_lists_of_classes_that_differ(tmp_path):
     [
         (["head", "helmet"], {"train": "images/train", "val": "images/val"}),
         ({0: "head", 1: "helmet"}, {"train": ["images/train"], "val": "val.txt"}),
+        ({"1": "helmet", "0": "head"}, {"train": "images/train", "val": "images/val", "nc": "2"}),
+        ({0.0: "head", 1.0: "helmet"}, {"train": "images/train", "val": "images/val", "nc": None}),
         # As an exporter writes it, seen from a folder beside the file.
         (["head", "helmet"], {"train": "../images/train", "val": "../images/val"}),
     ],
@@ -86,7 +88,7 @@ def test_described_by_a_file(tmp_path, names, places):
     write_yolo(root, [("a", [HELMET])], split="train")
     write_yolo(root, [("b", [HEAD])], split="val")
     (root / "val.txt").write_text("./images/val/b.png\n")
-    file = write_data_yaml(root, names=names, nc=2, **places)
+    file = write_data_yaml(root, **{"names": names, "nc": 2, **places})
     for path in (file, root):
         train, val = open_train_and_val(path)
         assert (train.images[0].boxes, val.images[0].boxes) == ((HELMET,), (HEAD,))
@@ -110,6 +112,9 @@ def test_the_description_may_lie_elsewhere(tmp_path):
         ("train: images", "'names' must list the names"),
         ("names: [a, [b]]\ntrain: images", "every one of 'names' must be a text"),
         ("names: {0: a, 2: b}\ntrain: images", "the keys of 'names' must be 0 to 1"),
+        ("names: {0: a, x: b}\ntrain: images", "the keys of 'names' must be 0 to 1"),
+        ("names: {0: a, '0': b}\ntrain: images", "the keys of 'names' must be 0 to 1"),
+        ("names: [a]\nnc: one\ntrain: images", "'nc' is one, but 'names' has 1 names"),
         ("names: [a]\nnc: 2\ntrain: images", "'nc' is 2, but 'names' has 1 names"),
         ("names: [a]", "needs 'train' or 'val'"),
         ("names: [a]\ntrain: {x: y}", "'train' must name a folder"),
@@ -158,6 +163,13 @@ def test_over_the_edge_is_clipped_and_noted(tmp_path):
     assert "2 boxes run over the edge of their image and were clipped" in count
     assert "a.txt, line 1" in count
     assert "16.0 px" in furthest
+
+
+def test_when_all_boxes_are_left_out_it_is_said_why(tmp_path):
+    write_yolo(tmp_path, [("a", [HELMET])])
+    (tmp_path / "labels" / "a.txt").write_text("0 0.1 0.5 0 0.5\n1 0.5 0.5 0.5 0\n")
+    with pytest.raises(DataSetError, match=r"not one label; .*: 2 boxes have no width or no hei"):
+        open_detection_set(tmp_path)
 
 
 def test_the_same_line_twice(tmp_path):

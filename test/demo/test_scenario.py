@@ -40,6 +40,7 @@ def test_events_come_in_order(tmp_path):
     [
         "",
         "[",
+        "[" * 5000,
         "emulation: 3",
         "emulation: {robot_slowdown: fast, server_slowdown: 0, link_bps: 0}",
         EMULATION + "events: [{at: 2, tail: activate}]",

@@ -14,6 +14,7 @@ from onnx import helper
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.engines.base import EngineKey
+from codesign_ros.engines.cache import default_cache_dir
 from codesign_ros.engines.factory import BACKENDS, open_backend
 from codesign_ros.engines.ort import OnnxEngine
 from codesign_ros.pixels.letterbox import normalise
@@ -305,6 +306,14 @@ def test_cache_directory_by_environment(tiny_bundle, tmp_path, monkeypatch):
     assert len(list((tmp_path / "deep" / "cache").iterdir())) == 1
 
 
+def test_a_user_without_a_home_folder_is_told_to_name_a_cache(monkeypatch):
+    for name in ("HOME", "CODESIGN_CACHE_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000_000)
+    with pytest.raises(CodesignError, match="no home folder: name one in CODESIGN_CACHE_DIR"):
+        default_cache_dir()
+
+
 def test_cache_directory_that_cannot_be_used_is_one_line(tiny_bundle, tmp_path):
     (tmp_path / "file").write_text("in the way")
     factory = open_backend(tiny_bundle, cache_dir=tmp_path / "file")
@@ -341,3 +350,12 @@ def test_an_onnx_engine_does_not_hold_its_model():
     assert sys.getrefcount(model) == before
     values = np.float32([[-1, 0, 2]])
     assert np.array_equal(engine.run({"x": values})["y"], np.maximum(values, 0))
+
+
+def test_onnx_runtime_tells_nobody_what_it_runs(tmp_path):
+    """Its telemetry begins with its import: an id of the machine, and what is to be sent."""
+    home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": ""}
+    kept = {key: value for key, value in os.environ.items() if key != "ORT_DISABLE_TELEMETRY"}
+    code = "import codesign_ros.engines.ort"
+    subprocess.run([sys.executable, "-c", code], env={**kept, **home}, check=True, timeout=120)
+    assert not list(tmp_path.rglob("*"))

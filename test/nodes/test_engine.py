@@ -90,6 +90,46 @@ def test_with_a_fallback_it_works_and_says_so(site, node_bundle):
     robot.wait_for_state("tail", "unconfigured")
 
 
+@pytest.fixture
+def losing(site, tmp_path, monkeypatch):
+    """Has the nodes' backend onnxruntime lose its device, as one on a GPU may."""
+    flag = tmp_path / "lost"
+    (tmp_path / "sitecustomize.py").write_text(
+        "from pathlib import Path\n"
+        "from codesign_ros.engines.ort import OrtBackend\n"
+        f"flag = Path({str(flag)!r})\n"
+        "OrtBackend.lost = property(lambda self: 'the device is lost' if flag.exists() else '')\n"
+    )
+    path = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setitem(site.environment, "PYTHONPATH", os.pathsep.join(path))
+    return flag.touch
+
+
+def test_a_device_that_is_lost_ends_the_node_with_its_reason(site, node_bundle, losing):
+    robot = site.robot(head={"bundle": str(node_bundle.path), "profile_s": 0.0})
+    robot.start("head")
+    robot.wait(lambda: "active" in robot.message("head"), "the head to be active")
+    losing()
+    assert robot.failed("head") == "error: the device is lost"
+
+
+@pytest.mark.parametrize("state", ["active", "inactive"])
+def test_a_device_that_is_lost_is_fallen_back_from(site, node_bundle, losing, state):
+    robot = site.robot(
+        tail={
+            "bundle": str(node_bundle.path), "profile_s": 0.0, "engine_fallback": "torch",
+            "autostart": state == "active",
+        }
+    )  # fmt: skip
+    robot.start("tail")
+    if state == "inactive":
+        robot.observer.change_state(robot.name("tail"), "configure")
+    robot.wait_for_state("tail", state)
+    losing()
+    robot.wait_for_message("tail", f"{state}; running on torch, not on onnxruntime: the device is")
+    assert robot.values("tail")["backend"] == "torch"
+
+
 def test_settings_of_tensorrt_do_not_matter_to_other_backends(site, node_bundle):
     both = {"tensorrt.dla_core": 0, "tensorrt.max_batch": 2}  # they exclude each other
     robot = site.robot(tail={**both, "profile_s": 0.0, "bundle": str(node_bundle.path)})
@@ -111,6 +151,9 @@ def test_the_first_build_shows_how_far_it_is():
         def require_device(self):
             pass
 
+        def check_precision(self, precision):
+            pass
+
         def prepare(self, key, progress):
             progress(0.25, "choosing kernels")
             seen.append((key, engines.values()))
@@ -120,7 +163,7 @@ def test_the_first_build_shows_how_far_it_is():
     shared = SimpleNamespace(acquire=lambda *_: share, release=seen.append)
     params = defaultdict(int, {"backend": "tensorrt", "engine_fallback": "none", "bundle": "b"})
     params |= {f"tensorrt.{name}": 1 for name in ("max_batch", "contexts")}
-    params |= {"tensorrt.dla_core": -1, "precisions": ["fp32"]}
+    params |= {"tensorrt.dla_core": -1, "tensorrt.zero_copy": "auto", "precisions": ["fp32"]}
     engines = DeviceEngines("head", params, shared, None, lambda: None)
     with pytest.raises(CodesignError, match="Foo"):
         engines.open()
@@ -133,3 +176,10 @@ def test_started_by_itself_it_ends_with_one_line(site, node_bundle):
     arguments = [f"bundle:={node_bundle.path}", "backend:=tensorrt", "tensorrt.gpu:=63"]
     line = site.run_node("head", *(word for each in arguments for word in ("-p", each)))
     assert WHY.search(line)
+
+
+def test_a_precision_that_the_backend_has_not_is_refused_though_nothing_is_timed(site, node_bundle):
+    arguments = [f"bundle:={node_bundle.path}", "backend:=torch", "profile_s:=0.0"]
+    arguments += ["precisions:=[int8-tensor]"]
+    line = site.run_node("tail", *(word for each in arguments for word in ("-p", each)))
+    assert "precision 'int8-tensor' is not available on backend torch; it has: fp32" in line

@@ -134,6 +134,9 @@ def test_what_holds_later_is_said_and_looked_at_when_it_is_set(site, node_bundle
     for node, name, value, words in (
         ("head", "bundle", str(tmp_path), f"there is no bundle at {tmp_path}"),
         ("planner", "bundle", "/no/where", "there is no bundle at /no/where"),
+        ("head", "bundle", "~no_such_user/b", "there is no bundle at ~no_such_user/b"),
+        ("head", "bundle", "x" * 300, "there is no bundle at xxx"),
+        ("camera", "source", "x" * 300, "source xxx"),
         ("head", "device", "abacus", "unknown device 'abacus'"),
         ("camera", "source", "/no/where", "source /no/where does not exist"),
     ):
@@ -330,6 +333,15 @@ def test_value_that_makes_no_sense_is_refused_before_the_node_is_configured(site
     name = robot.name("planner")
     with pytest.raises(CodesignError, match="unknown policy 'jpeg'"):
         robot.observer.set_parameter(name, "policy", "jpeg")
+    # How many cuts there are shows when the network is open.
+    robot.observer.set_parameter(name, "policy", "cut:99")
+    with pytest.raises(CodesignError, match="did not configure"):
+        robot.observer.change_state(name, "configure")
+    assert "cut 99 does not exist: cuts are 0 to" in robot.logs()
     robot.observer.set_parameter(name, "policy", "server_only_jpeg")
     robot.observer.change_state(name, "configure")
     assert state_of(robot, "planner") == "inactive"
+    with pytest.raises(CodesignError, match="cut 99 does not exist"):
+        robot.observer.set_parameter(name, "policy", "cut:99")
+    with pytest.raises(CodesignError, match="unknown policy"):
+        robot.observer.set_parameter(name, "policy", f"cut:{'9' * 5000}")

@@ -13,10 +13,13 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import ListParameters
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation
+from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from rclpy.node import NodeNameNonExistentError
 from rclpy.signals import SignalHandlerOptions
 
 from codesign_ros.msg import Plan as PlanMsg
+from codesign_ros.nodes import process
 from codesign_ros.nodes.base import CodesignNode
 from codesign_ros.nodes.interface import qos
 from codesign_ros.nodes.interface.vision_messages import vision
@@ -329,6 +332,40 @@ def test_transitions_are_made_beside_the_callbacks(running):
     wait_until(done.done)
     assert done.result().success
     assert slow.state_label == "inactive"
+
+
+def raises(node, transition):
+    """As rclpy does before its pull request 1319, instead of refusing what the state forbids."""
+    raise rclpy_implementation.RCLError(f"Transition {transition} is not registered.")
+
+
+def test_a_transition_that_the_state_does_not_allow_ends_no_node(running, monkeypatch):
+    monkeypatch.setattr(LifecycleNode, "_LifecycleNodeMixin__change_state", raises)
+    node, other = Slow(threading.Event()), WiredNode("other")
+    running(node, other)
+    change = other.client(ChangeState, "slow/change_state")
+    wait_until(change.service_is_ready)
+    activate = Transition(id=Transition.TRANSITION_ACTIVATE)
+    done = change.call_async(ChangeState.Request(transition=activate))
+    wait_until(done.done)
+    assert not done.result().success
+    assert node.failure is None
+
+
+def test_a_manager_that_is_quicker_than_autostart_ends_no_node(running):
+    """Its `activate` comes while the node configures itself, so that the node's own is refused."""
+    goes_on = threading.Event()
+    slow = Slow(goes_on)
+    running(slow)
+    starting = threading.Thread(target=process._start, args=([slow],))
+    starting.start()
+    wait_until(lambda: "frames" in slow.listeners())
+    activated = slow.change(slow.trigger_activate)
+    goes_on.set()
+    starting.join(PATIENCE_S)
+    assert activated.result() is TransitionCallbackReturn.SUCCESS
+    assert slow.state_label == "active"
+    assert not slow.done.is_set()
 
 
 def test_topics_come_and_go_while_messages_arrive(running):

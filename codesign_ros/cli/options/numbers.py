@@ -52,7 +52,7 @@ class Real:
     def __call__(self, text: str) -> float:
         """Read the number; argparse tells of the error."""
         try:
-            number = float(text)
+            number = float(text) if "_" not in text else math.nan  # Python takes 1_000
         except ValueError:
             number = math.nan
         above = number > self.least if self.open else number >= self.least

@@ -49,6 +49,13 @@ class Parser(argparse.ArgumentParser):
         if not any(option.startswith(name) for option in options):
             self.error(f"there is no option {name}{did_you_mean(name, options)}")
 
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        # Mostly a variable of the shell that is not set; a number or a place says so itself.
+        is_group = isinstance(action, argparse._SubParsersAction)
+        if not is_group and action.type is None and not all(map(str.strip, arg_strings)):
+            raise argparse.ArgumentError(action, "needs a value; leave it out for the default")
+        return super()._get_values(action, arg_strings)
+
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is None or value in action.choices:
             return

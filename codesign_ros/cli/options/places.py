@@ -56,7 +56,7 @@ def check_places(parser: argparse.ArgumentParser, options: argparse.Namespace) -
 
 def _try_file(path: Path) -> None:
     """Raise OSError if the file cannot be made or, where it is there, not be written."""
-    target = path.resolve()
+    target = Path(os.path.realpath(path))
     if not target.exists():
         os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
         target.unlink()

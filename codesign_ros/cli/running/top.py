@@ -16,7 +16,6 @@ from rich.live import Live
 from codesign_ros.cli.common import command
 from codesign_ros.cli.options.numbers import Real
 from codesign_ros.console import result_console
-from codesign_ros.types import CodesignError
 
 if TYPE_CHECKING:
     from codesign_ros.nodes.watching.listener import Listener
@@ -91,10 +90,6 @@ def _domain() -> str:
 
 
 def _listener() -> Listener:
-    try:
-        from codesign_ros.nodes.watching.listener import Listener
-    except ImportError as error:
-        raise CodesignError(
-            f"top needs ROS 2 and this package's messages ({error}); source the workspace"
-        ) from None
+    from codesign_ros.nodes.watching.listener import Listener
+
     return Listener("codesign_top")

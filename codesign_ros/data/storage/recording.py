@@ -243,8 +243,8 @@ def _described(metadata: Path) -> tuple[list[str], dict[str, int]]:
     try:
         document: Any = yaml.safe_load(metadata.read_text(encoding="utf-8"))
         about = document["rosbag2_bagfile_information"]
-        # Older versions name files with their folder.
-        names = [PurePath(name).name for name in about["relative_file_paths"]]
+        # Older versions name files with their folder. Each is read once, however often it is there.
+        names = list(dict.fromkeys(PurePath(name).name for name in about["relative_file_paths"]))
         counts: dict[str, int] = {}
         for topic in about["topics_with_message_count"] or ():
             name = str(topic["topic_metadata"]["name"])
@@ -252,7 +252,7 @@ def _described(metadata: Path) -> tuple[list[str], dict[str, int]]:
         about["message_count"]  # the end of what a whole file has
     except OSError as error:
         raise CodesignError(f"bag {metadata.parent} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise CodesignError(wrong.format(one_line(error))) from None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CodesignError(wrong.format(f"{type(error).__name__}: {one_line(error)}")) from None

@@ -12,20 +12,27 @@ from codesign_ros.data.storage.channel import Channel, StorageError
 
 _MAGIC = b"SQLite format 3\0"
 _HEADER_BYTES = 100
+# Of the log beside it (sqlite.org/walformat.html): its header, each frame, its first bytes.
+_LOG_HEADER_BYTES = 32
+_LOG_FRAME_BYTES = 24
+_LOG_MAGICS = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
 
 
 class SqliteFile:
-    """An open SQLite file."""
+    """An open SQLite file.
 
-    is_cut = False  # one that is, is refused
+    Attributes:
+        is_cut: whether the log beside it lacks its end; a file that does is refused.
+    """
 
-    def __init__(self, database: sqlite3.Connection) -> None:
+    def __init__(self, database: sqlite3.Connection, *, is_cut: bool = False) -> None:
         """Read what is in it.
 
         Raises:
             StorageError: it is the database of something else.
         """
         self._database = database
+        self.is_cut = is_cut
         tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
         if not {"topics", "messages"} <= tables:
             raise StorageError("it has no tables of topics and messages: it is no recording of ROS")
@@ -61,11 +68,12 @@ def open_sqlite(path: Path) -> Iterator[SqliteFile]:
     _check(path)
     log = path.with_name(path.name + "-wal")
     # An immutable file is read without a lock, and without the log beside it.
-    mode = "mode=ro" if log.exists() and log.stat().st_size else "mode=ro&immutable=1"
+    has_log = log.exists() and log.stat().st_size > 0
+    mode = "mode=ro" if has_log else "mode=ro&immutable=1"
     try:
         connection = sqlite3.connect(f"file:{quote(str(path))}?{mode}", uri=True)
         with closing(connection) as database:
-            yield SqliteFile(database)
+            yield SqliteFile(database, is_cut=has_log and _log_is_cut(log))
     except sqlite3.DatabaseError as error:
         reason = f"it is damaged: {error}"
         if "immutable" not in mode:
@@ -74,6 +82,15 @@ def open_sqlite(path: Path) -> Iterator[SqliteFile]:
                 f"read here ({error}); copy both to a folder that can be written"
             )
         raise StorageError(reason) from None
+
+
+def _log_is_cut(log: Path) -> bool:
+    """Whether a log does not end with a whole frame; SQLite passes over such a rest in silence."""
+    with log.open("rb") as file:
+        header = file.read(_LOG_HEADER_BYTES)
+    frame_bytes = _LOG_FRAME_BYTES + int.from_bytes(header[8:12], "big")
+    frames_bytes = log.stat().st_size - _LOG_HEADER_BYTES
+    return not header.startswith(_LOG_MAGICS) or frames_bytes % frame_bytes != 0
 
 
 def _check(path: Path) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 from onnxruntime.quantization import (
     CalibrationDataReader,
     CalibrationMethod,
@@ -27,8 +28,10 @@ from onnxruntime.quantization import (
     QuantType,
     quantize_static,
 )
+from onnxruntime.quantization.calibrate import CalibraterBase
 from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
+from codesign_ros.hardware.cpu_quota import usable_cores
 from codesign_ros.models.neck import DECODED
 from codesign_ros.types import IMAGE, NECK
 
@@ -104,6 +107,24 @@ def _quiet_about_biases() -> Iterator[None]:
         yield
     finally:
         logger.removeFilter(is_of_something_else)
+
+
+def _make_session(calibrater: CalibraterBase) -> None:
+    """Make the session that calibrates, on as many threads as this process may use processors.
+
+    The library's own has no number of threads: ONNX Runtime then binds one to each core of the
+    machine, where a cpuset forbids it (`pthread_setaffinity_np failed`) or `taskset` does.
+    """
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = max(1, int(usable_cores()))
+    calibrater.infer_session = onnxruntime.InferenceSession(
+        calibrater.augmented_model_path, options, providers=calibrater.execution_providers
+    )
+
+
+# ``quantize_static`` takes no options for it.
+CalibraterBase.create_inference_session = _make_session
 
 
 class _Frames(CalibrationDataReader):

@@ -66,6 +66,11 @@ class TensorRtBackend(OnnxBackend):
         self._store = EngineStore(self.cache_dir, self._api, self.gpu, settings)
 
     @property
+    def lost(self) -> str:  # type: ignore[override]
+        """Of the GPU."""
+        return self._context.lost if self._context else ""
+
+    @property
     def runs_at_once(self) -> int:
         """As many as an engine has contexts."""
         return self._settings.contexts

@@ -16,6 +16,7 @@ nothing. At the interpreter's exit, what is open is closed before PyCUDA and the
 from __future__ import annotations
 
 import atexit
+import contextlib
 import ctypes
 import os
 import threading
@@ -82,6 +83,7 @@ class _Primary:
         with _one_line(self.pycuda, f"GPU {index} cannot be used"):
             self.context = self.device.retain_primary_context()
         self.users = 1
+        self.lost = ""
         self.open: weakref.WeakSet[Closable] = weakref.WeakSet()
 
     def release(self) -> None:
@@ -135,6 +137,29 @@ class CudaContext:
                 yield
             finally:
                 context.pop()
+
+    @property
+    def lost(self) -> str:
+        """Why this process cannot use the GPU any more, one line; empty = it can."""
+        return self._primary.lost
+
+    def check(self, stream: Any) -> None:
+        """After a failure: find out whether the GPU can still be used, see ``lost``.
+
+        Some errors of a GPU, such as an address that is not there, are what every call returns
+        from then on; others are told once.
+        """
+        with contextlib.suppress(Exception):
+            stream.synchronize()
+        try:
+            with self.in_words(f"GPU {self.index} is lost to this process"):
+                stream.synchronize()
+        except CodesignError as error:
+            self._primary.lost = str(error)
+
+    def freeing(self) -> AbstractContextManager[object]:
+        """For what frees things: a GPU that is lost takes nothing back, which is no news."""
+        return contextlib.suppress(Exception) if self.lost else contextlib.nullcontext()
 
     def in_words(self, what: str) -> AbstractContextManager[None]:
         """Raise PyCUDA's errors inside as CodesignError; ``what`` says what was tried."""
@@ -207,7 +232,8 @@ class CudaContext:
             self._primary.users -= 1
             if self._primary.users == 0:
                 del _primaries[self.index]
-                self._primary.release()
+                with self.freeing():
+                    self._primary.release()
 
     @contextmanager
     def _asked_for(self, nbytes: int, where: str) -> Iterator[None]:

@@ -144,7 +144,12 @@ class TensorRtEngine:
         finally:
             self._leave()
         if job.error is not None:
-            raise job.error
+            # What was raised holds this frame, and by it the job, the lane and what is on the GPU.
+            error, job.error = job.error, None
+            try:
+                raise error
+            finally:
+                del error
         assert job.results is not None
         return job.results
 
@@ -231,10 +236,11 @@ class TensorRtEngine:
 
     def _free_all(self) -> None:
         for lane in self._lanes:
-            lane.close()
+            with self._context.freeing():
+                lane.close()
         self._lanes, self._free = [], []
         if self._loaded is not None:
-            with self._context.active():
+            with self._context.freeing(), self._context.active():
                 # The engine before its runtime.
                 self._loaded.engine = None
                 self._loaded = None

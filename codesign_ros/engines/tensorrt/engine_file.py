@@ -48,7 +48,7 @@ class EngineHeader:
         precision: one of ``PRECISIONS``.
         dla_core: the DLA core it was built for; None = the GPU.
         max_batch: frames it takes at most.
-        workspace_bytes: the limit it was built with; None = none.
+        workspace_bytes: the limit that was asked for; None = that of the GPU.
         format: of the file.
     """
 

@@ -85,7 +85,7 @@ class Lane:
         self._context = context
         self._max_batch = max_batch
         self._free_batch = free_batch
-        self._zero_copy = settings.zero_copy
+        self._zero_copy = bool(settings.zero_copy)
         self._inputs: list[_Tensor] = []
         self._outputs: list[_Tensor] = []
         self._ways: dict[int, _Way] = {}
@@ -93,6 +93,8 @@ class Lane:
         try:
             with context.active():
                 self._stream = context.new_stream()
+                if settings.zero_copy is None:
+                    self._zero_copy = context.gpu().integrated
                 for specs, tensors in ((inputs, self._inputs), (outputs, self._outputs)):
                     for spec in specs:
                         self._allocate(spec, tensors)
@@ -127,10 +129,8 @@ class Lane:
                 # Lets go of Python's lock while it waits, as all of PyCUDA's calls that wait do.
                 self._stream.synchronize()
             except BaseException:
-                # Whatever is still under way writes into memory that the next run uses. That the
-                # stream fails too is no news.
-                with contextlib.suppress(Exception):
-                    self._stream.synchronize()
+                # Whatever is still under way writes into memory that the next run uses: this waits.
+                self._context.check(self._stream)
                 raise
             results = [
                 {t.spec.name: t.frames(size)[i : i + 1].copy() for t in self._outputs}

@@ -36,8 +36,7 @@ def failure(what: str, errors: list[str]) -> CodesignError:
         )
     if any(sign in everything for sign in _SMALL_WORKSPACE):
         return CodesignError(
-            f"{what}: the workspace may be too small; set a larger tensorrt.workspace_mib, "
-            f"or 0 for no limit ({why})"
+            f"{what}: the workspace may be too small; set a larger tensorrt.workspace_mib ({why})"
         )
     return CodesignError(f"{what}: {why}")
 

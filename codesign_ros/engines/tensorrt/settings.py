@@ -13,14 +13,14 @@ class TensorRtSettings:
 
     Attributes:
         workspace_bytes: the most memory that one layer may use for its work while an engine is
-            built and run; None = all that the GPU has.
+            built and run; None = all that the GPU has, or ``Gpu.workspace_bytes``.
         dla_core: DLA core for fp16 engines, and what it cannot run goes to the GPU; engines of
             other precisions run on the GPU. None = everything on the GPU.
         max_batch: frames that one run may take at most.
         contexts: runs that may be under way at once.
         cuda_graph: whether a run is recorded once as a CUDA graph and then replayed.
         zero_copy: whether GPU and CPU share the memory of inputs and outputs, which saves copies
-            where they share the chips anyway (Jetson).
+            where they share the chips anyway (Jetson); None = where they do.
         gpu: index of the GPU, as CUDA counts them.
 
     Raises:
@@ -32,7 +32,7 @@ class TensorRtSettings:
     max_batch: int = 1
     contexts: int = 2
     cuda_graph: bool = True
-    zero_copy: bool = False
+    zero_copy: bool | None = None
     gpu: int = 0
 
     def __post_init__(self) -> None:

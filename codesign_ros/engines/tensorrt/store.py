@@ -130,7 +130,7 @@ class EngineStore:
         return BuildRequest(
             precision=header.precision,
             max_batch=header.max_batch,
-            workspace_bytes=header.workspace_bytes,
+            workspace_bytes=header.workspace_bytes or self._gpu.workspace_bytes,
             dla_core=header.dla_core,
             gpu=None if self._gpu == ANY_RTX else self._settings.gpu,
             target=header.gpu,

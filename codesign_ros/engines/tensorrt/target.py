@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+_GIB = 2**30
+# Of memory that the CPU has too: a layer's work must not take it from the nodes [share].
+_SHARED_WORKSPACE = 0.25
+
 
 @dataclass(frozen=True)
 class Gpu:
@@ -36,7 +40,15 @@ class Gpu:
             return self.name
         major, minor = self.compute_capability
         on = f", {self.multiprocessors} multiprocessors" if self.multiprocessors else ""
-        return f"{self.name} (sm_{major}{minor}, {round(self.memory_bytes / 2**30)} GiB{on})"
+        return f"{self.name} (sm_{major}{minor}, {round(self.memory_bytes / _GIB)} GiB{on})"
+
+    @property
+    def workspace_bytes(self) -> int | None:
+        """The most that a layer's work may take while an engine is built, where nobody says it.
+
+        None = TensorRT's own limit, which is all of the memory.
+        """
+        return int(self.memory_bytes * _SHARED_WORKSPACE) if self.integrated else None
 
 
 ANY_RTX = Gpu("any RTX GPU", (0, 0), 0, 0, False)

@@ -54,7 +54,7 @@ def make_module(spec: str, args: Mapping[str, Any], *, pretrained: bool = False)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             module = make(**own, **args)
-    except Exception as error:  # the code of others may raise anything
+    except (Exception, SystemExit) as error:  # the code of others may raise anything
         what = "cannot be downloaded or made" if pretrained else "cannot be made"
         raise CodesignError(f"{spec} {what}: {first_line(error)}") from error
     if not isinstance(module, nn.Module):
@@ -96,7 +96,7 @@ def _attribute(source: str, name: str) -> Any:
         module = _file(Path(source)) if source.endswith(".py") else _package(source)
     except CodesignError:
         raise
-    except Exception as error:  # the user's code may raise anything
+    except (Exception, SystemExit) as error:  # the user's code may raise anything, a program ends
         raise CodesignError(f"{source} cannot be imported: {first_line(error)}") from error
     if not hasattr(module, name):
         raise CodesignError(f"{source} has no {name!r}")

@@ -10,6 +10,8 @@ from codesign_ros.types import PRECISIONS
 NO_FALLBACK = "none"
 _DEFAULT = TensorRtSettings()
 _MIB = 2**20
+# YAML takes on and off for booleans.
+_ZERO_COPY = {"auto": None, "always": True, "never": False}
 
 ENGINE_PARAMS = (
     Param(
@@ -44,7 +46,8 @@ ENGINE_PARAMS = (
     Param(
         "tensorrt.workspace_mib",
         0,
-        "most memory that a layer may use for its work [MiB]; 0 = TensorRT's own limit",
+        "most memory that a layer may use for its work [MiB]; 0 = TensorRT's own limit, and a "
+        "quarter of a memory that GPU and CPU share",
         low=0,
         high=2**20,
         held_from="configure",
@@ -81,8 +84,10 @@ ENGINE_PARAMS = (
     ),
     Param(
         "tensorrt.zero_copy",
-        _DEFAULT.zero_copy,
-        "GPU and CPU share the memory of inputs and outputs; for Jetson, whose memory is one",
+        "auto",
+        "GPU and CPU share the memory of inputs and outputs; auto = where their memory is one, as "
+        "a Jetson's",
+        choices=tuple(_ZERO_COPY),
         held_from="configure",
     ),
     Param(
@@ -105,9 +110,10 @@ def backend_settings(backend: str, params: Params) -> TensorRtSettings | None:
     if backend != "tensorrt":
         return None
     workspace_mib, dla_core = params["tensorrt.workspace_mib"], params["tensorrt.dla_core"]
-    same = ("max_batch", "contexts", "cuda_graph", "zero_copy", "gpu")
+    same = ("max_batch", "contexts", "cuda_graph", "gpu")
     return TensorRtSettings(
         workspace_bytes=workspace_mib * _MIB if workspace_mib > 0 else None,
         dla_core=dla_core if dla_core >= 0 else None,
+        zero_copy=_ZERO_COPY[params["tensorrt.zero_copy"]],
         **{name: params[f"tensorrt.{name}"] for name in same},
     )

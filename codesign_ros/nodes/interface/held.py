@@ -5,8 +5,8 @@ Quickly, for whoever sets one waits: whether it is there, not whether it is soun
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from codesign_ros.bundle import BundleError
@@ -28,7 +28,7 @@ def check_bundle(values: Mapping[str, Any]) -> None:
         BundleError: it is none.
     """
     name = values.get("bundle")
-    if name and not (Path(name).expanduser() / "model.yaml").is_file():
+    if name and not os.path.isfile(os.path.join(os.path.expanduser(name), "model.yaml")):
         raise BundleError(f"there is no bundle at {name}")
 
 
@@ -53,5 +53,5 @@ def check_source(values: Mapping[str, Any]) -> None:
     if source is None or is_gstreamer(source) or source.partition(":")[0] in _GENERATED:
         return
     check_no_address(source)
-    if not Path(source).expanduser().exists():
+    if not os.path.exists(os.path.expanduser(source)):
         raise CodesignError(f"source {source} does not exist")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +83,9 @@ class EngineShare:
             CodesignError: the bundle cannot be read, or the backend cannot be used here. Nothing is
                 kept of it: the next call tries again.
         """
-        return Share(self._leases.lease(_Wanted(bundle.resolve(), backend, threads, settings)))
+        return Share(
+            self._leases.lease(_Wanted(Path(os.path.realpath(bundle)), backend, threads, settings))
+        )
 
     def release(self, share: Share) -> None:
         """Give back what ``acquire`` gave; the last one closes the factory.

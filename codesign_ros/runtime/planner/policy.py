@@ -11,22 +11,30 @@ from codesign_ros.types import CodesignError, DeviceSpec
 
 OURS = "ours"
 _CUT = "cut:"
+_MOST_DIGITS = 6
 # They go by no segment: a wait until operations are counted would only make them late.
 _SIMPLE = ("device_only", "server_only")
 
 
-def check_policy(name: str) -> None:
-    """Refuse a policy that nobody knows.
+def check_policy(name: str, last_cut: int | None = None) -> None:
+    """Refuse a policy that nobody knows, or that cuts where there is no cut.
+
+    Args:
+        name: the policy.
+        last_cut: the network's; None = it is not known yet.
 
     Raises:
         CodesignError: it is none of ``POLICIES`` and no fixed cut.
     """
     fixed = name.removeprefix(_CUT)
-    if name not in POLICIES and (fixed == name or not fixed.isdecimal()):
+    is_cut = fixed != name and fixed.isdecimal() and len(fixed) <= _MOST_DIGITS
+    if name not in POLICIES and not is_cut:
         raise CodesignError(
             f"unknown policy {name!r}; known are {', '.join(POLICIES)}, and {_CUT}N for the best "
             "plan that cuts after segment N"
         )
+    if is_cut and last_cut is not None and int(fixed) > last_cut:
+        raise CodesignError(f"cut {fixed} does not exist: cuts are 0 to {last_cut}")
 
 
 def looks_at_operations(name: str) -> bool:
@@ -54,10 +62,8 @@ def under_policy(
     if not problem.server_available:
         return _with(solution, solution.device_only, name)
     if name.startswith(_CUT):
-        cut, last = int(name.removeprefix(_CUT)), problem.tables.segments
-        if cut > last:
-            raise CodesignError(f"cut {cut} does not exist: cuts are 0 to {last}")
-        return _with(solution, solution.best_at(cut), name)
+        check_policy(name, problem.tables.segments)
+        return _with(solution, solution.best_at(int(name.removeprefix(_CUT))), name)
     try:
         decision = POLICIES[name].decide(Situation(problem, robot, server))
     except CodesignError as error:

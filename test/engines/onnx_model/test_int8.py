@@ -1,5 +1,6 @@
 """INT8: which tensors are rounded, that the answer stays close, and that cuts change nothing."""
 
+import os
 from collections import Counter
 
 import numpy as np
@@ -234,3 +235,23 @@ def test_nothing_is_printed(classifier, capfd, caplog):
     classifier.cut(3)
     assert capfd.readouterr() == ("", "")
     assert not caplog.records
+
+
+def test_calibration_keeps_to_the_processors_that_it_may_use(classifier):
+    allowed = os.sched_getaffinity(0)
+    if len(allowed) < 2:
+        pytest.skip("one processor is all that there is")
+    before = set(os.listdir("/proc/self/task"))
+    threads = []
+
+    def images():
+        for thread in set(os.listdir("/proc/self/task")) - before:
+            threads.append(os.sched_getaffinity(int(thread)))
+        yield IMAGES[0]
+
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        quantise(classifier.exported, images(), per_channel=True)
+    finally:
+        os.sched_setaffinity(0, allowed)
+    assert all(each == {min(allowed)} for each in threads)

@@ -114,7 +114,8 @@ for turn in range(100):
     )
 
 
-@pytest.mark.parametrize("zero_copy", [False, True])
+# The double's GPU is one that shares its memory with the CPU, which None goes by.
+@pytest.mark.parametrize("zero_copy", [False, True, None])
 def test_out_of_memory_anywhere_is_one_line_and_leaks_nothing(double, zero_copy):
     check(
         double,
@@ -132,7 +133,7 @@ for nth in range(1, 100):
         break
     driver().double_fail_allocation(0)
     assert alive()["allocations"] == alive()["streams"] == 0, (nth, alive())
-assert nth == 2 * (2 if {zero_copy} else 4) + 2 * 3 + 1, nth
+assert nth == 2 * ({4 if zero_copy is False else 2}) + 2 * 3 + 1, nth
 gpu.close()
 """,
     )
@@ -159,6 +160,32 @@ for i in range(4):
     np.testing.assert_array_equal(engine.run(FRAMES[i])["y"], WANTED[i])
 assert driver().double_launches() == 0 and len(calls) == 5, calls
 engine.close(); gpu.close()
+""",
+    )
+
+
+@pytest.mark.parametrize("cuda_graph", [False, True])
+def test_a_gpu_that_is_lost_is_told_from_one_that_failed(double, cuda_graph):
+    check(
+        double,
+        f"""
+gpu, other = open_gpu(0), open_gpu(0)
+engine = make(gpu, contexts=1, cuda_graph={cuda_graph}, zero_copy=False)
+for i in range(3):
+    engine.run(FRAMES[i])
+for times, lost in ((1, False), (2, False), (-1, True), (-1, True)):
+    driver().double_break(times)
+    try: engine.run(FRAMES[0]); raise SystemExit("did not fail")
+    except CodesignError as error: assert "\\n" not in str(error), error
+    assert bool(gpu.lost) == bool(other.lost) == lost, (times, gpu.lost)
+    if not lost:
+        np.testing.assert_array_equal(engine.run(FRAMES[1])["y"], WANTED[1])
+assert gpu.lost.startswith("GPU 0 is lost to this process: "), gpu.lost
+engine.close(); gpu.close(); other.close()
+driver().double_break(0)
+again = open_gpu(0)
+assert not again.lost
+again.close()
 """,
     )
 

@@ -85,6 +85,14 @@ def test_what_is_asked_of_the_build_is_what_the_settings_say(builds, make_store)
     assert {request.target for request in builds.requests} == {ORIN.identity}
 
 
+def test_a_build_leaves_memory_that_is_shared_to_others(builds, make_store):
+    for gpu, settings in (
+        (ORIN, DEFAULTS), (ADA, DEFAULTS), (ORIN, TensorRtSettings(workspace_bytes=6 << 30)),
+    ):  # fmt: skip
+        make_store(gpu=gpu, settings=settings).make(PIECE, "fp32", quiet)
+    assert [each.workspace_bytes for each in builds.requests] == [2 << 30, None, 6 << 30]
+
+
 def test_no_gpu_means_no_gpu(builds, make_store):
     make_store(RTX, ANY_RTX).make(PIECE, "fp32", quiet)
     assert builds.requests[0].gpu is None

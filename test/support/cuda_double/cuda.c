@@ -16,8 +16,8 @@
 #include <string.h>
 
 enum { OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_DEVICE = 101, NO_DEVICE = 100,
-       INVALID_CONTEXT = 201, INVALID_HANDLE = 400, CAPTURE_UNSUPPORTED = 900,
-       CAPTURE_INVALIDATED = 901 };
+       INVALID_CONTEXT = 201, INVALID_HANDLE = 400, LAUNCH_FAILED = 719,
+       CAPTURE_UNSUPPORTED = 900, CAPTURE_INVALIDATED = 901 };
 enum { DEVICES = 2, DEPTH = 64, MAX_ALLOCATIONS = 4096, MAX_OPS = 256 };
 enum { ON_DEVICE, ON_HOST, MAPPED };
 
@@ -36,6 +36,7 @@ static Context contexts[DEVICES] = {{0, 0}, {1, 0}};
 static Allocation allocations[MAX_ALLOCATIONS];
 static Stream *streams;
 static int live_allocations, live_streams, live_graphs, misuses, pushes, launches;
+static int errors; /* that are still to be told */
 static long fail_in = -1;
 static _Thread_local Context *stack[DEPTH];
 static _Thread_local int depth;
@@ -69,6 +70,14 @@ int double_stack_depth(void) { return depth; }
 /* Let the nth allocation from now fail (1 = the next one) and all after it; 0 = none. Not that one
  * alone: PyCUDA collects garbage and tries again. */
 void double_fail_allocation(int n) { fail_in = n ? n : -1; }
+
+/* Let work and waiting for it fail so many times from now; -1 = for ever, as after a fault. */
+void double_break(int times) { errors = times; }
+static Result broken(void) {
+  if (!errors) return OK;
+  if (errors > 0) errors--;
+  return LAUNCH_FAILED;
+}
 
 Result cuInit(unsigned flags) { return getenv("DOUBLE_INIT") ? atoi(getenv("DOUBLE_INIT")) : OK; }
 Result cuDriverGetVersion(int *version) { *version = 13000; return OK; }
@@ -214,7 +223,7 @@ static Result synchronise(Stream *s) {
   Result code = usable(s);
   if (code) return code;
   if (s->capture) { s->invalid = 1; return misuse(CAPTURE_UNSUPPORTED); }
-  return OK;
+  return broken();
 }
 Result cuStreamSynchronize(Stream *s) { LOCKED(synchronise(s)); }
 
@@ -231,6 +240,7 @@ static Result put(Stream *s, Op op) {
   pthread_mutex_lock(&lock);
   Result code = usable(s);
   if (!code) code = checked(&op);
+  if (!code) code = broken();
   int record = !code && s->capture;
   if (record) {
     if (s->capture->count == MAX_OPS) s->invalid = 1;
@@ -294,6 +304,7 @@ Result cuGraphLaunch(Graph *graph, Stream *s) {
   pthread_mutex_lock(&lock);
   Result code = usable(s);
   for (int i = 0; !code && i < graph->count; i++) code = checked(&graph->ops[i]);
+  if (!code) code = broken();
   launches++;
   pthread_mutex_unlock(&lock);
   for (int i = 0; !code && i < graph->count; i++) perform(&graph->ops[i]);
