@@ -103,6 +103,17 @@ def generate_launch_description() -> LaunchDescription:
             "empty = as camera says",
         ),
         DeclareLaunchArgument(
+            "bag_topic",
+            default_value="",
+            description="image topic of a bag that has several; empty = as in params",
+        ),
+        DeclareLaunchArgument(
+            "camera_waits",
+            default_value="false",
+            choices=["false", "true"],
+            description="true: the camera plays when it is told to, by its lifecycle's transitions",
+        ),
+        DeclareLaunchArgument(
             "params",
             default_value=str(share / "config" / "split_inference.yaml"),
             description="parameter file of the four nodes",
@@ -146,6 +157,9 @@ def start_nodes(context: LaunchContext, names: list[str]) -> list[Action]:
         notes.append(LogInfo(msg=f"no camera_node: the head takes images from {topic}"))
     parameters = {name: overrides(name, given, source) for name in launching.NODES}
     together = given["together"] == "true" and "camera" in chosen
+    if together and given["camera_waits"] == "true":
+        # Parameters of launch arguments reach both nodes of that process.
+        raise launching.LaunchError("camera_waits:=true needs together:=false")
     nodes = [robot(given, parameters)] if together else []
     for name in chosen:
         if together and name in NODES["robot"]:
@@ -240,6 +254,10 @@ def overrides(node: str, given: dict[str, str], source: str | None) -> dict[str,
         values["server"] = given["server"]
     if source and node == "camera":
         values["source"] = source
+    if given["bag_topic"] and node == "camera":
+        values["source_topic"] = given["bag_topic"]
+    if given["camera_waits"] == "true" and node == "camera":
+        values["autostart"] = False
     raw = given["image_transport"] == "raw"
     if node == "head" and (given["bag"] or source is None or raw):
         values["image_reliability"] = "reliable" if given["bag"] else "auto"

@@ -55,12 +55,15 @@ _ARROWS = {
     "overview": "types console runtime",
     "doctor": "types console hardware bundle engines runtime nodes",
     "testbed": "types resources bundle runtime nodes evaluation",
-    "demo": "types console pixels data bundle engines runtime nodes evaluation testbed",
+    "demo": (
+        "types resources console pixels data bundle engines runtime runtime.planner nodes "
+        "simulation evaluation testbed"
+    ),
     "training": "types console wire pixels mine models cost data neck_file bundle evaluation",
     "cli": (
         "types resources console wire pixels mine models cost data planning bundle engines "
         "paper explain nodes runtime runtime.planner evaluation whatif simulation overview doctor "
-        "demo training"
+        "testbed demo training"
     ),
 }
 ARROWS = {room: tuple(targets.split()) for room, targets in _ARROWS.items()}

@@ -12,9 +12,9 @@ GIVEN = {"role": "robot", "camera": "", "bag": ""}
 OURS = launching.read_params(str(ROOT / "config" / "split_inference.yaml"))
 
 
-def declared():
-    """Names that the launch file declares."""
-    tree = ast.parse((ROOT / "launch" / "split_inference.launch.py").read_text())
+def declared(file="split_inference.launch.py"):
+    """Names that a launch file declares."""
+    tree = ast.parse((ROOT / "launch" / file).read_text())
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     return [
         ast.literal_eval(call.args[0])
@@ -154,3 +154,14 @@ def test_why_a_node_ended():
     assert launching.why_ended("head_node-1", 1, "error: x") == "head_node-1 ended: error: x"
     assert "exit status 2; its last lines are above" in launching.why_ended("head_node-1", 2, "")
     assert "signal 11" in launching.why_ended("head_node-1", -11, "")
+
+
+def test_what_a_replay_passes_on_is_known_on_both_sides():
+    tree = ast.parse((ROOT / "launch" / "replay.launch.py").read_text())
+    (passed,) = (
+        ast.literal_eval(node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "PASSED_ON"
+    )
+    assert set(passed) <= set(declared()) & set(declared("replay.launch.py"))
+    assert "camera_waits" in declared()

@@ -34,7 +34,7 @@ from codesign_ros.cli.comparing import compare
 from codesign_ros.cli.options.parser import Parser
 from codesign_ros.cli.options.places import check_places
 from codesign_ros.cli.rates import rate_accuracy
-from codesign_ros.cli.running import doctor, replay_tail, top
+from codesign_ros.cli.running import doctor, follow, replay_planner, replay_tail, top
 from codesign_ros.cli.simulated import simulate
 from codesign_ros.types import CodesignError, escaped, one_line
 
@@ -47,12 +47,14 @@ _COMMANDS = (
     evaluate,
     explain,
     export,
+    follow,
     import_network,
     intensity,
     mine,
     plan,
     profile,
     rate_accuracy,
+    replay_planner,
     replay_tail,
     reproduce,
     simulate,

@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import re
 from typing import Any
 
 from codesign_ros.cli.common import command
+from codesign_ros.cli.options.names import namespace
 from codesign_ros.cli.options.numbers import POSITIVE
 from codesign_ros.cli.options.places import OUTPUT_FILE
 from codesign_ros.console import alive, show
-
-_NAMESPACE = re.compile(r"/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*/?", re.ASCII)
-
-
-def _namespace(text: str) -> str:
-    """Read a namespace of ROS, for argparse."""
-    if not _NAMESPACE.fullmatch(text):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no namespace: letters, digits and _, parted by /"
-        )
-    return text
 
 
 def add(commands: Any) -> None:
@@ -29,7 +18,7 @@ def add(commands: Any) -> None:
         commands, "trace", _run, "show where a running robot's frames spend their time"
     )
     parser.add_argument(
-        "--robot", type=_namespace, default="robot", help="namespace of the robot (default: robot)"
+        "--robot", type=namespace, default="/robot", help="namespace of the robot (default: /robot)"
     )
     parser.add_argument("--seconds", type=POSITIVE, default=10.0, help="how long to listen [s]")
     parser.add_argument(
@@ -41,7 +30,7 @@ def _run(options: argparse.Namespace) -> int:
     from codesign_ros.demo.trace import record, stage_table, trace_events
 
     with alive(f"listening for {options.seconds:g} s"):
-        results = record("/" + options.robot.strip("/"), options.seconds)
+        results = record(options.robot, options.seconds)
     trace = {"traceEvents": trace_events(results), "displayTimeUnit": "ms"}
     show([stage_table(results)], [], options.out, trace)
     return 0

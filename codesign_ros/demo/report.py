@@ -226,16 +226,17 @@ def _figures_table(summary: Mapping[str, Any]) -> Table:
     split = sum(row["frames"] for row in summary["epochs"] if _is_split(row))
     never = "0: by the cost model, splitting gained nothing here"
     table.add_row("frames under a split plan", str(split) if split else never)
-    alone = summary["one_process"]
+    alone = summary.get("one_process")
     for name, key in (("accuracy", "accuracy"), ("mAP@0.5", "map50"), ("COCO AP", "coco")):
         if key in summary:
             table.add_row(name, _quality_text(summary[key]))
         if alone and key in alone:
             table.add_row(f"{name} in one process", _quality_text(alone[key]))
-    compared = "not compared: frames are missing"
-    if alone:
-        compared = f"{alone['equal_predictions']} of {summary['results']} frames"
-    table.add_row("same answer as in one process", compared)
+    if "one_process" in summary:
+        compared = "not compared: frames are missing"
+        if alone:
+            compared = f"{alone['equal_predictions']} of {summary['results']} frames"
+        table.add_row("same answer as in one process", compared)
     return table
 
 

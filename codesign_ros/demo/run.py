@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from codesign_ros.bundle import Bundle
 from codesign_ros.data.chosen import warnings_of
 from codesign_ros.data.sources import open_source
+from codesign_ros.demo.playing import STALL_TIMEOUT_S, Playing
 from codesign_ros.demo.report import Recording, answers_by_frame, summarise
 from codesign_ros.demo.rerun import rerun
 from codesign_ros.demo.scenario import Event, Scenario
@@ -31,10 +31,6 @@ from codesign_ros.types import CodesignError
 START_TIMEOUT_S = 120.0
 # The head measures the link before the first frame; without it the first plan assumes a rate [s].
 LINK_TIMEOUT_S = 15.0
-# Nothing arrives for so long: something is stuck [s].
-STALL_TIMEOUT_S = 30.0
-# Time for the last results, duplicates among them, once all frames have one [s].
-SETTLE_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -171,48 +167,42 @@ class _Run:
         self._observer = observer
         self._console = console
         self._reported: set[str] = set()
+        self._playing = Playing(observer, options.robot, processes.check)
         self.trials = Trials(frames)
 
     @property
     def frames_sent(self) -> int:
         """Frames that the camera says it sent."""
-        return int(self._camera().get("frames", 0))
+        return self._playing.frames_sent
 
     def start(self) -> None:
         """Start all nodes and wait until a plan with the server in reach is in force."""
+        playing = self._playing
         for node in ("planner", "tail", "head", "camera"):
             self._processes.start(node)
         with self._console.status("nodes start and measure themselves (kept for the next time)"):
-            self._wait(self._is_planned, "head and tail to register", START_TIMEOUT_S)
+            playing.wait(lambda: playing.is_planned, "head and tail to register", START_TIMEOUT_S)
             if self._options.scenario.link_bps:
-                self._wait(self._is_link_measured, "the link's rate", LINK_TIMEOUT_S)
+                playing.wait(lambda: playing.is_link_measured, "the link's rate", LINK_TIMEOUT_S)
 
     def play(self) -> None:
         """Let the camera play to the end."""
-        camera = self._processes.name("camera")
-        self._observer.change_state(camera, "configure")
-        self._wait(self._is_heard, "the first frame's result to be heard", START_TIMEOUT_S)
-        self._observer.change_state(camera, "activate")
+        self._playing.configure()
+        self._playing.play()
         events = list(self._options.scenario.events)
-        results = self._observer.results
-        progressed_s, seen = time.monotonic(), 0
         with _progress(self._console) as progress:
             task = progress.add_task("frames", total=self._frames, detail="")
-            while not self._is_finished():
-                if len(results) > seen:
-                    progressed_s, seen = time.monotonic(), len(results)
-                if time.monotonic() - progressed_s > STALL_TIMEOUT_S:
-                    self._console.print(f"[red]no result for {STALL_TIMEOUT_S:.0f} s; giving up[/]")
-                    return
+
+            def look(seen: int) -> None:
                 progress.update(task, completed=seen, detail=self._detail())
                 self._report_ended()
                 if policy := self.trials.due(seen):
                     self._try_policy(policy)
                 while events and seen >= events[0].at * self._frames:
                     self._do(events.pop(0))
-                time.sleep(0.05)
-            progress.update(task, completed=len(results), detail=self._detail())
-        time.sleep(SETTLE_S)
+
+            if not self._playing.to_end(look):
+                self._console.print(f"[red]no result for {STALL_TIMEOUT_S:.0f} s; giving up[/]")
 
     def _try_policy(self, policy: str) -> None:
         """Let another policy choose from now on."""
@@ -233,40 +223,6 @@ class _Run:
                 self._observer.change_state(self._processes.name("tail"), event.tail, timeout_s=5.0)
         except CodesignError as error:
             self._console.print(f"[yellow]this event did not happen: {error}[/]")
-
-    def _camera(self) -> dict[str, str]:
-        return self._observer.diagnostics.get(self._processes.name("camera"), {})
-
-    def _is_planned(self) -> bool:
-        plans = self._observer.plans
-        return bool(plans) and plans[-1][1].server_available
-
-    def _is_link_measured(self) -> bool:
-        head = self._observer.diagnostics.get(self._processes.name("head"), {})
-        return float(head.get("link_bps", 0)) > 0
-
-    def _is_heard(self) -> bool:
-        """Whether the head knows that camera and observer listen, and the camera of the observer.
-
-        DDS brings results to those listeners alone that the sender knows of.
-        """
-        head = self._observer.diagnostics.get(self._processes.name("head"), {})
-        results, truths = head.get("listeners result"), self._camera().get("listeners ground_truth")
-        known = self._observer.knows("result") and self._observer.knows("ground_truth")
-        return known and int(results or 0) >= 2 and int(truths or 0) >= 1
-
-    def _is_finished(self) -> bool:
-        if self._camera().get("finished") != "True":
-            return False
-        stamps = {result.stamp.stamp_ns for _, result in list(self._observer.results)}
-        return len(stamps) >= self.frames_sent
-
-    def _wait(self, condition: Any, what: str, timeout_s: float) -> None:
-        def checked() -> bool:
-            self._processes.check()
-            return bool(condition())
-
-        self._observer.wait_until(checked, what, timeout_s)
 
     def _report_ended(self) -> None:
         """Say once which node has ended; without head or camera there is nothing to wait for.

@@ -1,9 +1,10 @@
-"""One frame of what a head and its tail said to each other."""
+"""What nodes said to each other, as a recording has it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from codesign_ros.runtime.device import Device, Heartbeat
 from codesign_ros.runtime.messages import Embedding, TailAnswer
 from codesign_ros.types import Plan
 
@@ -23,3 +24,16 @@ class RecordedFrame:
     embedding: Embedding
     plan: Plan | None
     answer: TailAnswer | None
+
+
+@dataclass(frozen=True)
+class RecordedNews:
+    """What a recording has of heads, tails and their planner.
+
+    Attributes:
+        at_s: when it was recorded, since the first of them [s].
+        said: an announcement, a sign of life, or a plan that was put in force.
+    """
+
+    at_s: float
+    said: Device | Heartbeat | Plan

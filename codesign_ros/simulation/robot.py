@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import simpy
 
-from codesign_ros.runtime.link.meter import LinkMeter
 from codesign_ros.simulation.line import Line, Process
 from codesign_ros.simulation.pipeline import Finished, Passage, Pipeline, Way
 from codesign_ros.simulation.work import STEADY, Varies, Work
@@ -23,16 +22,14 @@ class Seen:
         dropped_s: when frames gave way to newer ones [s].
         answered_s: when answers came [s].
         responses_s: time from a frame's stamp to its answer, likewise [s].
-        plans: how often another plan came in force.
     """
 
     dropped_s: list[float] = field(default_factory=list)
     answered_s: list[float] = field(default_factory=list)
     responses_s: list[float] = field(default_factory=list)
-    plans: int = 0
 
     def since(self, start_s: float) -> Seen:
-        """The same from a time on; plans stay those of all."""
+        """The same from a time on."""
         kept = [i for i, at_s in enumerate(self.answered_s) if at_s >= start_s]
         return replace(
             self,
@@ -43,11 +40,11 @@ class Seen:
 
 
 class Robot:
-    """Takes frames under one plan after the other; ``Stations`` of its pipeline.
+    """Takes frames under one plan; ``Stations`` of its pipeline.
 
     Args:
         env: simulated time.
-        work: what a frame asks for under the first plan.
+        work: what a frame asks for.
         uplink, downlink: the link's two directions, which others may share.
         server: its tail's processor, likewise.
         rng: for what varies.
@@ -72,11 +69,6 @@ class Robot:
         self._number = 0
         self._done: list[Callable[[], None]] = []
         self._pipeline = Pipeline(env, self, Way(uplink, downlink, server), queue_depth)
-
-    @property
-    def meter(self) -> LinkMeter:
-        """What it knows of its link."""
-        return self._pipeline.meter
 
     @property
     def served_s(self) -> float:
@@ -105,15 +97,6 @@ class Robot:
         """Take a frame from the camera."""
         self._number += 1
         self._pipeline.take(self._number)
-
-    def follow(self, work: Work) -> None:
-        """Let another plan hold for the frames whose head is not computed yet."""
-        self.work = work
-        self.seen.plans += 1
-
-    def probe(self) -> None:
-        """Send the probes that the meter wants, from now on, as the head does while it idles."""
-        self._pipeline.probe()
 
     def asks(self, number: int, now_s: float, *, alone: bool) -> Work:
         """See ``Stations``."""

@@ -16,14 +16,14 @@ from codesign_ros.resources import default_bundle, resource_path
 from codesign_ros.runtime.messages import Result, Status
 from codesign_ros.testbed.accuracy import accuracy_of
 from codesign_ros.testbed.bed import SIDES, Bed
+from codesign_ros.testbed.choosing import PLAN_TIMEOUT_S, choose
 from codesign_ros.testbed.measurement import Measurement, Seen, measurement
 from codesign_ros.testbed.processes import NodeProcesses
 from codesign_ros.testbed.setup import PLANNER, ROBOT, Setup, host_of
-from codesign_ros.types import CodesignError, Plan
+from codesign_ros.types import Plan
 
 # Nodes measure themselves first, under their quota, and export the network: minutes on a small one.
 START_TIMEOUT_S = 600.0
-PLAN_TIMEOUT_S = 180.0
 # Without a frame for so long something is stuck.
 FRAME_TIMEOUT_S = 30.0
 
@@ -49,7 +49,7 @@ class Session:
         self._tell = tell
         self._cache = cache
         self._planner = dict(setup.planner)
-        self._bundle = Bundle.open(default_bundle())
+        self._bundle = Bundle.open(setup.bundle or default_bundle())
         self._is_playing = False
         self._observers: dict[str, Observer] = {}
         self._processes: dict[str, NodeProcesses] = {}
@@ -103,22 +103,7 @@ class Session:
         Raises:
             CodesignError: the planner does not know it, or it cannot choose here.
         """
-        seen = {robot: len(observer.plans) for robot, observer in self._observers.items()}
-        self.observer.set_parameter(PLANNER, "policy", policy)
-        told = f"policy set to {policy}"
-
-        def planned(robot: str) -> bool:
-            news = self._observers[robot].plans[seen[robot] :]
-            refused = self.observer.messages.get(PLANNER, "").partition(f"policy {policy} ")
-            if refused[1]:
-                raise CodesignError(f"{refused[1]}{refused[2]}".partition(";")[0])
-            return any(told in plan.reason for _, plan in news)
-
-        self._wait(
-            lambda: all(map(planned, self._observers)),
-            f"the plan of policy {policy}",
-            timeout_s,
-        )
+        choose(policy, self._observers, self._wait, timeout_s)
 
     def set_planner(self, values: Mapping[str, Any]) -> None:
         """Set parameters of the planner that are not as they should be.
@@ -187,7 +172,7 @@ class Session:
         give_up_s = time.monotonic() + seconds
         while (left_s := give_up_s - time.monotonic()) > 0:
             time.sleep(min(left_s, 0.2))
-            self._check()
+            self.check()
 
     def wait_for_frames(self, frames: int, timeout_s: float = FRAME_TIMEOUT_S) -> None:
         """Wait until so many more frames of each robot were answered."""
@@ -279,13 +264,14 @@ class Session:
         heads = (diagnostics.get(f"{robot}/head", {}) for robot in self._observers)
         return all(float(head.get("link_bps", 0)) > 0 for head in heads)
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raise CodesignError if a node has ended."""
         for processes in self._processes.values():
             processes.check()
 
     def _wait(self, condition: Callable[[], bool], what: str, timeout_s: float) -> None:
         def checked() -> bool:
-            self._check()
+            self.check()
             return condition()
 
         self.observer.wait_until(checked, what, timeout_s)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from codesign_ros.resources import default_bundle, resource_path
@@ -32,6 +33,8 @@ class Setup:
         source: what the cameras play, in a loop.
         planner: other parameters of the planner.
         robots: how many there are.
+        bundle: folder of the network; None = the one of the package.
+        camera, head, tail: other parameters of each robot's nodes.
         device: whose peaks in config/devices.yaml both sides have, for policies that look at them;
             empty = none.
     """
@@ -46,6 +49,10 @@ class Setup:
     planner: Mapping[str, Any] = field(default_factory=dict)
     robots: int = 1
     device: str = ""
+    bundle: Path | None = None
+    camera: Mapping[str, Any] = field(default_factory=dict)
+    head: Mapping[str, Any] = field(default_factory=dict)
+    tail: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def namespaces(self) -> tuple[str, ...]:
@@ -67,17 +74,19 @@ class Setup:
 
     def overrides(self) -> dict[str, dict[str, Any]]:
         """Parameters by full name of the node."""
-        bundle = str(default_bundle())
+        bundle = str(self.bundle or default_bundle())
         source = self.source or str(resource_path("bags") / "mine_demo")
         device = {"bundle": bundle, "precisions": [self.precision]}
         if self.device:
             device["device"] = self.device
         camera = {"autostart": False, "source": source, "loop": True, "window": self.window}
-        head = {**device, "image_reliability": "reliable", "queue_depth": _QUEUE_DEPTH}
+        camera |= self.camera
+        head = {**device, "image_reliability": "reliable", "queue_depth": _QUEUE_DEPTH, **self.head}
+        tail = {**device, **self.tail}
         of_robots = {
             f"{robot}/{node}": values
             for robot in self.namespaces
-            for node, values in (("camera", camera), ("head", head), ("tail", device))
+            for node, values in (("camera", camera), ("head", head), ("tail", tail))
         }
         planner = {
             "bundle": bundle,

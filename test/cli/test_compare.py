@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -143,3 +145,62 @@ def test_mistakes(tmp_path, tiny_bundle, capsys, given, words):
     said = capsys.readouterr().err
     assert words in said
     assert said.count("\n") == 1
+
+
+def test_ours_without_each_part(tmp_path, tiny_bundle, capsys):
+    bag, page = write_bag(tmp_path / "bag"), tmp_path / "report.html"
+    found = run(bag, tiny_bundle, tmp_path / "a.json", "--ablate", "--html", str(page))
+    taken = {each["policy"]: each for each in found["ablations"]}
+    assert set(taken) == {
+        "wo_roofline", "wo_dynamic_structure", "wo_multi_objective", "wo_codec"
+    }  # fmt: skip
+    # They are rows of their own: nobody is advised to use one.
+    assert set(found["policies"]) == {"ours", "device_only", "server_only_raw", "cut:5"}
+    # The best of fewer choices is no better on a link that stays as it was planned with.
+    for each in taken.values():
+        assert each["response"]["value"] >= 1 - 1e-9 or each["accuracy"]["value"] < 0
+    said = capsys.readouterr().out
+    assert "not taken away: precision: one is offered" in said
+    assert "Ours without one part at a time" in page.read_text()
+
+
+def test_rooflines_are_in_the_page(tmp_path, tiny_bundle):
+    page = tmp_path / "report.html"
+    more = ["--robot", "jetson-nano", "--server", "rtx-4090", "--html", str(page)]
+    found = run(write_bag(tmp_path / "bag"), tiny_bundle, tmp_path / "a.json", *more)
+    assert {roof["device"] for roof in found["rooflines"]["roofs"]} == {"jetson-nano", "rtx-4090"}
+    text = page.read_text()
+    assert "heads on the robot, jetson-nano" in text
+    assert "example" not in text
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+@pytest.mark.parametrize("width", [1280, 400])
+def test_the_page_in_a_browser(tmp_path, tiny_bundle, width):
+    """Nothing is wider than the window, no figure is not a number, and nothing goes wrong."""
+    page, frame = tmp_path / "report.html", tmp_path / "frame.html"
+    more = ["--ablate", "--html", str(page)]
+    run(write_bag(tmp_path / "bag"), tiny_bundle, tmp_path / "a.json", *more)
+    # A window has a least width; a frame has any.
+    frame.write_text(
+        f"<iframe id=f src=report.html width={width} height=900></iframe><script>"
+        "f.onload = () => { const d = f.contentDocument.documentElement;"
+        "document.title = [d.scrollWidth - d.clientWidth, f.contentDocument.querySelectorAll("
+        "'svg').length, f.contentWindow.getComputedStyle(f.contentDocument.querySelector('h1 b'))"
+        ".color].join('|') }</script>"
+    )
+    done = subprocess.run(
+        [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files",
+         "--enable-logging=stderr", "--virtual-time-budget=5000", f"--user-data-dir={tmp_path}/c",
+         "--dump-dom", frame.as_uri()],
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    overflow, charts, colour = re.search("<title>(.*?)</title>", done.stdout)[1].split("|")
+    assert int(overflow) <= 0
+    assert int(charts) >= 6
+    assert colour.startswith("rgb(")
+    assert "CONSOLE" not in done.stderr
+    assert "NaN" not in page.read_text()

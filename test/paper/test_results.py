@@ -245,6 +245,16 @@ def test_table4_has_every_cell_and_its_errors(bench):
     assert (said["least"], said["most"]) == pytest.approx((of_fits.min(), of_fits.max()))
     assert content["errors"]["better_than_null"] == (of_fits < said["null"]).sum()
     assert all(cell["ours_accuracy"] is None for cell in content["cells"])
+    assert len(content["averages"]) == len(METHODS) * 3
+    for average in content["averages"]:
+        own = [c for c in content["cells"]
+               if (c["method"], c["model"]) == (average["method"], average["model"])]  # fmt: skip
+        six = [c["paper_fps"] for c in own] + [c["paper_accuracy"] for c in own]
+        assert average["paper"] == pytest.approx(sum(six) / 6, abs=0.011)
+        assert average["paper_of_throughput"] == pytest.approx(sum(six[:3]) / 6)
+        three = fps[average["method"]][:, MODELS.index(average["model"])]
+        assert average["ours_of_throughput"] == pytest.approx(np.median(three.mean(axis=1)) / 2)
+        assert average["ours"] is None
     (gain,) = [g for g in content["gains"] if g["over"] == WO_DYNAMIC]
     assert gain["paper"] == pytest.approx(1.2222, abs=1e-3)
 

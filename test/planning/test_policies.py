@@ -35,6 +35,7 @@ from codesign_ros.types import (
     LinkSpec,
     RadioState,
     Structure,
+    neck_level,
 )
 from support.planning import LINK, price, random_tables, ranked
 
@@ -125,6 +126,7 @@ def with_payload(cut, size):
         ("wo_dynamic_structure", 2, "raw", 35.0),
         ("wo_multi_objective", 0, "jpeg", 37.0),
         ("wo_codec", 2, "raw", 35.0),
+        ("wo_neck", 2, "raw", 35.0),
         ("wo_precision", 2, "raw", 35.0),
         ("ours_cut", 2, "raw", 35.0),
         ("ours_cut_structure", 2, "raw", 35.0),
@@ -140,7 +142,7 @@ def test_hand_computed(name, cut, codec, latency_ms):
 
 
 def test_every_policy_is_there_by_its_name():
-    assert len(POLICIES) == 24
+    assert len(POLICIES) == 25
     for name, policy in POLICIES.items():
         assert policy.name == name
 
@@ -403,7 +405,9 @@ def test_adia_is_the_best_of_all_pairs(seed):
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from(Objective))
 def test_ablations_take_away_what_table_iv_says(seed, objective):
-    problem = Problem(random_tables(seed, unknown=0.1), (LINK,), objective, lambda_1=0.1)
+    tables = random_tables(seed, unknown=0.1, codecs=("jpeg", "raw", "uint8", "neck.1"))
+    tables = replace(tables, neck_head_s=1.1 * tables.head_s, neck_tail_s=1.1 * tables.tail_s)
+    problem = Problem(tables, (LINK,), objective, lambda_1=0.1)
     where = Situation(problem)
     rows = ranked(grid(problem))
 
@@ -429,6 +433,7 @@ def test_ablations_take_away_what_table_iv_says(seed, objective):
         lambda c: c.cut == 0 and c.tail_structure.value == tail
     )
     assert value(POLICIES["wo_codec"]) == best(lambda c: c.codec == "raw")
+    assert value(POLICIES["wo_neck"]) == best(lambda c: neck_level(c.codec) is None)
     assert value(POLICIES["wo_precision"]) == best(lambda c: c.precision == "fp32")
 
 
@@ -512,7 +517,8 @@ def test_memory_limits_are_those_of_the_choice():
 def test_without_a_server():
     tables = three_segments(servers=0)
     where = situation(tables)
-    can = {"device_only", "secda", "wo_dynamic_structure", "wo_codec", "wo_precision"}
+    can = {"device_only", "secda", "wo_dynamic_structure", "wo_codec", "wo_neck",
+           "wo_precision"}  # fmt: skip
     can |= {name for name in POLICIES if name.startswith("ours")}
     for name, policy in POLICIES.items():
         if name in can:

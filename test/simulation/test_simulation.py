@@ -24,7 +24,8 @@ from codesign_ros.simulation.fleet import (
 )
 from codesign_ros.simulation.line import Line
 from codesign_ros.simulation.link_rate import StateRate
-from codesign_ros.simulation.planner import SimulatedPlanner
+from codesign_ros.simulation.pipeline import Pipeline, Way
+from codesign_ros.simulation.planner import LivePlanner
 from codesign_ros.simulation.robot import Robot
 from codesign_ros.simulation.work import STEADY, Recorded, Spread, Work, gaps_s
 from codesign_ros.types import CodesignError, LinkSpec, RadioState, Structure
@@ -191,24 +192,51 @@ def tables():
     )
 
 
+class Follower:
+    """A robot whose frames ask for what its planner's plan in force costs."""
+
+    def __init__(self, env, problem, states):
+        up = Line(env, StateRate(LinkSpec.radio(states)))
+        way = Way(up, Line(env, StateRate(LinkSpec(1e9))), simpy.Resource(env))
+        self._pipeline = Pipeline(env, self, way, 3)
+        self._pipeline.probe()
+        self.planner = LivePlanner("ours", problem, (None, None), self._pipeline.meter)
+        self.settled_s = []
+        env.process(self._run(env))
+        env.process(self._look(env))
+
+    def _run(self, env):
+        for number in itertools.count():
+            yield env.timeout(0.2)
+            self._pipeline.take(number)
+
+    def _look(self, env):
+        while True:
+            yield env.timeout(0.5)
+            self.planner.look(env.now)
+
+    def asks(self, number, now_s, *, alone):
+        plan = self.planner.plans[-1].solution.best
+        return Work.of_cost(plan.prediction, bool(plan.candidate.server), 0.0)
+
+    def settled(self, passage):
+        self.settled_s.append((passage.done_s, passage.done_s - passage.arrival_s))
+
+
 def test_the_planner_follows_a_link_that_becomes_slow():
     # 100 Mbit/s: the frame takes 3 ms. 2 Mbit/s: 160 ms, and what cut 1 sends 16.
     states = (RadioState(100e6, 20.0), RadioState(2e6, 60.0))
     problem = Problem(tables(), (LinkSpec(100e6),), Objective.LATENCY)
-    env, robot = bed(Work(0.0), states=states)
-    told = []
-    SimulatedPlanner(env, robot, problem, lambda c, bps: told.append((env.now, c.cut, bps)))
-    assert told[0][1:] == (0, 100e6)
-    robot.play(gaps_s("rate", 5.0, np.random.default_rng(4)))
+    env = simpy.Environment()
+    robot = Follower(env, problem, states)
     env.run(until=70)
-    assert [cut for _, cut, _ in told] == [0, 1]
-    changed_s, _, rate_bps = told[1]
-    assert 20 < changed_s < 40
+    first, *_, last = robot.planner.plans
+    assert (first.plan.cut, last.plan.cut) == (0, 1)
+    assert 20 < last.since_s < 40
     # What the head's own meter made of the simulated frames.
-    assert rate_bps == pytest.approx(2e6, rel=0.3)
-    settled = [r for a, r in zip(robot.seen.answered_s, robot.seen.responses_s, strict=True)
-               if a > changed_s + 5]  # fmt: skip
-    assert np.mean(settled) == pytest.approx(0.05 + 0.016 + 0.008, rel=0.05)
+    assert robot.planner.rate_bps == pytest.approx(2e6, rel=0.3)
+    responses_s = [r for at_s, r in robot.settled_s if at_s > last.since_s + 5]
+    assert np.mean(responses_s) == pytest.approx(0.05 + 0.016 + 0.008, rel=0.05)
 
 
 @pytest.fixture

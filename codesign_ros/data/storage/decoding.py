@@ -30,19 +30,32 @@ _IDL_BREAK = "=" * 80 + "\n"
 
 
 @lru_cache(maxsize=1)
+def own_types() -> Typestore:
+    """Messages of ROS 2 and of this package as they are now, for bags that are written."""
+    store = get_typestore(Stores.ROS2_HUMBLE)
+    store.register(_own_types())
+    return store
+
+
+@lru_cache(maxsize=1)
 def typestore() -> Typestore:
     """Messages of ROS 2, of this package, and boxes of vision_msgs, for bags that define none.
 
     ``InferenceResult`` is what it was in older bags: of newer ones nothing in that type is read.
     """
     store = get_typestore(Stores.ROS2_HUMBLE)
-    own: dict[str, Any] = {}
-    for path in sorted(resource_path("msg").glob("*.msg")):
-        own.update(get_types_from_msg(path.read_text(), f"codesign_ros/msg/{path.stem}"))
+    own = _own_types()
     own.update(get_types_from_msg(_OLD_TRUTH_FIELDS, OLD_TRUTH_TYPE))
     own.update(vision_types())
     store.register(own)
     return store
+
+
+def _own_types() -> dict[str, Any]:
+    own: dict[str, Any] = {}
+    for path in sorted(resource_path("msg").glob("*.msg")):
+        own.update(get_types_from_msg(path.read_text(), f"codesign_ros/msg/{path.stem}"))
+    return own
 
 
 def message_type(channel: Channel) -> str:

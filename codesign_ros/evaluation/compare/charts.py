@@ -160,6 +160,49 @@ def stacks(rows: Sequence[tuple[str, Sequence[float]]], unit: str) -> str:
     return _written(svg)
 
 
+def roofs(
+    lines: Sequence[tuple[str, str, float, float]],
+    points: Sequence[tuple[str, str, float, float, bool]],
+) -> str:
+    """Performance over intensity, both logarithmic: a roof for each device, points below.
+
+    Args:
+        lines: class, name, peak [GFLOP/s] and bandwidth [GB/s].
+        points: class, what is shown where the pointer rests, intensity [FLOP/byte], performance
+            [GFLOP/s], and whether it stands out.
+    """
+    height, left = 270, 46
+    ridges = [peak / bandwidth for _, _, peak, bandwidth in lines]
+    left_x, right_x = _decades([x for _, _, x, _, _ in points] + ridges)
+    low_y, high_y = _decades([y for _, _, _, y, _ in points] + [peak for _, _, peak, _ in lines])
+    base = height - _BOTTOM - 14 * len(lines)
+    svg = _svg(height, "performance against intensity")
+
+    def x_at(intensity: float) -> float:
+        return left + (WIDTH - left - 20) * _log_place(intensity, left_x, right_x)
+
+    def y_at(performance: float) -> float:
+        return base - (base - _TOP) * _log_place(performance, low_y, high_y)
+
+    _log_axis(svg, x_at, left_x, right_x, base, "FLOP/byte")
+    for power in range(int(low_y), int(high_y) + 1):
+        _text(svg, f"{10.0**power:g}", 4, y_at(10.0**power) + 4, "soft")
+    for place, (kind, name, peak, bandwidth) in enumerate(lines):
+        start = max(10.0**left_x, 10.0**low_y / bandwidth)
+        corners = [(x, min(peak, x * bandwidth)) for x in (start, peak / bandwidth, 10.0**right_x)]
+        path = " ".join(f"{x_at(x):.1f},{y_at(y):.1f}" for x, y in corners)
+        _add(svg, "polyline", points=path, **{"class": f"roof {kind}"})
+        below = height - 14 * (len(lines) - place) + 8
+        _add(svg, "circle", cx=10.0, cy=below - 4.0, r=4, **{"class": kind})
+        _text(svg, name, 20, below)
+    for kind, told, x, y, stands_out in points:
+        mark = _add(svg, "circle", cx=x_at(x), cy=y_at(y), r=5 if stands_out else 3,
+                    **{"class": f"{kind} strong" if stands_out else f"{kind} faint"})  # fmt: skip
+        Tree.SubElement(mark, "title").text = told
+    _text(svg, "GFLOP/s", 4, base + 28, "soft")
+    return _written(svg)
+
+
 def _svg(height: float, label: str) -> Tree.Element:
     svg = Tree.Element("svg", viewBox=f"0 0 {WIDTH} {height:g}", role="img")
     svg.set("aria-label", label)

@@ -11,10 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from codesign_ros.evaluation.compare.ablations import COLUMNS, TITLE, Ablation, cells
 from codesign_ros.evaluation.compare.advice import Advice
 from codesign_ros.evaluation.compare.charts import bars, front, ranges, stacks, timeline
+from codesign_ros.evaluation.compare.charts import roofs as roof_chart
 from codesign_ros.evaluation.compare.fronts import fronts, losses
-from codesign_ros.evaluation.compare.report import IN_TIME, SIMULATED, Setting, accuracy_words
+from codesign_ros.evaluation.compare.report import IN_TIME, Setting, accuracy_words
+from codesign_ros.evaluation.compare.rooflines import ROBOT, SERVER, Rooflines
 from codesign_ros.evaluation.compare.run import Compared
 from codesign_ros.evaluation.compare.summary import Summary
 from codesign_ros.evaluation.compare.worst import WorstFrame
@@ -47,7 +50,10 @@ svg .end{text-anchor:end}svg .middle{text-anchor:middle}svg .strong{font-weight:
 .loss{stroke:var(--soft);stroke-dasharray:2 2}svg circle.soft{fill:var(--soft)}
 .front{fill:none;stroke:var(--soft);stroke-dasharray:4 3}.rate{fill:none;stroke:var(--ink)}
 .drop{stroke:var(--chosen);opacity:.6}.plan0{fill:var(--p0)}.plan1{fill:var(--p1)}
-.plan2{fill:var(--p2)}.plan3{fill:var(--p3)}img{width:100%;border-radius:6px}
+.plan2{fill:var(--p2)}.plan3{fill:var(--p3)}
+.roof{fill:none;stroke-width:2}.roof.plan0{stroke:var(--p0)}.roof.plan2{stroke:var(--p2)}
+.faint{opacity:.55}circle.strong{stroke:var(--ink);stroke-width:2}
+img{width:100%;border-radius:6px}
 """
 
 
@@ -69,8 +75,10 @@ def page(
     summaries: Sequence[Summary],
     advice: Advice,
     sweep: Sequence[dict[str, Any]],
+    roofs: Rooflines | None,
     rate: LinkRate,
     worst: Sequence[WorstFrame],
+    taken: Sequence[Ablation] = (),
 ) -> str:
     """The report; what to use and why comes first."""
     reasons = "".join(f"<li>{escape(reason)}</li>" for reason in advice.reasons)
@@ -80,18 +88,33 @@ def page(
         f"<li>{escape(f'{name}: {why}')}</li>" for name, why in compared.unavailable.items()
     )
     notes = "".join(f"<li>{escape(note)}</li>" for note in setting.notes)
+    charts = _charts(setting, compared, summaries, advice, sweep, roofs, rate)
     return (
         "<!DOCTYPE html><html lang=en><meta charset=utf-8>"
         '<meta name=viewport content="width=device-width,initial-scale=1">'
         f'<link rel=icon href="data:,"><title>{escape(setting.source)}: policies compared</title>'
         f"<style>{_STYLE}</style><h1>Use <b>{escape(advice.policy)}</b></h1><ul>{reasons}</ul>"
-        f"<p class=soft>{escape(conditions)} {escape(SIMULATED)}.</p>"
+        f"<p class=soft>{escape(conditions)} {escape(setting.how)}.</p>"
         f"{_table(setting, summaries, advice)}"
-        f'<div class="grid">{_charts(setting, compared, summaries, advice, sweep, rate)}</div>'
-        f"{_worst(advice, worst)}"
+        f'<div class="grid">{charts}</div>'
+        f"{_ablations(taken)}{_worst(advice, worst)}"
         f"<section><h2>How it was judged</h2><p>{escape(advice.rule)} Answers are held against "
         f"{escape(setting.truth_is)}; {escape(IN_TIME)}.</p>"
         f"<ul class=soft>{missing}{notes}</ul></section></html>\n"
+    )
+
+
+def _ablations(taken: Sequence[Ablation]) -> str:
+    if not taken:
+        return ""
+    rows = "".join(
+        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in (each.part, *cells(each)))}</tr>"
+        for each in taken
+    )
+    head = "".join(f"<th>{escape(name)}</th>" for name in ("without", *COLUMNS))
+    return (
+        f"<section style='margin-top:12px'><h2>{escape(TITLE)}</h2><div class=wide><table>"
+        f"<tr>{head}</tr>{rows}</table></div></section>"
     )
 
 
@@ -122,6 +145,7 @@ def _charts(
     summaries: Sequence[Summary],
     advice: Advice,
     sweep: Sequence[dict[str, Any]],
+    roofs: Rooflines | None,
     rate: LinkRate,
 ) -> str:
     chosen, metric = advice.policy, setting.metric
@@ -154,8 +178,9 @@ def _charts(
     off = "".join(f"<li>{escape(reason)}.</li>" for reason in losses(found))
     if off:
         cards.append(("Off a front for late or lost frames (hollow)", f"<ul>{off}</ul>"))
-    cards.append(("Link (simulated), plans, dropped frames", _timeline(compared, summaries,
-                                                                     rate, chosen)))  # fmt: skip
+    link = "set" if setting.is_run else "simulated"
+    strips = _timeline(compared, summaries, rate, chosen)
+    cards.append((f"Link ({link}), plans, dropped frames", strips))
     if sweep:
         parts = [
             (f"cut {row['cut']}", [row[f"{name}_ms"] for name in ("robot", "link", "server")])
@@ -163,6 +188,11 @@ def _charts(
         ]
         title = "Best plan of each cut at the first rate, predicted: robot, link, server"
         cards.append((title, stacks(parts, "ms of one frame")))
+    if roofs is not None and roofs.halves and roofs.roofs:
+        last = next(each for each in summaries if each.policy == chosen).plans[-1].cut
+        whose = "" if roofs.is_named else ", an example's peaks, not this machine's"
+        title = f"Rooflines{whose}; a point for each cut, that of {chosen} framed"
+        cards.append((title, _rooflines(roofs, last)))
     return "".join(f"<section><h2>{escape(title)}</h2>{svg}</section>" for title, svg in cards)
 
 
@@ -186,6 +216,33 @@ def _timeline(compared: Compared, summaries: Sequence[Summary], rate: LinkRate, 
         for each in summaries
     ]
     return timeline(rates, strips, end_s, chosen)
+
+
+def _rooflines(found: Rooflines, cut: int) -> str:
+    kinds = {ROBOT: "plan0", SERVER: "plan2"}
+    half = {ROBOT: "heads", SERVER: "tails"}
+    lines = [
+        (
+            kinds[roof.side],
+            f"{half[roof.side]} on the {roof.side}, {roof.device}: "
+            f"{1e-9 * roof.peak_flops:.4g} GFLOP/s, {1e-9 * roof.memory_bandwidth:.3g} GB/s",
+            1e-9 * roof.peak_flops,
+            1e-9 * roof.memory_bandwidth,
+        )
+        for roof in found.roofs
+    ]
+    points = [
+        (
+            kinds[each.side],
+            f"cut {each.cut}, {each.side}: {each.intensity:.3g} FLOP/byte, "
+            f"{1e-9 * each.flops_per_s:.3g} GFLOP/s",
+            each.intensity,
+            1e-9 * each.flops_per_s,
+            each.cut == cut,
+        )
+        for each in found.halves
+    ]
+    return roof_chart(lines, points)
 
 
 def _worst(advice: Advice, worst: Sequence[WorstFrame]) -> str:

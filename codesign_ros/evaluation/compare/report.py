@@ -11,6 +11,7 @@ from rich.table import Column, Table
 from codesign_ros.console import link_rate, right, slim_table
 from codesign_ros.evaluation.compare.advice import Advice
 from codesign_ros.evaluation.compare.fronts import fronts, losses
+from codesign_ros.evaluation.compare.rooflines import Rooflines
 from codesign_ros.evaluation.compare.run import GROUND_TRUTH
 from codesign_ros.evaluation.compare.summary import Summary
 from codesign_ros.planning.grid import Solution
@@ -20,6 +21,8 @@ SIMULATED = (
     "payload, by the network's halves and codecs on these frames"
 )
 IN_TIME = "in time: over all frames, where one that is late or lost has no answer"
+# Fields of a setting that say how it came about: one key of the JSON says it.
+_HOW = ("is_run", "how")
 _METRICS = {"detection": "mAP@0.5", "classification": "accuracy"}
 
 
@@ -41,6 +44,8 @@ class Setting:
         objective: which time counted.
         deadline_ms: what a response may take [ms].
         notes: what was estimated or left out, a line each.
+        is_run: whether real nodes ran.
+        how: how it came about, in words.
     """
 
     source: str
@@ -56,6 +61,8 @@ class Setting:
     objective: str
     deadline_ms: float
     notes: tuple[str, ...] = ()
+    is_run: bool = False
+    how: str = SIMULATED
 
     @property
     def metric(self) -> str:
@@ -70,18 +77,21 @@ def comparison_json(
     unavailable: dict[str, str],
     advice: Advice,
     sweep: list[dict[str, Any]],
+    roofs: Rooflines | None = None,
 ) -> dict[str, Any]:
-    """All of it; nothing in it depends on when or how fast it was worked out."""
+    """All of it; of a simulation nothing depends on when or how fast it was worked out."""
+    said = {name: value for name, value in vars(setting).items() if name not in _HOW}
     return {
-        **vars(setting),
+        **said,
         "notes": list(setting.notes),
         "metric": setting.metric,
-        "simulated": SIMULATED,
+        "run" if setting.is_run else "simulated": setting.how,
         "advice": advice.to_json(),
         "fronts": {name: front.to_json() for name, front in fronts(summaries).items()},
         "policies": {each.policy: each.to_json() for each in summaries},
         "unavailable": unavailable,
         "best_of_each_cut": sweep,
+        "rooflines": None if roofs is None else roofs.to_json(),
     }
 
 
@@ -117,7 +127,7 @@ def comparison_table(setting: Setting, summaries: Sequence[Summary], advice: Adv
     ]
     table = slim_table(
         f"{setting.source}: {setting.frames} frames, {setting.arrivals}, {setting.link}\n"
-        f"{setting.times}\n{SIMULATED}",
+        f"{setting.times}\n{setting.how}",
         Column("policy", no_wrap=True),
         *right(*columns),
         Column("last plan"),

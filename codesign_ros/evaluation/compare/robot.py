@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import simpy
 
 from codesign_ros.evaluation.compare.answers import Answers
-from codesign_ros.evaluation.compare.planner import LivePlanner, Planned
+from codesign_ros.evaluation.compare.outcome import Outcome, PlanInForce
 from codesign_ros.planning.problem import Problem
 from codesign_ros.runtime.answers import Answer
 from codesign_ros.runtime.head.settings import HeadSettings
@@ -17,7 +16,8 @@ from codesign_ros.runtime.link.estimate import OVERHEAD_BYTES
 from codesign_ros.runtime.rate_level import RateLevelChoice
 from codesign_ros.simulation.line import Line, Process
 from codesign_ros.simulation.link_rate import LinkRate, StateRate
-from codesign_ros.simulation.pipeline import Finished, Passage, Pipeline, Way
+from codesign_ros.simulation.pipeline import Passage, Pipeline, Way
+from codesign_ros.simulation.planner import LivePlanner, Planned
 from codesign_ros.simulation.work import Work
 from codesign_ros.types import DeviceSpec, LinkSpec, Plan, rate_levels_of
 
@@ -58,39 +58,6 @@ class Conditions:
     queue_depth: int = HeadSettings().queue_depth
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What came of a policy's run.
-
-    Attributes:
-        policy: its name.
-        passages: of all frames, in order.
-        answers: of the frames that were answered, by number.
-        planned: the plan of each frame, by number, as its place in ``plans``.
-        plans: those that were in force, one after the other.
-    """
-
-    policy: str
-    passages: tuple[Passage, ...]
-    answers: dict[int, Answer]
-    planned: dict[int, int]
-    plans: tuple[Planned, ...]
-
-    def is_answered(self, passage: Passage) -> bool:
-        """Whether a frame has an answer of the network."""
-        return passage.finished is not Finished.DROPPED
-
-    def published_s(self) -> np.ndarray:
-        """When the result of each frame came out, in the order of the frames [s]."""
-        return np.maximum.accumulate([passage.done_s for passage in self.passages])
-
-    def responses_s(self) -> np.ndarray:
-        """Arrival to result of each frame; infinite where it was dropped [s]."""
-        arrivals_s = [passage.arrival_s for passage in self.passages]
-        answered = [self.is_answered(passage) for passage in self.passages]
-        return np.where(answered, self.published_s() - arrivals_s, np.inf)
-
-
 class Robot:
     """Runs frames under one policy; ``Stations`` of its pipeline.
 
@@ -99,6 +66,7 @@ class Robot:
         conditions: what all have alike.
         answers: the network.
         transform: applied to every answer, as leaving out classes that do not count.
+        name: what it is called in reports; empty = as the policy.
 
     Raises:
         CodesignError: the policy cannot choose here.
@@ -110,8 +78,9 @@ class Robot:
         conditions: Conditions,
         answers: Answers,
         transform: Callable[[Answer], Answer] = lambda answer: answer,
+        name: str = "",
     ) -> None:
-        self.policy = policy
+        self.policy = name or policy
         self._env = env = simpy.Environment(initial_time=-_WARM_S)
         link = conditions.link
         uplink = Line(env, link.rate, link.delay_s, overhead_bytes=OVERHEAD_BYTES)
@@ -132,7 +101,6 @@ class Robot:
         self._transform = transform
         self._last_cut = conditions.problem.tables.segments
         self._found: dict[int, Answer] = {}
-        self._planned: dict[int, int] = {}
         self._level: tuple[int, RateLevelChoice] | None = None
 
     def offer(self, number: int, arrival_s: float | None, window: int) -> None:
@@ -164,13 +132,15 @@ class Robot:
         """Work off what is there."""
         self._work_until_result(self._offered - 1)
         passages = [self._passages[number] for number in range(self._offered)]
-        plans = self._planner.plans
-        return Outcome(self.policy, tuple(passages), self._found, self._planned, tuple(plans))
+        plans = [
+            PlanInForce.of(each.plan, each.since_s, each.rate_bps, self._last_cut)
+            for each in self._planner.plans
+        ]
+        return Outcome(self.policy, tuple(passages), self._found, tuple(plans))
 
     def asks(self, number: int, now_s: float, *, alone: bool) -> Work:
         """See ``Stations``."""
         planned = self._planner.plans[-1]
-        self._planned[number] = len(self._planner.plans) - 1
         plan = planned.plan
         if alone and plan.cut < self._last_cut:
             row = self._planner.alone

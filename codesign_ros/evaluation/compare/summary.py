@@ -12,30 +12,11 @@ import numpy as np
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.evaluation.compare.accuracy import Accuracy
-from codesign_ros.evaluation.compare.robot import Outcome
+from codesign_ros.evaluation.compare.outcome import Outcome, PlanInForce
 from codesign_ros.evaluation.compare.run import Compared
-from codesign_ros.planning.problem import Candidate
 from codesign_ros.simulation.pipeline import Finished
-from codesign_ros.types import Merge
 
 PERCENTILES = (5, 25, 50, 75, 95, 99)
-
-
-@dataclass(frozen=True)
-class PlanInForce:
-    """A plan and what made it.
-
-    Attributes:
-        since_s: from when on [s].
-        link_bps: the rate that it was made for [bit/s].
-        words: what it is, in words.
-        cut: where it cuts.
-    """
-
-    since_s: float
-    link_bps: float
-    words: str
-    cut: int
 
 
 @dataclass(frozen=True)
@@ -118,26 +99,10 @@ def summaries(
             accuracy,
             measure.in_time(outcome, deadline_s),
             None if best is None or accuracy is None else measure.below(outcome, best),
-            bundle.last_cut,
             deadline_s,
         )
         for outcome, accuracy in zip(outcomes, accuracies, strict=True)
     ]
-
-
-def plan_words(candidate: Candidate, last_cut: int) -> str:
-    """What a plan is, in words."""
-    structures = [candidate.head_structure.value, candidate.tail_structure.value]
-    sent = [candidate.codec]
-    if candidate.cut == last_cut:
-        where, used, sent = "all on the robot", structures[:1], []
-    elif candidate.cut == 0:
-        where, used = "all on the server", structures[1:]
-    else:
-        where, used = f"cut {candidate.cut}", structures
-    merge = [] if candidate.merge is Merge.FOLD else [candidate.merge.value]
-    words = [where, *sent, candidate.precision, " | ".join(dict.fromkeys(used)), *merge]
-    return ", ".join(words)
 
 
 def _summary(
@@ -145,7 +110,6 @@ def _summary(
     accuracy: float | None,
     in_time: float | None,
     below: tuple[float, float] | None,
-    last_cut: int,
     deadline_s: float,
 ) -> Summary:
     passages = outcome.passages
@@ -179,13 +143,5 @@ def _summary(
         accuracy=accuracy,
         accuracy_in_time=in_time,
         accuracy_below_best=below,
-        plans=tuple(
-            PlanInForce(
-                each.since_s,
-                each.rate_bps,
-                plan_words(each.solution.best.candidate, last_cut),
-                each.plan.cut,
-            )
-            for each in outcome.plans
-        ),
+        plans=outcome.plans,
     )

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from codesign_ros.data.frames import FrameSource
-from codesign_ros.evaluation.compare.robot import Outcome
+from codesign_ros.evaluation.compare.outcome import Outcome
 from codesign_ros.evaluation.compare.run import Compared
 from codesign_ros.evaluation.operating_point import match, shown
 from codesign_ros.evaluation.pictures import beside

@@ -1,8 +1,8 @@
-"""What heads and tails said to each other, from a bag that `ros2 bag record` made."""
+"""What nodes said to each other, from a bag that `codesign follow` or `ros2 bag record` made."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,17 +11,21 @@ from typing import Any
 from codesign_ros.data.storage.channel import CDR, Channel
 from codesign_ros.data.storage.decoding import message_type
 from codesign_ros.data.storage.recording import Recording, open_recording
+from codesign_ros.msg import DeviceProfile as DeviceProfileMsg
 from codesign_ros.msg import Embedding as EmbeddingMsg
+from codesign_ros.msg import Heartbeat as HeartbeatMsg
 from codesign_ros.msg import Plan as PlanMsg
 from codesign_ros.msg import TailAnswer as TailAnswerMsg
 from codesign_ros.nodes.border.reading import read
+from codesign_ros.nodes.interface.device_messages import device_from_msg, heartbeat_from_msg
 from codesign_ros.nodes.interface.messages import (
     embedding_from_msg,
     plan_from_msg,
     tail_answer_from_msg,
 )
+from codesign_ros.runtime.device import Device, Heartbeat
 from codesign_ros.runtime.messages import EmbeddingKind, TailAnswer, TailStatus
-from codesign_ros.runtime.recorded import RecordedFrame
+from codesign_ros.runtime.recorded import RecordedFrame, RecordedNews
 from codesign_ros.types import CodesignError, Plan
 
 # Of one start of a head: session and number of the frame.
@@ -72,12 +76,7 @@ def open_talk(path: Path) -> Iterator[RecordedTalk]:
             of another version of the package.
     """
     with open_recording(path) as recording:
-        kinds = {message_type(channel) for channel in recording.channels}
-        for kind, topic in ((EmbeddingMsg, "/robot/embedding"), (PlanMsg, "/codesign/plan")):
-            if _type_of(kind) not in kinds:
-                raise CodesignError(
-                    f"bag {path} has no {_type_of(kind)}; record {topic} too, see docs/compare.md"
-                )
+        _need(recording, {EmbeddingMsg: "/robot/embedding", PlanMsg: "/codesign/plan"})
         plans: dict[tuple[str, int], Plan] = {}
         ambiguous = set()
         for _, data in _messages(recording, PlanMsg):
@@ -94,11 +93,49 @@ def open_talk(path: Path) -> Iterator[RecordedTalk]:
         yield RecordedTalk(recording, known, answers, frozenset(ambiguous))
 
 
+def read_news(path: Path) -> list[RecordedNews]:
+    """Read announcements, signs of life and plans of a bag, in the order of recording.
+
+    Raises:
+        CodesignError: it cannot be read, has no announcements or signs of life, or a message in it
+            is of another version of the package.
+    """
+    readers: dict[str, tuple[Any, Callable[[Any], Device | Heartbeat | Plan]]] = {
+        _type_of(DeviceProfileMsg): (DeviceProfileMsg, device_from_msg),
+        _type_of(HeartbeatMsg): (HeartbeatMsg, heartbeat_from_msg),
+        _type_of(PlanMsg): (PlanMsg, plan_from_msg),
+    }
+    with open_recording(path) as recording:
+        _need(
+            recording,
+            {DeviceProfileMsg: "/codesign/devices", HeartbeatMsg: "/codesign/heartbeat"},
+        )
+        topics = {c.topic for c in recording.channels
+                  if message_type(c) in readers and c.encoding == CDR}  # fmt: skip
+        found = []
+        for channel, at_ns, data in recording.messages(topics):
+            kind, take = readers[message_type(channel)]
+            found.append((at_ns, take(read(kind, data))))
+    found.sort(key=lambda pair: pair[0])
+    return [RecordedNews(1e-9 * (at_ns - found[0][0]), said) for at_ns, said in found]
+
+
 def _messages(recording: Recording, kind: Any) -> Iterator[tuple[Channel, bytes]]:
     topics = {c.topic for c in recording.channels
               if message_type(c) == _type_of(kind) and c.encoding == CDR}  # fmt: skip
     for channel, _, data in recording.messages(topics):
         yield channel, data
+
+
+def _need(recording: Recording, topics: Mapping[Any, str]) -> None:
+    """Refuse a recording that lacks a type of messages, by the topic where they come."""
+    kinds = {message_type(channel) for channel in recording.channels}
+    for kind, topic in topics.items():
+        if _type_of(kind) not in kinds:
+            raise CodesignError(
+                f"bag {recording.path} has no {_type_of(kind)}; record {topic} too, see "
+                "docs/compare.md"
+            )
 
 
 def _type_of(kind: Any) -> str:

@@ -12,6 +12,7 @@ from codesign_ros.planning.policies.ablations import (
     WithoutCodec,
     WithoutDynamicStructure,
     WithoutMultiObjective,
+    WithoutNeck,
     WithoutPrecision,
     WithoutRoofline,
 )
@@ -60,6 +61,7 @@ _ALL: tuple[Policy, ...] = (
     WithoutDynamicStructure(),
     WithoutMultiObjective(),
     WithoutCodec(),
+    WithoutNeck(),
     WithoutPrecision(),
 )
 

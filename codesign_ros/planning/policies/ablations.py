@@ -1,4 +1,4 @@
-"""Ours with one thing taken away: the ablations of Table IV, and those of codec and precision.
+"""Ours with one thing taken away: the ablations of Table IV, and those of codec, neck, precision.
 
 Each differs from ours by what its name says; all else still follows Eq. 11, under the limits.
 
@@ -8,14 +8,17 @@ Each differs from ours by what its name says; all else still follows Eq. 11, und
   paper's that are offered.
 - "w/o multi-objective function": "both the model partition state and model structure remain in
   their initial states", which the two above take away one at a time.
-- without codec: tensors and frames go raw; without precision: all runs in fp32, or in the first of
-  ``PRECISIONS`` that is offered. The paper's method chooses neither.
+- without codec: tensors and frames go raw, and so nothing goes through a neck; without neck: any
+  other codec; without precision: all runs in fp32, or in the first of ``PRECISIONS`` that is
+  offered. The paper's method chooses none of these.
 """
 
 from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+
+import numpy as np
 
 from codesign_ros.cost.tables import NO_CODEC, Axes
 from codesign_ros.planning.policies.base import Decision, Situation
@@ -102,6 +105,22 @@ class WithoutCodec:
         """
         raw = codecs_at(situation, (NO_CODEC,))
         return Decision(best_of_ours(situation, Choices(codecs=raw)))
+
+
+@dataclass(frozen=True)
+class WithoutNeck:
+    """Ours with no neck at any cut."""
+
+    name = "wo_neck"
+
+    def decide(self, situation: Situation) -> Decision:
+        """Take the best candidate whose codec is none of a neck.
+
+        Raises:
+            CodesignError: no such plan is known and keeps the limits.
+        """
+        others = np.flatnonzero(~situation.problem.tables.is_neck).tolist()
+        return Decision(best_of_ours(situation, Choices(codecs=others)))
 
 
 @dataclass(frozen=True)

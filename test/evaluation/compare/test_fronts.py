@@ -10,7 +10,7 @@ from codesign_ros.evaluation.average_precision import measure
 from codesign_ros.evaluation.compare.accuracy import Accuracy
 from codesign_ros.evaluation.compare.charts import front as chart
 from codesign_ros.evaluation.compare.fronts import fronts, losses
-from codesign_ros.evaluation.compare.robot import Outcome
+from codesign_ros.evaluation.compare.outcome import Outcome
 from codesign_ros.evaluation.compare.summary import Summary
 from codesign_ros.runtime.messages import Answer
 from codesign_ros.simulation.pipeline import Finished, Passage
@@ -87,7 +87,7 @@ def outcome(answers):
         Passage(n, float(n), float(n), at, how)
         for n, (at, how) in enumerate(zip(done_s, kinds, strict=True))
     )
-    return Outcome("one", passages, answers, {}, ())
+    return Outcome("one", passages, answers, ())
 
 
 def test_answers_in_time_of_a_classifier():
