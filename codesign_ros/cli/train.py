@@ -115,6 +115,13 @@ def add(commands: Any) -> None:
     neck.add_argument("--encoder-width", type=WIDTH, help="channels in the encoder (default 64)")
     neck.add_argument("--encoder-depth", type=Whole(0, 1000), help="residual blocks in the encoder")
     neck.add_argument("--decoder-width", type=WIDTH, help="channels in the decoder (default 96)")
+    neck.add_argument(
+        "--feature-share",
+        type=SHARE,
+        metavar="SHARE",
+        help="of the steps, the first ones, that compare maps alone "
+        "(default 0.12; 0.5 with --enter behind the cut)",
+    )
     parser.add_argument("--threads", type=THREADS, help="processor cores (default: the idle ones)")
 
 

@@ -28,6 +28,8 @@ class NeckOptions(SceneOptions):
         encoder_width: channels inside the encoder.
         encoder_depth: residual blocks inside the encoder.
         decoder_width: channels inside the decoder.
+        feature_share: share of the steps, at the beginning, that compare maps alone; None = by how
+            far the decoded map lies behind the cut.
         bfloat16: compute in 16 bits while training.
     """
 
@@ -46,6 +48,7 @@ class NeckOptions(SceneOptions):
     encoder_width: int = 64
     encoder_depth: int | None = None
     decoder_width: int = 96
+    feature_share: float | None = None
     frames: int = 2000
     val_frames: int = 60
     bfloat16: bool = False

@@ -64,12 +64,15 @@ class NeckRun(BaseRun):
             max(1, round(each * spec.height * spec.width)) for each in BYTES_A_PIXEL
         )
         start = self._start(len(sizes))
-        is_ahead = options.target > options.neck
+        feature_share = options.feature_share
+        if feature_share is None:
+            is_ahead = options.target > options.neck
+            feature_share = _FEATURES_AHEAD if is_ahead and start is None else _FEATURE_SHARE
         config = NeckConfig(
             steps,
             **{**options.config, "learning_rate": options.peak_rate},
             bytes=sizes,
-            feature_share=_FEATURES_AHEAD if is_ahead and start is None else _FEATURE_SHARE,
+            feature_share=feature_share,
             form=self._form,
             bfloat16=options.bfloat16,
         )

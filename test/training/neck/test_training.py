@@ -162,6 +162,7 @@ def test_from_a_folder_to_a_bundle_that_runs(bundle, folder, tmp_path, engine_ca
     arguments = [
         "train", out, "--neck", CUT, "--enter", ENTER, "--init", bundle.path, "--data", folder,
         "--steps", 6, "--bytes", 60, 30, "--channels", 6, "--device", "cpu", "--threads", 1,
+        "--feature-share", 0.25,
     ]  # fmt: skip
     assert main(list(map(str, arguments))) == 0
     made = Bundle.open(out)
@@ -170,6 +171,7 @@ def test_from_a_folder_to_a_bundle_that_runs(bundle, folder, tmp_path, engine_ca
     assert made.model_id != bundle.model_id
     document = json.loads((out / f"neck_{CUT}.json").read_text())
     assert len(document["levels"]) == 2
+    assert document["config"]["feature_share"] == 0.25
     assert document["trained_on"] == f"10 frames of {folder}"
     assert (out / f"neck_{CUT}.png").stat().st_size > 1000
     assert not out.with_name("out.bundle.training").exists()
