@@ -368,6 +368,11 @@ def rate_levels_of(codec: str) -> tuple[str, ...]:
     return next((ladder for ladder in ladders if codec in ladder), ())
 
 
+def codec_family(codec: str) -> str:
+    """What the rate levels of one ladder have in common: ``neck``, ``jpeg444``; else the codec."""
+    return codec.partition(".")[0]
+
+
 class RateLevel(NamedTuple):
     """A rate level of a neck, or of the frame's JPEG; see ``rate_levels_of``.
 

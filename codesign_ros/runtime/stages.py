@@ -42,7 +42,8 @@ class HeadOutput:
     """What the robot's half made of one frame: an answer if it ran the whole network, else tensors.
 
     The answer's boxes are in pixels of the network's input. ``kept`` is what the robot can finish
-    the frame from: ``encoded``, or the same written without any other frame.
+    the frame from: ``encoded``, or the same written without any other frame. ``codec`` is the
+    plan's, at the rate level of this frame; empty where nothing is sent.
     """
 
     answer: Answer | None
@@ -50,6 +51,7 @@ class HeadOutput:
     head_s: float
     encode_s: float
     kept: tuple[EncodedTensor, ...] = ()
+    codec: str = ""
 
 
 def head_key(plan: Plan) -> EngineKey:
@@ -123,7 +125,7 @@ class HeadStage:
     def forward(self, jpeg: bytes) -> HeadOutput:
         """Send a camera's JPEG, for which ``is_sendable`` holds, as it is."""
         encoded = (self._as_it_is(jpeg),)
-        return HeadOutput(None, encoded, 0.0, 0.0, encoded)
+        return HeadOutput(None, encoded, 0.0, 0.0, encoded, self.plan.codec)
 
     def heard(self, sequence: int) -> None:
         """Note that the tail has read a frame, so that others may be written after it."""
@@ -161,9 +163,10 @@ class HeadStage:
             return HeadOutput(answer, (), time.perf_counter() - start, 0.0)
         encoded: tuple[EncodedTensor, ...]
         kept: tuple[EncodedTensor, ...]
+        codec = self.plan.codec
         if self._level is not None:
             sent, alone = self._encode_at_level(tensors, self._level, sequence)
-            encoded, kept = (sent,), (alone,)
+            encoded, kept, codec = (sent,), (alone,), sent.codec
         else:
             encoded = tuple(encode(name, array, self.plan.codec) for name, array in tensors.items())
             kept = encoded
@@ -172,7 +175,8 @@ class HeadStage:
             own = self._as_it_is(jpeg)
             encoded = (own,) if own.payload_bytes <= encoded[0].payload_bytes else encoded
             kept = encoded
-        return HeadOutput(None, encoded, computed - start, time.perf_counter() - computed, kept)
+        encode_s = time.perf_counter() - computed
+        return HeadOutput(None, encoded, computed - start, encode_s, kept, codec)
 
     def _as_it_is(self, jpeg: bytes) -> EncodedTensor:
         (spec,) = self._bundle.crossings[0]

@@ -75,7 +75,7 @@ class Exchange:
         with self._book.lock:
             if frame.phase is not Phase.COMPUTING:  # closed meanwhile
                 return
-            frame.encoded = output.kept
+            frame.encoded, frame.codec = output.kept, output.codec
             if not (self._plans.plan.server_available and self._server.helps):
                 self._book.counts["stranded"] += 1
                 self._book.strand(frame)
@@ -189,7 +189,7 @@ class Exchange:
                 tail_s=answer.tail_s,
             )
             if link.total_s > 0:  # else it is not known when it was sent
-                self._times.add(result, frame.head_gap_s, now_s, link.waited_s)
+                self._times.add(result, frame.head_gap_s, now_s, link.waited_s, frame.codec)
             self._server.took(frame, now_s)
             book.settle(frame, result)
         book.flush()
