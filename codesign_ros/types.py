@@ -346,6 +346,12 @@ JPEG444_CODECS = tuple(f"jpeg444.{quality}" for quality in JPEG444_QUALITIES)
 the finest first. ``jpeg`` is the camera's own, or one of quality 90 with halved colours (4:2:0)."""
 
 
+H264_RATES = (18, 23, 28)
+H264_CODECS = tuple(f"h264.{rate}" for rate in H264_RATES)
+"""Codecs of the frame that write it after the frame before, as H.264 of one of these constant rate
+factors, the finest first. Each is a plan's own: another one begins another stream."""
+
+
 def encoded_anew(codec: str) -> str:
     """What an accuracy table calls a camera's JPEG that is decoded and encoded with ``codec``."""
     return f"{_ENCODED_ANEW}{codec}"
@@ -366,6 +372,11 @@ def rate_levels_of(codec: str) -> tuple[str, ...]:
     """
     ladders = (NECK_CODECS, JPEG444_CODECS)
     return next((ladder for ladder in ladders if codec in ladder), ())
+
+
+def codec_family(codec: str) -> str:
+    """What the codecs of one ladder have in common: ``neck``, ``jpeg444``, ``h264``; else all."""
+    return codec.partition(".")[0]
 
 
 class RateLevel(NamedTuple):

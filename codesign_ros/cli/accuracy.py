@@ -15,6 +15,7 @@ from codesign_ros.cli.options.places import OUTPUT_FILE, OUTPUT_FOLDER
 from codesign_ros.console import alive, minutes, result_console, write_json
 from codesign_ros.types import (
     BRANCH_STRUCTURES,
+    H264_CODECS,
     PRECISIONS,
     CodesignError,
     Merge,
@@ -24,13 +25,16 @@ from codesign_ros.types import (
 from codesign_ros.wire.codecs import TENSOR_CODECS
 
 if TYPE_CHECKING:
+    import numpy as np
+    from rich.progress import Progress
+
     from codesign_ros.bundle import Bundle
     from codesign_ros.cost.accuracy import AccuracyTable
     from codesign_ros.evaluation.accuracy_forms import Form
     from codesign_ros.evaluation.labelled_frames import MeasuredFrames
 
 _LOSSY = tuple(codec for codec in TENSOR_CODECS if "raw" not in codec and "+" not in codec)
-_NECK = "neck"
+_NECK, _VIDEO = "neck", "h264"
 
 
 def add(commands: Any) -> None:
@@ -55,9 +59,10 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--codec",
         nargs="+",
-        choices=(*_LOSSY, _NECK),
+        choices=(*_LOSSY, _NECK, _VIDEO),
         default=[*_LOSSY, _NECK],
-        help="neck: the rate levels of the necks at these cuts (default: all)",
+        help="neck: the rate levels of the necks at these cuts (default: all these); h264: the "
+        "frame as video, alone and on a film, as mine:SEED or a bag",
     )
     parser.add_argument(
         "--structure", nargs="+", choices=STRUCTURES, help="default: the four of branches"
@@ -171,6 +176,23 @@ def _forms_of(bundle: Bundle, options: argparse.Namespace) -> tuple[Form, ...]:
     )
 
 
+def _films(
+    options: argparse.Namespace, frames: MeasuredFrames, progress: Progress
+) -> dict[str, np.ndarray]:
+    """The frames as video made them."""
+    from codesign_ros.evaluation.rate.film import coded_films
+
+    if not frames.is_film:
+        raise CodesignError(
+            f"--data {options.data} is no film, and what h264 loses depends on the frames before: "
+            "give one, as mine:SEED or a bag"
+        )
+    task = progress.add_task("writing video", total=len(frames.images))
+    return coded_films(
+        frames.images, H264_CODECS, lambda done, total: progress.update(task, completed=done)
+    )
+
+
 def _measured(bundle: Bundle, options: argparse.Namespace) -> AccuracyTable:
     with alive(f"opening {bundle.path}"):
         from codesign_ros.evaluation.accuracy_forms import quick_cuts
@@ -181,8 +203,18 @@ def _measured(bundle: Bundle, options: argparse.Namespace) -> AccuracyTable:
     for cut in options.cuts or ():
         if cut > bundle.last_cut:
             raise CodesignError(f"cut {cut} does not exist: cuts are 0 to {bundle.last_cut}")
+    if _VIDEO in options.codec and len({*options.codec}) > 1:
+        raise CodesignError(
+            "--codec h264 stands alone: it is measured on a film, which tells little of the others"
+        )
+    if _VIDEO in options.codec and options.write:
+        raise CodesignError(
+            "--codec h264 goes with --add: its rows are of a film, and stand beside those of the "
+            "bundle's table"
+        )
     with measured_frames(options, bundle) as (frames, progress):
         _check_metric(options, bundle, frames)
+        films = _films(options, frames, progress) if _VIDEO in options.codec else {}
         task = progress.add_task("measuring", total=None)
         state = (0, 0)
 
@@ -207,7 +239,8 @@ def _measured(bundle: Bundle, options: argparse.Namespace) -> AccuracyTable:
                 data=f"{len(frames.images)} frames of {options.data}",
                 forms=forms,
                 cuts=quick_cuts(network) if options.cuts is None else options.cuts,
-                codecs=[codec for codec in options.codec if codec != _NECK],
+                codecs=[codec for codec in options.codec if codec in _LOSSY],
+                films=films,
                 necks=[
                     MeasuredNeck.of(bundle, neck.cut)
                     for neck in bundle.necks

@@ -73,6 +73,7 @@ def measured_frames(
 def _frames(
     options: argparse.Namespace, bundle: Bundle, folder: Path, progress: Progress
 ) -> MeasuredFrames:
+    from codesign_ros.data.sources import LabelledSource, MineSource
     from codesign_ros.evaluation.labelled_frames import MeasuredFrames
 
     scenes_seed = _scenes_seed(options)
@@ -80,7 +81,9 @@ def _frames(
     if scenes_seed is None:
         frames = MeasuredFrames.of_source(chosen, bundle.input)
         print_broken(chosen)
-        return replace(frames, classes=chosen.box_classes)
+        single = isinstance(chosen.source, LabelledSource)
+        single |= isinstance(chosen.source, MineSource) and chosen.source.independent
+        return replace(frames, classes=chosen.box_classes, is_film=not single)
     from codesign_ros.mine.render import CLASSES
     from codesign_ros.training.scenes import render_scenes
 

@@ -6,7 +6,7 @@ import json
 import math
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -18,6 +18,7 @@ from codesign_ros.cost.accuracy_row import (
     share_from_json,
 )
 from codesign_ros.types import (
+    H264_CODECS,
     CodesignError,
     Merge,
     Structure,
@@ -153,15 +154,24 @@ class AccuracyTable:
         codec = codec.removesuffix(_LOSSLESS_STAGE)
         return any((row.cut, row.codec) == (cut, codec) for row in self.rows)
 
+    @property
+    def video_codecs(self) -> tuple[str, ...]:
+        """Those codecs that write a frame after the one before which were measured, on a film."""
+        return tuple(codec for codec in H264_CODECS if self.is_codec_measured(0, codec))
+
     def extended(self, other: AccuracyTable) -> AccuracyTable:
         """Add what another table knows of the same network on the same frames.
 
-        Rows that are here stay as they are.
+        Rows that are here stay as they are. Of a film only those rows are added that were measured
+        against that film itself, whatever frames the others are of.
 
         Raises:
             CodesignError: the unchanged network came off otherwise in the other table, so it was
                 measured on other frames or is of another network.
         """
+        films = tuple(row for row in other.rows if row.unsent is not None)
+        if films and other.metric == self.metric:
+            return self._with(films)
         mine, theirs = ({t.metric: t.reference, **t.details} for t in (self, other))
         if mine.keys() != theirs.keys() or not all(
             math.isclose(value, theirs[name], abs_tol=_SAME) for name, value in mine.items()
@@ -171,8 +181,12 @@ class AccuracyTable:
                 f"{other.data}, and {self.reference:.4f} {self.metric} in the table, which is of "
                 f"{self.data}: measure on the same frames, or write the table anew"
             )
+        return self._with(other.rows)
+
+    def _with(self, rows: Sequence[AccuracyRow]) -> AccuracyTable:
+        """Add rows of what is not here."""
         known = {_measured(row) for row in self.rows}
-        new = tuple(row for row in other.rows if _measured(row) not in known)
+        new = tuple(row for row in rows if _measured(row) not in known)
         return replace(self, rows=self.rows + new)
 
     def to_json(self) -> str:
@@ -181,8 +195,9 @@ class AccuracyTable:
         for measured in (content, *content["rows"]):
             if not measured["details"]:
                 del measured["details"]
-            if measured.get("standard_error", 0.0) is None:
-                del measured["standard_error"]
+            for name in ("standard_error", "unsent"):
+                if measured.get(name, 0.0) is None:
+                    del measured[name]
         return json.dumps(content, indent=1) + "\n"
 
     @classmethod
@@ -225,11 +240,12 @@ class AccuracyTable:
         jpegs = {_shape(row): row for row in self.rows if (row.codec, row.cut) == (_JPEG, 0)}
         for row in self.rows:
             of = jpegs if is_encoded_anew(row.codec) else self._uncut
-            unsent = of.get(_shape(row))
+            known = of.get(_shape(row))
+            unsent = known.value if row.unsent is None and known is not None else row.unsent
             if row.cut is not None and unsent is not None:
                 codec = row.codec.removesuffix(_LOSSLESS_STAGE)
                 by_cut = losses.setdefault((codec, row.precision), {}).setdefault(row.merge, {})
-                loss = self._loss(max(0.0, unsent.value - row.value), row)
+                loss = self._loss(max(0.0, unsent - row.value), row)
                 by_cut[row.cut] = max(by_cut.get(row.cut, loss), loss, key=_value)
         return losses
 

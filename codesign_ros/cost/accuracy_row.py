@@ -19,7 +19,9 @@ class AccuracyRow:
     ``standard_error`` is that of the difference which the row is measured for, 0 to 1: from the
     same form uncut where something is sent (with the camera's JPEG where that was encoded anew, see
     ``types.encoded_anew``), else from the unchanged network, the same frames in both. None = not
-    worked out, as in tables of former versions.
+    worked out, as in tables of former versions. ``unsent``, the value that it is compared with,
+    where that was measured on other frames than the rest of the table: on a film, which codecs need
+    that write a frame after the one before; None = the table's own row.
     """
 
     merge: Merge
@@ -31,6 +33,7 @@ class AccuracyRow:
     value: float
     details: Mapping[str, float] = field(default_factory=dict)
     standard_error: float | None = None
+    unsent: float | None = None
 
 
 def row_from_json(content: Any) -> AccuracyRow:
@@ -43,7 +46,7 @@ def row_from_json(content: Any) -> AccuracyRow:
     cut = content["cut"]
     if cut is not None and (not isinstance(cut, int) or isinstance(cut, bool) or cut < 0):
         raise ValueError(f"cut must be a number of segments or null, not {cut!r}")
-    error = content.get("standard_error")
+    error, unsent = content.get("standard_error"), content.get("unsent")
     return AccuracyRow(
         merge=Merge(content["merge"]),
         head_structure=Structure(content["head_structure"]),
@@ -54,6 +57,7 @@ def row_from_json(content: Any) -> AccuracyRow:
         value=share_from_json(content["value"]),
         details=details_from_json(content),
         standard_error=None if error is None else share_from_json(error),
+        unsent=None if unsent is None else share_from_json(unsent),
     )
 
 

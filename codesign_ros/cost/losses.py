@@ -10,14 +10,19 @@ import numpy as np
 
 from codesign_ros.cost.accuracy import AccuracyTable, Loss
 from codesign_ros.cost.tables import Axes
-from codesign_ros.types import JPEG444_CODECS, encoded_anew, neck_level
+from codesign_ros.types import H264_CODECS, JPEG444_CODECS, encoded_anew, neck_level
 
 # Codecs that hand on the very values; see ``AccuracyTable.codec_loss``.
 _LOSSLESS = "raw"
 _LOSSLESS_STAGE = "+zstd"
 _JPEG = "jpeg"
+# Codecs of the frame that make another picture of a camera's JPEG.
+_MADE_OF_JPEGS = (*JPEG444_CODECS, *H264_CODECS)
 _ROUNDING = 1e-12
 _HOW = "measure it with 'codesign accuracy BUNDLE'"
+_HOW_FILM = (
+    "measure it on a film: 'codesign accuracy BUNDLE --data mine:7 --frames 300 --codec h264 --add'"
+)
 
 
 class Losses(NamedTuple):
@@ -75,7 +80,7 @@ def losses(
         notes.append(f"not offered, their accuracy was not measured: {few} ({_HOW})")
 
     measured = {
-        name: encoded_anew(name) if camera_jpegs and name in JPEG444_CODECS else name
+        name: encoded_anew(name) if camera_jpegs and name in _MADE_OF_JPEGS else name
         for name in axes.codecs
     }
     sent = itertools.product(range(segments + 1), measured.values(), axes.precisions, axes.merges)
@@ -84,11 +89,12 @@ def losses(
     if camera_jpegs and _JPEG in axes.codecs:
         for array in codec:
             array[0, axes.codecs.index(_JPEG)] = 0.0
-    frames = [name for name in axes.codecs if name in (_JPEG, *JPEG444_CODECS)]
+    frames = [name for name in axes.codecs if name in (_JPEG, *_MADE_OF_JPEGS)]
     unknown = [n for n in frames if not np.isfinite(codec.value[0, axes.codecs.index(n)]).all()]
-    if unknown:
-        whose = "a camera's JPEG" if camera_jpegs else "the frame"
-        notes.append(f"what {whose} loses as {', '.join(unknown)} was not measured ({_HOW})")
+    for how, films in ((_HOW, False), (_HOW_FILM, True)):
+        if lacking := [name for name in unknown if (name in H264_CODECS) == films]:
+            whose = "a camera's JPEG" if camera_jpegs else "the frame"
+            notes.append(f"what {whose} loses as {', '.join(lacking)} was not measured ({how})")
     # zstd on top of a codec loses nothing more, so it needs no note of its own.
     bases = [name.removesuffix(_LOSSLESS_STAGE) for name in axes.codecs]
     for base in dict.fromkeys(bases):

@@ -9,7 +9,13 @@ from rich.table import Column, Table
 from codesign_ros.console import right, slim_table
 from codesign_ros.cost.accuracy import AccuracyTable
 from codesign_ros.cost.accuracy_row import AccuracyRow
-from codesign_ros.types import JPEG444_CODECS, CodesignError, encoded_anew, is_encoded_anew
+from codesign_ros.types import (
+    H264_CODECS,
+    JPEG444_CODECS,
+    CodesignError,
+    encoded_anew,
+    is_encoded_anew,
+)
 
 _Way = tuple[int | None, str]
 
@@ -42,7 +48,7 @@ def accuracy_tables(table: AccuracyTable, metric: str | None = None) -> list[Tab
     values = {
         (_form(row), (row.cut, row.codec)): _share(row.details.get(chosen))
         if chosen
-        else _share(row.value) + _error(row.standard_error)
+        else _share(row.value) + _of_film(row.unsent) + _error(row.standard_error)
         for row in table.rows
     }
     forms = list(dict.fromkeys(map(_form, table.rows)))
@@ -103,7 +109,8 @@ def _form(row: AccuracyRow) -> tuple[str, str, str]:
 
 def _order(way: _Way) -> tuple[int, int, str]:
     cut, codec = way
-    qualities = (*JPEG444_CODECS, *map(encoded_anew, JPEG444_CODECS))
+    ladders = *JPEG444_CODECS, *H264_CODECS
+    qualities = (*ladders, *map(encoded_anew, ladders))
     place = 1 + qualities.index(codec) if codec in qualities else 0
     return (-1 if cut is None else cut), place, codec
 
@@ -115,6 +122,11 @@ def _heading(way: _Way) -> str:
 
 def _error(error: float | None) -> str:
     return "" if error is None else f" \N{PLUS-MINUS SIGN}{100 * error:.1f}"
+
+
+def _of_film(unsent: float | None) -> str:
+    """What is reached on a film with nothing sent, of a row that was measured on one."""
+    return "" if unsent is None else f" of {100 * unsent:.1f}"
 
 
 def _share(value: float | None) -> str:

@@ -102,7 +102,7 @@ class Runs:
             engines = pieces()
 
             def run(frame: int) -> list:
-                outputs = engines.outputs(self._images[frame])
+                outputs = engines.outputs(self._images[frame], frame)
                 made = {sent: self._judge.answer(output) for sent, output in outputs}
                 return [self._to_json(made.get(sent)) for sent in (None, *ways)]
 

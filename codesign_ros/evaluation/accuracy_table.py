@@ -6,7 +6,7 @@ codec, and only what lies behind the cut runs again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -31,7 +31,11 @@ from codesign_ros.evaluation.neck.accuracy import MeasuredNeck, WithNecks
 from codesign_ros.evaluation.pieces import Pieces
 from codesign_ros.evaluation.resume import Journal, fingerprint
 from codesign_ros.models.network import Network
-from codesign_ros.types import CodesignError, Merge, is_encoded_anew
+from codesign_ros.types import H264_CODECS, CodesignError, Merge, encoded_anew, is_encoded_anew
+
+_JPEG = "jpeg"
+# What is measured on a film.
+_VIDEO = (*H264_CODECS, *map(encoded_anew, H264_CODECS))
 
 
 def measure_accuracy(
@@ -80,6 +84,7 @@ def measure_forms(
     cuts: Sequence[int] = (),
     codecs: Sequence[str] = LOSSY_CODECS,
     necks: Sequence[MeasuredNeck] = (),
+    films: Mapping[str, np.ndarray] | None = None,
     calibration_frames: np.ndarray | None = None,
     threads: int = 1,
     checkpoint: Path | None = None,
@@ -104,6 +109,8 @@ def measure_forms(
         cuts: where, 0 to N - 1.
         codecs: codecs that change a tensor.
         necks: those whose rate levels are measured, each at its own cut.
+        films: ``images`` as a tail gets them by codecs that know the frames before, by codec: at
+            cut 0 these are measured, and nothing else is.
         calibration_frames: uint8 (n, H, W, 3), for the forms that need them.
         threads: frames at the same time; what is measured does not depend on it.
         checkpoint: file that keeps the answers; where it is there, the measurement goes on from it
@@ -126,7 +133,8 @@ def measure_forms(
     coded = first_of_each_precision(forms) if coded_forms is None else coded_forms
     sent: dict[Form | None, list[tuple[int, str]]] = {None: []}
     of_necks = [way for neck in necks for way in neck.ways]
-    sent |= {form: [*ways(cuts, codecs), *of_necks] if form in coded else [] for form in forms}
+    plain = [(0, codec) for codec in (_JPEG, *films)] if films else ways(cuts, codecs)
+    sent |= {form: [*plain, *of_necks] if form in coded else [] for form in forms}
 
     def calibration() -> np.ndarray:
         if calibration_frames is None:
@@ -141,16 +149,16 @@ def measure_forms(
         return Pieces(network, export_onnx(network), "fp32")
 
     def pieces(form: Form, ways: list[tuple[int, str]]) -> Pieces:
-        plain = [way for way in ways if way not in of_necks]
-        made = Pieces(network, as_onnx(network, *form, calibration), form.precision, plain)
-        if len(plain) == len(ways):
+        alone = [way for way in ways if way not in of_necks]
+        made = Pieces(network, as_onnx(network, *form, calibration), form.precision, alone, films)
+        if len(alone) == len(ways):
             return made
         return WithNecks(made, [neck.pieces(network, form, calibration) for neck in necks])
 
     with Journal(checkpoint, measurement) as journal:
         runs = Runs(images, judge, journal, threads, sent, progress)
         if planned is not None:
-            folded = pieces(FOLDED, [*ways(cuts, codecs), *of_necks])
+            folded = pieces(FOLDED, [*plain, *of_necks])
             count = 0 if calibration_frames is None else len(calibration_frames)
             planned(runs.left, runs.estimate_s(folded, count))
         original = runs.answers(None, unchanged)[None]
@@ -168,7 +176,8 @@ def _row(form: Form, way: Sent, answers: Answers, unchanged: list, judge: Judge)
     structure, merge, precision = form
     compared = unchanged if way is None else answers[None]
     if is_encoded_anew(codec):
-        compared = answers[0, "jpeg"]
+        compared = answers[0, _JPEG]
     error = judge.difference_error(answers[way], compared)
     score = judge.score(answers[way])
-    return AccuracyRow(merge, structure, structure, precision, codec, cut, *score, error)
+    unsent = judge.score(compared).value if codec in _VIDEO else None
+    return AccuracyRow(merge, structure, structure, precision, codec, cut, *score, error, unsent)

@@ -24,12 +24,14 @@ class MeasuredFrames:
         truths: what is in each frame, boxes in pixels of the frame as it was.
         sizes: height and width of each frame as it was [px].
         classes: those of a detector's classes that count; None = all.
+        is_film: whether they come one after the other, from one camera.
     """
 
     images: np.ndarray
     truths: tuple[GroundTruth, ...]
     sizes: tuple[tuple[int, int], ...]
     classes: tuple[str, ...] | None = None
+    is_film: bool = False
 
     @classmethod
     def of_source(cls, source: FrameSource, input: InputSpec) -> MeasuredFrames:

@@ -16,7 +16,7 @@ from codesign_ros.evaluation.quality import Quality
 from codesign_ros.evaluation.replay import ReplayedFrame, Runner
 from codesign_ros.pixels.boxes import DISPLAY_THRESHOLD
 from codesign_ros.types import NECK_CODECS, CodesignError, Merge, Plan, Structure
-from codesign_ros.wire.codecs import codecs_for
+from codesign_ros.wire.codecs import plannable
 
 # What can be chosen of the plan that is run.
 _CHOSEN = ("cut", "head_structure", "tail_structure", "merge", "precision", "codec")
@@ -165,7 +165,7 @@ def _check(plan: Plan, bundle: Bundle) -> None:
             )
         return
     for spec in bundle.crossings[plan.cut]:
-        usable = codecs_for(spec)
+        usable = plannable(spec, plan.cut)
         if plan.codec not in usable:
             raise CodesignError(
                 f"codec '{plan.codec}' cannot carry {spec.dtype} '{spec.name}' at cut {plan.cut}; "

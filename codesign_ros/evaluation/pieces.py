@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -30,14 +30,21 @@ class Pieces:
         model: the form as ONNX.
         precision: in which its pieces compute.
         ways: what is sent.
+        films: all frames as a tail gets them by a codec that knows the frames before, by codec.
     """
 
     def __init__(
-        self, network: Network, model: bytes, precision: str, ways: Sequence[tuple[int, str]] = ()
+        self,
+        network: Network,
+        model: bytes,
+        precision: str,
+        ways: Sequence[tuple[int, str]] = (),
+        films: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         self._input = network.input_spec
         self._limits = WireLimits()
         self._ways = ways
+        self._films = films or {}
         cutter = PieceCutter(model, for_cpu=True, float16=precision == "fp16")
 
         def engine(inputs: _Specs, outputs: _Specs) -> OnnxEngine:
@@ -52,8 +59,10 @@ class Pieces:
         self._tails[0] = engine(frame, answer) if self._crossings else self._whole
         self._answer = answer[0].name
 
-    def outputs(self, image: np.ndarray) -> Iterator[tuple[Sent, np.ndarray]]:
+    def outputs(self, image: np.ndarray, number: int = 0) -> Iterator[tuple[Sent, np.ndarray]]:
         """Yield the output for a frame, uint8 (H, W, 3), uncut and for each way.
+
+        ``number``: its place among the frames.
 
         A way whose codec cannot carry what crosses, as fp16 beyond 65504, is left out.
         """
@@ -61,10 +70,14 @@ class Pieces:
         yield None, made[self._answer]
         for cut, codec in self._ways:
             try:
-                received = self._received(cut, codec, image, made)
+                received = self._received(cut, codec, self._seen(codec, image, number), made)
             except CodesignError:
                 continue
             yield (cut, codec), self._tails[cut].run(received)[self._answer]
+
+    def _seen(self, codec: str, image: np.ndarray, number: int) -> np.ndarray:
+        """What becomes of a frame before it is written by itself."""
+        return self._films[codec][number] if codec in self._films else image
 
     def _received(
         self, cut: int, codec: str, image: np.ndarray, made: dict[str, np.ndarray]
@@ -72,7 +85,8 @@ class Pieces:
         """What a tail gets."""
         if not cut:
             frame = TensorSpec("image", image.shape, "uint8")
-            for each in codec.split("+"):  # a camera's JPEG first, where that is encoded anew
+            # A camera's JPEG first, where that is encoded anew.
+            for each in () if codec in self._films else codec.split("+"):
                 image = decode(encode("image", image, each), frame, self._limits)
             return {"image": normalise(image, self._input)}
         return {

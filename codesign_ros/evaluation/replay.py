@@ -59,9 +59,16 @@ def is_same(one: Answer, other: Answer) -> bool:
     )
 
 
+# There is one head.
+_SESSION = 0
+
+
 @dataclass
 class Runner:
     """Runs frames under plans as the nodes do, with the engines of each plan kept.
+
+    Frames come in the order of a film: one that is written as video is written after the last one
+    that was run under the same plan.
 
     Attributes:
         bundle: the network.
@@ -72,6 +79,7 @@ class Runner:
     factory: EngineFactory
     _stages: dict[Any, tuple[HeadStage, TailStage | None]] = field(default_factory=dict)
     _engines: list[Engine] = field(default_factory=list)
+    _frames: int = 0
 
     def run(self, frame: SourceFrame, plan: Plan) -> ReplayedFrame:
         """Run one frame through head, wire and tail.
@@ -89,8 +97,10 @@ class Runner:
         else:
             rgb = frame.rgb()
             height, width, _ = rgb.shape
-            sent = head.run(letterbox(rgb, spec), jpeg)
-        answer = sent.answer if tail is None else tail.run(tail.decode(sent.encoded))
+            sent = head.run(letterbox(rgb, spec), jpeg, self._frames)
+        sender = _SESSION, self._frames
+        self._frames += 1
+        answer = sent.answer if tail is None else tail.run(tail.decode(sent.encoded, sender))
         assert answer is not None
         boxes = tuple(to_frame(answer.detections, height, width, spec))
         return ReplayedFrame(

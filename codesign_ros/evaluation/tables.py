@@ -15,7 +15,7 @@ from codesign_ros.evaluation.classification import recalls
 from codesign_ros.evaluation.offline import Evaluation
 from codesign_ros.evaluation.operating_point import OVERLAP
 from codesign_ros.evaluation.quality import Quality
-from codesign_ros.types import NECK_CODECS, HalfForm, Part, Structure
+from codesign_ros.types import H264_CODECS, NECK_CODECS, HalfForm, Part, Structure
 from codesign_ros.wire.codecs import FRAME_CODECS
 
 _TITLE_WIDTH = 48  # so that a title is not broken where the table below it is narrow
@@ -120,7 +120,9 @@ def profile_json(
             for cut in sorted({form.cut for form in times["head"].half_s})
         ],
         "frames": [
-            _coded(times, 0, codec) for codec in FRAME_CODECS if (0, codec) in times["head"].codec_s
+            _coded(times, 0, codec)
+            for codec in (*FRAME_CODECS, *H264_CODECS)
+            if (0, codec) in times["head"].codec_s
         ],
         "necks": [
             {

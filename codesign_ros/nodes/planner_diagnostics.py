@@ -42,6 +42,10 @@ def _account(robot: str, plan: Plan, watch: RobotWatch) -> dict[str, str]:
         values[f"latency measured ms {robot}"] = f"{measured_s * 1e3:.2f}"
         values[f"error % {robot}"] = f"{100 * (predicted_s / measured_s - 1):+.1f}"
     factors = watch.factors()
+    for (cut, family), sized in factors.sizes.items():
+        values[f"payload of {family} at cut {cut} {robot}"] = (
+            f"{sized.factor:.2f} of the profile's, {100 * sized.spread:.0f} % from frame to frame"
+        )
     return values | {
         f"correction head {robot}": f"{factors.head[plan.cut]:.2f}",
         f"correction tail {robot}": f"{factors.tail[plan.cut]:.2f}",

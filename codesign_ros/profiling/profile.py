@@ -20,6 +20,7 @@ from codesign_ros.engines.factory import EngineFactory
 from codesign_ros.hardware.cpu_quota import cpu_quota
 from codesign_ros.hardware.jetson import power_mode
 from codesign_ros.profiling.built import build_whole, time_built
+from codesign_ros.profiling.rehearsal import video_codecs
 from codesign_ros.profiling.timer import StageTimer
 from codesign_ros.types import HalfForm, Part, Structure
 
@@ -124,7 +125,9 @@ def _cache_name(factory: EngineFactory, part: Part) -> str:
     engines = (factory.backend, str(factory.threads), *factory.settings_id)
     # A Jetson at 15 W takes other times than at 30 W, a container with half a core than with one.
     state = (power_mode(), str(cpu_quota()))
-    parts = (factory.bundle.model_id, part, *machine, *state, *engines, str(_VERSION))
+    # Video is timed once its accuracy was measured, which makes no other network of it.
+    video = video_codecs(factory.bundle)
+    parts = (factory.bundle.model_id, part, *machine, *state, *engines, *video, str(_VERSION))
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:32] + ".profile.cache"
 
 

@@ -21,15 +21,19 @@ from codesign_ros.pixels.decode import to_rgb
 from codesign_ros.pixels.letterbox import letterbox
 from codesign_ros.runtime.answers import answer_from
 from codesign_ros.runtime.neck_codec import NeckCodec
-from codesign_ros.types import NECK, CodesignError, neck_level
+from codesign_ros.runtime.video_codec import VideoCodec
+from codesign_ros.types import H264_CODECS, NECK, CodesignError, neck_level
 from codesign_ros.wire.codecs import codecs_for, encode
 from codesign_ros.wire.decode import WireLimits, decode
 from codesign_ros.wire.tensor import EncodedTensor
+from codesign_ros.wire.video.stream import why_not
 
 # Frames that work is rehearsed on, in turn: zstd, JPEG and the choice of boxes depend on them.
 _FRAMES = 4
 # Frames of which the payloads of a neck are counted, which depend on them more than others do.
 _NECK_FRAMES = 32
+# Pictures that a made-up film moves over, and frames of each; a key frame is the first of each.
+_PANS, _PAN_FRAMES = 2, 16
 # Crossing tensors are kept up to this size [bytes]; beyond it they are computed anew when needed.
 _KEPT_BYTES = 200e6
 
@@ -44,10 +48,12 @@ class Encoding:
     Attributes:
         work: encodes the tensors of a frame.
         frames: what it made of each frame.
+        counted_bytes: payloads that count [bytes]; none = those of all frames.
     """
 
     work: Callable[[int], Coded]
     frames: tuple[Coded, ...]
+    counted_bytes: tuple[int, ...] = ()
 
     @property
     def mean_bytes(self) -> float:
@@ -60,7 +66,9 @@ class Encoding:
         return float(np.std(self._sizes, ddof=1)) if len(self._sizes) > 1 else 0.0
 
     @property
-    def _sizes(self) -> list[int]:
+    def _sizes(self) -> Sequence[int]:
+        if self.counted_bytes:
+            return self.counted_bytes
         return [sum(tensor.payload_bytes for tensor in coded) for coded in self.frames]
 
 
@@ -83,6 +91,37 @@ class RehearsedHalf:
     def close(self) -> None:
         """Free the engine; it cannot work afterwards."""
         self.engine.close()
+
+
+def video_codecs(bundle: Bundle) -> tuple[str, ...]:
+    """Codecs of video that this machine writes and reads, and that a plan may have.
+
+    That is where the bundle's accuracy table knows what they lose. Where it does not, PyAV is not
+    loaded: it would take time and memory for nothing.
+    """
+    codecs = bundle.accuracy.video_codecs
+    return () if not codecs or why_not(writes=True) or why_not(writes=False) else codecs
+
+
+def _pan(image: np.ndarray, frames: int) -> list[np.ndarray]:
+    """A film of a camera that moves to the right over a picture, whose last column goes on."""
+    step = max(1, image.shape[1] // 100)
+    wide = np.pad(image, ((0, 0), (0, step * frames), (0, 0)), "reflect")
+    starts = range(0, step * frames, step)
+    return [np.ascontiguousarray(wide[:, start : start + image.shape[1]]) for start in starts]
+
+
+def _streaming(video: VideoCodec, images: Sequence[np.ndarray]) -> Callable[[int], Coded]:
+    """Write frames of made-up films, each film as a stream."""
+    writer = video.writer()
+
+    def work(number: int) -> Coded:
+        place = number % len(images)
+        if place % _PAN_FRAMES == 0:
+            writer.end()
+        return (video.write(images[place], writer, number),)
+
+    return work
 
 
 class Rehearsal:
@@ -138,7 +177,7 @@ class Rehearsal:
 
             with contextlib.suppress(CodesignError):
                 encodings[codec] = Encoding(work, tuple(map(work, range(len(frames)))))
-        return encodings | self._neck_encodings(cut)
+        return encodings | self._neck_encodings(cut) | (self._video_encodings() if cut == 0 else {})
 
     def _neck_encodings(self, cut: int) -> dict[str, Encoding]:
         """What the neck at ``cut`` sends at each of its levels; none where there is no neck.
@@ -158,9 +197,31 @@ class Rehearsal:
             encodings[codec] = Encoding(work, tuple(map(work, range(len(latents)))))
         return encodings
 
+    def _video_encodings(self) -> dict[str, Encoding]:
+        """What the frame is as H.264, see ``video_codecs``; of a film that is made up.
+
+        A camera moves over the first pictures, a hundredth of their width from one frame to the
+        next; only frames that are written after another one count.
+        """
+        films = [_pan(image, _PAN_FRAMES) for image in self._images[:_PANS]]
+        images = [image for film in films for image in film]
+        encodings = {}
+        for codec in video_codecs(self._bundle):
+            work = _streaming(VideoCodec(self._bundle.crossings[0][0], codec), images)
+            frames = tuple(map(work, range(len(images))))
+            sizes = [
+                coded[0].payload_bytes for place, coded in enumerate(frames) if place % _PAN_FRAMES
+            ]
+            encodings[codec] = Encoding(work, frames, tuple(sizes))
+        return encodings
+
     def decoder(self, cut: int, frames: Sequence[Coded]) -> Callable[[int], object]:
-        """Decode what a codec made of the tensors at ``cut``."""
+        """Decode what a codec made of the tensors at ``cut``; video in the order of the rounds."""
         specs = self._bundle.crossings[cut]
+        if frames[0][0].codec in H264_CODECS:
+            video, whatever = VideoCodec(specs[0], frames[0][0].codec), WireLimits()
+            reader = video.reader()
+            return lambda number: video.decode(frames[number % len(frames)][0], whatever, reader)
         if neck_level(frames[0][0].codec) is not None:
             neck, limits = NeckCodec(self._bundle, cut), WireLimits()
             return lambda number: neck.decode(frames[number % len(frames)][0], limits)

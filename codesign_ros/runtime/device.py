@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 from codesign_ros.cost.half_times import HalfTimes
 from codesign_ros.types import HalfForm, Part
@@ -31,6 +32,22 @@ class Role(IntEnum):
         return "head" if self is Role.HEAD else "tail"
 
 
+class Payload(NamedTuple):
+    """How large the last frames were that were sent with one codec.
+
+    Attributes:
+        codec: which.
+        frames: how many they were.
+        mean_bytes: their mean payload [bytes].
+        spread_bytes: its standard deviation from frame to frame [bytes].
+    """
+
+    codec: str
+    frames: int
+    mean_bytes: float
+    spread_bytes: float
+
+
 @dataclass(frozen=True)
 class StageMedians:
     """What a head measured under the plan in force; ``running_*`` of msg/Heartbeat.msg.
@@ -44,6 +61,7 @@ class StageMedians:
         head_gap_s: what passed on the robot between two frames in a row beside ``head_s`` [s]; 0 =
             frames did not come that close.
         tail_gap_s: likewise at the tail beside ``tail_s`` [s].
+        payloads: what of the same frames crossed the link, by codec.
     """
 
     epoch: int = 0
@@ -53,6 +71,7 @@ class StageMedians:
     tail_s: float = 0.0
     head_gap_s: float = 0.0
     tail_gap_s: float = 0.0
+    payloads: tuple[Payload, ...] = ()
 
     @property
     def latency_s(self) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -18,7 +17,10 @@ from codesign_ros.runtime.answers import Answer, answer_from
 from codesign_ros.runtime.engines.leases import Lease
 from codesign_ros.runtime.neck_codec import NeckCodec
 from codesign_ros.runtime.rate_level import RateLevelChoice
+from codesign_ros.runtime.remembered import Remembered
+from codesign_ros.runtime.video_codec import VideoCodec
 from codesign_ros.types import (
+    H264_CODECS,
     JPEG444_CODECS,
     NECK,
     NECK_CODECS,
@@ -28,13 +30,10 @@ from codesign_ros.types import (
     Plan,
     rate_levels_of,
 )
-from codesign_ros.wire.codecs import JPEG_CODECS, codecs_for, encode
+from codesign_ros.wire.codecs import JPEG_CODECS, encode, plannable
 from codesign_ros.wire.decode import WireError, WireLimits, decode, jpeg_header
 from codesign_ros.wire.neck.film import CodeReader
 from codesign_ros.wire.tensor import EncodedTensor
-
-# Heads whose frames a tail remembers: two are there for a while where one is started anew.
-_MOST_SESSIONS = 2
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,9 @@ class HeadOutput:
     """What the robot's half made of one frame: an answer if it ran the whole network, else tensors.
 
     The answer's boxes are in pixels of the network's input. ``kept`` is what the robot can finish
-    the frame from: ``encoded``, or the same written without any other frame.
+    the frame from: ``encoded``, or the same written without any other frame; nothing where that is
+    the frame itself that it has. ``codec`` is the
+    plan's, at the rate level of this frame; empty where nothing is sent.
     """
 
     answer: Answer | None
@@ -50,6 +51,7 @@ class HeadOutput:
     head_s: float
     encode_s: float
     kept: tuple[EncodedTensor, ...] = ()
+    codec: str = ""
 
 
 def head_key(plan: Plan) -> EngineKey:
@@ -114,6 +116,8 @@ class HeadStage:
         self._level = RateLevelChoice(plan, rate_bps) if self._codecs else None
         # What the tail has of this plan's frames.
         self._film = self._neck.writer() if self._neck and self._neck.knows_films else None
+        self._video = _video_codec(bundle, plan)
+        self._stream = self._video.writer() if self._video else None
 
     @property
     def sends_jpeg(self) -> bool:
@@ -123,17 +127,23 @@ class HeadStage:
     def forward(self, jpeg: bytes) -> HeadOutput:
         """Send a camera's JPEG, for which ``is_sendable`` holds, as it is."""
         encoded = (self._as_it_is(jpeg),)
-        return HeadOutput(None, encoded, 0.0, 0.0, encoded)
+        return HeadOutput(None, encoded, 0.0, 0.0, encoded, self.plan.codec)
 
     def heard(self, sequence: int) -> None:
         """Note that the tail has read a frame, so that others may be written after it."""
         if self._film is not None:
             self._film.acknowledge(sequence)
 
-    def forget(self) -> None:
+    def forget(self, sequence: int) -> None:
         """Note that the tail refused a frame: it may be another one, and have none before it."""
         if self._film is not None:
             self._film.reset()
+        self.not_sent(sequence)
+
+    def not_sent(self, sequence: int) -> None:
+        """Note that a frame does not get to the tail: none can be written after it."""
+        if self._stream is not None:
+            self._stream.forget(sequence)
 
     def run(
         self, image: np.ndarray, jpeg: bytes | None = None, sequence: int | None = None
@@ -161,9 +171,12 @@ class HeadStage:
             return HeadOutput(answer, (), time.perf_counter() - start, 0.0)
         encoded: tuple[EncodedTensor, ...]
         kept: tuple[EncodedTensor, ...]
+        codec = self.plan.codec
         if self._level is not None:
             sent, alone = self._encode_at_level(tensors, self._level, sequence)
-            encoded, kept = (sent,), (alone,)
+            encoded, kept, codec = (sent,), (alone,), sent.codec
+        elif self._video is not None and self._stream is not None:
+            encoded, kept = (self._video.write(image, self._stream, sequence),), ()
         else:
             encoded = tuple(encode(name, array, self.plan.codec) for name, array in tensors.items())
             kept = encoded
@@ -172,7 +185,8 @@ class HeadStage:
             own = self._as_it_is(jpeg)
             encoded = (own,) if own.payload_bytes <= encoded[0].payload_bytes else encoded
             kept = encoded
-        return HeadOutput(None, encoded, computed - start, time.perf_counter() - computed, kept)
+        encode_s = time.perf_counter() - computed
+        return HeadOutput(None, encoded, computed - start, encode_s, kept, codec)
 
     def _as_it_is(self, jpeg: bytes) -> EncodedTensor:
         (spec,) = self._bundle.crossings[0]
@@ -223,8 +237,12 @@ class TailStage:
         self._neck = NeckCodec(bundle, plan.cut) if plan.has_neck else None
         # Under a plan that encodes frames as JPEGs each may be of another quality, or the camera's.
         self._codecs = JPEG_CODECS if plan.codec in JPEG444_CODECS else (plan.codec,)
-        # What is remembered of the frames of each head that sends some, the one heard last behind.
-        self._films: OrderedDict[int, CodeReader] = OrderedDict()
+        knows_films = self._neck is not None and self._neck.knows_films
+        self._films = Remembered(self._neck.reader) if self._neck and knows_films else None
+        self._video = _video_codec(bundle, plan)
+        if self._video is not None:
+            self._video.reader()  # whether this machine can
+        self._streams = Remembered(self._video.reader) if self._video else None
         self._limits = WireLimits()
 
     @property
@@ -257,6 +275,9 @@ class TailStage:
         if self._neck is not None:
             reader, sequence = self._film_of(sender)
             return {NECK: self._neck.decode(tensors[0], self._limits, reader, sequence)}
+        if self._video is not None and self._streams is not None:
+            stream = self._streams.of(sender[0]) if sender else self._video.reader()
+            return {self._expected[0].name: self._video.decode(tensors[0], self._limits, stream)}
         arrays = {}
         for encoded, spec in zip(tensors, self._expected, strict=True):
             if encoded.codec not in self._codecs:
@@ -268,14 +289,10 @@ class TailStage:
 
     def _film_of(self, sender: tuple[int, int] | None) -> tuple[CodeReader | None, int]:
         """What is remembered of a head's frames, and the number of this one."""
-        if sender is None or self._neck is None or not self._neck.knows_films:
+        if sender is None or self._films is None:
             return None, 0
         session, sequence = sender
-        reader = self._films.pop(session, None) or self._neck.reader()
-        self._films[session] = reader
-        while len(self._films) > _MOST_SESSIONS:
-            self._films.popitem(last=False)
-        return reader, sequence
+        return self._films.of(session), sequence
 
     def run(self, tensors: dict[str, np.ndarray]) -> Answer:
         """Run the tail on decoded tensors.
@@ -304,6 +321,14 @@ class TailStage:
 
     def _answer(self, outputs: dict[str, np.ndarray]) -> Answer:
         return answer_from(outputs, self._bundle, self._selection())
+
+
+def _video_codec(bundle: Bundle, plan: Plan) -> VideoCodec | None:
+    """What writes and reads the frames of a plan that sends them as a stream; else None."""
+    if plan.codec not in H264_CODECS:
+        return None
+    (spec,) = bundle.crossings[0]
+    return VideoCodec(spec, plan.codec)
 
 
 Stage = TypeVar("Stage", HeadStage, TailStage)
@@ -351,8 +376,9 @@ def check_plan(plan: Plan, bundle: Bundle) -> None:
     if plan.codec in of_neck:
         return
     for spec in bundle.crossings[plan.cut] if plan.cut < last else ():
-        if plan.codec not in codecs_for(spec):
+        usable = plannable(spec, plan.cut)
+        if plan.codec not in usable:
             raise CodesignError(
                 f"codec {plan.codec!r} cannot carry tensor {spec.name!r} at cut {plan.cut}; "
-                f"usable: {', '.join((*codecs_for(spec), *of_neck))}"
+                f"usable: {', '.join((*usable, *of_neck))}"
             )

@@ -9,6 +9,7 @@ import numpy as np
 import zstandard
 
 from codesign_ros.types import (
+    H264_CODECS,
     JPEG444_CODECS,
     JPEG444_QUALITIES,
     NECK_CODECS,
@@ -35,9 +36,9 @@ JPEG_CODECS = ("jpeg", *JPEG444_CODECS)
 FRAME_CODECS = ("raw", "raw+zstd", *JPEG_CODECS)
 """Codecs of uint8 tensors; the JPEGs only for frames."""
 
-KNOWN_CODECS = (*TENSOR_CODECS, *JPEG_CODECS, *NECK_CODECS)
+KNOWN_CODECS = (*TENSOR_CODECS, *JPEG_CODECS, *H264_CODECS, *NECK_CODECS)
 """All codecs. Those of a neck carry what its encoder makes, see ``neck.latent``, and no other
-tensor."""
+tensor; H.264 carries frames in their order, see ``video.stream``."""
 
 JPEG_QUALITY = 90
 
@@ -62,6 +63,11 @@ def codecs_for(spec: TensorSpec) -> tuple[str, ...]:
     if spec.dtype == "uint8":
         return FRAME_CODECS if _is_frame(spec.shape) else FRAME_CODECS[:2]
     return ()
+
+
+def plannable(spec: TensorSpec, cut: int) -> tuple[str, ...]:
+    """Return the codecs that a plan may have for a tensor at a cut, those of video among them."""
+    return (*codecs_for(spec), *(H264_CODECS if cut == 0 and _is_frame(spec.shape) else ()))
 
 
 def split_codec(codec: str) -> tuple[str, bool]:

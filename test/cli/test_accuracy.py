@@ -13,7 +13,7 @@ import pytest
 from codesign_ros.bundle import Bundle
 from codesign_ros.cli.main import main
 from codesign_ros.evaluation.accuracy_runs import Runs
-from codesign_ros.types import JPEG444_CODECS, Box, encoded_anew
+from codesign_ros.types import H264_CODECS, JPEG444_CODECS, Box, encoded_anew
 from support.label_files import write_voc
 from support.paths import ROOT
 
@@ -84,6 +84,30 @@ def test_adds_to_the_table_what_it_lacks(tiny_bundle, tmp_path, capsys):
     assert main([*measuring, "--precision", "fp16", "--add"]) == 2
     assert "measure on the same frames" in capsys.readouterr().err
     assert Bundle.open(out).accuracy == worse
+
+
+def test_video_is_added_to_a_table_of_other_frames(tiny_bundle, tmp_path, capsys):
+    pytest.importorskip("av")
+    out = tmp_path / "copy.bundle"
+    shutil.copytree(tiny_bundle.path, out)
+    before = Bundle.open(out).accuracy
+    measuring = ["accuracy", str(out), "--frames", "4", "--structure", "S3", "--merge", "fold",
+                 "--precision", "fp32", "--threads", "1", "--add", "--data"]  # fmt: skip
+    assert main([*measuring, "scenes:3", "--codec", "h264"]) == 2
+    assert "--data scenes:3 is no film" in capsys.readouterr().err
+    assert main([*measuring, "mine:3", "--codec", "h264", "uint8"]) == 2
+    assert "--codec h264 stands alone" in capsys.readouterr().err
+    assert main([*measuring[:-2], "--write", "--data", "mine:3", "--codec", "h264"]) == 2
+    assert "--codec h264 goes with --add" in capsys.readouterr().err
+    assert main([*measuring, "mine:3", "--codec", "h264"]) == 0
+    after = Bundle.open(out).accuracy
+    new = after.rows[len(before.rows) :]
+    assert after.rows[: len(before.rows)] == before.rows
+    assert [row.codec for row in new] == [
+        way + codec for codec in H264_CODECS for way in ("", "jpeg+")
+    ]
+    assert all(row.unsent is not None and row.cut == 0 for row in new)
+    assert after.video_codecs == H264_CODECS
 
 
 def test_ctrl_c_prints_the_command_that_goes_on(tiny_bundle, tmp_path, capsys, monkeypatch):

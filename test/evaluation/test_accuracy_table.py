@@ -26,6 +26,8 @@ from codesign_ros.evaluation.accuracy_report import accuracy_tables
 from codesign_ros.evaluation.accuracy_table import measure_accuracy, measure_forms
 from codesign_ros.evaluation.average_precision import measure
 from codesign_ros.evaluation.judges import BoxJudge, ClassJudge
+from codesign_ros.evaluation.rate.film import coded_films
+from codesign_ros.evaluation.rate.video import FORMATS, VideoCoder
 from codesign_ros.models.halves import split
 from codesign_ros.models.reparam import reparameterize
 from codesign_ros.pixels.boxes import decode_detections, to_frame
@@ -175,7 +177,7 @@ class Sent:
     def output(self, image, cut, codec):
         last = len(self.network.segment_names)
         if not cut:
-            for each in codec.split("+"):
+            for each in () if codec == "raw" else codec.split("+"):
                 image = as_jpeg(image, each)
             return self.run({"image": normalise(image, TINY_INPUT)}, 0, last)["boxes"]
         crossing = self.run({"image": normalise(image, TINY_INPUT)}, 0, cut)
@@ -282,6 +284,28 @@ def test_a_jpeg_that_is_encoded_anew_is_compared_with_itself(detector, pictures,
     for codec in JPEG444_CODECS:
         assert answers[codec][1] is answers["raw"][0]
         assert answers[f"jpeg+{codec}"][1] is answers["jpeg"][0]
+
+
+def test_video_is_measured_on_a_film_against_the_film(detector, pictures, truths):
+    """A tail gets what FFmpeg makes of the film; of a camera's JPEGs it is compared with these."""
+    pytest.importorskip("av")
+    codec = "h264.28"
+    films = coded_films(pictures, (codec,))
+    table = measured(detector, pictures, truths, (FOLDED, INT8), films=films)
+    assert table == measured(detector, pictures, truths, (FOLDED, INT8), films=films, threads=3)
+    for form in (FOLDED, INT8):
+        rows = {row.codec: row for row in table.rows if row.precision == form.precision}
+        assert list(rows) == ["raw", "jpeg", codec, f"jpeg+{codec}"]
+        sent = Sent(detector, form, pictures)
+        for name, unsent in ((codec, "raw"), (f"jpeg+{codec}", "jpeg")):
+            coder = VideoCoder(FORMATS[0], 28, 30.0)
+            seen = [as_jpeg(image, "jpeg") if "+" in name else image for image in pictures]
+            answers = [found(sent.output(coder.code(each).image, 0, "raw")) for each in seen]
+            assert rows[name].value == measure(truths, answers, DETECTOR_CLASSES).mean_map50
+            assert rows[name].unsent == rows[unsent].value
+            assert rows[unsent].unsent is None
+    (shown,) = accuracy_tables(table)[:-1]
+    assert [c.header for c in shown.columns[5:]] == [f"{codec} at 0", f"jpeg, then {codec} at 0"]
 
 
 class Interrupting:

@@ -14,7 +14,7 @@ from codesign_ros.cost.half_times import HalfTimes
 from codesign_ros.msg import DeviceProfile, Embedding, Heartbeat, InferenceResult
 from codesign_ros.msg import TailAnswer as TailAnswerMsg
 from codesign_ros.nodes.interface import device_messages, messages
-from codesign_ros.runtime.device import STATES, Device, Role, StageMedians
+from codesign_ros.runtime.device import STATES, Device, Payload, Role, StageMedians
 from codesign_ros.runtime.device import Heartbeat as HeartbeatValue
 from codesign_ros.runtime.messages import Embedding as EmbeddingValue
 from codesign_ros.runtime.messages import (
@@ -143,6 +143,7 @@ heartbeat_fields = {
         epoch=uint32,
         frames=uint32,
         **dict.fromkeys(("head_s", "link_s", "tail_s"), size64),
+        payloads=st.lists(st.builds(Payload, texts, uint16, size32, size32), max_size=3).map(tuple),
     ),
     **dict.fromkeys(("link_bps", "link_bps_error", "link_delay_s", "frame_bytes"), size64),
 }
@@ -404,6 +405,16 @@ def test_a_tail_may_lie_in_the_namespace_of_one_of_several_servers(node, role, i
         ({"frame_bytes": math.nan}, "nan is no time, rate or size"),
         ({"running_tail_s": math.nan}, "nan is no time, rate or size"),
         ({"running_head_s": -1.0}, "-1.0 is no time, rate or size"),
+        ({"running_codec_name": ["raw"]}, "differ in length"),
+        (
+            {
+                "running_codec_name": ["raw"],
+                "running_codec_frames": array("H", [9]),
+                "running_codec_bytes": array("f", [1.0]),
+                "running_codec_spread_bytes": array("f", [-1.0]),
+            },
+            "-1.0 is no time, rate or size",
+        ),
     ],
 )
 def test_heartbeat_that_makes_no_sense(fields, text):

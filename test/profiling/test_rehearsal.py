@@ -1,13 +1,17 @@
 """What is timed is what a node does, on real frames and what heads make of them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from codesign_ros.cost.accuracy_row import AccuracyRow
 from codesign_ros.engines.base import EngineKey
 from codesign_ros.engines.ort import OrtBackend
 from codesign_ros.profiling import rehearsal
 from codesign_ros.profiling.rehearsal import Rehearsal
 from codesign_ros.runtime.answers import Answer
+from codesign_ros.types import Merge, Structure
 
 
 class Watched(OrtBackend):
@@ -82,6 +86,47 @@ def test_what_is_decoded_was_encoded(tiny_bundle, factory):
     zstd = encodings["uint8+zstd"]
     sizes = [sum(e.payload_bytes for e in zstd.work(number)) for number in range(4)]
     assert zstd.mean_bytes == np.mean(sizes)
+
+
+FILM = AccuracyRow(Merge.FOLD, Structure.S3, Structure.S3, "fp32", "h264.23", 0, 0.8, unsent=0.9)
+
+
+def test_video_is_rehearsed_where_what_it_loses_is_known(tiny_bundle, engine_cache):
+    pytest.importorskip("av")
+    table = replace(tiny_bundle.accuracy, rows=(*tiny_bundle.accuracy.rows, FILM))
+    bundle = replace(tiny_bundle, accuracy=table)
+    rehearsed = Rehearsal(Watched(bundle, cache_dir=engine_cache))
+    encodings = rehearsed.encodings(0)
+    (codec,) = (name for name in encodings if name.startswith("h264"))
+    assert codec == "h264.23"
+    video = encodings[codec]
+    is_key = [bool(coded[0].data[0] & 16) for coded in video.frames]
+    assert is_key == [number % 16 == 0 for number in range(32)]
+    sizes = [coded[0].payload_bytes for coded in video.frames]
+    counted = [size for size, key in zip(sizes, is_key, strict=True) if not key]
+    assert video.mean_bytes == pytest.approx(np.mean(counted))
+    assert video.spread_bytes == pytest.approx(np.std(counted, ddof=1))
+    assert video.mean_bytes < 0.5 * sizes[0]
+    # Round by round, group after group: each is read after the one before.
+    decode = rehearsed.decoder(0, video.frames)
+    for number in (*range(8), *range(8), *range(40)):
+        assert decode(number).shape == bundle.crossings[0][0].shape
+        video.work(number)
+    assert not [name for name in rehearsed.encodings(3) if name.startswith("h264")]
+
+
+def test_video_that_no_plan_may_have_loads_nothing(factory, monkeypatch):
+    monkeypatch.setattr(rehearsal, "why_not", lambda writes: pytest.fail("PyAV was loaded"))
+    assert not [name for name in Rehearsal(factory).encodings(0) if name.startswith("h264")]
+
+
+@pytest.mark.parametrize("lacking", [True, False])
+def test_a_machine_that_cannot_write_or_read_it_does_not_offer_it(
+    tiny_bundle, lacking, monkeypatch
+):
+    table = replace(tiny_bundle.accuracy, rows=(FILM,))
+    monkeypatch.setattr(rehearsal, "why_not", lambda writes: "no" if writes is lacking else "")
+    assert rehearsal.video_codecs(replace(tiny_bundle, accuracy=table)) == ()
 
 
 @pytest.mark.parametrize(("kept_bytes", "heads"), [(1e9, 1), (0, 3)])

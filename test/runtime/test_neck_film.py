@@ -102,7 +102,7 @@ def test_a_frame_after_one_that_is_not_here_is_refused(bundle, factory):
         with pytest.raises(WireError) as caught:
             receiver.decode(sent, sender)
         assert caught.value.reason in ("reference", "codec")
-    head.forget()
+    head.forget(1)
     assert not is_after(head.run(FILM[2], sequence=2).encoded)
 
 
@@ -226,7 +226,7 @@ def test_whatever_a_link_does_what_is_read_is_what_was_written(bundle, factory, 
         while len(told) > 2:
             which, is_ok = told.pop(int(rng.integers(len(told))))
             if rng.random() < 0.8:
-                head.heard(which) if is_ok else head.forget()
+                head.heard(which) if is_ok else head.forget(which)
     assert after > 50
     assert right > 100
     assert {*refused} == {"reference"}

@@ -115,8 +115,8 @@ class WithNecks(Pieces):
     def __init__(self, plain: Pieces, necks: Sequence[NeckPieces]) -> None:
         self._plain, self._necks = plain, necks
 
-    def outputs(self, image: np.ndarray) -> Iterator[tuple[Sent, np.ndarray]]:
+    def outputs(self, image: np.ndarray, number: int = 0) -> Iterator[tuple[Sent, np.ndarray]]:
         """Yield the output for a frame, uint8 (H, W, 3), uncut and for each way."""
-        yield from self._plain.outputs(image)
+        yield from self._plain.outputs(image, number)
         for neck in self._necks:
             yield from neck.outputs(image)

@@ -15,6 +15,7 @@ import numpy as np
 
 from codesign_ros.evaluation.rate.coders import Coded, FrameCoder
 from codesign_ros.types import CodesignError, one_line
+from codesign_ros.wire.video.stream import DECODER, ENCODER, OPTIONS
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,10 @@ class VideoFormat:
 FORMATS = (
     VideoFormat(
         "h264",
-        "libx264",
-        "h264",
-        # A wave of intra blocks goes over the picture in place of key frames.
-        {"preset": "veryfast", "tune": "zerolatency", "intra-refresh": "1"},
+        ENCODER,
+        DECODER,
+        # As plans send it.
+        OPTIONS,
         (18, 23, 28, 33),
     ),
     VideoFormat(

@@ -15,7 +15,14 @@ from codesign_ros.cost.half_times import HalfTimes
 from codesign_ros.msg import DeviceProfile as DeviceProfileMsg
 from codesign_ros.msg import Heartbeat as HeartbeatMsg
 from codesign_ros.nodes.interface.messages import copied
-from codesign_ros.runtime.device import STATES, Device, Heartbeat, Role, StageMedians
+from codesign_ros.runtime.device import (
+    STATES,
+    Device,
+    Heartbeat,
+    Payload,
+    Role,
+    StageMedians,
+)
 from codesign_ros.types import CodesignError, HalfForm, Merge, Structure
 
 _DEVICE_FIELDS = (
@@ -35,8 +42,13 @@ _RUNNING_FIELDS = (
 def heartbeat_to_msg(beat: Heartbeat, stamp: Time) -> HeartbeatMsg:
     """Heartbeat to message."""
     running = copied(beat.running, _RUNNING_FIELDS)
+    payloads = beat.running.payloads
     return HeartbeatMsg(
         stamp=stamp,
+        running_codec_name=[each.codec for each in payloads],
+        running_codec_frames=array("H", [each.frames for each in payloads]),
+        running_codec_bytes=array("f", [each.mean_bytes for each in payloads]),
+        running_codec_spread_bytes=array("f", [each.spread_bytes for each in payloads]),
         **copied(beat, _HEARTBEAT_FIELDS),
         **{f"running_{name}": value for name, value in running.items()},
     )
@@ -46,16 +58,29 @@ def heartbeat_from_msg(msg: HeartbeatMsg) -> Heartbeat:
     """Message to heartbeat.
 
     Raises:
-        CodesignError: the node's name is none, or a time, rate or size is negative or not finite.
+        CodesignError: the node's name is none, arrays that belong together differ in length, or a
+            time, rate or size is negative or not finite.
     """
     try:
         validate_full_topic_name(msg.node)
     except InvalidTopicNameException:
         raise CodesignError(f"heartbeat of {msg.node!r}: that is no full name of a node") from None
-    running = StageMedians(**{name: getattr(msg, f"running_{name}") for name in _RUNNING_FIELDS})
+    payloads = (
+        msg.running_codec_name, msg.running_codec_frames,
+        msg.running_codec_bytes, msg.running_codec_spread_bytes,
+    )  # fmt: skip
+    if len({*map(len, payloads)}) > 1:
+        raise CodesignError(
+            f"heartbeat of {msg.node!r}: arrays that belong together differ in length"
+        )
+    running = StageMedians(
+        **{name: getattr(msg, f"running_{name}") for name in _RUNNING_FIELDS},
+        payloads=tuple(map(Payload._make, zip(*payloads, strict=True))),
+    )
     for number in (
         msg.link_bps, msg.link_bps_error, msg.link_delay_s, msg.frame_bytes,
         running.head_s, running.link_s, running.tail_s, running.head_gap_s, running.tail_gap_s,
+        *msg.running_codec_bytes, *msg.running_codec_spread_bytes,
     ):  # fmt: skip
         if not 0 <= number < math.inf:
             raise CodesignError(f"heartbeat of {msg.node!r}: {number} is no time, rate or size")

@@ -11,7 +11,7 @@ from codesign_ros.nodes.interface.params import Param
 from codesign_ros.planning.objective import Objective, parse_objective
 from codesign_ros.resources import resource_path
 from codesign_ros.runtime.planner.settings import SHARED, PlannerSettings
-from codesign_ros.types import NECK_CODECS, PRECISIONS, Merge, Structure
+from codesign_ros.types import H264_CODECS, NECK_CODECS, PRECISIONS, Merge, Structure
 from codesign_ros.wire.codecs import FRAME_CODECS, TENSOR_CODECS
 
 _DEFAULT = PlannerSettings()
@@ -58,8 +58,9 @@ SOLVE_PARAMS = (
     Param(
         "frame_codecs",
         list(_DEFAULT.frame_codecs),
-        "codecs for the frame (cut 0); jpeg: the camera's own where its size fits",
-        choices=FRAME_CODECS,
+        "codecs for the frame (cut 0); jpeg: the camera's own where its size fits; h264.* count "
+        "where head and tail have PyAV and the bundle's accuracy table has them",
+        choices=(*FRAME_CODECS, *H264_CODECS),
     ),
     Param(
         "precisions",

@@ -75,9 +75,10 @@ class Exchange:
         with self._book.lock:
             if frame.phase is not Phase.COMPUTING:  # closed meanwhile
                 return
-            frame.encoded = output.kept
+            frame.encoded, frame.codec = output.kept, output.codec
             if not (self._plans.plan.server_available and self._server.helps):
                 self._book.counts["stranded"] += 1
+                self._plans.not_sent(frame.epoch, frame.sequence)
                 self._book.strand(frame)
                 return
             embedding = self._embedding(frame.stamp, frame.sequence, plan, output.encoded)
@@ -96,6 +97,8 @@ class Exchange:
 
     def _begin_to_send(self, frame: Frame, payload_bytes: int) -> bool:
         with self._book.lock:
+            if frame.phase is not Phase.SENDING or not self._server.helps:
+                self._plans.not_sent(frame.epoch, frame.sequence)
             if frame.phase is not Phase.SENDING:
                 return False
             if not self._server.helps:
@@ -112,6 +115,8 @@ class Exchange:
             self._book.counts["errors"] += 1
             frame = self._book.ledger.find(embedding.sequence)
             is_frame = embedding.kind is EmbeddingKind.FRAME
+            if is_frame:
+                self._plans.not_sent(embedding.epoch, embedding.sequence)
             if is_frame and frame is not None and frame.is_asked:
                 frame.sent_bytes, frame.is_asked = 0, False
                 if frame.phase is Phase.REMOTE:
@@ -189,7 +194,7 @@ class Exchange:
                 tail_s=answer.tail_s,
             )
             if link.total_s > 0:  # else it is not known when it was sent
-                self._times.add(result, frame.head_gap_s, now_s, link.waited_s)
+                self._times.add(result, frame.head_gap_s, now_s, link.waited_s, frame.codec)
             self._server.took(frame, now_s)
             book.settle(frame, result)
         book.flush()

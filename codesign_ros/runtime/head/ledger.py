@@ -40,11 +40,12 @@ class Frame:
 
     ``size`` is its (height, width) as the camera took it [px], known once its pixels were loaded;
     before that, a JPEG that is sent as it is has the size of the network's input. ``due_s`` is when
-    its answer is due. ``encoded`` is its embedding, from when that is ready, and ``tail`` for whom;
-    ``sent_bytes`` is what of it has been put on the link [bytes], and ``sent_s`` when.
-    ``goes_on``: what is computed of it is to be sent; ``is_asked``: the tail has it, and may
-    answer. ``head_gap_s`` passed between the frame that was computed before and this one, where
-    this one was there already, or had to pass, see ``ProcessorUse`` [s].
+    its answer is due. ``encoded`` is its embedding, from when that is ready, ``codec`` with which
+    it was written, see ``HeadOutput``, and ``tail`` for whom; ``sent_bytes`` is what of it has been
+    put on the link [bytes], and ``sent_s`` when. ``goes_on``: what is computed of it is to be sent;
+    ``is_asked``: the tail has it, and may answer. ``head_gap_s`` passed between the frame that was
+    computed before and this one, where this one was there already, or had to pass, see
+    ``ProcessorUse`` [s].
     """
 
     sequence: int
@@ -63,6 +64,7 @@ class Frame:
     head_gap_s: float | None = None
     due_s: float = float("inf")
     encoded: tuple[EncodedTensor, ...] = ()
+    codec: str = ""
     goes_on: bool = False
     is_asked: bool = False
     sent_bytes: int = 0

@@ -97,7 +97,13 @@ class HeadPlans:
         if is_ok:
             stages.following.stage.heard(sequence)
         else:
-            stages.following.stage.forget()
+            stages.following.stage.forget(sequence)
+
+    def not_sent(self, epoch: int, sequence: int) -> None:
+        """Note that a frame that was computed does not get to the tail."""
+        stages = self._epochs.find(epoch)
+        if stages is not None:
+            stages.following.stage.not_sent(sequence)
 
     def build(self, plan: Plan) -> PlanStages:
         """Build and warm what runs a plan; nothing that runs changes.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
-from statistics import median
+from collections.abc import Callable, Iterator
+from statistics import fmean, median, pstdev
 
-from codesign_ros.runtime.device import WINDOW_FRAMES, StageMedians
+from codesign_ros.runtime.device import WINDOW_FRAMES, Payload, StageMedians
 from codesign_ros.runtime.messages import Result
 
 # A frame that waited so long for the tail was next as soon as the one before was done [s]. What is
@@ -15,6 +15,8 @@ from codesign_ros.runtime.messages import Result
 _WAITED_S = 0.003
 # Gaps of which the middle one counts, of the last frames.
 _LEAST_GAPS = 3
+# Frames of one codec of which the mean size counts, likewise.
+_LEAST_SIZES = 3
 # Plans in a row under which frames may still be in flight.
 _PAST_EPOCHS = 16
 
@@ -62,10 +64,17 @@ class RunningTimes:
         self._times: deque[tuple[float, float, float]] = deque(maxlen=WINDOW_FRAMES)
         # Between frames in a row, on the robot and at the tail; None = not in a row [s].
         self._gaps: deque[tuple[float | None, float | None]] = deque(maxlen=WINDOW_FRAMES)
+        # Codec and payload of those that were sent [bytes].
+        self._sizes: deque[tuple[str, int]] = deque(maxlen=WINDOW_FRAMES)
         self._answered_s = 0.0
 
     def add(
-        self, result: Result, head_gap_s: float | None, now_s: float, waited_s: float = 0.0
+        self,
+        result: Result,
+        head_gap_s: float | None,
+        now_s: float,
+        waited_s: float = 0.0,
+        codec: str = "",
     ) -> None:
         """Take a frame that was answered as its plan says.
 
@@ -80,6 +89,7 @@ class RunningTimes:
                 this one was not there yet [s].
             now_s: when the answer came, on any steady clock [s].
             waited_s: the part of its ``link_s`` that was waiting for the link [s].
+            codec: with which it was sent; empty = it was not.
         """
         times = (
             result.head_s + result.encode_s,
@@ -93,7 +103,10 @@ class RunningTimes:
             self._epoch, self._frames = result.epoch, 0
             self._times.clear()
             self._gaps.clear()
+            self._sizes.clear()
         self._frames += 1
+        if codec:
+            self._sizes.append((codec, result.payload_bytes))
         self._times.append(times)
         tail_gap_s = None
         if result.queue_s > _WAITED_S and self._gaps:
@@ -109,8 +122,22 @@ class RunningTimes:
         head_s, link_s, tail_s = map(median, zip(*self._times, strict=True))
         head_gap_s, tail_gap_s = map(_middle, zip(*self._gaps, strict=True))
         return StageMedians(
-            self._epoch, self._frames, head_s, link_s, tail_s, head_gap_s, tail_gap_s
+            self._epoch,
+            self._frames,
+            head_s,
+            link_s,
+            tail_s,
+            head_gap_s,
+            tail_gap_s,
+            tuple(self._payloads()),
         )
+
+    def _payloads(self) -> Iterator[Payload]:
+        """How large the last frames were, by codec."""
+        for codec in dict.fromkeys(codec for codec, _ in self._sizes):
+            sizes = [size for each, size in self._sizes if each == codec]
+            if len(sizes) >= _LEAST_SIZES:
+                yield Payload(codec, len(sizes), fmean(sizes), pstdev(sizes))
 
 
 def _middle(gaps_s: tuple[float | None, ...]) -> float:

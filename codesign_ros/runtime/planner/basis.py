@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from codesign_ros.cost.lateness import STEADY, Spreads
 from codesign_ros.planning.problem import CandidateCost
+from codesign_ros.runtime.planner.learned.payloads import Sized, Sizes
 from codesign_ros.types import Plan
 
+_AS_PROFILED = Sized(1.0, 0.0, 0.0)
 # The problem is another one where a time or the rate is so many times off, or a gap so far [s].
 _OTHER_TIME, _OTHER_GAP_S = 1.03, 0.001
 
@@ -23,6 +25,7 @@ class Factors:
         head, tail: by what they are multiplied, (N+1,), for each cut.
         head_gap_s, tail_gap_s: what passes between two frames beside them [s].
         spreads: how far a frame's times vary.
+        sizes: what payloads have against the profile's, where some were sent.
     """
 
     head: np.ndarray
@@ -30,6 +33,7 @@ class Factors:
     head_gap_s: float = 0.0
     tail_gap_s: float = 0.0
     spreads: Spreads = STEADY
+    sizes: Sizes = field(default_factory=dict)
 
     @classmethod
     def none(cls, cuts: int) -> Factors:
@@ -65,8 +69,21 @@ def differ(before: tuple[Factors, float], now: tuple[Factors, float]) -> bool:
     ratios = np.concatenate((new.head / old.head, new.tail / old.tail, [new_bps / old_bps]))
     gaps_s = abs(new.head_gap_s - old.head_gap_s), abs(new.tail_gap_s - old.tail_gap_s)
     return (
-        bool(np.max(np.abs(np.log(ratios))) > math.log(_OTHER_TIME)) or max(gaps_s) > _OTHER_GAP_S
+        bool(np.max(np.abs(np.log(ratios))) > math.log(_OTHER_TIME))
+        or max(gaps_s) > _OTHER_GAP_S
+        or bool(_other_sizes(old.sizes, new.sizes))
     )
+
+
+def _other_sizes(old: Sizes, new: Sizes) -> list[tuple[tuple[int, str], float, float]]:
+    """Where payloads are of another size, by more than one report may be off: place, from, to."""
+    found = []
+    for place in old.keys() | new.keys():
+        before, now = old.get(place, _AS_PROFILED), new.get(place, _AS_PROFILED)
+        least = max(math.log(_OTHER_TIME), before.noise, now.noise)
+        if abs(math.log(now.factor / before.factor)) > least:
+            found.append((place, before.factor, now.factor))
+    return sorted(found)
 
 
 def difference_text(then: Basis, factors: Factors, rate_bps: float) -> str:
@@ -87,6 +104,8 @@ def difference_text(then: Basis, factors: Factors, rate_bps: float) -> str:
         worst = int(np.argmax(np.abs(np.log(new / old))))
         if abs(math.log(new[worst] / old[worst])) > math.log(_OTHER_TIME):
             said.append(f"{name} time {old[worst]:.2f} -> {new[worst]:.2f} of the model's")
+    for (cut, family), was, now in _other_sizes(then.factors.sizes, factors.sizes):
+        said.append(f"{family} at cut {cut} takes {was:.2f} -> {now:.2f} of its profiled bytes")
     for name, new_s, old_s in (
         ("robot", factors.head_gap_s, then.factors.head_gap_s),
         ("server", factors.tail_gap_s, then.factors.tail_gap_s),

@@ -15,9 +15,10 @@ from codesign_ros.planning.grid import Solution, grid
 from codesign_ros.planning.problem import AllowedHalves, Problem
 from codesign_ros.runtime.device import Device, Role
 from codesign_ros.runtime.planner.basis import Factors
-from codesign_ros.runtime.planner.correction import corrected
 from codesign_ros.runtime.planner.costs import DeviceCosts
 from codesign_ros.runtime.planner.engine_wishes import Build, built, lacking, runnable
+from codesign_ros.runtime.planner.learned.correction import corrected
+from codesign_ros.runtime.planner.learned.payloads import with_sizes
 from codesign_ros.runtime.planner.placement import Placements, over_servers
 from codesign_ros.runtime.planner.policy import looks_at_operations, under_policy
 from codesign_ros.runtime.planner.registry import Registry
@@ -206,6 +207,7 @@ class RobotProblems:
             halves[neck].append(possible)
         links = tuple(_link(head, settings, link_bps) for _ in tails)
         is_late = factors.spreads != STEADY or any(map(varies, links))
+        tables = with_sizes(tables, factors.sizes, camera_jpegs=head.frame_bytes > 0)
         problem = Problem(
             tables=corrected(tables, factors.head, factors.tail),
             links=links,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Collection
 
 import numpy as np
@@ -13,9 +14,10 @@ from codesign_ros.planning.problem import CandidateCost, Row
 from codesign_ros.runtime.device import WINDOW_FRAMES, Device, Role, StageMedians
 from codesign_ros.runtime.planner.basis import Basis, Factors, differ, difference_text
 from codesign_ros.runtime.planner.changes import Change
-from codesign_ros.runtime.planner.correction import Correction
+from codesign_ros.runtime.planner.learned.correction import Correction
+from codesign_ros.runtime.planner.learned.payloads import PayloadCorrection
 from codesign_ros.runtime.planner.steadiness import Steadiness
-from codesign_ros.types import Plan
+from codesign_ros.types import Plan, codec_family
 
 # Faster than this the link is not what limits a plan, and its measurement is mostly noise [bit/s].
 FAST_BPS = 1e9
@@ -58,6 +60,7 @@ class RobotWatch:
         self._solved_s = -math.inf
         self._running = StageMedians()
         self._devices = {role: Correction(cuts) for role in Role}
+        self._payloads = PayloadCorrection()
         # What passes between two frames in a row beside the stage [s]; not known at first.
         self._gaps_s: dict[Role, float] = {}
         # What was known of devices before they became throttled.
@@ -99,6 +102,8 @@ class RobotWatch:
             self._gaps_s.pop(role, None)
             if role in self._before:
                 self._before[role] = Correction(self._cuts)
+        if Role.HEAD in roles:
+            self._payloads = PayloadCorrection()
         self.steadiness.event(now_s)
         self._basis = self._solved = None
 
@@ -133,7 +138,7 @@ class RobotWatch:
         noise = (self._devices[role].noise for role in (Role.HEAD, Role.TAIL))
         # Reports are medians of some frames, which vary more (normal: sqrt(2 n / pi) as much).
         spreads = Spreads(*(math.sqrt(2 * WINDOW_FRAMES / math.pi) * each for each in noise))
-        return Factors(head, tail, head_gap_s, tail_gap_s, spreads)
+        return Factors(head, tail, head_gap_s, tail_gap_s, spreads, self._payloads.sizes)
 
     # Plans
 
@@ -183,7 +188,10 @@ class RobotWatch:
             weights[here.candidate.cut] += a
             weights[there.candidate.cut] -= b
             variance += self._devices[role].spread(weights) ** 2
-        return math.sqrt(variance)
+        sent: defaultdict[tuple[int, str], float] = defaultdict(float)
+        for row, share in ((here, link_a), (there, -link_b)):
+            sent[row.candidate.cut, codec_family(row.candidate.codec)] += share
+        return math.sqrt(variance + self._payloads.variance(sent))
 
     # News
 
@@ -191,6 +199,7 @@ class RobotWatch:
         """Take what the head measured while running."""
         for correction in (*self._devices.values(), *self._other_tails.values()):
             correction.fade(now_s)
+        self._payloads.fade(now_s)
         basis, running = self._basis, device.running
         if basis is None or running.epoch != basis.plan.epoch:
             return
@@ -209,6 +218,13 @@ class RobotWatch:
             seen.append((Role.TAIL, running.tail_s, expected.tail_s / factors.tail[plan.cut]))
         for role, measured_s, predicted_s in seen:
             if self._devices[role].report(plan.epoch, plan.cut, measured_s, predicted_s, now_s):
+                self.steadiness.load()
+        if device.profile is not None:
+            # The size of a camera's own JPEGs the head says itself.
+            as_camera = device.frame_bytes > 0 and (plan.cut, plan.codec) == (0, "jpeg")
+            sent = () if as_camera else running.payloads
+            profiled = device.profile.codec_bytes
+            if self._payloads.report(plan.epoch, plan.cut, sent, profiled, now_s):
                 self.steadiness.load()
 
     def changes(self, device: Device, now_s: float) -> list[Change]:

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from codesign_ros.runtime.device import StageMedians
+from codesign_ros.runtime.device import Payload, StageMedians
 from codesign_ros.runtime.head.stage_medians import ProcessorUse, RunningTimes
 from codesign_ros.runtime.messages import Result, Stamp
 
@@ -77,6 +77,23 @@ def test_gaps_of_another_epoch_are_forgotten():
         times.add(frame(1, queue_s=0.04), 0.01, 0.5 * number)
     times.add(frame(2, queue_s=0.04), 0.01, 5.0)
     assert (times.running.head_gap_s, times.running.tail_gap_s) == (0.0, 0.0)
+
+
+def test_sizes_of_the_last_frames_by_codec():
+    times = RunningTimes()
+    for codec, size in (
+        *[("neck.0", 9999)] * 3,  # nine others came since
+        *[("neck.1", size) for size in (200, 400, 600, 400)],
+        ("", 0),  # finished by the robot
+        *[("neck.0", size) for size in (1000, 1300, 700)],
+        *[("neck.2", 50)] * 2,  # too few to tell a mean
+    ):
+        times.add(frame(1, payload_bytes=size), None, 0.0, codec=codec)
+    several, few = times.running.payloads
+    assert several == Payload("neck.1", 4, 400.0, pytest.approx((2 * 200**2 / 4) ** 0.5))
+    assert few == Payload("neck.0", 3, 1000.0, pytest.approx((2 * 300**2 / 3) ** 0.5))
+    times.add(frame(2), None, 0.0)
+    assert times.running.payloads == ()
 
 
 def processor_use(cores):

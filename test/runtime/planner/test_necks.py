@@ -1,10 +1,11 @@
 """The planner and a neck: when it is chosen, and that a level needs no plan of its own."""
 
+import random
 from dataclasses import replace
 
 import pytest
 
-from codesign_ros.runtime.device import Device, Role
+from codesign_ros.runtime.device import Device, Payload, Role, StageMedians
 from codesign_ros.runtime.planner.registry import Registry
 from codesign_ros.runtime.planner.runtime import PlannerRuntime
 from codesign_ros.runtime.planner.settings import PlannerSettings
@@ -57,23 +58,43 @@ class World:
             "/robot/tail", role=Role.TAIL, profile=with_neck(bundle, 0.04, "tail"), **common
         )
         self.now_s = 0.0
+        self.frames = 0
+        self.plans = []
 
-    def at(self, rate_bps, beats=1):
-        """Hear of a rate of the link for a while; return the plan in force."""
+    def at(self, rate_bps, beats=1, scene=None):
+        """Hear of a rate of the link for a while; return the plan in force.
+
+        ``scene``: gives how many times larger frames are than profiled; None = none is sent.
+        """
         for _ in range(beats):
             self.now_s += 1.0
             head = replace(self.head, link_bps=rate_bps)
+            if scene is not None and self.plans[-1].has_neck:
+                head = replace(head, running=self.running(scene()))
             for device in (head, self.tail):
                 self.planner.hear(device, self.now_s)
             for robot, reason, optional in self.planner.due(self.now_s):
                 plan = self.planner.next_plan(robot, reason, self.now_s, optional=optional)
                 if plan is not None:
                     self.planner.adopt(plan, self.now_s)
+                    self.plans.append(plan)
         return self.planner.plans[ROBOT]
 
+    def running(self, factor):
+        """What the head says of frames whose times are as predicted."""
+        plan = self.plans[-1]
+        self.frames += 9
+        size = factor * BYTES[NECKS.index(plan.codec)]
+        payloads = (Payload(plan.codec, 9, size, 0.1 * size),)
+        times_s = plan.head_s, plan.link_s, plan.tail_s
+        return StageMedians(plan.epoch, self.frames, *times_s, payloads=payloads)
 
-def best_by_hand(world, rate_bps, lambda_1=1.0):
-    """Objective, cut and codec of the best, from the profiles alone."""
+
+def best_by_hand(world, rate_bps, lambda_1=1.0, factor=1.0):
+    """Objective, cut and codec of the best, from the profiles alone.
+
+    ``factor``: how many times larger the neck's payloads are.
+    """
     head, tail = world.head.profile, world.tail.profile
     last = max(form.cut for form in head.half_s)
     options = [(head.half_s[HalfForm(last)], last, "raw")]
@@ -82,6 +103,7 @@ def best_by_hand(world, rate_bps, lambda_1=1.0):
         head_s = head.half_s[form] + head.codec_s[cut, codec]
         tail_s = tail.half_s[form] + tail.codec_s[cut, codec]
         loss = LOSSES[NECKS.index(codec)] if codec in NECKS else 0.0
+        size *= factor if codec in NECKS else 1.0
         options.append((head_s + 8 * size / rate_bps + tail_s + lambda_1 * loss, cut, codec))
     return min(options)
 
@@ -135,6 +157,42 @@ def test_a_floor_on_accuracy_is_the_budget_of_the_levels(neck_bundle):
     assert [each.payload_bytes for each in plan.levels] == list(BYTES[:2])
     # At a rate at which only the coarsest would do, that is not chosen.
     assert world.at(2e4, beats=6).codec != "neck.2"
+
+
+@pytest.mark.parametrize("factor", [0.7, 1.6])
+def test_what_a_film_saves_is_planned_with_at_every_level(neck_bundle, factor):
+    world = World(neck_bundle)
+    assert world.at(3e5).codec == "neck.0"
+    rng = random.Random(2)
+    world.at(3e5, 20, lambda: factor * rng.gauss(1.0, 0.02))
+    tables = world.planner.solve(ROBOT, world.planner.settings).problem.tables
+    place = [tables.axes.codecs.index(codec) for codec in NECKS]
+    assert tables.payload_bytes[CUT, place] == pytest.approx([factor * b for b in BYTES], rel=0.02)
+    assert tables.payload_spread[CUT, place] == pytest.approx(0.1)
+    others = {(cut, codec) for cut, codec in world.head.profile.codec_bytes if codec not in NECKS}
+    for cut, codec in others:
+        k = tables.axes.codecs.index(codec)
+        assert tables.payload_bytes[cut, k] == world.head.profile.codec_bytes[cut, codec]
+    # At each rate the best is now another one than the profile alone says, at some of them.
+    different = 0
+    for rate_bps in (3e3, 5e3, 7e3, 1e4, 1.5e4, 2e4, 4e4, 8e4, 1.2e5, 3e5):
+        solution = world.planner.solve(ROBOT, world.planner.settings, rate_bps)
+        objective, cut, codec = best_by_hand(world, rate_bps, factor=factor)
+        assert solution.best.prediction.objective == pytest.approx(objective, rel=0.02)
+        different += best_by_hand(world, rate_bps)[1:] != (cut, codec)
+    assert different > 0
+
+
+def test_scenes_of_another_size_change_no_plan_without_need(neck_bundle):
+    """Frames vary by a tenth, and every minute the scene has a fifth more or less in it."""
+    world = World(neck_bundle)
+    world.at(3e5)
+    rng = random.Random(7)
+    for factor in (1.0, 1.2, 0.8, 1.0, 1.2) * 2:
+        world.at(3e5, 60, lambda factor=factor: factor * rng.gauss(1.0, 0.1))
+    # Levels are the head's to choose: the neck stays.
+    assert len(world.plans) <= 2
+    assert all(plan.has_neck for plan in world.plans)
 
 
 def test_what_a_device_did_not_time_is_not_offered(neck_bundle):

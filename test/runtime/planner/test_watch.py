@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from codesign_ros.planning.objective import Objective
 from codesign_ros.planning.problem import Candidate
 from codesign_ros.runtime.device import Device, Role, StageMedians
-from codesign_ros.runtime.planner.correction import HALF_LIFE_S
+from codesign_ros.runtime.planner.learned.correction import HALF_LIFE_S
 from codesign_ros.runtime.planner.registry import Registry
 from codesign_ros.runtime.planner.runtime import PlannerRuntime
 from codesign_ros.runtime.planner.settings import PlannerSettings

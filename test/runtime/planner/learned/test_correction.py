@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codesign_ros.planning.problem import Candidate
-from codesign_ros.runtime.planner.correction import (
+from codesign_ros.runtime.planner.learned.correction import (
     GREATEST_FACTOR,
     HALF_LIFE_S,
     LEAST_FACTOR,

@@ -85,10 +85,13 @@ class Correction:
 
     Args:
         cuts: N+1, the number of cuts.
+        load_spread: what is believed of a level before anything was measured, a standard deviation
+            of the logarithm.
     """
 
-    def __init__(self, cuts: int) -> None:
+    def __init__(self, cuts: int, load_spread: float = LOAD_SPREAD) -> None:
         self._cuts = cuts
+        self._prior2 = load_spread**2
         self._levels: dict[int, _Level] = {}
         self._noise2 = _NOISE**2
         self._seen: deque[float] = deque(maxlen=_FIRST)
@@ -207,7 +210,7 @@ class Correction:
                 if now_s - level.as_of_s < _MEASURED_S:
                     continue
                 level.mean *= left
-                level.faded = left**2 * level.faded + (1 - left**2) * LOAD_SPREAD**2
+                level.faded = left**2 * level.faded + (1 - left**2) * self._prior2
         self._as_of_s = max(self._as_of_s, now_s)
 
     def _start_over(self) -> None:
@@ -236,7 +239,7 @@ class Correction:
 
     def _common_variance(self) -> float:
         if not self._levels:
-            return LOAD_SPREAD**2
+            return self._prior2
         means = [level.mean for level in self._levels.values()]
         faded = min(level.faded for level in self._levels.values())
         return max(OWN_SPREAD**2, pvariance(means)) / len(means) + faded

@@ -1,0 +1,1 @@
+"""What running frames taught of times and sizes, for the next solves."""
