@@ -54,7 +54,7 @@ _ARROWS = {
     "whatif": "types console hardware cost planning bundle engines runtime profiling",
     "overview": "types console runtime",
     "doctor": "types console hardware bundle engines runtime nodes",
-    "testbed": "types resources bundle runtime nodes evaluation",
+    "testbed": "types resources hardware bundle runtime nodes evaluation",
     "demo": (
         "types resources console pixels data bundle engines runtime runtime.planner nodes "
         "simulation evaluation testbed"

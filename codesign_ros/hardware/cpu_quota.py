@@ -37,15 +37,31 @@ def cpu_clock(membership: Path = _MEMBERSHIP, root: Path = _ROOT) -> Callable[[]
         root: likewise.
     """
     found = min(_quotas(membership, root), key=lambda quota: quota[0], default=None)
-    if found is None or found[0] >= _processors() or _used_s(found[1]) is None:
+    if found is None or found[0] >= _processors() or used_s(found[1]) is None:
         return time.process_time
-    return lambda: _used_s(found[1]) or 0.0
+    return lambda: used_s(found[1]) or 0.0
 
 
 def usable_cores() -> float:
     """Return what this process may use of the machine's processors in the long run [cores]."""
     cores, quota = _processors(), cpu_quota()
     return cores if quota is None else min(quota, cores)
+
+
+def used_s(usage: Path) -> float | None:
+    """Return the processor time that a cgroup has used [s]; None where its file does not tell.
+
+    Args:
+        usage: the file, cpuacct.usage of version 1 or cpu.stat of version 2.
+    """
+    text = _read(usage)
+    if usage.name == "cpuacct.usage":
+        return int(text) / 1e9 if text.isdecimal() else None
+    for line in text.splitlines():
+        name, _, value = line.partition(" ")
+        if name == "usage_usec" and value.isdecimal():
+            return int(value) / 1e6
+    return None
 
 
 def _processors() -> int:
@@ -81,18 +97,6 @@ def _upwards(top: Path, path: str) -> list[Path]:
     """The folder of a cgroup, those above it, up to the top."""
     parts = [part for part in path.split("/") if part]
     return [top.joinpath(*parts[:count]) for count in range(len(parts), -1, -1)]
-
-
-def _used_s(usage: Path) -> float | None:
-    """Processor time that a cgroup has used [s]; None where its file does not tell."""
-    text = _read(usage)
-    if usage.name == "cpuacct.usage":
-        return int(text) / 1e9 if text.isdecimal() else None
-    for line in text.splitlines():
-        name, _, value = line.partition(" ")
-        if name == "usage_usec" and value.isdecimal():
-            return int(value) / 1e6
-    return None
 
 
 def _cores(quota_us: str, period_us: str) -> float | None:

@@ -7,6 +7,7 @@ import os
 import time
 from pathlib import Path
 
+from codesign_ros.hardware.cpu_quota import used_s
 from codesign_ros.types import CodesignError
 
 ROOT = Path("/sys/fs/cgroup")
@@ -68,13 +69,10 @@ class CpuGroup:
 
     def cpu_s(self) -> float:
         """Processor time that the group has used [s]."""
-        if not self._unified:
-            return int(self._file("cpuacct.usage").read_text()) / 1e9
-        for line in self._file("cpu.stat").read_text().splitlines():
-            name, _, value = line.partition(" ")
-            if name == "usage_usec":
-                return int(value) / 1e6
-        raise CodesignError("the cgroup does not tell how much processor time it has used")
+        found_s = used_s(self._file("cpu.stat" if self._unified else "cpuacct.usage"))
+        if found_s is None:
+            raise CodesignError("the cgroup does not tell how much processor time it has used")
+        return found_s
 
     def remove(self) -> None:
         """Remove the group; its processes must have ended."""

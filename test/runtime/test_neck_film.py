@@ -16,19 +16,13 @@ from support.runtime import (
     no_thread_left,
     plan_for,
 )
-from support.tiny import tiny_frames
+from support.tiny import tiny_film
 from support.tiny_neck import write_tiny_neck
 
 CUT, LEVEL = 3, 1
 
 
-def film(count):
-    """Frames that change a little from one to the next."""
-    first, other = tiny_frames(2, seed=5).astype(float)
-    return [np.uint8(first + 0.002 * number * (other - first)) for number in range(count)]
-
-
-FILM = film(30)
+FILM = tiny_film(30, 0.002)
 
 
 @pytest.fixture(autouse=True)

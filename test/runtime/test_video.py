@@ -12,20 +12,14 @@ from codesign_ros.types import CodesignError
 from codesign_ros.wire.decode import WireError
 from codesign_ros.wire.video.payload import KEY
 from support.runtime import PATIENCE_S, Head, Tail, WatchedFactory, no_thread_left, plan_for
-from support.tiny import TINY_INPUT, tiny_frames
+from support.tiny import TINY_INPUT, tiny_film
 
 pytest.importorskip("av")
 
 CODEC, RATE = "h264.23", 23
 
 
-def film(count):
-    """Frames that change a little from one to the next."""
-    first, other = tiny_frames(2, seed=5).astype(float)
-    return [np.uint8(first + 0.02 * number * (other - first)) for number in range(count)]
-
-
-FILM = film(30)
+FILM = tiny_film(30, 0.02)
 
 
 @pytest.fixture(autouse=True)

@@ -44,6 +44,12 @@ def tiny_frames(count: int, seed: int = 0) -> np.ndarray:
     return np.stack([cv2.GaussianBlur(frame, (0, 0), 3) for frame in noise])
 
 
+def tiny_film(count: int, change: float) -> list[np.ndarray]:
+    """Frames as ``tiny_frames``, each by this share of the way nearer to another than the last."""
+    first, other = tiny_frames(2, seed=5).astype(float)
+    return [np.uint8(first + change * number * (other - first)) for number in range(count)]
+
+
 def tiny_network(seed: int = 0):
     """A small RepVGG with random weights and BatchNorm statistics that fit ``tiny_frames``."""
     import torch
