@@ -58,8 +58,8 @@ class StageMedians:
         head_s: head and encoding [s].
         link_s: the link, both ways, without waiting for it [s].
         tail_s: decoding and tail, without waiting there [s].
-        head_gap_s: what passed on the robot between two frames in a row beside ``head_s`` [s]; 0 =
-            frames did not come that close.
+        head_gap_s: what passed on the robot between two frames in a row beside ``head_s``, or had
+            to, by its processor's time for a frame [s]; 0 = not known.
         tail_gap_s: likewise at the tail beside ``tail_s`` [s].
         payloads: what of the same frames crossed the link, by codec.
     """
