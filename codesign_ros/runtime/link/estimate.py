@@ -201,8 +201,12 @@ class LinkEstimator:
     @property
     def burst_bytes(self) -> float:
         """The burst [bytes], the most that is likely: it lies below with 90 %."""
+        return self.burst_quantile_bytes(0.9)
+
+    def burst_quantile_bytes(self, share: float) -> float:
+        """The burst below which the true one lies with this probability [bytes]."""
         below = np.cumsum(self._weights.sum(axis=(0, 1)))
-        return float(_BURSTS_BYTES[np.searchsorted(below, 0.9)])
+        return float(_BURSTS_BYTES[np.searchsorted(below, share)])
 
     def _forget_the_start(self) -> None:
         """Go on with the likelier start of each pair of rate and burst, which weighs as both."""

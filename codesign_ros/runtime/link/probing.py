@@ -22,26 +22,30 @@ _ON_LINK_S, _PERIOD_S = 0.02, 1.5
 # or at least so many where the share allows no more.
 _BURSTS, _LEAST_BURSTS = 2.0, 1.3
 # Of the large probes' share, what those take that look whether the rate is still the same.
-_USUAL_SHARE = 0.6
+_USUAL_SHARE = 0.7
 
 
 class _Allowance:
-    """Bytes that were spent in the window, of a share of the link's rate."""
+    """Time of the link that was spent in the window, of a share of it.
+
+    It counts time and not bytes: what was sent before the link became slow took little of it, and
+    what was sent before it became fast would take little now.
+    """
 
     def __init__(self, share: float) -> None:
         self._share = share
-        self._spent: deque[tuple[float, int]] = deque()
+        self._spent: deque[tuple[float, int, float]] = deque()
 
     def left_bytes(self, rate_bps: float, now_s: float) -> float:
         """What may still be sent now [bytes]."""
         while self._spent and self._spent[0][0] <= now_s - _WINDOW_S:
             self._spent.popleft()
-        spent_bytes = sum(size for _, size in self._spent)
-        return rate_bps / 8 * _WINDOW_S * self._share - spent_bytes
+        spent_s = sum(8 * size / max(then_bps, rate_bps) for _, size, then_bps in self._spent)
+        return rate_bps / 8 * (_WINDOW_S * self._share - spent_s)
 
-    def spend(self, size_bytes: int, now_s: float) -> None:
-        """Note what is sent now [bytes]."""
-        self._spent.append((now_s, size_bytes))
+    def spend(self, size_bytes: int, rate_bps: float, now_s: float) -> None:
+        """Note what is sent now, and the rate [bytes, bit/s]."""
+        self._spent.append((now_s, size_bytes, rate_bps))
 
 
 class Prober:
@@ -57,8 +61,7 @@ class Prober:
     That share bounds how soon an idle link's change shows, for a probe must be larger than the
     burst: at 0.8 Mbit/s every 1.5 s for a burst of 1.6 kB, every 10 s for 16 kB. Where a whole
     window's share does not empty the bucket (64 kB below 1.6 Mbit/s), a rise does not show until
-    frames cross the link. After a fall, the probes of the faster link have used the share up, and
-    the next follow some 10 s later.
+    frames cross the link.
 
     Not thread safe.
     """
@@ -76,12 +79,12 @@ class Prober:
 
     def tiny_bytes(self, estimator: LinkEstimator, known: bool, now_s: float) -> int:
         """Payload of the tiny probe that may be sent now [bytes]; 0 = none."""
-        cost = TINY_BYTES + OVERHEAD_BYTES
+        cost, slow_bps = TINY_BYTES + OVERHEAD_BYTES, estimator.quantile_bps(0.05)
         if not known and self.may_learn:
             self._learning_bytes += cost
-        elif cost > self._tiny.left_bytes(estimator.quantile_bps(0.05), now_s):
+        elif cost > self._tiny.left_bytes(slow_bps, now_s):
             return 0
-        self._tiny.spend(cost, now_s)
+        self._tiny.spend(cost, slow_bps, now_s)
         return TINY_BYTES
 
     def large_bytes(
@@ -114,10 +117,16 @@ class Prober:
             most = whole * _USUAL_SHARE / count if count else whole
             if sure and now_s - self._last_large_s < _WINDOW_S / max(1, count):
                 return 0
-            size = round(min(show, most, _LARGEST_BYTES)) - OVERHEAD_BYTES
             left_bytes = self._large.left_bytes(slow_bps, now_s)
+            if not sure:
+                # A surprise: at once with what is left, where that is likely to tell something.
+                likely_bytes = max(estimator.burst_quantile_bytes(0.5), frame_bytes)
+                if left_bytes < _LEAST_BURSTS * likely_bytes + OVERHEAD_BYTES:
+                    return 0
+                most = left_bytes
+            size = round(min(show, most, _LARGEST_BYTES)) - OVERHEAD_BYTES
             if size < _FIRST_BYTES or size + OVERHEAD_BYTES > left_bytes:
                 return 0
-        self._large.spend(size + OVERHEAD_BYTES, now_s)
+        self._large.spend(size + OVERHEAD_BYTES, slow_bps, now_s)
         self._last_bytes, self._last_large_s = size, now_s
         return size

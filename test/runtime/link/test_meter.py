@@ -163,5 +163,17 @@ def test_an_idle_link_that_becomes_fast_or_slow_again_is_noticed(
     assert link.run(within_s).bandwidth_bps == pytest.approx(fast_bps, rel=0.2)
     assert link.run(20.0).bandwidth_bps == pytest.approx(fast_bps, rel=0.2)
     link.rate_bps = slow_bps
-    # What probes took of the fast link is more than they may of the slow one: they pause first.
     assert link.run(60.0).bandwidth_bps == pytest.approx(slow_bps, rel=0.4)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_probes_took_of_a_faster_link_does_not_hide_a_rise(seed):
+    """And a burst that is hardly known takes no whole window to be told."""
+    link = SimulatedLink(1e8, 16_000, seed, busy_s=0.006)
+    link.run(15.0, Frames(45_000, 40, 4))
+    link.rate_bps = 2e6
+    link.run(3.0, Frames(45_000, 1000, 4))
+    link.run(6.0, Frames(2700, 25, 4))
+    assert link.meter.bandwidth_bps == pytest.approx(2e6, rel=0.2)
+    link.rate_bps = 1e8
+    assert link.run(9.0, Frames(2700, 25, 4)).bandwidth_bps > 5e7
