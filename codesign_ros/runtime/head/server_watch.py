@@ -24,8 +24,8 @@ _PROBES_S = 0.45
 # Without a look at the server for so long the robot stood still itself [s].
 _STALL_S = 1.0
 # When a server that was left is back, the rate of the link is learned anew before the first trial,
-# for so long at most. Where it says that a frame takes so many times what it may, the planner has so long
-# for another plan before a trial takes what little there is [s].
+# for so long at most. Where it says that a frame takes so many times what it may, the planner has
+# so long for another plan before a trial takes what little there is [s].
 _LEARN_S, _HOPELESS, _NEW_PLAN_S = 1.5, 2.0, 2.0
 # Weight of the newest frame in the mean of what the robot takes for one.
 _OWN_WEIGHT = 1 / 8
