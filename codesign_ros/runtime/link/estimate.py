@@ -34,7 +34,7 @@ _FOLLOW, _ONE = np.float32(0.1), np.float32(1.0)
 # still, and less the later it is than that lasts [s].
 _STALL_LATE, _STALL_S = math.exp(-2.0), 0.05
 # A rate is not possible where the true one lies on the same side of it with all but this.
-_IMPOSSIBLE = 0.03
+_IMPOSSIBLE = 0.1
 # Expected changes of the link: abrupt ones [1/s], and steps to a neighbouring rate [1/s].
 _JUMPS_S, _STEPS_S = 0.003, 0.06
 # They are taken into account so often, for that takes time [s].
@@ -190,7 +190,7 @@ class LinkEstimator:
         return math.exp(log_rates[at - 1] + part * (log_rates[at] - log_rates[at - 1]))
 
     def is_possible(self, rate_bps: float) -> bool:
-        """Whether a rate has not been ruled out: it is among the likeliest 94 %."""
+        """Whether a rate has not been ruled out: it is among the likeliest 80 %."""
         return self.quantile_bps(_IMPOSSIBLE) <= rate_bps <= self.quantile_bps(1 - _IMPOSSIBLE)
 
     def doubt(self) -> None:
