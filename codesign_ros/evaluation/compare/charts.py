@@ -14,6 +14,8 @@ from codesign_ros.evaluation.compare.fronts import Front, FrontPoint
 
 WIDTH = 400
 _LABEL, _ROW, _TOP, _BOTTOM = 130, 22, 8, 34
+# A bar of so many times the middle one is cut off.
+_LONG = 4
 
 
 def bars(rows: Sequence[tuple[str, float, str]], unit: str, chosen: str) -> str:
@@ -59,7 +61,7 @@ def front(shown: Front, y_unit: str, chosen: str) -> str:
     A policy that only losses keep from the front is hollow, and a line leads from it to where its
     answers alone would be.
     """
-    height, left = 250, 46
+    height, left, ceiling = 264, 46, _TOP + 16
     low, high = _decades([max(each.cost, 1e-3) for each in shown.points])
     gains = [each.in_time for each in shown.points]
     gains += [each.answered for each in shown.points if each.only_by_answers]
@@ -72,7 +74,7 @@ def front(shown: Front, y_unit: str, chosen: str) -> str:
         return left + (WIDTH - left - 20) * _log_place(cost, low, high)
 
     def y_at(gain: float) -> float:
-        return _TOP + (height - _TOP - _BOTTOM) * (top - gain) / (top - floor)
+        return ceiling + (height - ceiling - _BOTTOM) * (top - gain) / (top - floor)
 
     _log_axis(svg, x_at, low, high, height - _BOTTOM, shown.unit)
     for part in (0.1, 0.5, 0.9):
@@ -95,7 +97,7 @@ def front(shown: Front, y_unit: str, chosen: str) -> str:
         hollow = " hollow" if any(each.only_by_answers for each in here) else ""
         _add(svg, "circle", cx=x, cy=y, r=5, **{"class": kind + hollow})
         _label(svg, ", ".join(names), x, y - 5, taken)
-    _text(svg, y_unit, 4, height - 4, "soft")
+    _text(svg, y_unit, 4, 10, "soft")
     return _written(svg)
 
 
@@ -144,19 +146,30 @@ def timeline(
 
 
 def stacks(rows: Sequence[tuple[str, Sequence[float]]], unit: str) -> str:
-    """Bars of three parts each: robot, link, server."""
-    most = max((sum(parts) for _, parts in rows), default=1.0) or 1.0
+    """Bars of three parts each: robot, link, server.
+
+    One that is far longer than most ends at the edge, with its sum written on it.
+    """
+    sums = sorted(sum(parts) for _, parts in rows)
+    most = min(sums[-1], _LONG * sums[len(sums) // 2]) or 1.0
     row, left = 13, 74
-    svg = _svg(_TOP + row * len(rows) + 18, unit)
+    base, room = _TOP + row * len(rows), WIDTH - left - 10
+    svg = _svg(base + 34, unit)
     for place, (name, parts) in enumerate(rows):
         y, x = _TOP + row * place, float(left)
         _text(svg, name, left - 5, y + 10, "end soft")
         for number, part in enumerate(parts):
-            width = (WIDTH - left - 10) * part / most
+            width = min(room * part / most, left + room - x)
             _add(svg, "rect", x=x, y=y + 1, width=width, height=row - 3,
                  **{"class": f"plan{number}"})  # fmt: skip
             x += width
-    _text(svg, f"{unit}, up to {most:.3g}", left, _TOP + row * len(rows) + 12, "soft")
+        if sum(parts) > most:
+            _text(svg, f"{sum(parts):.3g}", left + room - 4, y + 10, "end strong")
+    _text(svg, f"{unit}, up to {most:.3g}", left, base + 12, "soft")
+    for number, name in enumerate(("robot", "link", "server")):
+        x = left + 70.0 * number
+        _add(svg, "rect", x=x, y=base + 20, width=10, height=10, **{"class": f"plan{number}"})
+        _text(svg, name, x + 14, base + 29)
     return _written(svg)
 
 
@@ -229,7 +242,7 @@ def _label(
     is_end = x > WIDTH * 0.6
     width = 6.6 * len(text)
     start = x - 8 - width if is_end else x + 8
-    while any(abs(y - at) < 12 and start < stop and begin < start + width
+    while any(abs(y - at) < 12 and start < stop + 8 and begin < start + width + 8
               for begin, stop, at in taken):  # fmt: skip
         y += 4
     taken.append((start, start + width, y))
