@@ -202,8 +202,12 @@ def write_json(path: Path | None, content: dict[str, Any]) -> None:
 
 def ms(duration_s: float) -> str:
     """Write a time in ms, with three digits that count where it is short."""
-    value = duration_s * 1e3
-    return f"{value:.0f} ms" if abs(value) >= 100 else f"{value:.3g} ms"
+    return f"{short(duration_s * 1e3)} ms"
+
+
+def short(value: float) -> str:
+    """Write a number with three digits that count, or as a whole one."""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def minutes(duration_s: float) -> str:

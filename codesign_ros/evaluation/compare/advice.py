@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from codesign_ros.console import data_size, ms, points
+from codesign_ros.console import data_size, ms, points, short
 from codesign_ros.evaluation.compare.summary import Summary
 from codesign_ros.planning.objective import Objective
 
@@ -89,7 +89,7 @@ def _is_accurate(each: Summary, least_below: float) -> bool:
 
 def _cost_words(each: Summary, objective: Objective) -> str:
     response = f"95 % of its answers come within {ms(each.response_ms['p95'] * 1e-3)}"
-    pace = f"{each.throughput_fps:{'.0f' if each.throughput_fps >= 100 else '.3g'}} frames/s"
+    pace = f"{short(each.throughput_fps)} frames/s"
     return f"{response}, at {pace}" if objective is Objective.LATENCY else f"{pace}; {response}"
 
 
@@ -132,10 +132,10 @@ def _accuracy_words(chosen: Summary, summaries: Sequence[Summary], metric: str) 
         return text
     below, error = chosen.accuracy_below_best
     top = max(summaries, key=lambda each: -1.0 if each.accuracy is None else each.accuracy)
-    if top is chosen:
+    if chosen.accuracy == top.accuracy:
         return f"{text}, the best of all"
     if abs(below) < _NO_POINT:
-        return f"{text}, the same as {top.policy}'s on the frames that both answered"
+        return f"{text}, the same as that of {top.policy} on the frames that both answered"
     side = "below" if below > 0 else "above"
     return f"{text}, {points(abs(below))} {_spread(error)} {side} {top.policy} on the same frames"
 

@@ -6,10 +6,12 @@ loaded. They are 400 units wide, so that they can be read on a telephone.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from xml.etree import ElementTree as Tree
 
+from codesign_ros.console import short
 from codesign_ros.evaluation.compare.fronts import Front, FrontPoint
 
 WIDTH = 400
@@ -66,6 +68,7 @@ def front(shown: Front, y_unit: str, chosen: str) -> str:
     gains = [each.in_time for each in shown.points]
     gains += [each.answered for each in shown.points if each.only_by_answers]
     floor, top = min(gains), max(gains)
+    ticks = sorted({floor, (floor + top) / 2, top})
     pad = (top - floor) * 0.15 or 0.02
     floor, top = floor - pad, top + pad
     svg = _svg(height, f"{y_unit} against {shown.unit}")
@@ -77,15 +80,15 @@ def front(shown: Front, y_unit: str, chosen: str) -> str:
         return ceiling + (height - ceiling - _BOTTOM) * (top - gain) / (top - floor)
 
     _log_axis(svg, x_at, low, high, height - _BOTTOM, shown.unit)
-    for part in (0.1, 0.5, 0.9):
-        gain = floor + part * (top - floor)
+    for gain in ticks:
         _text(svg, f"{gain:.3f}", 4, y_at(gain) + 4, "soft")
     places: dict[tuple[float, float], list[FrontPoint]] = {}
     for each in sorted(shown.points, key=lambda each: (each.cost, -each.in_time)):
         places.setdefault((x_at(each.cost), y_at(each.in_time)), []).append(each)
     steps = [f"{x:.1f},{y:.1f}" for (x, y), here in places.items() if not here[0].beaten_by]
     _add(svg, "polyline", points=" ".join(steps), **{"class": "front"})
-    taken: list[tuple[float, float, float]] = []
+    # No name stands on a point.
+    taken = [(x - 5, x + 5, y + 4) for x, y in places]
     for (x, y), here in places.items():
         for each in here:
             if each.only_by_answers:
@@ -164,8 +167,8 @@ def stacks(rows: Sequence[tuple[str, Sequence[float]]], unit: str) -> str:
                  **{"class": f"plan{number}"})  # fmt: skip
             x += width
         if sum(parts) > most:
-            _text(svg, f"{sum(parts):.3g}", left + room - 4, y + 10, "end strong")
-    _text(svg, f"{unit}, up to {most:.3g}", left, base + 12, "soft")
+            _text(svg, short(sum(parts)), left + room - 4, y + 10, "end inside")
+    _text(svg, f"{unit}, up to {short(most)}", left, base + 12, "soft")
     for number, name in enumerate(("robot", "link", "server")):
         x = left + 70.0 * number
         _add(svg, "rect", x=x, y=base + 20, width=10, height=10, **{"class": f"plan{number}"})
@@ -238,15 +241,34 @@ def _name(svg: Tree.Element, name: str, y: float, chosen: str) -> None:
 def _label(
     svg: Tree.Element, text: str, x: float, y: float, taken: list[tuple[float, float, float]]
 ) -> None:
-    """Name a point at its side that has room, below the names that are there already."""
-    is_end = x > WIDTH * 0.6
+    """Name a point beside it, as near as there is room.
+
+    Args:
+        svg: the picture.
+        text: the name.
+        x: of the point.
+        y: of the name, if there is room.
+        taken: where something is: from x to x, and its y; the name is added.
+    """
     width = 6.6 * len(text)
-    start = x - 8 - width if is_end else x + 8
-    while any(abs(y - at) < 12 and start < stop + 8 and begin < start + width + 8
-              for begin, stop, at in taken):  # fmt: skip
-        y += 4
-    taken.append((start, start + width, y))
-    _text(svg, text, x - 8 if is_end else x + 8, y, "end" if is_end else "")
+    sides = [(x + 8, ""), (x - 8 - width, "end")]
+    if x > WIDTH * 0.6:
+        sides.reverse()
+    sides = [side for side in sides if 0 <= side[0] <= WIDTH - width] or sides[:1]
+    for at, (start, kind) in ((at, side) for at in _around(y) for side in sides):
+        left, right = start - 3, start + width + 3
+        if not any(abs(at - o) < 12 and left < stop and begin < right for begin, stop, o in taken):
+            taken.append((left, right, at))
+            _text(svg, text, x - 8 if kind else x + 8, at, kind)
+            return
+
+
+def _around(y: float) -> Iterator[float]:
+    """Places ever further above and below one, but not where the unit stands."""
+    for shift in itertools.count(0, 4):
+        yield y + shift
+        if y - shift > _TOP + 16:
+            yield y - shift
 
 
 def _class(name: str, chosen: str) -> str:

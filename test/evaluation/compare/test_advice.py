@@ -42,15 +42,15 @@ def test_words_of_a_person():
     better = replace(ONE, policy="better", accuracy=0.9, response_ms={"p50": 90.0, "p95": 150.0})
     alone = replace(alone, accuracy_below_best=(0.1, math.inf))
     assert advise([alone, better], Objective.LATENCY, "mAP@0.5").reasons == (
-        "95 % of its answers come within 100 ms, at 10 frames/s; the next, better, takes 1.50 times "
-        "as long",
+        "95 % of its answers come within 100 ms, at 10 frames/s; the next, better, takes 1.50 "
+        "times as long",
         "its mAP@0.5 is 0.800, 10 points (of one frame) below better on the same frames",
         "it sends nothing; no frame is late or lost",
         "its plan: all on the robot",
     )
     same = replace(alone, accuracy_below_best=(1e-17, 0.0), plans=(PLAN, PLAN))
     reasons = advise([same, better], Objective.LATENCY, "mAP@0.5").reasons
-    assert "the same as better's on the frames that both answered" in reasons[1]
+    assert "the same as that of better on the frames that both answered" in reasons[1]
     assert reasons[-1] == "the last of its 2 plans: all on the robot"
 
 
