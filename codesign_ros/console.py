@@ -7,7 +7,7 @@ import json
 import math
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -174,7 +174,16 @@ def show(
 
 def print_json(content: Any) -> None:
     """Print a result as JSON, for a script."""
-    print(json.dumps(content, indent=1), flush=True)
+    print(json.dumps(_finite(content), indent=1), flush=True)
+
+
+def _finite(content: Any) -> Any:
+    """The same with null for what is no number: JSON has no infinity and no NaN."""
+    if isinstance(content, Mapping):
+        return {key: _finite(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 def write_json(path: Path | None, content: dict[str, Any]) -> None:
@@ -186,15 +195,19 @@ def write_json(path: Path | None, content: dict[str, Any]) -> None:
     if path is None:
         return
     try:
-        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(_finite(content), indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise CodesignError(f"cannot write {path}: {error.strerror}") from None
 
 
 def ms(duration_s: float) -> str:
     """Write a time in ms, with three digits that count where it is short."""
-    value = duration_s * 1e3
-    return f"{value:.0f} ms" if abs(value) >= 100 else f"{value:.3g} ms"
+    return f"{short(duration_s * 1e3)} ms"
+
+
+def short(value: float) -> str:
+    """Write a number with three digits that count, or as a whole one."""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def minutes(duration_s: float) -> str:

@@ -74,15 +74,19 @@ class ChosenSource:
         return self._chosen(itertools.islice(self.source, first, None), first)
 
     def _chosen(self, frames: Iterable[SourceFrame], first: int) -> Iterator[SourceFrame]:
+        is_any = False
         for number, frame in enumerate(frames, first):
             try:
                 frame.rgb()
             except ImageError as error:
                 self.broken.append(_left_out(number, frame, error))
                 continue
+            is_any = True
             truth = None if frame.truth is None else self.renamed(frame.truth)
             if truth is not None or frame.truth is None:
                 yield replace(frame, truth=truth)
+        if self.broken and not first and not is_any:
+            raise CodesignError(f"no frame can be decoded: {told_once(self.broken)}")
 
     def renamed(self, truth: GroundTruth) -> GroundTruth | None:
         """Rename what is in a frame: its boxes, or its own class; None if that is left out."""

@@ -5,6 +5,10 @@ from __future__ import annotations
 import threading
 import time
 
+LONGEST_PAUSE_S = 60.0
+"""A pause between two stamps that is longer counts as so long: a robot's clock jumps by years when
+it is set [s]."""
+
 
 class Pacer:
     """Decides when the next frame goes out; this one lets frames out as they come."""
@@ -24,6 +28,8 @@ class Pacer:
 class ClockPacer(Pacer):
     """Frames go out as far apart as they were recorded, or at a fixed rate.
 
+    A recorded pause is ``LONGEST_PAUSE_S`` at most.
+
     Args:
         rate_hz: rate [Hz]; None = by the recorded stamps.
         stopping: set to stop waiting.
@@ -42,6 +48,9 @@ class ClockPacer(Pacer):
         again = self._rate_hz is None and recorded_ns < self._last_ns  # the recording starts again
         if self._frames == 0 or again:
             self._start_s, self._first_ns = time.monotonic(), recorded_ns
+        elif self._rate_hz is None:
+            pause_ns = recorded_ns - self._last_ns
+            self._first_ns += max(0, pause_ns - int(LONGEST_PAUSE_S * 1e9))
         self._last_ns = recorded_ns
         if self._rate_hz is None:
             offset_s = (recorded_ns - self._first_ns) / 1e9

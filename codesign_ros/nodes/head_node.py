@@ -250,7 +250,8 @@ class HeadNode(DeviceNode):
         self._lost += count
         self.get_logger().warning(
             "frames got lost before they reached the head (lost_before_head in /diagnostics); "
-            "make both sides reliable, the camera's queue deeper, or its frames smaller",
+            "make both sides reliable, the camera's queue deeper, or its frames smaller, or start "
+            "it with config/large_images.xml",
             once=True,
         )
 

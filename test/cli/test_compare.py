@@ -189,8 +189,10 @@ def test_the_page_in_a_browser(tmp_path, tiny_bundle, width):
         f"<iframe id=f src=report.html width={width} height=900></iframe><script>"
         "f.onload = () => { const d = f.contentDocument.documentElement;"
         "document.title = [d.scrollWidth - d.clientWidth, f.contentDocument.querySelectorAll("
-        "'svg').length, f.contentWindow.getComputedStyle(f.contentDocument.querySelector('h1 b'))"
-        ".color].join('|') }</script>"
+        "'svg').length, ...[['h1 b', 'color'], ['.median', 'stroke'], ['line.grid', 'stroke']]"
+        ".map(([what, of]) => f.contentWindow.getComputedStyle("
+        "f.contentDocument.querySelector(what))"
+        "[of])].join('|') }</script>"
     )
     done = subprocess.run(
         [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files",
@@ -198,9 +200,11 @@ def test_the_page_in_a_browser(tmp_path, tiny_bundle, width):
          "--dump-dom", frame.as_uri()],
         capture_output=True, text=True, timeout=120, check=True,
     )  # fmt: skip
-    overflow, charts, colour = re.search("<title>(.*?)</title>", done.stdout)[1].split("|")
+    title = re.search("<title>(.*?)</title>", done.stdout)[1]
+    overflow, charts, colour, mark, grid = title.split("|")
     assert int(overflow) <= 0
     assert int(charts) >= 6
     assert colour.startswith("rgb(")
+    assert mark != grid  # what is measured stands out from the lines behind it
     assert "CONSOLE" not in done.stderr
     assert "NaN" not in page.read_text()

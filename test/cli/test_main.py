@@ -2,12 +2,15 @@
 
 import importlib.util
 import json
+import math
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from codesign_ros.cli.main import main
+from codesign_ros.console import write_json
 from codesign_ros.data.bag_writer import write_mine_bag
 
 
@@ -30,6 +33,14 @@ def bag(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def cache(engine_cache, monkeypatch):
     monkeypatch.setenv("CODESIGN_CACHE_DIR", str(engine_cache))
+
+
+def test_json_is_json(tmp_path):
+    """Infinity and NaN are none: other readers than Python's refuse the whole file."""
+    out = tmp_path / "a.json"
+    write_json(out, {"a": [math.inf, -math.inf, np.float64("nan"), 1.5], "b": {"c": (math.nan, 2)}})
+    found = json.loads(out.read_text(), parse_constant=pytest.fail)
+    assert found == {"a": [None, None, None, 1.5], "b": {"c": [None, 2]}}
 
 
 def test_evaluate_writes_what_a_script_needs(capsys, tiny_bundle, bag, tmp_path):

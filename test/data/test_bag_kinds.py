@@ -420,6 +420,16 @@ def test_a_broken_frame_in_the_middle(tmp_path, broken):
     assert said.startswith("frame 2 is broken and is left out: ")
 
 
+def test_where_no_frame_can_be_decoded_the_reason_is_told(tmp_path):
+    """Depth images, for one: no command should say only that there is no frame."""
+    frames = [message(number, b"no picture") for number in range(3)]
+    bag = str(mcap(tmp_path / "a.mcap", frames))
+    chosen = open_chosen(bag, ClassChoice.given(None, None, False), "", ())
+    words = r"no frame can be decoded: frame 0 is broken .*neither JPEG nor PNG.*; and 2 more"
+    with pytest.raises(CodesignError, match=words):
+        list(chosen)
+
+
 def test_many_broken_frames_are_one_line(tmp_path, capsys):
     frames = [message(number, b"no picture") for number in range(3)]
     source = str(mcap(tmp_path / "a.mcap", [*frames, *messages()[3:]]))

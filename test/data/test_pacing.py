@@ -42,6 +42,13 @@ def test_a_recording_that_starts_again_keeps_its_pace(clock):
     assert clock.waits == pytest.approx([0.0, 0.2, 0.0, 0.2])
 
 
+def test_a_clock_that_was_set_while_recording_is_no_pause_of_years(clock):
+    pacer = ClockPacer(None, clock.stopping)
+    for recorded_ns in (1_000_000_000, 1_700_000_000_000_000_000, 1_700_000_000_250_000_000):
+        pacer.wait(recorded_ns)
+    assert clock.waits == pytest.approx([0.0, 60.0, 0.25])
+
+
 def test_frames_go_out_at_a_rate(clock):
     pacer = ClockPacer(20.0, clock.stopping)
     for recorded_ns in (0, 1, 0, 1):  # also when the recording starts again

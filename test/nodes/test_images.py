@@ -1,6 +1,7 @@
 """A head and cameras that are not ours: every encoding, any name and transport, and silence."""
 
 import contextlib
+import re
 import time
 from array import array
 
@@ -82,14 +83,15 @@ class Driver:
         def answers():
             is_late = sent and time.monotonic() > sent[-1][1] + _RESENT_AFTER_S
             if not sent or (is_late and not self._reliable):
-                sent.append((self._send(**fields), time.monotonic()))
+                sent.append((self.send(**fields), time.monotonic()))
             return [each for each in self.robot.results if each.stamp in [s for s, _ in sent]]
 
         self.robot.wait(lambda: len(answers()) > 0, "the frame's answer")
         assert len({each.sequence for each in answers()}) == len(answers()) <= len(sent)
         return answers()[0]
 
-    def _send(self, **fields):
+    def send(self, **fields):
+        """Send an image and return its stamp."""
         now_ns = self.node.get_clock().now().nanoseconds
         self._last_ns = max(now_ns, self._last_ns + 1)
         stamp = Stamp(self._last_ns, "front")
@@ -236,6 +238,29 @@ def test_why_no_frame_comes(site, node_bundle, pictures):
         robot.wait_for_message("head", "publishes /cam/image_raw, and has stopped sending")
         assert robot.values("head")["images"] == "/cam/image_raw"
     robot.wait_for_message("head", "nobody publishes /cam/image_raw")
+
+
+def test_lost_images_are_told_from_a_silent_driver(site, node_bundle):
+    """One that sends best effort 24 times what Fast DDS's shared memory holds, small ones before
+    and after."""
+    robot = head(site, node_bundle, image_transport="auto", image_reliability="auto")
+    with Driver(robot, Image, "/cam/image_raw", BEST_EFFORT) as camera:
+        camera.wait_for_the_head()
+        assert camera.answer_to(**raw("rgb8")).status is Status.OK
+        large = raw("rgb16", 1080, 1920)
+        lost = "/cam/driver publishes /cam/image_raw, but DDS loses its images on their way: best"
+
+        def is_said():
+            camera.send(**large)
+            return lost in robot.message("head")
+
+        robot.wait(is_said, "the head to say that images get lost")
+        assert "config/large_images.xml" in robot.message("head")
+        # A pause is no period: silence after the next image is said as soon as any other.
+        assert camera.answer_to(**raw("rgb8")).status is Status.OK
+        robot.wait_for_message("head", "publishes /cam/image_raw, and has stopped sending")
+        said_s = re.search(r"no frame for (\d+) s", robot.message("head"))[1]
+        assert int(said_s) < 5
 
 
 def test_another_type_under_the_name(site, node_bundle):

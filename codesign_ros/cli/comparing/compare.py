@@ -185,7 +185,7 @@ def _run(options: argparse.Namespace) -> int:
         times=made.times,
         objective=made.objective.value,
         deadline_ms=options.deadline_ms,
-        notes=(*made.notes, *left_out),
+        notes=(*made.notes, *arrivals.notes(compared.stamps_ns), *left_out),
         is_run=made.is_run,
         how=made.how or SIMULATED,
     )

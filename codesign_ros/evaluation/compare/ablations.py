@@ -104,7 +104,7 @@ def _ablation(
     accuracy = None
     if measure.of(outcome) is not None and measure.of(ours) is not None:
         below, error = measure.below(outcome, ours)
-        accuracy = Effect(-below, error)
+        accuracy = Effect(0.0 - below, error)  # and no -0.0
     late = [float(np.mean(each.responses_s() > deadline_s)) for each in (outcome, ours)]
     return Ablation(
         policy,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from codesign_ros.console import data_size, ms, points
+from codesign_ros.console import data_size, ms, points, short
 from codesign_ros.evaluation.compare.summary import Summary
 from codesign_ros.planning.objective import Objective
 
@@ -15,6 +16,8 @@ from codesign_ros.planning.objective import Objective
 _MORE_LATE, _LESS_ACCURATE, _ERRORS = 0.01, 0.01, 2.0
 # Less is no difference that a person would choose by.
 _SAME = 0.02
+# An accuracy that differs by less is the same; sums of floats do.
+_NO_POINT = 1e-6
 
 RULE = (
     "Of the policies that have at most 1 % more of the frames late or lost than the one that has "
@@ -64,7 +67,8 @@ def advise(summaries: Sequence[Summary], objective: Objective, metric: str) -> A
     said = [f"{_cost_words(chosen, objective)}{_against_next(chosen, accurate, cost_of)}"]
     if chosen.accuracy is not None:
         said.append(_accuracy_words(chosen, summaries, metric))
-    said.append(f"it sends {data_size(chosen.payload_bytes)} a frame; {_late_words(chosen)}")
+    said.append(f"it sends {_sent_words(chosen)}; {_late_words(chosen)}")
+    said += _plan_words(chosen)
     out = [each for each in summaries if each not in accurate and cost_of(each) < cost_of(chosen)]
     said += [_why_not(each, served, objective, metric) for each in out]
     return Advice(chosen.policy, RULE.format(best=unit), tuple(said))
@@ -85,12 +89,27 @@ def _is_accurate(each: Summary, least_below: float) -> bool:
 
 def _cost_words(each: Summary, objective: Objective) -> str:
     response = f"95 % of its answers come within {ms(each.response_ms['p95'] * 1e-3)}"
-    pace = f"{each.throughput_fps:.3g} frames/s"
+    pace = f"{short(each.throughput_fps)} frames/s"
     return f"{response}, at {pace}" if objective is Objective.LATENCY else f"{pace}; {response}"
 
 
 def _late_words(each: Summary) -> str:
+    if not each.late:
+        return "no frame is late or lost"
     return f"{each.late:.1%} of its frames are late or lost"
+
+
+def _sent_words(each: Summary) -> str:
+    return f"{data_size(each.payload_bytes)} a frame" if each.payload_bytes else "nothing"
+
+
+def _plan_words(each: Summary) -> list[str]:
+    """What it does; its plans may have changed."""
+    if not each.plans:
+        return []
+    count = len(each.plans)
+    which = "its plan" if count == 1 else f"the last of its {count} plans"
+    return [f"{which}: {each.plans[-1].words}"]
 
 
 def _against_next(
@@ -102,8 +121,8 @@ def _against_next(
     nearest = min(rest, key=cost_of)
     ratio = cost_of(nearest) / cost_of(chosen)
     if ratio < 1 + _SAME:
-        return f"; {nearest.policy} is as fast and sends {data_size(nearest.payload_bytes)} a frame"
-    return f"; the next, {nearest.policy}, is {ratio:.2f} times slower"
+        return f"; {nearest.policy} is as fast and sends {_sent_words(nearest)}"
+    return f"; the next, {nearest.policy}, takes {ratio:.2f} times as long"
 
 
 def _accuracy_words(chosen: Summary, summaries: Sequence[Summary], metric: str) -> str:
@@ -113,9 +132,12 @@ def _accuracy_words(chosen: Summary, summaries: Sequence[Summary], metric: str) 
         return text
     below, error = chosen.accuracy_below_best
     top = max(summaries, key=lambda each: -1.0 if each.accuracy is None else each.accuracy)
-    if top is chosen:
+    if chosen.accuracy == top.accuracy:
         return f"{text}, the best of all"
-    return f"{text}, {points(below)} (\N{PLUS-MINUS SIGN} {points(error)}) below {top.policy}"
+    if abs(below) < _NO_POINT:
+        return f"{text}, the same as that of {top.policy} on the frames that both answered"
+    side = "below" if below > 0 else "above"
+    return f"{text}, {points(abs(below))} {_spread(error)} {side} {top.policy} on the same frames"
 
 
 def _why_not(each: Summary, served: Sequence[Summary], objective: Objective, metric: str) -> str:
@@ -124,6 +146,8 @@ def _why_not(each: Summary, served: Sequence[Summary], objective: Objective, met
         return f"{faster}, but {_late_words(each)}"
     assert each.accuracy_below_best is not None
     below, error = each.accuracy_below_best
-    return (
-        f"{faster}, but its {metric} is {points(below)} (\N{PLUS-MINUS SIGN} {points(error)}) lower"
-    )
+    return f"{faster}, but its {metric} is {points(below)} {_spread(error)} lower"
+
+
+def _spread(error: float) -> str:
+    return f"(\N{PLUS-MINUS SIGN} {points(error)})" if math.isfinite(error) else "(of one frame)"

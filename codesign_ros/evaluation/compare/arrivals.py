@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from codesign_ros.data.pacing import LONGEST_PAUSE_S
 from codesign_ros.types import CodesignError
 
 RECORDED, FAST = "recorded", "fast"
@@ -62,10 +64,23 @@ class Arrivals:
         seed = f", seed {self.seed}" if self.kind == "poisson" else ""
         return f"{self.rate_hz:g} Hz, {_RATES[self.kind]}{seed}"
 
+    def notes(self, stamps_ns: Sequence[int]) -> tuple[str, ...]:
+        """What is not as recorded, a line each."""
+        pairs = itertools.pairwise(stamps_ns)
+        count = sum(abs(after - before) * 1e-9 > LONGEST_PAUSE_S for before, after in pairs)
+        if self.kind != RECORDED or not count:
+            return ()
+        return (
+            f"stamps jump by more than {LONGEST_PAUSE_S:g} s {count} times: counted as a pause of "
+            f"{LONGEST_PAUSE_S:g} s, or of none where they go back",
+        )
+
     def times_s(self, stamps_ns: Iterable[int]) -> Iterator[float | None]:
         """Yield when each frame comes, from 0 [s]; None where the window decides.
 
         Stamps that go back, as where a recording starts again, come at the time of the one before.
+        Where they jump by more than ``LONGEST_PAUSE_S``, so do all after them, back to the time of
+        the one before, or on by that long.
 
         Args:
             stamps_ns: the frames' stamps, in order [ns].
@@ -77,7 +92,11 @@ class Arrivals:
             if self.kind == FAST:
                 yield None
             elif self.kind == RECORDED:
-                last_s = max(last_s, (stamp_ns - first_ns) * 1e-9)
+                at_s = (stamp_ns - first_ns) * 1e-9
+                if abs(at_s - last_s) > LONGEST_PAUSE_S:
+                    at_s = last_s + (LONGEST_PAUSE_S if at_s > last_s else 0.0)
+                    first_ns = stamp_ns - round(at_s * 1e9)
+                last_s = max(last_s, at_s)
                 yield last_s
             elif self.kind == "hz":
                 yield number / self.rate_hz

@@ -6,14 +6,18 @@ loaded. They are 400 units wide, so that they can be read on a telephone.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from xml.etree import ElementTree as Tree
 
+from codesign_ros.console import short
 from codesign_ros.evaluation.compare.fronts import Front, FrontPoint
 
 WIDTH = 400
 _LABEL, _ROW, _TOP, _BOTTOM = 130, 22, 8, 34
+# A bar of so many times the middle one is cut off.
+_LONG = 4
 
 
 def bars(rows: Sequence[tuple[str, float, str]], unit: str, chosen: str) -> str:
@@ -59,11 +63,12 @@ def front(shown: Front, y_unit: str, chosen: str) -> str:
     A policy that only losses keep from the front is hollow, and a line leads from it to where its
     answers alone would be.
     """
-    height, left = 250, 46
+    height, left, ceiling = 264, 46, _TOP + 16
     low, high = _decades([max(each.cost, 1e-3) for each in shown.points])
     gains = [each.in_time for each in shown.points]
     gains += [each.answered for each in shown.points if each.only_by_answers]
     floor, top = min(gains), max(gains)
+    ticks = sorted({floor, (floor + top) / 2, top})
     pad = (top - floor) * 0.15 or 0.02
     floor, top = floor - pad, top + pad
     svg = _svg(height, f"{y_unit} against {shown.unit}")
@@ -72,18 +77,18 @@ def front(shown: Front, y_unit: str, chosen: str) -> str:
         return left + (WIDTH - left - 20) * _log_place(cost, low, high)
 
     def y_at(gain: float) -> float:
-        return _TOP + (height - _TOP - _BOTTOM) * (top - gain) / (top - floor)
+        return ceiling + (height - ceiling - _BOTTOM) * (top - gain) / (top - floor)
 
     _log_axis(svg, x_at, low, high, height - _BOTTOM, shown.unit)
-    for part in (0.1, 0.5, 0.9):
-        gain = floor + part * (top - floor)
+    for gain in ticks:
         _text(svg, f"{gain:.3f}", 4, y_at(gain) + 4, "soft")
     places: dict[tuple[float, float], list[FrontPoint]] = {}
     for each in sorted(shown.points, key=lambda each: (each.cost, -each.in_time)):
         places.setdefault((x_at(each.cost), y_at(each.in_time)), []).append(each)
     steps = [f"{x:.1f},{y:.1f}" for (x, y), here in places.items() if not here[0].beaten_by]
     _add(svg, "polyline", points=" ".join(steps), **{"class": "front"})
-    taken: list[tuple[float, float, float]] = []
+    # No name stands on a point.
+    taken = [(x - 5, x + 5, y + 4) for x, y in places]
     for (x, y), here in places.items():
         for each in here:
             if each.only_by_answers:
@@ -95,7 +100,7 @@ def front(shown: Front, y_unit: str, chosen: str) -> str:
         hollow = " hollow" if any(each.only_by_answers for each in here) else ""
         _add(svg, "circle", cx=x, cy=y, r=5, **{"class": kind + hollow})
         _label(svg, ", ".join(names), x, y - 5, taken)
-    _text(svg, y_unit, 4, height - 4, "soft")
+    _text(svg, y_unit, 4, 10, "soft")
     return _written(svg)
 
 
@@ -144,19 +149,30 @@ def timeline(
 
 
 def stacks(rows: Sequence[tuple[str, Sequence[float]]], unit: str) -> str:
-    """Bars of three parts each: robot, link, server."""
-    most = max((sum(parts) for _, parts in rows), default=1.0) or 1.0
+    """Bars of three parts each: robot, link, server.
+
+    One that is far longer than most ends at the edge, with its sum written on it.
+    """
+    sums = sorted(sum(parts) for _, parts in rows)
+    most = min(sums[-1], _LONG * sums[len(sums) // 2]) or 1.0
     row, left = 13, 74
-    svg = _svg(_TOP + row * len(rows) + 18, unit)
+    base, room = _TOP + row * len(rows), WIDTH - left - 10
+    svg = _svg(base + 34, unit)
     for place, (name, parts) in enumerate(rows):
         y, x = _TOP + row * place, float(left)
         _text(svg, name, left - 5, y + 10, "end soft")
         for number, part in enumerate(parts):
-            width = (WIDTH - left - 10) * part / most
+            width = min(room * part / most, left + room - x)
             _add(svg, "rect", x=x, y=y + 1, width=width, height=row - 3,
                  **{"class": f"plan{number}"})  # fmt: skip
             x += width
-    _text(svg, f"{unit}, up to {most:.3g}", left, _TOP + row * len(rows) + 12, "soft")
+        if sum(parts) > most:
+            _text(svg, short(sum(parts)), left + room - 4, y + 10, "end inside")
+    _text(svg, f"{unit}, up to {short(most)}", left, base + 12, "soft")
+    for number, name in enumerate(("robot", "link", "server")):
+        x = left + 70.0 * number
+        _add(svg, "rect", x=x, y=base + 20, width=10, height=10, **{"class": f"plan{number}"})
+        _text(svg, name, x + 14, base + 29)
     return _written(svg)
 
 
@@ -225,15 +241,34 @@ def _name(svg: Tree.Element, name: str, y: float, chosen: str) -> None:
 def _label(
     svg: Tree.Element, text: str, x: float, y: float, taken: list[tuple[float, float, float]]
 ) -> None:
-    """Name a point at its side that has room, below the names that are there already."""
-    is_end = x > WIDTH * 0.6
+    """Name a point beside it, as near as there is room.
+
+    Args:
+        svg: the picture.
+        text: the name.
+        x: of the point.
+        y: of the name, if there is room.
+        taken: where something is: from x to x, and its y; the name is added.
+    """
     width = 6.6 * len(text)
-    start = x - 8 - width if is_end else x + 8
-    while any(abs(y - at) < 12 and start < stop and begin < start + width
-              for begin, stop, at in taken):  # fmt: skip
-        y += 4
-    taken.append((start, start + width, y))
-    _text(svg, text, x - 8 if is_end else x + 8, y, "end" if is_end else "")
+    sides = [(x + 8, ""), (x - 8 - width, "end")]
+    if x > WIDTH * 0.6:
+        sides.reverse()
+    sides = [side for side in sides if 0 <= side[0] <= WIDTH - width] or sides[:1]
+    for at, (start, kind) in ((at, side) for at in _around(y) for side in sides):
+        left, right = start - 3, start + width + 3
+        if not any(abs(at - o) < 12 and left < stop and begin < right for begin, stop, o in taken):
+            taken.append((left, right, at))
+            _text(svg, text, x - 8 if kind else x + 8, at, kind)
+            return
+
+
+def _around(y: float) -> Iterator[float]:
+    """Places ever further above and below one, but not where the unit stands."""
+    for shift in itertools.count(0, 4):
+        yield y + shift
+        if y - shift > _TOP + 16:
+            yield y - shift
 
 
 def _class(name: str, chosen: str) -> str:

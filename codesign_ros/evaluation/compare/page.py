@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from codesign_ros.console import short
 from codesign_ros.evaluation.compare.ablations import COLUMNS, TITLE, Ablation, cells
 from codesign_ros.evaluation.compare.advice import Advice
 from codesign_ros.evaluation.compare.charts import bars, front, ranges, stacks, timeline
@@ -36,16 +37,17 @@ _STYLE = """
 color:var(--ink);font:16px/1.45 system-ui,sans-serif}h1{font-size:1.5rem;margin:0 0 8px}
 h1 b{color:var(--chosen)}h2{font-size:1rem;margin:0 0 6px}p,ul{margin:6px 0}ul{padding-left:20px}
 .soft{color:var(--soft);font-size:.85rem}.grid{display:grid;gap:12px;margin-top:16px;
-grid-template-columns:repeat(auto-fit,minmax(min(340px,100%),1fr))}
+grid-template-columns:repeat(auto-fit,minmax(min(340px,100%),1fr))}.apart{margin-top:12px}
 section{background:var(--card);border-radius:8px;padding:12px;min-width:0}.wide{overflow-x:auto}
-table{border-collapse:collapse;width:100%;font-size:.85rem}th,td{padding:3px 8px;text-align:right;
+table{border-collapse:collapse;width:100%;font-size:.85rem}th,td{padding:3px 6px;text-align:right;
 border-bottom:1px solid var(--line);white-space:nowrap}
 th:first-child,td:first-child{text-align:left}
 tr.chosen td{color:var(--chosen);font-weight:600}svg{width:100%;height:auto;display:block}
 svg text{font-size:12px;fill:var(--ink)}svg .soft{fill:var(--soft);font-size:11px}
 svg .end{text-anchor:end}svg .middle{text-anchor:middle}svg .strong{font-weight:700}
+svg .inside{fill:#1d2329;font-weight:700}
 .chosen{fill:var(--chosen)}.other{fill:var(--other)}.whisker,.median{stroke:var(--ink);stroke-width:1.5}
-.median{stroke-width:2.5}.grid line,line.grid{stroke:var(--line)}
+.median{stroke-width:2.5}line.grid{stroke:var(--line)}
 .hollow{fill:var(--card);stroke:var(--other);stroke-width:2}.chosen.hollow{stroke:var(--chosen)}
 .loss{stroke:var(--soft);stroke-dasharray:2 2}svg circle.soft{fill:var(--soft)}
 .front{fill:none;stroke:var(--soft);stroke-dasharray:4 3}.rate{fill:none;stroke:var(--ink)}
@@ -54,6 +56,7 @@ svg .end{text-anchor:end}svg .middle{text-anchor:middle}svg .strong{font-weight:
 .roof{fill:none;stroke-width:2}.roof.plan0{stroke:var(--p0)}.roof.plan2{stroke:var(--p2)}
 .faint{opacity:.55}circle.strong{stroke:var(--ink);stroke-width:2}
 img{width:100%;border-radius:6px}
+@media(max-width:500px){table{font-size:.8rem}th,td{padding:3px 4px}}
 """
 
 
@@ -83,7 +86,8 @@ def page(
     """The report; what to use and why comes first."""
     reasons = "".join(f"<li>{escape(reason)}</li>" for reason in advice.reasons)
     conditions = f"{setting.source} with {setting.bundle}: {setting.frames} frames, "
-    conditions += f"{setting.arrivals}; {setting.link}; {setting.times}."
+    conditions += f"{setting.arrivals}; {setting.link}; {setting.times}. "
+    conditions += f"{setting.how[0].upper()}{setting.how[1:]}."
     missing = "".join(
         f"<li>{escape(f'{name}: {why}')}</li>" for name, why in compared.unavailable.items()
     )
@@ -94,12 +98,12 @@ def page(
         '<meta name=viewport content="width=device-width,initial-scale=1">'
         f'<link rel=icon href="data:,"><title>{escape(setting.source)}: policies compared</title>'
         f"<style>{_STYLE}</style><h1>Use <b>{escape(advice.policy)}</b></h1><ul>{reasons}</ul>"
-        f"<p class=soft>{escape(conditions)} {escape(setting.how)}.</p>"
+        f"<p class=soft>{escape(conditions)}</p>"
         f"{_table(setting, summaries, advice)}"
         f'<div class="grid">{charts}</div>'
         f"{_ablations(taken)}{_worst(advice, worst)}"
-        f"<section><h2>How it was judged</h2><p>{escape(advice.rule)} Answers are held against "
-        f"{escape(setting.truth_is)}; {escape(IN_TIME)}.</p>"
+        f"<section class=apart><h2>How it was judged</h2><p>{escape(advice.rule)} Answers are held "
+        f"against {escape(setting.truth_is)}; {escape(IN_TIME)}.</p>"
         f"<ul class=soft>{missing}{notes}</ul></section></html>\n"
     )
 
@@ -113,25 +117,27 @@ def _ablations(taken: Sequence[Ablation]) -> str:
     )
     head = "".join(f"<th>{escape(name)}</th>" for name in ("without", *COLUMNS))
     return (
-        f"<section style='margin-top:12px'><h2>{escape(TITLE)}</h2><div class=wide><table>"
+        f"<section class=apart><h2>{escape(TITLE)}</h2><div class=wide><table>"
         f"<tr>{head}</tr>{rows}</table></div></section>"
     )
 
 
 def _table(setting: Setting, summaries: Sequence[Summary], advice: Advice) -> str:
-    heads = ("policy", "frames/s", "p50 ms", "p95 ms", "lost", "late", "kB/frame", setting.metric,
-             "in time")  # fmt: skip
+    # A telephone shows the first five.
+    heads = ("policy", "p95 ms", "frames/s", "late", "in time", setting.metric.partition(" ")[0],
+             "kB/frame", "p50 ms", "lost", "last plan")  # fmt: skip
     rows = []
     for each in summaries:
         cells = (
             each.policy,
-            f"{each.throughput_fps:.1f}",
-            f"{each.response_ms['p50']:.0f}",
             f"{each.response_ms['p95']:.0f}",
-            f"{each.lost:.1%}",
+            f"{each.throughput_fps:.1f}",
             f"{each.late:.1%}",
+            *(accuracy_words(value) for value in (each.accuracy_in_time, each.accuracy)),
             f"{each.payload_bytes / 1e3:.1f}",
-            *(accuracy_words(value) for value in (each.accuracy, each.accuracy_in_time)),
+            f"{each.response_ms['p50']:.0f}",
+            f"{each.lost:.1%}",
+            each.plans[-1].words,
         )
         kind = " class=chosen" if each.policy == advice.policy else ""
         rows.append(f"<tr{kind}>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>")
@@ -177,7 +183,7 @@ def _charts(
     ]
     off = "".join(f"<li>{escape(reason)}.</li>" for reason in losses(found))
     if off:
-        cards.append(("Off a front for late or lost frames (hollow)", f"<ul>{off}</ul>"))
+        cards.append(("Not on a front, for frames late or lost (hollow)", f"<ul>{off}</ul>"))
     link = "set" if setting.is_run else "simulated"
     strips = _timeline(compared, summaries, rate, chosen)
     cards.append((f"Link ({link}), plans, dropped frames", strips))
@@ -225,7 +231,7 @@ def _rooflines(found: Rooflines, cut: int) -> str:
         (
             kinds[roof.side],
             f"{half[roof.side]} on the {roof.side}, {roof.device}: "
-            f"{1e-9 * roof.peak_flops:.4g} GFLOP/s, {1e-9 * roof.memory_bandwidth:.3g} GB/s",
+            f"{short(1e-9 * roof.peak_flops)} GFLOP/s, {short(1e-9 * roof.memory_bandwidth)} GB/s",
             1e-9 * roof.peak_flops,
             1e-9 * roof.memory_bandwidth,
         )
@@ -251,7 +257,8 @@ def _worst(advice: Advice, worst: Sequence[WorstFrame]) -> str:
     figures = "".join(
         f"<section><img alt='frame {each.number}: left what is there, right what was found' "
         f"src='data:image/jpeg;base64,{base64.b64encode(each.jpeg).decode()}'>"
-        f"<p class=soft>frame {each.number}, stamp {each.stamp_ns} ns: {each.mistakes} mistakes</p>"
+        f"<p class=soft>frame {each.number}, stamp {each.stamp_ns} ns: {each.mistakes} "
+        f"mistake{'s' if each.mistakes > 1 else ''}</p>"
         "</section>"
         for each in worst
     )

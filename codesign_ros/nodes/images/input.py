@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -21,8 +22,10 @@ AUTO = "auto"
 # How often somebody who publishes is looked for [s].
 _LOOK_S = 0.25
 # Silence of so long is said; with the period of diagnostics, within 3 s. A camera that is slow has
-# longer: so many times its last period [s].
+# longer: so many times its period, the shorter of its last two, for one may be a silence [s].
 _SILENCE_S, _PERIODS = 1.9, 2.5
+# How long after an image DDS may tell what it lost before that one [s].
+_LOSS_TOLD_S = 0.25
 
 
 class ImageInput:
@@ -54,8 +57,11 @@ class ImageInput:
         self._topic: ImageTopic | None = None
         # What was found by the last look: who has just come may be about to publish more.
         self._seen: tuple[ImageTopic, QoSProfile] | None = None
-        self._since_s, self._period_s = time.monotonic(), 0.0
+        self._since_s = time.monotonic()
         self._heard = False
+        self._periods_s: deque[float] = deque((0.0, 0.0), maxlen=2)
+        # Whether DDS has lost images since the last that came.
+        self._loses = False
         if transport == AUTO:
             self._candidates = found_topics(node)
         else:
@@ -82,10 +88,10 @@ class ImageInput:
     def silence(self) -> str:
         """Why nothing comes; empty as long as images come, or may be about to."""
         silent_s = time.monotonic() - self._since_s
-        if silent_s < max(_SILENCE_S, _PERIODS * self._period_s):
+        if silent_s < max(_SILENCE_S, _PERIODS * min(self._periods_s)):
             return ""
         topics = self._candidates if self._topic is None else (self._topic,)
-        why = why_silent(self._node, topics, self._profile, self._heard)
+        why = why_silent(self._node, topics, self._profile, self._heard, self._loses)
         return f"no frame for {silent_s:.0f} s: {why}"
 
     def _look(self) -> None:
@@ -108,7 +114,7 @@ class ImageInput:
             topic.name,
             self._arrived,
             profile,
-            on_missed=self._on_missed,
+            on_missed=self._lose,
             adapts=self._reliability == AUTO,
         )
         self._topic, self._profile = topic, profile
@@ -122,6 +128,13 @@ class ImageInput:
 
     def _arrived(self, msg: CompressedImage | Image) -> None:
         now_s = time.monotonic()
-        self._period_s = now_s - self._since_s if self._heard else 0.0
-        self._since_s, self._heard = now_s, True
+        if self._heard:
+            self._periods_s.append(now_s - self._since_s)
+        self._since_s, self._heard, self._loses = now_s, True, False
         self._take(msg)
+
+    def _lose(self, count: int) -> None:
+        # What is told as an image comes was lost before it.
+        if time.monotonic() - self._since_s > _LOSS_TOLD_S:
+            self._loses = True
+        self._on_missed(count)

@@ -24,7 +24,9 @@ def publishers_of(node: Node, topic: ImageTopic) -> list[Any]:
     return [each for each in _publishers(node, topic.name) if each.topic_type == wanted]
 
 
-def why_silent(node: Node, topics: Sequence[ImageTopic], profile: QoSProfile, heard: bool) -> str:
+def why_silent(
+    node: Node, topics: Sequence[ImageTopic], profile: QoSProfile, heard: bool, lost: bool
+) -> str:
     """Say in one line why no image comes, and what to change.
 
     Args:
@@ -32,6 +34,7 @@ def why_silent(node: Node, topics: Sequence[ImageTopic], profile: QoSProfile, he
         topics: where it takes them; several where it takes the first that somebody publishes.
         profile: quality of service with which it listens.
         heard: whether images came before.
+        lost: whether DDS has told since then that it lost some.
     """
     senders = [(topic, each) for topic in topics for each in publishers_of(node, topic)]
     for topic, sender in senders:
@@ -45,23 +48,25 @@ def why_silent(node: Node, topics: Sequence[ImageTopic], profile: QoSProfile, he
     if senders:
         topic, sender = senders[0]
         name = _full(node, topic)
+        said, remedy = f"{_name(sender)} publishes {name}", _against_loss(sender, profile)
+        if lost:
+            return f"{said}, but DDS loses its images on their way: {remedy}"
         if heard:
-            return f"{_name(sender)} publishes {name}, and has stopped sending"
-        return (
-            f"{_name(sender)} publishes {name}, but nothing arrives: does it send (ros2 topic hz "
-            f"{name})? {_lost(topic, sender)}from another machine, a firewall that lets UDP through"
-        )
+            return f"{said}, and has stopped sending"
+        return f"{said}, but nothing arrives: does it send (ros2 topic hz {name})? If so, {remedy}"
     return _nobody(node, topics)
 
 
-def _lost(topic: ImageTopic, sender: Any) -> str:
-    """Say what a best-effort sender of large images can do; nothing of others."""
-    if topic.transport != "raw" or sender.qos_profile.reliability is ReliabilityPolicy.RELIABLE:
-        return "It may need "
-    return (
-        "Best effort, images above 512 kB do not fit Fast DDS's shared memory: make its publisher "
-        "reliable, or start it with config/large_images.xml; it may need "
-    )
+def _against_loss(sender: Any, profile: QoSProfile) -> str:
+    """What to change where images get lost between a sender and a listener."""
+    small = "best effort, images above 512 kB do not fit Fast DDS's shared memory"
+    if sender.qos_profile.reliability is not ReliabilityPolicy.RELIABLE:
+        remedy = f"{small}: make its publisher reliable, or start it with config/large_images.xml"
+    elif profile.reliability is not ReliabilityPolicy.RELIABLE:
+        remedy = f"{small}: set image_reliability to auto"
+    else:
+        remedy = "make its publisher's queue deeper, or start it with config/large_images.xml"
+    return f"{remedy}; from another machine, see codesign doctor (firewall, net.core.rmem_default)"
 
 
 def _nobody(node: Node, topics: Sequence[ImageTopic]) -> str:

@@ -6,6 +6,19 @@ from codesign_ros.evaluation.compare.arrivals import Arrivals
 from codesign_ros.types import CodesignError
 
 
+def test_a_clock_that_is_set_is_no_pause_of_years():
+    """On, by 53 years, and back by an hour; what comes after is as far apart as it was."""
+    stamps = [1, 1.1, 1.7e9, 1.7e9 + 0.25, 1.7e9 - 3600, 1.7e9 - 3599]
+    stamps_ns = [round(each * 1e9) for each in stamps]
+    recorded = Arrivals.parse("recorded", window=4, seed=0)
+    times_s = [0.0, 0.1, 60.1, 60.35, 60.35, 61.35]
+    assert list(recorded.times_s(stamps_ns)) == pytest.approx(times_s)
+    (said,) = recorded.notes(stamps_ns)
+    assert said.startswith("stamps jump by more than 60 s 2 times: ")
+    assert recorded.notes(stamps_ns[:2]) == ()
+    assert Arrivals.parse("4hz", window=4, seed=0).notes(stamps_ns) == ()
+
+
 def test_arrivals():
     stamps = [5_000_000_000, 5_100_000_000, 5_050_000_000, 5_300_000_000]
     recorded = Arrivals.parse("recorded", window=4, seed=0)
