@@ -49,9 +49,11 @@ def detector(tmp_path_factory) -> Bundle:
     return write_detector_bundle(tmp_path_factory.mktemp("detector") / "tiny.bundle")
 
 
-@pytest.fixture(scope="module", params=["classifier", "detector"])
-def bundle(request, tiny_bundle, detector) -> Bundle:
-    return {"classifier": tiny_bundle, "detector": detector}[request.param]
+@pytest.fixture(scope="module", params=["classifier", "detector", "two maps"])
+def bundle(request, tiny_bundle, detector, two_maps_bundle) -> Bundle:
+    """Two maps cross at both cuts of the last one."""
+    networks = {"classifier": tiny_bundle, "detector": detector, "two maps": two_maps_bundle}
+    return networks[request.param]
 
 
 @pytest.fixture
@@ -239,7 +241,7 @@ def test_interrupted_by_a_signal_and_resumed(detector, folder, tmp_path, monkeyp
         ({"enter": 2}, "--enter must be 3 or more, not 2"),
         ({"bytes": (10, 20)}, "--bytes must be 1 to 16 sizes, the largest first, not 10 20"),
         ({"neck": 99}, "cut 99 does not exist"),
-        ({"neck": 14}, "a neck needs a cut at which one map"),
+        ({"neck": 26}, "a neck needs a cut at which maps (1, C, H, W) alone cross; at cut 26"),
         ({"data": "/nowhere"}, "source /nowhere does not exist"),
     ],
 )
