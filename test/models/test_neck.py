@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from codesign_ros.models.halves import split
-from codesign_ros.models.neck import Neck, NeckForm, crossing_maps, form_of, with_neck
+from codesign_ros.models.neck import Neck, NeckForm, crossing_maps, form_of, least_patch, with_neck
 from codesign_ros.models.network import Network, Segment
 from codesign_ros.types import CodesignError, InputSpec
 from support.tiny import TINY_INPUT, tiny_network
@@ -94,6 +94,18 @@ def test_shapes_of_several_maps(rows_columns, patch):
     latent = neck.encoder(*(torch.zeros(1, *shape) for shape in shapes))
     assert latent.shape == (1, *neck.latent)
     assert [tuple(each.shape[1:]) for each in neck.decode(latent)] == shapes[::-1]
+
+
+def test_a_target_that_is_larger_than_a_source():
+    sources, targets = [(4, 8, 12)], [(3, 16, 24), (5, 32, 48)]
+    assert least_patch(sources, targets) == 2
+    assert least_patch(targets, targets[:1]) == least_patch(targets, targets) == 1
+    neck = Neck(sources, targets, NeckForm(patch=2, **SMALL))
+    latent = neck.encoder(torch.zeros(1, 4, 8, 12))
+    assert latent.shape == (1, 6, 8, 12)
+    assert [tuple(each.shape[1:]) for each in neck.decode(latent)] == targets
+    with pytest.raises(CodesignError, match="a neck halves maps: 16x24 does not become 5x12"):
+        least_patch([(4, 5, 12)], targets)
 
 
 def test_several_maps_make_one_latent_and_it_makes_them_all():

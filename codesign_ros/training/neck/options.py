@@ -58,11 +58,6 @@ class NeckOptions(SceneOptions):
         """The cut whose tensors the decoders make."""
         return self.neck if self.enter is None else self.enter
 
-    @property
-    def peak_rate(self) -> float:
-        """The peak of the learning rate."""
-        return 2e-3 if self.learning_rate is None else self.learning_rate
-
     def check(self) -> None:
         """Raise CodesignError with one line on a value that makes no sense."""
         super().check()

@@ -38,6 +38,8 @@ _MOST_PATCH = 2048
 # What a place of the smallest map stands for where larger ones cross, which cannot be less.
 _MOST_NUMBERS = 8192
 _CHANNELS_A_MAP = 32
+# Peak of the learning rate; a number of a latent of several maps hangs on many more weights.
+_RATE, _RATE_OF_SEVERAL = 2e-3, 5e-4
 _LEAST_SIDE = 8
 
 
@@ -76,9 +78,11 @@ class NeckRun(BaseRun):
         if feature_share is None:
             is_ahead = options.target > options.neck
             feature_share = _FEATURES_AHEAD if is_ahead and start is None else _FEATURE_SHARE
+        several = len(self.teacher.target_shapes) > 1
+        rate = options.learning_rate or (_RATE_OF_SEVERAL if several else _RATE)
         config = NeckConfig(
             steps,
-            **{**options.config, "learning_rate": options.peak_rate},
+            **{**options.config, "learning_rate": rate},
             bytes=sizes,
             feature_share=feature_share,
             form=self._form,
