@@ -2,7 +2,8 @@
 
 ::
 
-    neck_CUT.safetensors   encoder.*, decoder.*  float32, the weights
+    neck_CUT.safetensors   encoder.*, decoder.*  float32, the weights; encoder.0.*, encoder.1.* and
+                                                 so on where several maps cross
                            gains, frequencies    see ``wire.neck.tables.CodeTables``
                            frequencies_after     its ``after``, where films were counted
 
@@ -34,7 +35,7 @@ class NeckInfo:
 
     Attributes:
         cut: where it is; the head runs the segments up to it and the encoder.
-        enter: the cut whose tensor the decoder makes; the tail runs the decoder and the segments
+        enter: the cut whose tensors the decoders make; the tail runs the decoders and the segments
             behind it.
         shape: (C, h, w) of the latent.
         levels: how many rates there are; 0 has the most bytes.
@@ -186,9 +187,10 @@ def _shape(value: Any) -> tuple[int, int, int]:
 def _check(neck: NeckInfo, crossings: tuple[tuple[TensorSpec, ...], ...]) -> None:
     if not 1 <= neck.cut <= neck.enter < len(crossings) - 1:
         raise ValueError(f"a neck from cut {neck.cut} to {neck.enter} does not exist")
+    answers = {spec.name for spec in crossings[-1]}
     for cut in (neck.cut, neck.enter):
-        if len(crossings[cut]) != 1 or len(crossings[cut][0].shape) != 4:
-            raise ValueError(f"a neck at cut {cut}, which not one map alone crosses")
+        if any(len(spec.shape) != 4 or spec.name in answers for spec in crossings[cut]):
+            raise ValueError(f"a neck at cut {cut}, which not maps alone cross")
     if min(neck.shape) < 1 or neck.symbols > _MOST_SYMBOLS:
         raise ValueError(f"a neck's latent of {neck.shape}")
     if not 1 <= neck.levels <= _MOST_LEVELS or not 1 <= neck.largest_code <= _MOST_CODE:

@@ -12,6 +12,7 @@ from codesign_ros.bundle import Bundle
 from support.sampling import covering
 from support.tiny import write_tiny_bundle
 from support.tiny_neck import with_losses, write_tiny_neck
+from support.two_maps import LATER, TWO, write_two_maps_bundle
 
 # The nodes' tests need ROS 2 and the package's built messages; `make test` has both.
 HAS_ROS = all(find_spec(name) for name in ("rclpy", "codesign_ros.msg"))
@@ -71,6 +72,22 @@ def neck_bundle(tmp_path_factory, tiny_bundle) -> Bundle:
     """The tiny bundle with an untrained neck at cut 3; do not change its files."""
     path = tmp_path_factory.mktemp("bundles") / "neck.bundle"
     return with_losses(write_tiny_neck(path, tiny_bundle), 3)
+
+
+@pytest.fixture(scope="session")
+def two_maps_bundle(tmp_path_factory) -> Bundle:
+    """An imported network of which two maps cross cuts 3 and 4; do not change its files."""
+    return write_two_maps_bundle(tmp_path_factory.mktemp("bundles") / "two_maps.bundle")
+
+
+@pytest.fixture(scope="session", params=["one map", "two maps"])
+def each_neck_bundle(request, tmp_path_factory) -> Bundle:
+    """A bundle with an untrained neck at cut 3; do not change its files."""
+    if request.param == "one map":
+        return request.getfixturevalue("neck_bundle")
+    path = tmp_path_factory.mktemp("bundles") / "two_maps_neck.bundle"
+    plain = request.getfixturevalue("two_maps_bundle")
+    return with_losses(write_tiny_neck(path, plain, TWO, LATER), TWO)
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from codesign_ros.models.network import weights_of
 from codesign_ros.types import TensorSpec
 from support.refusal import refusal_of
 from support.tiny_neck import LARGEST, LEVELS, tiny_neck, write_tiny_neck
+from support.two_maps import LATER, ONE, TWO
 
 FILE = "neck_3.safetensors"
 
@@ -167,11 +168,33 @@ def test_necks_that_are_no_list(copy):
     assert "two necks have the same cut" in refused(copy)
 
 
-def test_a_neck_where_several_tensors_cross(copy):
+@pytest.mark.parametrize("more", [{"name": "flat", "shape": [1, 8]}, {"name": "logits"}])
+def test_a_neck_where_not_maps_alone_cross(copy, more):
     document = yaml.safe_load((copy / "model.yaml").read_text())
-    document["crossings"][3].append(dict(document["crossings"][2][0]))
+    document["crossings"][3].append({**document["crossings"][3][0], **more})
     (copy / "model.yaml").write_text(yaml.safe_dump(document))
-    assert "a neck at cut 3, which not one map alone crosses" in refused(copy)
+    assert "a neck at cut 3, which not maps alone cross" in refused(copy)
+
+
+@pytest.mark.parametrize(("cut", "enter"), [(TWO, TWO), (ONE, LATER)])
+def test_a_neck_of_two_maps_comes_back(two_maps_bundle, tmp_path, cut, enter):
+    written = write_tiny_neck(tmp_path / "two.bundle", two_maps_bundle, cut, enter)
+    info, module, tables = tiny_neck(two_maps_bundle, cut, enter)
+    (found,) = written.necks
+    assert found == dataclasses.replace(info, sha256=found.sha256)
+    np.testing.assert_array_equal(written.neck_tables(cut).gains, tables.gains)
+    weights, built = weights_of(module), weights_of(written.neck_module(cut))
+    assert weights.keys() == built.keys()
+    assert {"decoder.0.expand.linear.bias", "decoder.1.expand.linear.bias"} <= weights.keys()
+    for name, array in weights.items():
+        np.testing.assert_array_equal(array, built[name])
+
+
+def test_the_names_of_a_neck_of_one_map_have_no_number(necked):
+    """Bundles that were written before there were others have these."""
+    names = weights_of(necked.neck_module(3)).keys()
+    assert {"encoder.linear.bias", "decoder.expand.linear.bias"} <= names
+    assert not any(name.split(".")[1].isdecimal() for name in names)
 
 
 @pytest.mark.parametrize(

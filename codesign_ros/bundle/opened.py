@@ -206,9 +206,11 @@ class Bundle:
         from codesign_ros.models.network import load_weights
 
         info = self.neck(cut)
-        (source,), (target,) = self.crossings[info.cut], self.crossings[info.enter]
+        sources, targets = (
+            [spec.shape[1:] for spec in self.crossings[cut]] for cut in (info.cut, info.enter)
+        )
         try:
-            neck = Neck(source.shape[1:], target.shape[1:], form_of(info.form))
+            neck = Neck(sources, targets, form_of(info.form))
             if neck.latent != info.shape:
                 raise CodesignError(f"{info.file}: its latent is {neck.latent}, not {info.shape}")
             load_weights(neck, read_weights(self.path, info))

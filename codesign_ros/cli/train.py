@@ -105,13 +105,13 @@ def add(commands: Any) -> None:
         "--enter",
         type=CUT,
         metavar="CUT",
-        help="the cut whose tensor the decoder makes (default: the same)",
+        help="the cut whose tensors the decoder makes (default: the same)",
     )
     neck.add_argument(
         "--bytes", type=COUNT, nargs="+", metavar="N", help="of a frame by level, the most first"
     )
     neck.add_argument("--topic", help="image topic of a bag that has several")
-    neck.add_argument("--channels", type=WIDTH, help="of the latent (default 32)")
+    neck.add_argument("--channels", type=WIDTH, help="of the latent (default 32 for each map)")
     neck.add_argument("--encoder-width", type=WIDTH, help="channels in the encoder (default 64)")
     neck.add_argument("--encoder-depth", type=Whole(0, 1000), help="residual blocks in the encoder")
     neck.add_argument("--decoder-width", type=WIDTH, help="channels in the decoder (default 96)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,16 +22,16 @@ class NeckView:
         cut: where the neck is.
         codec: its rate level; None = the tensors themselves.
         payload_bytes: what crosses for this picture [bytes].
-        maps: float32 (channels, h, w), what the segments behind take.
+        maps: float32 (channels, h, w) each, what the segments behind take, by its name.
         output: the network's output for it.
-        error: root mean square of what the maps differ by from those without the neck, as share of
-            these.
+        error: root mean square of what the maps differ by from those without the neck, each as
+            share of these.
     """
 
     cut: int
     codec: str | None
     payload_bytes: int
-    maps: np.ndarray
+    maps: dict[str, np.ndarray]
     output: np.ndarray
     error: float
 
@@ -49,30 +50,29 @@ def neck_views(bundle: Bundle, network: Network, image: np.ndarray) -> list[Neck
     views = []
     for info in bundle.necks:
         tables, neck = bundle.neck_tables(info.cut), bundle.neck_module(info.cut)
-        (source,), (target,) = bundle.crossings[info.cut], bundle.crossings[info.enter]
+        sources, targets = (
+            [spec.name for spec in bundle.crossings[cut]] for cut in (info.cut, info.enter)
+        )
         with torch.no_grad():
-            crossing = network.run({IMAGE: torch.from_numpy(image)}, 0, info.cut, [source.name])[
-                source.name
-            ]
-            direct = network.run({source.name: crossing}, info.cut, info.enter, [target.name])
-            plain = direct[target.name].numpy()
-            ways: list[tuple[str | None, int, np.ndarray]] = [(None, source.nbytes, plain)]
-            latent = neck.encoder(crossing).numpy()
+            crossing = network.run({IMAGE: torch.from_numpy(image)}, 0, info.cut, sources)
+            plain = network.run(crossing, info.cut, info.enter, targets)
+            size = sum(spec.nbytes for spec in bundle.crossings[info.cut])
+            ways: list[tuple[str | None, int, dict[str, torch.Tensor]]] = [(None, size, plain)]
+            latent = neck.encoder(*crossing.values()).numpy()
             for level, name in enumerate(NECK_CODECS[: info.levels]):
                 codes = quantise(latent, tables, level)
                 size = len(encode_codes(codes, tables, level))
                 received = torch.from_numpy(dequantise(codes, tables, level))
-                ways.append((name, size, neck.decoder(received).numpy()))
+                ways.append((name, size, dict(zip(targets, neck.decode(received), strict=True))))
+            (output,) = network.output_names
             for codec, size, maps in ways:
-                output = _behind(network, target.name, maps, info.enter)
-                error = float(np.sqrt(np.mean((maps - plain) ** 2)))
-                error /= max(float(np.sqrt(np.mean(plain**2))), 1e-30)
-                views.append(NeckView(info.cut, codec, size, maps[0], output, error))
+                said = network.run(maps, info.enter, len(network.segments), [output])[output]
+                arrays = {name: each[0].numpy() for name, each in maps.items()}
+                error = math.sqrt(np.mean([_share_off(maps[n], plain[n]) for n in targets]))
+                views.append(NeckView(info.cut, codec, size, arrays, said.numpy(), error))
     return views
 
 
-def _behind(network: Network, name: str, maps: np.ndarray, enter: int) -> np.ndarray:
-    """The network's only output for what crosses at ``enter``."""
-    (output,) = network.output_names
-    tensors = {name: torch.from_numpy(maps.copy())}
-    return network.run(tensors, enter, len(network.segments), [output])[output].numpy()
+def _share_off(found: torch.Tensor, right: torch.Tensor) -> float:
+    """Squared error as share of the squares."""
+    return float((found - right).square().mean() / right.square().mean().clamp(min=1e-30))

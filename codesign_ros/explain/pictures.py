@@ -136,23 +136,28 @@ def maps_sheet(explanation: Explanation) -> np.ndarray:
 
 
 def necks_sheet(explanation: Explanation) -> np.ndarray:
-    """Draw what the tail sees through each neck, beside what it sees without, a row a neck."""
+    """Draw what the tail sees through each neck, beside what it sees without.
+
+    There is a row for each neck, and for each map where several cross.
+    """
     rows, ends = [], []
-    for cut in dict.fromkeys(view.cut for view, _ in explanation.necks):
+    made = dict.fromkeys((view.cut, name) for view, _ in explanation.necks for name in view.maps)
+    for cut, name in made:
         ways = [(view, answer) for view, answer in explanation.necks if view.cut == cut]
-        plain = ways[0][0].maps
+        plain = ways[0][0].maps[name]
         varied = np.argsort(-plain.var(axis=(1, 2)), kind="stable")[: _GRID_COLUMNS * _GRID_ROWS]
         low, high = float(plain[varied].min()), float(np.quantile(plain[varied], 0.999))
         ends.append((low, high))
         panels = []
         for view, answer in ways:
             how = "as it is" if view.codec is None else f"through {view.codec}"
-            caption = f"cut {cut} {how}: {view.payload_bytes} bytes"
+            which = f", {name}" if len(view.maps) > 1 else ""
+            caption = f"cut {cut}{which} {how}: {view.payload_bytes} bytes"
             if view.codec is not None:
                 caption += f", {view.error:.0%} off (root mean square)"
             if answer is not None:
                 caption += f"\n{explanation.said(answer)}"
-            panels.append(Panel(colour_grid(view.maps[varied], low, high), caption))
+            panels.append(Panel(colour_grid(view.maps[name][varied], low, high), caption))
         rows.append(panels)
     title = (
         "What the segments behind a neck take, the channels with the largest variance: "

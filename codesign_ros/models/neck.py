@@ -4,7 +4,9 @@ After Yuan et al., "Feature Compression for Rate Constrained Object Detection on
 2022), Matsubara et al., "BottleFit" (WoWMoM 2022) and Furutanpey et al., "FrankenSplit" (TMC 2024):
 the network's own weights stay, and the decoder's output takes the place of a tensor that the tail
 expects. Encoder and decoder are each a linear map, which has a start in closed form, with a
-non-linear one beside it that starts at zero.
+non-linear one beside it that starts at zero. Where several maps cross, as those of a detector's
+backbone at strides 8, 16 and 32, each has its encoder and its decoder: the encoders bring theirs to
+one grid and their sum is the one latent, of which every decoder makes its map.
 
 What the encoder makes, the latent, is float32. Gains, rounding and entropy coding belong to the
 codec, so that its level can change with every frame: Cui et al., "Asymmetric Gained Deep Image
@@ -14,7 +16,7 @@ Compression with Continuous Rate Adaptation" (CVPR 2021).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +27,7 @@ from codesign_ros.models.network import Network, Segment
 from codesign_ros.types import NECK, CodesignError
 
 DECODED = "neck.decoded"
-"""Name of the segment that a decoder is in a network with a neck."""
+"""Name of the segment that a decoder is in a network with a neck; see ``decoded_names``."""
 
 Shape = tuple[int, ...]
 """Channels, rows and columns of a map."""
@@ -37,13 +39,14 @@ class NeckForm:
 
     Attributes:
         channels: C of the latent.
-        patch: rows and columns of the decoded map that one place of the latent stands for.
+        patch: rows and columns of the smallest decoded map that one place of the latent stands
+            for; larger maps have as many times more as they are larger.
         encoder_width: channels inside the encoder.
         encoder_depth: residual blocks inside it, at the latent's resolution.
         decoder_width: channels inside the decoder, at the latent's resolution.
         decoder_depth: residual blocks there.
         output_depth: residual blocks at the decoded map's resolution.
-        positive: whether the decoded map has no negative numbers, as behind a ReLU.
+        positive: whether the decoded maps have no negative numbers, as behind a ReLU.
     """
 
     channels: int = 32
@@ -55,10 +58,19 @@ class NeckForm:
     output_depth: int = 1
     positive: bool = True
 
-    def latent(self, target: Shape) -> Shape:
-        """Shape of the latent for a decoded map."""
-        _, rows, columns = target
+    def latent(self, targets: Sequence[Shape]) -> Shape:
+        """Shape of the latent for decoded maps."""
+        rows, columns = _smallest(targets)
         return self.channels, math.ceil(rows / self.patch), math.ceil(columns / self.patch)
+
+    def patches(self, targets: Sequence[Shape]) -> list[int]:
+        """For each decoded map, how many rows and columns one place of the latent stands for.
+
+        Raises:
+            CodesignError: a map is not a power of two as large as the smallest.
+        """
+        least = _smallest(targets)
+        return [self.patch * 2 ** _halvings(target[1:], least) for target in targets]
 
 
 class Residual(nn.Module):
@@ -89,47 +101,67 @@ class Beside(nn.Module):
 
 
 class Neck(nn.Module):
-    """An encoder and a decoder.
+    """An encoder and a decoder for each map that crosses.
 
     Args:
-        source: shape of the tensor that crosses the cut.
-        target: shape of the tensor whose place the decoder's output takes.
+        sources: shapes of the maps that cross the cut.
+        targets: shapes of the maps whose place the decoders' output takes.
         form: sizes.
 
     Attributes:
-        encoder: maps (B, *source) to the latent (B, C, h, w).
-        decoder: maps the latent to (B, *target). Both take smaller maps too, in training.
+        encoder: maps the sources, each (B, C_i, H_i, W_i), to the latent (B, C, h, w).
+        decoders: each maps the latent to its target. All take smaller maps too, in training.
         latent: (C, h, w).
 
     Raises:
-        CodesignError: the source is not a power of two as large as the latent.
+        CodesignError: a source is not a power of two as large as the latent, or a target not as the
+            smallest of them.
     """
 
-    def __init__(self, source: Shape, target: Shape, form: NeckForm) -> None:
+    def __init__(self, sources: Sequence[Shape], targets: Sequence[Shape], form: NeckForm) -> None:
         super().__init__()
-        self.source, self.target, self.form = source, target, form
-        self.latent = form.latent(target)
-        self.encoder = _encoder(source, self.latent, form)
-        self.decoder = _Decoder(target, form)
+        self.form = form
+        self.latent = form.latent(targets)
+        encoders = [_encoder(source, self.latent, form) for source in sources]
+        decoders = [
+            _Decoder(target, patch, form)
+            for target, patch in zip(targets, form.patches(targets), strict=True)
+        ]
+        # The names of the weights of one alone have no number; tuples name nothing again.
+        self.encoder = encoders[0] if len(encoders) == 1 else _Sum(encoders)
+        self.decoder = decoders[0] if len(decoders) == 1 else nn.ModuleList(decoders)
+        self.encoders, self.decoders = tuple(encoders), tuple(decoders)
+
+    def decode(self, latent: torch.Tensor) -> list[torch.Tensor]:
+        """Make all maps of a latent (B, C, h, w)."""
+        return [decoder(latent) for decoder in self.decoders]
+
+
+class _Sum(nn.ModuleList):
+    """The sum of what each module makes of its own map."""
+
+    def forward(self, *maps: torch.Tensor) -> torch.Tensor:
+        first, *others = (module(x) for module, x in zip(self, maps, strict=True))
+        return sum(others, start=first)
 
 
 class _Decoder(nn.Module):
     """Latent to map: at the latent's resolution, then shuffled to the map's, then refined there."""
 
-    def __init__(self, target: Shape, form: NeckForm) -> None:
+    def __init__(self, target: Shape, patch: int, form: NeckForm) -> None:
         super().__init__()
+        self.patch = patch
         channels, self._rows, self._columns = target
-        whole = form.patch**2
+        whole = patch**2
         inner: list[nn.Module] = [nn.Conv2d(form.channels, form.decoder_width, 3, 1, 1)]
         inner += [Residual(form.decoder_width) for _ in range(form.decoder_depth)]
         inner += [nn.ReLU(), nn.Conv2d(form.decoder_width, channels * whole, 1)]
         self.expand = Beside(nn.Conv2d(form.channels, channels * whole, 1), inner)
-        self.shuffle = nn.PixelShuffle(form.patch) if form.patch > 1 else nn.Identity()
+        self.shuffle = nn.PixelShuffle(patch) if patch > 1 else nn.Identity()
         self.refine = nn.Sequential(*(Residual(channels) for _ in range(form.output_depth)))
         self.activation = nn.ReLU() if form.positive else nn.Identity()
-        _, rows, columns = form.latent(target)
         # One place of the latent stands for rows and columns that the map may not have.
-        self._crops = (rows * form.patch, columns * form.patch) != (self._rows, self._columns)
+        self._crops = (self._rows % patch, self._columns % patch) != (0, 0)
 
     def forward(self, latent: torch.Tensor) -> torch.Tensor:
         """Compute the map for a latent of shape (B, C, h, w)."""
@@ -141,15 +173,8 @@ class _Decoder(nn.Module):
 
 def _encoder(source: Shape, latent: Shape, form: NeckForm) -> Beside:
     channels, rows, columns = source
-    for halvings in range(_MOST_HALVINGS + 1):
-        factor = 2**halvings
-        if (math.ceil(rows / factor), math.ceil(columns / factor)) == latent[1:]:
-            break
-    else:
-        raise CodesignError(
-            f"a neck halves maps: {rows}x{columns} does not become {latent[1]}x{latent[2]}; "
-            "take another cut, or another --enter"
-        )
+    halvings = _halvings(source[1:], latent[1:])
+    factor = 2**halvings
     # Padded by one on each side at factor 1 and more where halves of odd sizes are rounded up.
     linear = nn.Conv2d(channels, form.channels, factor + 2, factor, 1)
     if (rows % factor, columns % factor) != (0, 0):
@@ -166,49 +191,94 @@ def _encoder(source: Shape, latent: Shape, form: NeckForm) -> Beside:
     return Beside(linear, inner)
 
 
+def least_patch(sources: Sequence[Shape], targets: Sequence[Shape]) -> int:
+    """The least ``NeckForm.patch`` with which the latent has the grid of the smallest map.
+
+    Raises:
+        CodesignError: the smallest target is not a power of two as large as the smallest source.
+    """
+    return 2 ** _halvings(_smallest(targets), _smallest([*sources, *targets]))
+
+
+def _halvings(sides: Shape, smaller: Shape) -> int:
+    """How often rows and columns are halved until they are these."""
+    rows, columns = sides
+    for halvings in range(_MOST_HALVINGS + 1):
+        factor = 2**halvings
+        if (math.ceil(rows / factor), math.ceil(columns / factor)) == smaller:
+            return halvings
+    raise CodesignError(
+        f"a neck halves maps: {rows}x{columns} does not become {smaller[0]}x{smaller[1]}; "
+        "take another cut, or another --enter"
+    )
+
+
+def _smallest(maps: Sequence[Shape]) -> Shape:
+    """Rows and columns of the smallest of maps."""
+    return min(rows for _, rows, _ in maps), min(columns for _, _, columns in maps)
+
+
 def with_neck(network: Network, cut: int, enter: int, neck: Neck) -> Network:
     """Copy a network that is to be cut at ``cut`` with a neck there.
 
     Args:
         network: in any form.
-        cut: what ends here is encoded; one tensor crosses.
-        enter: where the decoder's output goes on; one tensor crosses, ``enter >= cut``.
-        neck: its encoder and decoder.
+        cut: what ends here is encoded; maps cross.
+        enter: where the decoders' output goes on; maps cross, ``enter >= cut``.
+        neck: its encoder and decoders.
 
     Returns:
-        Segments ``1..cut``, ``neck`` (the encoder), ``neck.decoded`` (the decoder) and those behind
-        ``enter``; what crosses its cut ``cut + 1`` is ``neck``. Modules are shared, not copied.
+        Segments ``1..cut``, ``neck`` (the encoder), ``decoded_names`` (the decoders) and those
+        behind ``enter``; what crosses its cut ``cut + 1`` is ``neck``. Modules are shared, not
+        copied.
 
     Raises:
-        CodesignError: more than one tensor crosses, or a segment has the neck's name.
+        CodesignError: something else than maps crosses, or a segment has the neck's name.
     """
-    source, target = (only_crossing(network, each) for each in (cut, enter))
+    sources, targets = (crossing_maps(network, each) for each in (cut, enter))
+    made = dict(zip(targets, decoded_names(len(targets)), strict=True))
     names = network.segment_names
-    if taken_names := {NECK, DECODED}.intersection(names):
+    if taken_names := {NECK, *made.values()}.intersection(names):
         raise CodesignError(
             f"the network has a segment named '{min(taken_names)}': it can get no neck"
         )
     parts = [Segment(names[i], network.segments[i], network.segment_inputs[i]) for i in range(cut)]
-    parts += [Segment(NECK, neck.encoder, (source,)), Segment(DECODED, neck.decoder, (NECK,))]
+    parts.append(Segment(NECK, neck.encoder, tuple(sources)))
+    parts += [
+        Segment(name, decoder, (NECK,))
+        for name, decoder in zip(made.values(), neck.decoders, strict=True)
+    ]
     for i in range(enter, len(names)):
-        taken = tuple(DECODED if each == target else each for each in network.segment_inputs[i])
+        taken = tuple(made.get(each, each) for each in network.segment_inputs[i])
         parts.append(Segment(names[i], network.segments[i], taken))
     return Network(parts, network.input_spec, network.output_names)
 
 
-def only_crossing(network: Network, cut: int) -> str:
-    """Name of the one tensor that crosses at a cut, a map (1, C, H, W).
+def decoded_names(count: int) -> list[str]:
+    """Names of the segments that so many decoders are."""
+    return [DECODED] if count == 1 else [f"{DECODED}.{number}" for number in range(count)]
+
+
+def crossing_maps(network: Network, cut: int) -> list[str]:
+    """Names of the tensors that cross at a cut, all of them maps (1, C, H, W).
 
     Raises:
-        CodesignError: there is no such cut, or something else crosses.
+        CodesignError: there is no such cut, something else crosses, or an answer of the network
+            does.
     """
     crossing = network.crossing(cut)
-    if cut == 0 or len(crossing) != 1 or len(crossing[0].shape) != 4:
-        said = ", ".join(f"{spec.name} {spec.shape}" for spec in crossing)
+    said = ", ".join(f"{spec.name} {spec.shape}" for spec in crossing)
+    if cut == 0 or any(len(spec.shape) != 4 for spec in crossing):
         raise CodesignError(
-            f"a neck needs a cut at which one map (1, C, H, W) crosses; at cut {cut} it is {said}"
+            f"a neck needs a cut at which maps (1, C, H, W) alone cross; at cut {cut} it is {said}"
         )
-    return crossing[0].name
+    names = [spec.name for spec in crossing]
+    if answers := [name for name in names if name in network.output_names]:
+        raise CodesignError(
+            f"a neck needs a cut that no answer of the network crosses; '{answers[0]}' crosses "
+            f"cut {cut}"
+        )
+    return names
 
 
 def form_of(args: Mapping[str, Any]) -> NeckForm:

@@ -233,7 +233,8 @@ class TailStage:
         self._bundle = bundle
         self._engine = engine
         self._selection = selection
-        self._expected = bundle.crossings[plan.cut]
+        crossing = bundle.crossings[plan.cut]
+        self._expected = (bundle.neck(plan.cut).spec,) if plan.has_neck else crossing
         self._neck = NeckCodec(bundle, plan.cut) if plan.has_neck else None
         # Under a plan that encodes frames as JPEGs each may be of another quality, or the camera's.
         self._codecs = JPEG_CODECS if plan.codec in JPEG444_CODECS else (plan.codec,)

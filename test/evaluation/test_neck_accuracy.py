@@ -19,13 +19,13 @@ IMAGES = tiny_frames(12, seed=4)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8-tensor"])
-def test_each_level_is_what_head_and_tail_reach(neck_bundle, engine_cache, precision):
-    factory = open_backend(neck_bundle, cache_dir=engine_cache)
+def test_each_level_is_what_head_and_tail_reach(each_neck_bundle, engine_cache, precision):
+    factory = open_backend(each_neck_bundle, cache_dir=engine_cache)
     answers = {}
     for level in range(3):
-        plan = plan_for(neck_bundle, 1, 3, codec=f"neck.{level}", precision=precision)
-        head = HeadStage(neck_bundle, plan, factory.build(head_key(plan)))
-        tail = TailStage(neck_bundle, plan, factory.build(tail_key(plan)))
+        plan = plan_for(each_neck_bundle, 1, 3, codec=f"neck.{level}", precision=precision)
+        head = HeadStage(each_neck_bundle, plan, factory.build(head_key(plan)))
+        tail = TailStage(each_neck_bundle, plan, factory.build(tail_key(plan)))
         found = [tail.run(tail.decode(head.run(image).encoded)).class_scores for image in IMAGES]
         answers[level] = np.argmax(found, axis=1)
     # Right for level 1 but for three: what the others reach says how far they differ from it.
@@ -34,13 +34,13 @@ def test_each_level_is_what_head_and_tail_reach(neck_bundle, engine_cache, preci
     form = Form(Structure.S3, Merge.FOLD, precision)
     steps = []
     table = measure_forms(
-        neck_bundle.network(),
+        each_neck_bundle.network(),
         IMAGES,
         ClassJudge(labels),
         data="12 frames of noise",
         forms=[form],
-        necks=[MeasuredNeck.of(neck_bundle, 3)],
-        calibration_frames=neck_bundle.calibration_frames(),
+        necks=[MeasuredNeck.of(each_neck_bundle, 3)],
+        calibration_frames=each_neck_bundle.calibration_frames(),
         progress=lambda done, total: steps.append((done, total)),
     )
     rows = {row.codec: row for row in table.rows if row.cut == 3}

@@ -22,17 +22,17 @@ INT8 = "int8-tensor"
 
 
 @pytest.fixture(scope="module")
-def factory(neck_bundle, engine_cache):
-    return open_backend(neck_bundle, cache_dir=engine_cache)
+def factory(each_neck_bundle, engine_cache):
+    return open_backend(each_neck_bundle, cache_dir=engine_cache)
 
 
 @pytest.fixture(scope="module")
-def times(neck_bundle, factory):
+def times(each_neck_bundle, factory):
     """Head and tail at three cuts, each timed once."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stage_timer, "_ROUNDS", 1)
-        extent = Extent((0, CUT, neck_bundle.last_cut), (Structure.S3,), (INT8,), math.inf)
-        return {part: measure(neck_bundle, factory, part, extent) for part in ("head", "tail")}
+        extent = Extent((0, CUT, each_neck_bundle.last_cut), (Structure.S3,), (INT8,), math.inf)
+        return {part: measure(each_neck_bundle, factory, part, extent) for part in ("head", "tail")}
 
 
 def test_halves_are_timed_with_the_neck_and_without(times):
@@ -46,8 +46,9 @@ def test_halves_are_timed_with_the_neck_and_without(times):
         assert min(each.half_s[form] for form in with_neck) > 0
 
 
-def test_payloads_of_a_neck_are_those_of_the_frames(neck_bundle, factory, times):
-    engine, codec = factory.build(EngineKey("head", CUT, neck=True)), NeckCodec(neck_bundle, CUT)
+def test_payloads_of_a_neck_are_those_of_the_frames(each_neck_bundle, factory, times):
+    engine = factory.build(EngineKey("head", CUT, neck=True))
+    codec = NeckCodec(each_neck_bundle, CUT)
     latents = [engine.run({"image": frame})["neck"] for frame in tiny_frames(4)]
     for level in range(3):
         sizes = [codec.encode(latent, level).payload_bytes for latent in latents]
@@ -63,12 +64,12 @@ def test_a_profile_keeps_them_in_a_file(times):
         assert HalfTimes.from_json(json.loads(json.dumps(each.to_json()))) == each
 
 
-def test_the_tables_have_them(neck_bundle, times):
+def test_the_tables_have_them(each_neck_bundle, times):
     axes = PlannerSettings(precisions=("fp32", INT8), structures=(Structure.S3,)).axes(
-        ("box",), neck_bundle.neck_codecs
+        ("box",), each_neck_bundle.neck_codecs
     )
     tables = measured_tables(
-        neck_bundle.last_cut, times["head"], [times["tail"]], axes, neck_bundle.accuracy
+        each_neck_bundle.last_cut, times["head"], [times["tail"]], axes, each_neck_bundle.accuracy
     )
     k = axes.codecs.index("neck.1")
     for p, precision in enumerate(("fp32", INT8)):

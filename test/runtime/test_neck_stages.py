@@ -19,6 +19,7 @@ from codesign_ros.wire.decode import WireError
 from support.runtime import plan_for, whole_scores
 from support.tiny import tiny_frames
 from support.tiny_neck import write_tiny_neck
+from support.two_maps import LATER, ONE, TWO
 
 CUTS = ((3, 3), (4, 7))
 FRAMES = tiny_frames(5, seed=8)
@@ -59,22 +60,35 @@ def codes_in_torch(bundle, cut, level, frame):
     head, _ = halves_of(bundle, cut)
     gain = bundle.neck_tables(cut).gains[level][:, None, None]
     with torch.no_grad():
-        (crossing,) = head({"image": torch.from_numpy(normalise(frame, bundle.input))}).values()
-        return bundle.neck_module(cut).encoder(crossing)[0].numpy() * gain
+        crossing = head({"image": torch.from_numpy(normalise(frame, bundle.input))})
+        return bundle.neck_module(cut).encoder(*crossing.values())[0].numpy() * gain
 
 
 def answer_in_torch(bundle, cut, latent):
     """What the network says behind the decoder."""
     _, tail = halves_of(bundle, cut)
-    (spec,) = tail.inputs
+    names = [spec.name for spec in tail.inputs]
     with torch.no_grad():
-        decoded = bundle.neck_module(cut).decoder(torch.from_numpy(latent))
-        (output,) = tail({spec.name: decoded}).values()
+        decoded = bundle.neck_module(cut).decode(torch.from_numpy(latent))
+        (output,) = tail(dict(zip(names, decoded, strict=True))).values()
     return classified(output.numpy(), bundle.classes)
 
 
 @pytest.mark.parametrize("cut", [cut for cut, _ in CUTS])
 def test_over_the_wire_is_as_in_one_process_for_every_frame_and_level(bundle, factory, cut):
+    check_over_the_wire(bundle, factory, cut)
+
+
+@pytest.mark.parametrize(("cut", "enter"), [(TWO, TWO), (TWO, LATER), (ONE, LATER)])
+def test_several_maps_over_the_wire_are_as_in_one_process(
+    two_maps_bundle, tmp_path, engine_cache, cut, enter
+):
+    assert [len(two_maps_bundle.crossings[each]) for each in (ONE, TWO, LATER)] == [1, 2, 2]
+    made = write_tiny_neck(tmp_path / "two.bundle", two_maps_bundle, cut, enter)
+    check_over_the_wire(made, open_backend(made, cache_dir=engine_cache), cut)
+
+
+def check_over_the_wire(bundle, factory, cut):
     (whole, *_), _ = whole_scores(bundle, factory, FRAMES)
     sizes = []
     for level in range(bundle.neck(cut).levels):

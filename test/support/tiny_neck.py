@@ -25,7 +25,7 @@ def tiny_neck(bundle: Bundle, cut: int, enter: int, seed: int = 0, *, film: bool
     from codesign_ros.models.neck import Neck, NeckForm
 
     form = NeckForm(channels=6, encoder_width=5, decoder_width=7, **sizes)
-    shapes = [bundle.crossings[each][0].shape[1:] for each in (cut, enter)]
+    shapes = [[spec.shape[1:] for spec in bundle.crossings[each]] for each in (cut, enter)]
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
         module = Neck(*shapes, form).eval()

@@ -146,9 +146,10 @@ def _left_in_float(graph: onnx.GraphProto) -> list[str]:
 def _of_the_neck(graph: onnx.GraphProto) -> list[str]:
     """Names of the nodes between what a neck takes and what it makes."""
     producers = {name: node for node in graph.node for name in node.output}
-    ends = {output.name for output in graph.output} - {NECK, DECODED}
+    segments = {output.name for output in graph.output}
+    waiting = [name for name in segments if name == DECODED or name.startswith(f"{DECODED}.")]
+    ends = segments - {NECK, *waiting}
     found: dict[str, None] = {}
-    waiting = [DECODED]
     while waiting:
         name = waiting.pop()
         node = None if name in ends else producers.get(name)

@@ -60,7 +60,7 @@ def with_film(
     latents = []
     for frame in frames:
         x = to_input(frame[np.newaxis], spec).to(device, memory_format=torch.channels_last)
-        latents.append(latent_of(rated, teacher.ends(x)[teacher.source]))
+        latents.append(latent_of(rated, teacher.ends(x)[0]))
     if len(latents) < _LEAST_FRAMES:
         return tables
     after = []

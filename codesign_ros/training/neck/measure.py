@@ -48,21 +48,21 @@ class NeckJudge:
         metric: which of the values people look at first.
         without: the values of the network without a neck.
         truths_known: whether the values are of the truth, or of agreement with the network.
-        is_positive: whether what the decoder is to make has no negative numbers.
+        is_positive: whether what the decoders are to make has no negative numbers.
     """
 
     def __init__(self, bundle: Bundle, teacher: Teacher, pictures: Pictures, device: str) -> None:
         self._bundle, self._teacher, self._device = bundle, teacher, device
-        self._sources: list[torch.Tensor] = []
+        self._sources: list[list[torch.Tensor]] = []
         self.is_positive = True
         answers = []
         with torch.no_grad():
             for index in range(len(pictures)):
                 x = to_input(pictures.image(index)[None], bundle.input).to(device)
-                ends = teacher.ends(x.to(memory_format=torch.channels_last))
-                self._sources.append(ends[teacher.source].cpu())
-                self.is_positive &= bool(ends[teacher.target].min() >= 0)
-                answers.append(teacher.answer(ends[teacher.target]).cpu().numpy())
+                sources, targets = teacher.ends(x.to(memory_format=torch.channels_last))
+                self._sources.append([source.cpu() for source in sources])
+                self.is_positive &= all(bool(target.min() >= 0) for target in targets)
+                answers.append(teacher.answer(targets).cpu().numpy())
         self.metric, self._compare, self.truths_known = _comparison(bundle, pictures, answers)
         self.without = self._compare(answers)
 
@@ -78,14 +78,17 @@ class NeckJudge:
         codes: list[list[np.ndarray]] = []
         compared = []
         with torch.no_grad():
-            latents = [latent_of(rated, source.to(self._device)) for source in self._sources]
+            latents = [
+                latent_of(rated, [source.to(self._device) for source in sources])
+                for sources in self._sources
+            ]
             for level in range(rated.levels):
                 codes.append([quantise(each, counter.rounding, level) for each in latents])
                 answers = []
                 for each in codes[level]:
                     counter.add(each, level)
                     latent = torch.from_numpy(dequantise(each, counter.rounding, level))
-                    decoded = rated.neck.decoder(latent.to(self._device))
+                    decoded = rated.neck.decode(latent.to(self._device))
                     answers.append(self._teacher.answer(decoded).cpu().numpy())
                 compared.append(self._compare(answers))
         tables = tables or counter.tables()
@@ -112,15 +115,15 @@ def count_tables(rated: RatedNeck, teacher: Teacher, pictures: Pictures, count: 
     for i in range(count):
         image = pictures.image(i * len(pictures) // count)[None]
         x = to_input(image, spec).to(device, memory_format=torch.channels_last)
-        latent = latent_of(rated, teacher.ends(x)[teacher.source])
+        latent = latent_of(rated, teacher.ends(x)[0])
         for level in range(rated.levels):
             counter.add(quantise(latent, counter.rounding, level), level)
     return counter.tables()
 
 
-def latent_of(rated: RatedNeck, source: torch.Tensor) -> np.ndarray:
+def latent_of(rated: RatedNeck, sources: Sequence[torch.Tensor]) -> np.ndarray:
     """Encode one frame: float32 (1, C, h, w)."""
-    return np.ascontiguousarray(rated.neck.encoder(source).float().cpu().numpy())
+    return np.ascontiguousarray(rated.neck.encoder(*sources).float().cpu().numpy())
 
 
 def gains_of(rated: RatedNeck) -> np.ndarray:

@@ -22,9 +22,9 @@ class NeckOptions(SceneOptions):
         topic: image topic of a bag that has several.
         frames: pictures to learn from, at most.
         neck: the cut.
-        enter: the cut whose tensor the decoder makes; None = the same.
+        enter: the cut whose tensors the decoders make; None = the same.
         bytes: what a frame is to have at each level, the most first; None = `BYTES_A_PIXEL`.
-        channels: of the latent.
+        channels: of the latent; None = so many for each map that is made.
         encoder_width: channels inside the encoder.
         encoder_depth: residual blocks inside the encoder.
         decoder_width: channels inside the decoder.
@@ -44,7 +44,7 @@ class NeckOptions(SceneOptions):
     topic: str | None = None
     enter: int | None = None
     bytes: tuple[int, ...] | None = None
-    channels: int = 32
+    channels: int | None = None
     encoder_width: int = 64
     encoder_depth: int | None = None
     decoder_width: int = 96
@@ -55,13 +55,8 @@ class NeckOptions(SceneOptions):
 
     @property
     def target(self) -> int:
-        """The cut whose tensor the decoder makes."""
+        """The cut whose tensors the decoders make."""
         return self.neck if self.enter is None else self.enter
-
-    @property
-    def peak_rate(self) -> float:
-        """The peak of the learning rate."""
-        return 2e-3 if self.learning_rate is None else self.learning_rate
 
     def check(self) -> None:
         """Raise CodesignError with one line on a value that makes no sense."""

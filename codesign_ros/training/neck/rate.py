@@ -9,7 +9,7 @@ for rounding where bits are counted (Balle et al., "End-to-end Optimized Image C
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -65,24 +65,24 @@ class RatedNeck(nn.Module):
         return (_FASTER * self.gain).exp()
 
     def forward(
-        self, source: torch.Tensor, level: torch.Tensor, noise: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        self, sources: Sequence[torch.Tensor], level: torch.Tensor, noise: torch.Tensor
+    ) -> tuple[list[torch.Tensor], torch.Tensor, torch.Tensor]:
         """Encode, round and decode.
 
         Args:
-            source: (B, ...) what the encoder takes.
+            sources: what the encoder takes, each (B, ...).
             level: (B,) of each sample.
             noise: (B, C, h, w) in -0.5..0.5.
 
         Returns:
-            What the decoder makes; the bits of each sample (B,), with noise; and those of its codes
-            as they are, which have no gradient and are fewer.
+            What the decoders make; the bits of each sample (B,), with noise; and those of its
+            codes as they are, which have no gradient and are fewer.
         """
         gain = self.gains()[level][..., None, None]
-        latent = self.neck.encoder(source).float() * gain
+        latent = self.neck.encoder(*sources).float() * gain
         latent = latent.clamp(-LARGEST_CODE, LARGEST_CODE)
         codes = latent + (latent.round() - latent).detach()
-        decoded = self.neck.decoder(codes / gain)
+        decoded = self.neck.decode(codes / gain)
         with torch.no_grad():
             rounded = self._bits(codes.detach(), level).sum((1, 2, 3))
         return decoded, self._bits(latent + noise, level).sum((1, 2, 3)), rounded
@@ -97,22 +97,28 @@ class RatedNeck(nn.Module):
         return -torch.log2(probability.clamp(min=_LEAST_PROBABILITY))
 
     @torch.no_grad()
-    def start(self, source: torch.Tensor, target: torch.Tensor) -> tuple[float, float]:
-        """Set encoder and decoder to the best linear ones, and gains that fit.
+    def start(
+        self, sources: Sequence[torch.Tensor], targets: Sequence[torch.Tensor]
+    ) -> tuple[float, float]:
+        """Set encoder and decoders to the best linear ones, and gains that fit.
 
-        The decoder's are the principal components of patches of the target; the encoder's those of
-        its coefficients that the source tells by least squares.
+        The decoders' are the principal components of what one place of the latent stands for, a
+        patch of each target, each target scaled so that its error counts as share of its variance,
+        as in training; the encoder's those of their coefficients that the sources tell by least
+        squares.
 
         Args:
-            source: (n, *neck.source) float32, from frames.
-            target: (n, *neck.target), of the same.
+            sources: each (n, C, H, W) float32, from frames.
+            targets: likewise, of the same frames.
 
         Returns:
-            The share of the target's variance that the components hold, and the share of theirs
+            The share of the targets' variance that the components hold, and the share of theirs
             that the encoder tells.
         """
         neck = self.neck
-        patches = _patches(target, neck.form.patch)
+        parts = [_patches(t, d.patch) for t, d in zip(targets, neck.decoders, strict=True)]
+        scales = _scales(parts)
+        patches = torch.cat([part * s for part, s in zip(parts, scales, strict=True)], 1)
         mean = patches.mean(0)
         centred = patches - mean
         values, vectors = torch.linalg.eigh(centred.T @ centred / len(centred))
@@ -120,11 +126,15 @@ class RatedNeck(nn.Module):
         components = vectors[:, -channels:].flip(1)
         variances = values[-channels:].flip(0).clamp(min=1e-12)
         coefficients = centred @ components
-        out = neck.decoder.expand.linear
-        assert out.bias is not None
-        out.weight.copy_(components[:, :, None, None])
-        out.bias.copy_(mean)
-        told = _regress(neck.encoder.linear, source, coefficients)
+        sizes = [part.shape[1] for part in parts]
+        for decoder, scale, rows, bias in zip(
+            neck.decoders, scales, components.split(sizes), mean.split(sizes), strict=True
+        ):
+            out = decoder.expand.linear
+            assert out.bias is not None
+            out.weight.copy_(rows[:, :, None, None] / scale)
+            out.bias.copy_(bias / scale)
+        told = _regress([encoder.linear for encoder in neck.encoders], sources, coefficients)
         finest = -variances[-1].sqrt().log()
         for level in range(self.levels):
             self.gain[level] = (finest - math.log(_STEP_OF_LEVELS) * level) / _FASTER
@@ -132,17 +142,18 @@ class RatedNeck(nn.Module):
         return float(variances.sum() / values.clamp(min=0).sum()), told
 
     @torch.no_grad()
-    def go_on_from(self, neck: Neck, gains: np.ndarray, source: torch.Tensor) -> None:
+    def go_on_from(self, neck: Neck, gains: np.ndarray, sources: Sequence[torch.Tensor]) -> None:
         """Take over a neck of the same form.
 
         Args:
             neck: encoder and decoder.
             gains: (levels, C), codes for each unit of its latent.
-            source: (n, *neck.source) float32, from frames.
+            sources: each (n, C, H, W) float32, from frames.
         """
         self.neck.load_state_dict(neck.state_dict())
         self.gain.copy_(torch.from_numpy(gains).log() / _FASTER)
-        latents = torch.cat([self.neck.encoder(each[None]) for each in source])
+        frames = zip(*(source.split(1) for source in sources), strict=True)
+        latents = torch.cat([self.neck.encoder(*frame) for frame in frames])
         self.place.copy_(latents.mean((0, 2, 3)) * self.gains() / _FASTER)
         self._spread(latents.std((0, 2, 3)))
 
@@ -159,43 +170,80 @@ def _patches(maps: torch.Tensor, patch: int) -> torch.Tensor:
     return unfolded.permute(0, 2, 3, 1).reshape(-1, unfolded.shape[1])
 
 
+def _scales(parts: Sequence[torch.Tensor]) -> list[float]:
+    """Scales of the patches of maps at which each map's variance is that of the first."""
+    variances = [max(float(part.var()), 1e-12) * part.shape[1] for part in parts]
+    return [math.sqrt(variances[0] / each) for each in variances]
+
+
 # Columns of a least-squares problem; more take minutes.
 _MOST_COLUMNS = 3000
 
 
-def _regress(linear: nn.Conv2d, source: torch.Tensor, wanted: torch.Tensor) -> float:
-    """Set a convolution to what comes nearest to ``wanted``; return the share that it tells."""
-    kernel, stride, padding = linear.kernel_size[0], linear.stride[0], linear.padding[0]
-    assert isinstance(padding, int)
-    used = torch.ones(kernel, kernel, dtype=torch.bool)
-    if source.shape[1] * kernel**2 > _MOST_COLUMNS:
-        used[:] = False
-        used[padding : padding + stride, padding : padding + stride] = True
-    columns = used.flatten().repeat(source.shape[1])
-    places = len(wanted) // len(source)
-    count = int(columns.sum())
+def _regress(
+    linears: Sequence[nn.Conv2d], sources: Sequence[torch.Tensor], wanted: torch.Tensor
+) -> float:
+    """Set convolutions to those whose sum comes nearest to ``wanted``; return the share it tells.
+
+    Args:
+        linears: one for each source.
+        sources: each (n, C, H, W).
+        wanted: (n * places, channels).
+    """
+    everything = sum(linear.weight[0].numel() for linear in linears) <= _MOST_COLUMNS
+    columns = torch.cat([_columns(linear, everything) for linear in linears])
+    frames, count = len(sources[0]), int(columns.sum())
+    places = len(wanted) // frames
     mean = torch.zeros(count, dtype=torch.float64)
     square, product = torch.zeros(count, count), torch.zeros(count, wanted.shape[1])
     # One frame at a time: all columns of all frames would not fit into memory.
-    for index, frame in enumerate(source):
-        each = F.unfold(frame[None], kernel, padding=padding, stride=stride)[0].T[:, columns]
+    for index in range(frames):
+        seen = [_seen(linear, source[index : index + 1])
+                for linear, source in zip(linears, sources, strict=True)]  # fmt: skip
+        each = torch.cat(seen, 1)[:, columns]
         mean += each.sum(0, dtype=torch.float64)
         square += each.T @ each
         product += each.T @ wanted[index * places : (index + 1) * places]
     mean = (mean / len(wanted)).float()
     square -= len(wanted) * mean[:, None] * mean
-    ridge = 1e-3 * square.diagonal().mean()
-    weights = torch.linalg.solve(square + ridge * torch.eye(count), product)
+    sizes = [linear.weight[0].numel() for linear in linears]
+    # Of each source's own size, so that small numbers count as large ones do.
+    ridge = torch.cat([
+        1e-3 * own.mean().expand_as(own)
+        for own in square.diagonal().split([int(part.sum()) for part in columns.split(sizes)])
+    ])  # fmt: skip
+    weights = torch.linalg.solve(square + ridge.diag(), product)
     kernels = torch.zeros(len(columns), wanted.shape[1])
     kernels[columns] = weights
-    linear.weight.copy_(kernels.T.reshape(linear.weight.shape))
-    assert linear.bias is not None
-    linear.bias.copy_(-(mean @ weights))
+    for linear, rows in zip(linears, kernels.split(sizes), strict=True):
+        linear.weight.copy_(rows.T.reshape(linear.weight.shape))
+        assert linear.bias is not None
+        linear.bias.zero_()
+    first = linears[0].bias
+    assert first is not None
+    first.copy_(-(mean @ weights))
     # Of least squares with a small ridge: what is left over.
     told = (2 * (product * weights).sum() - (weights * (square @ weights)).sum()) / (
         wanted.square().sum()
     )
     return float(told)
+
+
+def _columns(linear: nn.Conv2d, everything: bool) -> torch.Tensor:
+    """Which places of a kernel are fitted, for each channel: all, or those that no other has."""
+    kernel, stride, padding = linear.kernel_size[0], linear.stride[0], linear.padding[0]
+    assert isinstance(padding, int)
+    used = torch.full((kernel, kernel), everything)
+    used[padding : padding + stride, padding : padding + stride] = True
+    return used.flatten().repeat(linear.in_channels)
+
+
+def _seen(linear: nn.Conv2d, frame: torch.Tensor) -> torch.Tensor:
+    """What a convolution sees of a frame (1, C, H, W) at each place, (places, its columns)."""
+    padding = linear.padding[0]
+    assert isinstance(padding, int)
+    columns = F.unfold(frame, linear.kernel_size[0], padding=padding, stride=linear.stride[0])
+    return columns[0].T
 
 
 class CodeCounter:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from rich.console import RenderableType
 from rich.progress import Progress
 from rich.table import Table
 
 from codesign_ros.bundle import Bundle, write_neck
-from codesign_ros.models.neck import Neck, NeckForm, form_of
+from codesign_ros.models.neck import Neck, NeckForm, form_of, least_patch
 from codesign_ros.neck_file import NeckInfo
 from codesign_ros.training.base_run import BaseRun
 from codesign_ros.training.neck.curves import draw_neck, write_neck_curves
@@ -26,6 +27,7 @@ from codesign_ros.training.neck.rate import LARGEST_CODE
 from codesign_ros.training.neck.teacher import Teacher
 from codesign_ros.training.neck.trainer import NeckConfig, NeckTrainer
 from codesign_ros.training.options import plain
+from codesign_ros.types import CodesignError
 
 # Pictures that tables are counted on, and those that are measured on while it trains.
 _COUNTED_FRAMES, _MEASURED_FRAMES = 400, 24
@@ -33,6 +35,11 @@ _COUNTED_FRAMES, _MEASURED_FRAMES = 400, 24
 _FEATURE_SHARE, _FEATURES_AHEAD = 0.12, 0.5
 # A patch of 2 x 2 places has at most so many numbers; principal components of more take minutes.
 _MOST_PATCH = 2048
+# What a place of the smallest map stands for where larger ones cross, which cannot be less.
+_MOST_NUMBERS = 8192
+_CHANNELS_A_MAP = 32
+# Peak of the learning rate; a number of a latent of several maps hangs on many more weights.
+_RATE, _RATE_OF_SEVERAL = 2e-3, 5e-4
 _LEAST_SIDE = 8
 
 
@@ -47,6 +54,9 @@ class NeckRun(BaseRun):
         super().__init__(out, options, progress)
         self._bundle = bundle
         self.teacher = Teacher(bundle, options.neck, options.target, options.torch_device)
+        self._form = self._sizes()
+        with torch.device("meta"):  # says so before pictures are read, if there can be none
+            Neck(self.teacher.source_shapes, self.teacher.target_shapes, self._form)
 
     def open(self, train: Pictures, val: Pictures) -> NeckRun:
         """Take the pictures."""
@@ -54,7 +64,7 @@ class NeckRun(BaseRun):
         # Those at the end, and the answers without a neck.
         self.judge_passes = 1.25 * len(val) / min(len(val), _MEASURED_FRAMES)
         self._judge = self._judge_on(val.first(_MEASURED_FRAMES))
-        self._form = self._sizes()
+        self._form = replace(self._form, positive=self._judge.is_positive)
         return self
 
     def make_trainer(self, steps: int) -> NeckTrainer:
@@ -68,9 +78,11 @@ class NeckRun(BaseRun):
         if feature_share is None:
             is_ahead = options.target > options.neck
             feature_share = _FEATURES_AHEAD if is_ahead and start is None else _FEATURE_SHARE
+        several = len(self.teacher.target_shapes) > 1
+        rate = options.learning_rate or (_RATE_OF_SEVERAL if several else _RATE)
         config = NeckConfig(
             steps,
-            **{**options.config, "learning_rate": options.peak_rate},
+            **{**options.config, "learning_rate": rate},
             bytes=sizes,
             feature_share=feature_share,
             form=self._form,
@@ -145,18 +157,28 @@ class NeckRun(BaseRun):
 
     def _sizes(self) -> NeckForm:
         options = self.options
-        channels, rows, columns = self.teacher.target_shape
-        patch = 2 if 4 * channels <= _MOST_PATCH and min(rows, columns) >= _LEAST_SIDE else 1
+        targets = self.teacher.target_shapes
+        patch = least_patch(self.teacher.source_shapes, targets)
+        patches = NeckForm(patch=patch).patches(targets)
+        numbers = sum(shape[0] * each**2 for shape, each in zip(targets, patches, strict=True))
+        if numbers > _MOST_NUMBERS:
+            raise CodesignError(
+                f"a neck's latent has the grid of the smallest map: at cut {options.target} a "
+                f"place of it stands for {numbers} numbers of all maps, and {_MOST_NUMBERS} are "
+                "the most; take another cut, or another --enter"
+            )
+        is_fine = max(patches) == 1 and min(targets[0][1:]) >= _LEAST_SIDE
+        if is_fine and 4 * numbers <= _MOST_PATCH:
+            patch, numbers = 2, 4 * numbers
         depth = options.encoder_depth
         if depth is None:  # a head that stops early leaves more to the encoder
             depth = 0 if options.target == options.neck else 2
         return NeckForm(
-            channels=min(options.channels, channels * patch**2),
+            channels=min(options.channels or _CHANNELS_A_MAP * len(targets), numbers),
             patch=patch,
             encoder_width=options.encoder_width,
             encoder_depth=depth,
             decoder_width=options.decoder_width,
-            positive=self._judge.is_positive,
         )
 
 

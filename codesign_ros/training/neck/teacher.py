@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
+
 import torch
 
 from codesign_ros.bundle import Bundle
-from codesign_ros.models.neck import only_crossing
+from codesign_ros.models.neck import Neck, crossing_maps
 from codesign_ros.models.network import Network, meta_image, on_meta
 from codesign_ros.models.reparam import reparameterize
 from codesign_ros.training.neck.likeness import judged_segment, of_maps
@@ -18,19 +21,19 @@ class Teacher:
     Args:
         bundle: the network.
         cut: where the encoder is.
-        enter: the cut whose tensor the decoder makes.
+        enter: the cut whose tensors the decoders make.
         device: where torch computes.
 
     Attributes:
         network: with its branches folded, in evaluation mode, its weights frozen.
-        source: name of the tensor at ``cut``.
-        target: name of that at ``enter``.
+        sources: names of the tensors at ``cut``.
+        targets: names of those at ``enter``.
         judged: name of the tensor that is compared at the end, or one that leads to the answer.
-        watched: tensors behind ``target`` that are compared too.
+        watched: tensors behind ``targets`` that are compared too.
         distance: how ``judged`` is compared.
 
     Raises:
-        CodesignError: not one map alone crosses at a cut.
+        CodesignError: something else than maps crosses at a cut.
     """
 
     def __init__(self, bundle: Bundle, cut: int, enter: int, device: str = "cpu") -> None:
@@ -38,7 +41,7 @@ class Teacher:
         network.to(device, memory_format=torch.channels_last).requires_grad_(False)  # type: ignore[call-overload]
         self.network: Network = network
         self.cut, self.enter = cut, enter
-        self.source, self.target = (only_crossing(network, each) for each in (cut, enter))
+        self.sources, self.targets = (crossing_maps(network, each) for each in (cut, enter))
         self.judged, self.distance = judged_segment(bundle)
         self._stop = network.segment_names.index(self.judged) + 1
         takes = network.segment_inputs[self._stop - 1]
@@ -46,39 +49,48 @@ class Teacher:
         self.watched = tuple(name for name in takes if name in behind)
 
     @property
-    def source_shape(self) -> tuple[int, ...]:
-        """Shape (C, H, W) of what the encoder takes, for a whole frame."""
-        return self.network.crossing(self.cut)[0].shape[1:]
+    def source_shapes(self) -> list[tuple[int, ...]]:
+        """Shapes (C, H, W) of what the encoder takes, for a whole frame."""
+        return [spec.shape[1:] for spec in self.network.crossing(self.cut)]
 
     @property
-    def target_shape(self) -> tuple[int, ...]:
-        """Shape of what the decoder makes."""
-        return self.network.crossing(self.enter)[0].shape[1:]
+    def target_shapes(self) -> list[tuple[int, ...]]:
+        """Shapes of what the decoders make."""
+        return [spec.shape[1:] for spec in self.network.crossing(self.enter)]
 
-    def ends(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Run normalised pictures (B, 3, h, w) up to ``enter``; return source and target."""
-        names = list(dict.fromkeys((self.source, self.target)))
-        return self.network.run({IMAGE: x}, 0, self.enter, names)
+    def ends(self, x: torch.Tensor) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """Run normalised pictures (B, 3, h, w) up to ``enter``; return sources and targets."""
+        names = list(dict.fromkeys((*self.sources, *self.targets)))
+        made = self.network.run({IMAGE: x}, 0, self.enter, names)
+        return [made[name] for name in self.sources], [made[name] for name in self.targets]
 
-    def behind(self, target: torch.Tensor) -> dict[str, torch.Tensor]:
+    def behind(self, targets: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
         """Run what is behind ``enter``; return ``watched`` and ``judged``."""
-        wanted = [*self.watched, self.judged]
-        return self.network.run({self.target: target}, self.enter, self._stop, wanted)
+        return self._run(targets, self._stop, [*self.watched, self.judged])
 
-    def answer(self, target: torch.Tensor) -> torch.Tensor:
+    def answer(self, targets: Sequence[torch.Tensor]) -> torch.Tensor:
         """Return the network's output for what crosses at ``enter``."""
-        last = len(self.network.segment_names)
         names = self.network.output_names
-        return self.network.run({self.target: target}, self.enter, last, names)[names[0]]
+        return self._run(targets, len(self.network.segment_names), names)[names[0]]
 
-    def takes(self, height: int, width: int) -> bool:
-        """Whether the network can be run on pictures of another size, up to ``judged``."""
+    def takes(self, height: int, width: int, neck: Neck) -> bool:
+        """Whether network and neck can be run on pictures of another size, up to ``judged``."""
         image = meta_image(InputSpec(height, width))
+        names = list(dict.fromkeys((*self.sources, *self.targets, self.judged)))
         try:
-            on_meta(self.network).run({IMAGE: image}, 0, self._stop, [self.judged])
+            made = on_meta(self.network).run({IMAGE: image}, 0, self._stop, names)
+            empty = copy.deepcopy(neck).to("meta")
+            decoded = empty.decode(empty.encoder(*(made[name] for name in self.sources)))
         except (RuntimeError, ValueError, IndexError):
             return False
-        return True
+        shapes = [made[name].shape for name in self.targets]
+        return [each.shape for each in decoded] == shapes
+
+    def _run(
+        self, targets: Sequence[torch.Tensor], stop: int, wanted: Sequence[str]
+    ) -> dict[str, torch.Tensor]:
+        tensors = dict(zip(self.targets, targets, strict=True))
+        return self.network.run(tensors, self.enter, stop, wanted)
 
 
 def distances(

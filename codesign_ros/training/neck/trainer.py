@@ -97,7 +97,7 @@ class NeckTrainer(AveragedRun[NeckConfig]):
     ) -> None:
         torch.manual_seed(config.seed)
         self._teacher = teacher
-        neck = Neck(teacher.source_shape, teacher.target_shape, config.form)
+        neck = Neck(teacher.source_shapes, teacher.target_shapes, config.form)
         rated = RatedNeck(neck, len(config.bytes))
         self._spec = teacher.network.input_spec
         sources, targets = _first_maps(teacher, pictures, device)
@@ -111,7 +111,7 @@ class NeckTrainer(AveragedRun[NeckConfig]):
             for share, side in zip(config.crop, (self._spec.height, self._spec.width), strict=True)
         )
         fits = height <= self._spec.height and width <= self._spec.width
-        self._crop = (height, width) if fits and teacher.takes(height, width) else None
+        self._crop = (height, width) if fits and teacher.takes(height, width, neck) else None
         self._targets = torch.tensor(config.bytes, dtype=torch.float32) / 1e3
 
     def rated(self) -> RatedNeck:
@@ -131,14 +131,14 @@ class NeckTrainer(AveragedRun[NeckConfig]):
         answers = self.steps_done >= config.feature_share * config.steps
         with torch.autocast(self._device.type, torch.bfloat16, enabled=config.bfloat16):
             with torch.no_grad():
-                ends = teacher.ends(x)
-                taught = teacher.behind(ends[teacher.target]) if answers else {}
-            source, target = ends[teacher.source], ends[teacher.target]
-            latent = [-(-side // config.form.patch) for side in target.shape[2:]]
-            noise = torch.rand(len(x), config.form.channels, *latent, generator=generator) - 0.5
-            decoded, bits, rounded = rated(source, level.to(x.device), noise.to(x.device))
+                sources, targets = teacher.ends(x)
+                taught = teacher.behind(targets) if answers else {}
+            latent = config.form.latent([target.shape[1:] for target in targets])
+            noise = torch.rand(len(x), *latent, generator=generator) - 0.5
+            decoded, bits, rounded = rated(sources, level.to(x.device), noise.to(x.device))
             found = teacher.behind(decoded) if answers else {}
-        map_error = of_maps(decoded.float(), target.float())
+        errors = [of_maps(a.float(), b.float()) for a, b in zip(decoded, targets, strict=True)]
+        map_error = torch.stack(errors).mean()
         frame_share = x.shape[2] * x.shape[3] / (self._spec.height * self._spec.width)
         kilobytes, real = (each.cpu() / 8e3 / frame_share for each in (bits, rounded))
         if answers:
@@ -194,14 +194,15 @@ class NeckTrainer(AveragedRun[NeckConfig]):
 
 def _first_maps(
     teacher: Teacher, pictures: Pictures, device: str
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return what the encoder takes and the decoder is to make, of whole frames from all over."""
+) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Return what the encoder takes and the decoders are to make, of whole frames from all over."""
     count = min(_START_FRAMES, len(pictures))
-    sources, targets = [], []
+    frames = []
     with torch.no_grad():
         for i in range(count):
             image = pictures.image(i * len(pictures) // count)[None]
             ends = teacher.ends(to_input(image, teacher.network.input_spec).to(device))
-            sources.append(ends[teacher.source].float().cpu())
-            targets.append(ends[teacher.target].float().cpu())
-    return torch.cat(sources), torch.cat(targets)
+            frames.append([[each.float().cpu() for each in side] for side in ends])
+    sources, targets = ([torch.cat(maps) for maps in zip(*side, strict=True)]
+                        for side in zip(*frames, strict=True))  # fmt: skip
+    return sources, targets

@@ -15,16 +15,24 @@ from support.tiny import tiny_frames
 CUT = 3
 
 
-@pytest.mark.parametrize("precision", ["fp32", "int8-tensor"])
-def test_answers_are_those_of_accuracy_tables(neck_bundle, precision):
+def test_answers_are_those_of_accuracy_tables(each_neck_bundle):
+    check_answers(each_neck_bundle, "fp32")
+
+
+def test_answers_in_8_bits_are_those_of_accuracy_tables(neck_bundle):
+    """Behind a ReLU; elsewhere the head's own encoder takes numbers that are not rounded yet."""
+    check_answers(neck_bundle, "int8-tensor")
+
+
+def check_answers(bundle, precision):
     form = Form(Structure.S3, Merge.FOLD, precision)
-    network = neck_bundle.network()
-    frames = neck_bundle.calibration_frames
+    network = bundle.network()
+    frames = bundle.calibration_frames
     plain = Pieces(network, as_onnx(network, *form, frames), precision, [(5, "uint4")])
-    neck = MeasuredNeck.of(neck_bundle, CUT)
+    neck = MeasuredNeck.of(bundle, CUT)
     expected = WithNecks(plain, [neck.pieces(network, form, frames)])
     # zstd changes nothing.
-    detector = CutDetector(neck_bundle, precision, [5], ["uint4+zstd"])
+    detector = CutDetector(bundle, precision, [5], ["uint4+zstd"])
     assert detector.ways == [*((CUT, f"neck.{level}") for level in range(3)), (5, "uint4+zstd")]
     for image in tiny_frames(3, seed=8):
         outputs = dict(expected.outputs(image))
@@ -38,7 +46,7 @@ def test_answers_are_those_of_accuracy_tables(neck_bundle, precision):
         assert not np.allclose(sent[0].output, sent[2].output)
 
 
-def test_bytes_of_a_level_are_those_of_its_payload(neck_bundle, monkeypatch):
+def test_bytes_of_a_level_are_those_of_its_payload(each_neck_bundle, monkeypatch):
     written = []
     encode = NeckCodec.encode
 
@@ -47,7 +55,7 @@ def test_bytes_of_a_level_are_those_of_its_payload(neck_bundle, monkeypatch):
         return written[-1]
 
     monkeypatch.setattr(NeckCodec, "encode", kept)
-    detector = CutDetector(neck_bundle, "fp32", [], [])
+    detector = CutDetector(each_neck_bundle, "fp32", [], [])
     _, *sent = detector.sent(tiny_frames(1)[0])
     assert [each.payload_bytes for each in sent] == [len(each.data) for each in written]
     assert len({each.payload_bytes for each in sent}) == 3

@@ -130,6 +130,11 @@ def test_a_thin_link_without_the_neck_takes_much_longer(neck_bundle):
     assert without.latency_s > 1.5 * (with_it.latency_s + with_it.accuracy_loss)
 
 
+def test_a_thin_link_takes_a_neck_whatever_crosses_there(each_neck_bundle):
+    plan = World(each_neck_bundle).at(2e4)
+    assert (plan.cut, plan.codec, plan.payload_bytes) == (CUT, "neck.2", BYTES[2])
+
+
 def test_a_falling_rate_changes_the_level_and_not_the_plan(neck_bundle):
     world = World(neck_bundle)
     first = world.at(3e5)
@@ -211,13 +216,13 @@ def test_other_structures_are_offered_with_a_neck_too(neck_bundle):
 
 
 @pytest.mark.parametrize("mode", ["roofline", "paper"])
-def test_modes_that_know_peaks_alone_count_encoder_and_decoder(neck_bundle, mode):
+def test_modes_that_know_peaks_alone_count_encoder_and_decoder(each_neck_bundle, mode):
     from codesign_ros.cost.profile import profile_network
 
-    world = World(neck_bundle, mode=mode)
+    world = World(each_neck_bundle, mode=mode)
     profiles = {
-        False: profile_network(neck_bundle.network()),
-        True: profile_network(neck_bundle.network_with_neck(CUT)),
+        False: profile_network(each_neck_bundle.network()),
+        True: profile_network(each_neck_bundle.network_with_neck(CUT)),
     }
     world.planner.costs._make_network_profile = lambda: profiles[False]
     world.head = replace(world.head, device="bot")
@@ -227,7 +232,7 @@ def test_modes_that_know_peaks_alone_count_encoder_and_decoder(neck_bundle, mode
         "bot": DeviceSpec("bot", {"fp32": 1e8}, 1e7),
     }
     world.planner.costs._devices = devices
-    assert world.at(1e5).model_id == neck_bundle.model_id
+    assert world.at(1e5).model_id == each_neck_bundle.model_id
     tables = world.planner.solve(ROBOT, world.planner.settings).problem.tables
     s3 = tables.axes.structures.index(Structure.S3)
     # More operations than without, so more time; and the parts are those of the whole.

@@ -17,7 +17,7 @@ from codesign_ros.wire.neck.payload import encode_codes
 def rated(source=(4, 8, 12), target=(4, 8, 12), levels=3, **sizes):
     torch.manual_seed(0)
     form = NeckForm(channels=5, encoder_width=6, decoder_width=6, positive=False, **sizes)
-    return RatedNeck(Neck(source, target, form), levels)
+    return RatedNeck(Neck([source], [target], form), levels)
 
 
 def smooth_maps(count, channels, rows, columns, seed=0):
@@ -29,7 +29,7 @@ def smooth_maps(count, channels, rows, columns, seed=0):
 def test_the_start_is_what_principal_components_say():
     maps = smooth_maps(6, 4, 8, 12)
     neck = rated()
-    held, told = neck.start(maps, maps)
+    held, told = neck.start([maps], [maps])
     # Independently: numpy's singular values of all 2 x 2 patches.
     patches = maps.numpy().reshape(6, 4, 4, 2, 6, 2).transpose(0, 2, 4, 1, 3, 5).reshape(-1, 16)
     centred = patches - patches.mean(0)
@@ -48,8 +48,38 @@ def test_the_start_tells_a_deeper_map_from_an_earlier_one():
     kernel = torch.randn(3, 4, 2, 2)
     target = torch.nn.functional.conv2d(source, kernel, stride=2)
     neck = rated((4, 16, 24), (3, 8, 12))
-    _, told = neck.start(source, target)
+    _, told = neck.start([source], [target])
     assert told > 0.99
+
+
+@pytest.mark.parametrize("patch", [1, 2])
+def test_the_start_for_two_maps_is_what_principal_components_say(patch):
+    """Of both together, each scaled so that its error counts as share of its variance."""
+    fine = smooth_maps(10, 3, 16, 24)
+    coarse = 50 * smooth_maps(10, 4, 8, 12, seed=1) + 7
+    shapes = [(3, 16, 24), (4, 8, 12)]
+    form = NeckForm(channels=5, encoder_width=6, decoder_width=6, positive=False, patch=patch)
+    neck = RatedNeck(Neck(shapes, shapes, form), 2)
+    held, told = neck.start([fine, coarse], [fine, coarse])
+    columns = []
+    for maps, side in ((fine.numpy(), 2 * patch), (coarse.numpy(), patch)):
+        count, channels, rows, width = maps.shape
+        cells = maps.reshape(count, channels, rows // side, side, width // side, side)
+        scaled = cells / (maps.std() * math.sqrt(channels * side**2))
+        columns.append(scaled.transpose(0, 2, 4, 1, 3, 5).reshape(-1, channels * side**2))
+    centred = np.concatenate(columns, 1)
+    centred = centred - centred.mean(0)
+    energies = np.linalg.svd(centred, compute_uv=False) ** 2
+    assert held == pytest.approx(energies[:5].sum() / energies.sum(), abs=1e-3)
+    assert told > 0.98
+    with torch.no_grad():
+        decoded = neck.neck.decode(neck.neck.encoder(fine, coarse))
+    errors = [
+        float((found - maps).square().mean() / maps.var())
+        for found, maps in zip(decoded, (fine, coarse), strict=True)
+    ]
+    # Of each map its own variance is counted, so what is left over is their mean.
+    assert np.mean(errors) == pytest.approx(energies[5:].sum() / len(centred) / 2, abs=0.02)
 
 
 def test_more_columns_than_fit_take_the_middle_of_the_kernel(monkeypatch):
@@ -58,7 +88,7 @@ def test_more_columns_than_fit_take_the_middle_of_the_kernel(monkeypatch):
     monkeypatch.setattr(rate, "_MOST_COLUMNS", 20)
     maps = smooth_maps(6, 4, 8, 12)
     neck = rated()
-    _, told = neck.start(maps, maps)
+    _, told = neck.start([maps], [maps])
     assert told > 0.98
     kernel = neck.neck.encoder.linear.weight.detach()
     assert kernel[:, :, 1:3, 1:3].any()
@@ -70,10 +100,10 @@ def test_more_columns_than_fit_take_the_middle_of_the_kernel(monkeypatch):
 def test_higher_levels_have_fewer_bits():
     maps = smooth_maps(8, 4, 8, 12)
     neck = rated()
-    neck.start(maps, maps)
+    neck.start([maps], [maps])
     noise = torch.rand(8, *neck.neck.latent) - 0.5
     with torch.no_grad():
-        made = [neck(maps, torch.full((8,), level), noise) for level in range(3)]
+        made = [neck([maps], torch.full((8,), level), noise) for level in range(3)]
     for bits in ([each[which].mean().item() for each in made] for which in (1, 2)):
         assert bits[0] > bits[1] > bits[2] > 0
 
@@ -81,8 +111,9 @@ def test_higher_levels_have_fewer_bits():
 def test_rounding_passes_gradients_on():
     maps = smooth_maps(2, 4, 8, 12)
     neck = rated()
-    neck.start(maps, maps)
-    decoded, bits, rounded = neck(maps, torch.tensor([0, 2]), torch.zeros(2, *neck.neck.latent))
+    neck.start([maps], [maps])
+    noise = torch.zeros(2, *neck.neck.latent)
+    (decoded,), bits, rounded = neck([maps], torch.tensor([0, 2]), noise)
     assert not rounded.requires_grad
     (decoded.square().mean() + bits.mean()).backward()
     for name, parameter in neck.named_parameters():

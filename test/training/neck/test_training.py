@@ -16,7 +16,7 @@ from codesign_ros.cli.main import main
 from codesign_ros.data.sources import open_source
 from codesign_ros.engines.base import EngineKey
 from codesign_ros.engines.factory import open_backend
-from codesign_ros.models.neck import NeckForm
+from codesign_ros.models.neck import Neck, NeckForm
 from codesign_ros.pixels.letterbox import letterbox
 from codesign_ros.training.base_run import train
 from codesign_ros.training.neck.frames import Pictures
@@ -34,6 +34,7 @@ from codesign_ros.wire.neck.payload import (
 )
 from support.detectors import write_detector_bundle
 from support.tiny import tiny_frames
+from support.two_maps import LATER, ONE, TWO
 
 CUT, ENTER = 3, 5
 CONFIG = NeckConfig(
@@ -49,9 +50,11 @@ def detector(tmp_path_factory) -> Bundle:
     return write_detector_bundle(tmp_path_factory.mktemp("detector") / "tiny.bundle")
 
 
-@pytest.fixture(scope="module", params=["classifier", "detector"])
-def bundle(request, tiny_bundle, detector) -> Bundle:
-    return {"classifier": tiny_bundle, "detector": detector}[request.param]
+@pytest.fixture(scope="module", params=["classifier", "detector", "two maps"])
+def bundle(request, tiny_bundle, detector, two_maps_bundle) -> Bundle:
+    """Two maps cross at both cuts of the last one."""
+    networks = {"classifier": tiny_bundle, "detector": detector, "two maps": two_maps_bundle}
+    return networks[request.param]
 
 
 @pytest.fixture
@@ -89,6 +92,47 @@ def test_it_learns_and_the_levels_come_apart(bundle):
     prices = run.rated().log_price
     assert prices[0] < start[0]
     assert prices[1] > start[1]
+
+
+def test_three_maps_of_a_detector_whole_and_in_crops(detector):
+    """Strides 8, 16 and 32: a crop of one row of the coarsest map."""
+    cut = 20
+    teacher = Teacher(detector, cut, cut)
+    assert [shape[1:] for shape in teacher.target_shapes] == [(8, 12), (4, 6), (2, 3)]
+    # With more rows to a place, the row of the coarsest map would be decoded as two.
+    for patch, fits in ((2, False), (1, True)):
+        form = replace(CONFIG.form, patch=patch)
+        neck = Neck(teacher.source_shapes, teacher.target_shapes, form)
+        assert teacher.takes(32, 64, neck) == fits
+    run = NeckTrainer(teacher, pictures(), replace(CONFIG, form=form))
+    steps = [run.step() for _ in range(6)]
+    assert all(np.isfinite(step["loss"]) for step in steps)
+    assert steps[0]["map_error"] < 1
+
+
+def test_where_several_maps_cross_the_latent_has_their_coarsest_grid(
+    two_maps_bundle, folder, tmp_path
+):
+    out = tmp_path / "out.bundle"
+    shapes = {}
+    for cut, enter in ((TWO, TWO), (ONE, LATER), (ONE, ONE)):
+        options = NeckOptions(
+            neck=cut, enter=enter, init=two_maps_bundle.path, data=str(folder), steps=2,
+            device="cpu", threads=1,
+        )  # fmt: skip
+        train(out, options, Console(quiet=True), open_neck_run)
+        (neck,) = Bundle.open(out).necks
+        shapes[cut, enter] = neck.shape
+    # So many numbers are of a place, which are fewer than 32 channels for each map.
+    of_two = (4 * 8 + 12, 8, 12)
+    assert shapes == {(TWO, TWO): of_two, (ONE, LATER): of_two, (ONE, ONE): (32, 8, 12)}
+
+
+def test_maps_of_too_different_sizes_are_refused(detector, tmp_path, monkeypatch):
+    monkeypatch.setattr("codesign_ros.training.neck.run._MOST_NUMBERS", 1000)
+    options = NeckOptions(neck=20, init=detector.path, steps=1, threads=1)
+    with pytest.raises(CodesignError, match="at cut 20 a place of it stands for 1792 numbers"):
+        train(tmp_path / "out.bundle", options, Console(quiet=True), open_neck_run)
 
 
 def test_the_same_seed_repeats_itself(bundle):
@@ -239,7 +283,7 @@ def test_interrupted_by_a_signal_and_resumed(detector, folder, tmp_path, monkeyp
         ({"enter": 2}, "--enter must be 3 or more, not 2"),
         ({"bytes": (10, 20)}, "--bytes must be 1 to 16 sizes, the largest first, not 10 20"),
         ({"neck": 99}, "cut 99 does not exist"),
-        ({"neck": 14}, "a neck needs a cut at which one map"),
+        ({"neck": 26}, "a neck needs a cut at which maps (1, C, H, W) alone cross; at cut 26"),
         ({"data": "/nowhere"}, "source /nowhere does not exist"),
     ],
 )
