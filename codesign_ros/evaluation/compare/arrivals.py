@@ -71,8 +71,8 @@ class Arrivals:
         if self.kind != RECORDED or not count:
             return ()
         return (
-            f"stamps jump by more than {LONGEST_PAUSE_S:g} s {count} times: counted as a pause of "
-            f"{LONGEST_PAUSE_S:g} s, or of none where they go back",
+            f"jumps of the stamps by more than {LONGEST_PAUSE_S:g} s: {count}, each counted as a "
+            f"pause of {LONGEST_PAUSE_S:g} s, or of none where it goes back",
         )
 
     def times_s(self, stamps_ns: Iterable[int]) -> Iterator[float | None]:
