@@ -101,6 +101,7 @@ class NeckTrainer(AveragedRun[NeckConfig]):
         rated = RatedNeck(neck, len(config.bytes))
         self._spec = teacher.network.input_spec
         sources, targets = _first_maps(teacher, pictures, device)
+        teacher.balance([target.to(device) for target in targets])
         self.told = rated.start(sources, targets)
         if start is not None:
             rated.go_on_from(*start, sources)
