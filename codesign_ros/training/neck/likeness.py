@@ -17,8 +17,11 @@ from codesign_ros.bundle import Bundle
 from codesign_ros.models.zoo.yolo import RAW
 from codesign_ros.types import CORNERS
 
-Likeness = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""Distance of an answer from the teacher's, both of (B, ...), as a scalar; 0 where they agree."""
+Likeness = Callable[..., torch.Tensor]
+"""Distance of an answer from the teacher's, both of (B, ...), as a scalar; 0 where they agree.
+
+A detector's also takes ``weights`` of its classes.
+"""
 
 # IoU is no number where a box has no area.
 _LEAST_AREA_PX = 1e-6

@@ -167,7 +167,7 @@ class RatedNeck(nn.Module):
     @torch.no_grad()
     def scale_gains(self, factors: Sequence[float]) -> None:
         """Multiply the gains of each level."""
-        self.gain += torch.tensor(factors).log()[:, None].to(self.gain) / _FASTER
+        self.gain.add_(torch.tensor(factors).log()[:, None].to(self.gain) / _FASTER)
 
     def _spread(self, deviations: torch.Tensor) -> None:
         """Set widths that fit a latent of these standard deviations, (C,)."""
