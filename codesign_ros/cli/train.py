@@ -120,7 +120,7 @@ def add(commands: Any) -> None:
         type=SHARE,
         metavar="SHARE",
         help="of the steps, the first ones, that compare maps alone "
-        "(default 0.12; 0.5 with --enter behind the cut)",
+        "(default 0.12; 0.5 with --enter behind the cut; 0 where it goes on from a neck)",
     )
     parser.add_argument("--threads", type=THREADS, help="processor cores (default: the idle ones)")
 

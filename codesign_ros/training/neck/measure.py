@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -98,27 +98,32 @@ class NeckJudge:
         ]
 
 
-@torch.no_grad()
-def count_tables(rated: RatedNeck, teacher: Teacher, pictures: Pictures, count: int) -> CodeTables:
-    """Make a neck's tables from what its codes are on pictures to learn from.
+def count_tables(rated: RatedNeck, latents: Iterable[np.ndarray]) -> CodeTables:
+    """Make a neck's tables from what its codes are.
 
     Args:
         rated: the neck.
-        teacher: its network.
-        pictures: what to learn from.
-        count: so many of them, evenly from all.
+        latents: of frames, float32 (1, C, h, w) each.
     """
     counter = CodeCounter(gains_of(rated), rated.neck.latent)
+    for latent in latents:
+        for level in range(rated.levels):
+            counter.add(quantise(latent, counter.rounding, level), level)
+    return counter.tables()
+
+
+@torch.no_grad()
+def latents_of(
+    rated: RatedNeck, teacher: Teacher, pictures: Pictures, count: int
+) -> Iterator[np.ndarray]:
+    """Encode pictures, ``count`` of them, evenly from all: float32 (1, C, h, w) each."""
     spec = teacher.network.input_spec
     device = next(rated.parameters()).device
     count = min(count, len(pictures))
     for i in range(count):
         image = pictures.image(i * len(pictures) // count)[None]
         x = to_input(image, spec).to(device, memory_format=torch.channels_last)
-        latent = latent_of(rated, teacher.ends(x)[0])
-        for level in range(rated.levels):
-            counter.add(quantise(latent, counter.rounding, level), level)
-    return counter.tables()
+        yield latent_of(rated, teacher.ends(x)[0])
 
 
 def latent_of(rated: RatedNeck, sources: Sequence[torch.Tensor]) -> np.ndarray:

@@ -26,10 +26,11 @@ class NeckOptions(SceneOptions):
         bytes: what a frame is to have at each level, the most first; None = `BYTES_A_PIXEL`.
         channels: of the latent; None = so many for each map that is made.
         encoder_width: channels inside the encoder.
-        encoder_depth: residual blocks inside the encoder.
+        encoder_depth: residual blocks inside the encoder; None = as many as the neck has that the
+            bundle has there already, or by how far the decoded map lies behind the cut.
         decoder_width: channels inside the decoder.
         feature_share: share of the steps, at the beginning, that compare maps alone; None = by how
-            far the decoded map lies behind the cut.
+            far the decoded map lies behind the cut; 0 where it goes on from a neck.
         bfloat16: compute in 16 bits while training.
     """
 

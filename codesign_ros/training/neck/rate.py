@@ -143,19 +143,31 @@ class RatedNeck(nn.Module):
 
     @torch.no_grad()
     def go_on_from(self, neck: Neck, gains: np.ndarray, sources: Sequence[torch.Tensor]) -> None:
-        """Take over a neck of the same form.
+        """Take over a neck of the same form, or one whose encoder has fewer blocks.
 
         Args:
-            neck: encoder and decoder.
+            neck: encoder and decoder; blocks that its encoder does not have change nothing at
+                first.
             gains: (levels, C), codes for each unit of its latent.
             sources: each (n, C, H, W) float32, from frames.
         """
-        self.neck.load_state_dict(neck.state_dict())
+        self.neck.decoder.load_state_dict(neck.decoder.state_dict())
+        for encoder, its in zip(self.neck.encoders, neck.encoders, strict=True):
+            encoder.linear.load_state_dict(its.linear.state_dict())
+            # Blocks stand before the last convolution.
+            own, taken = list(encoder.other), list(its.other)
+            for mine, given in zip([*own[: len(taken) - 1], own[-1]], taken, strict=True):
+                mine.load_state_dict(given.state_dict())
         self.gain.copy_(torch.from_numpy(gains).log() / _FASTER)
         frames = zip(*(source.split(1) for source in sources), strict=True)
         latents = torch.cat([self.neck.encoder(*frame) for frame in frames])
         self.place.copy_(latents.mean((0, 2, 3)) * self.gains() / _FASTER)
         self._spread(latents.std((0, 2, 3)))
+
+    @torch.no_grad()
+    def scale_gains(self, factors: Sequence[float]) -> None:
+        """Multiply the gains of each level."""
+        self.gain.add_(torch.tensor(factors).log()[:, None].to(self.gain) / _FASTER)
 
     def _spread(self, deviations: torch.Tensor) -> None:
         """Set widths that fit a latent of these standard deviations, (C,)."""

@@ -18,10 +18,17 @@ from codesign_ros.bundle import Bundle, write_neck
 from codesign_ros.models.neck import Neck, NeckForm, form_of, least_patch
 from codesign_ros.neck_file import NeckInfo
 from codesign_ros.training.base_run import BaseRun
+from codesign_ros.training.neck.calibrate import meet_bytes
 from codesign_ros.training.neck.curves import draw_neck, write_neck_curves
 from codesign_ros.training.neck.film import film_frames, with_film
 from codesign_ros.training.neck.frames import Pictures, open_pictures
-from codesign_ros.training.neck.measure import NeckJudge, RatePoint, count_tables, to_json
+from codesign_ros.training.neck.measure import (
+    NeckJudge,
+    RatePoint,
+    count_tables,
+    latents_of,
+    to_json,
+)
 from codesign_ros.training.neck.options import BYTES_A_PIXEL, NeckOptions
 from codesign_ros.training.neck.rate import LARGEST_CODE
 from codesign_ros.training.neck.teacher import Teacher
@@ -29,8 +36,9 @@ from codesign_ros.training.neck.trainer import NeckConfig, NeckTrainer
 from codesign_ros.training.options import plain
 from codesign_ros.types import CodesignError
 
-# Pictures that tables are counted on, and those that are measured on while it trains.
-_COUNTED_FRAMES, _MEASURED_FRAMES = 400, 24
+# Pictures that gains are fitted to, that tables are counted on, and that are measured on while it
+# trains.
+_FITTED_FRAMES, _COUNTED_FRAMES, _MEASURED_FRAMES = 100, 400, 24
 # Of the steps, those that compare maps alone: quicker, and more where the map is not there yet.
 _FEATURE_SHARE, _FEATURES_AHEAD = 0.12, 0.5
 # A patch of 2 x 2 places has at most so many numbers; principal components of more take minutes.
@@ -77,7 +85,9 @@ class NeckRun(BaseRun):
         feature_share = options.feature_share
         if feature_share is None:
             is_ahead = options.target > options.neck
-            feature_share = _FEATURES_AHEAD if is_ahead and start is None else _FEATURE_SHARE
+            feature_share = _FEATURES_AHEAD if is_ahead else _FEATURE_SHARE
+            if start is not None:  # its answers are near already, and would go away again
+                feature_share = 0.0
         several = len(self.teacher.target_shapes) > 1
         rate = options.learning_rate or (_RATE_OF_SEVERAL if several else _RATE)
         config = NeckConfig(
@@ -97,9 +107,14 @@ class NeckRun(BaseRun):
         return {"levels": to_json(points)}
 
     def write(self) -> Iterable[RenderableType]:
-        """Count the tables, measure, write the bundle with its curves, remove the checkpoint."""
+        """Fit gains, count tables, measure, write bundle and curves, remove the checkpoint."""
         rated = self._trainer.rated()
-        tables = count_tables(rated, self.teacher, self._train, _COUNTED_FRAMES)
+        few, many = (
+            latents_of(rated, self.teacher, self._train, count)
+            for count in (_FITTED_FRAMES, _COUNTED_FRAMES)
+        )
+        meet_bytes(rated, list(few), self._trainer.config.bytes)
+        tables = count_tables(rated, many)
         frames = film_frames(self.options, self._bundle.input)
         tables = with_film(tables, rated, self.teacher, frames)
         self._judge = self._judge_on(self._val)
@@ -131,14 +146,21 @@ class NeckRun(BaseRun):
         return (self._table(points), f"{self.out}: model {bundle.model_id}")
 
     def _start(self, levels: int) -> tuple[Neck, np.ndarray] | None:
-        """The neck that the bundle has already, if it is of the same form."""
-        cut = self.options.neck
-        wanted = (cut, self.options.target, levels, self._form)
-        for info in self._bundle.necks:
-            if (info.cut, info.enter, info.levels, form_of(info.form)) == wanted:
-                self.progress.console.print(f"goes on from the neck of {self._bundle.path}")
-                return self._bundle.neck_module(cut), self._bundle.neck_tables(cut).gains
-        return None
+        """The neck that the bundle has already, if ours can go on from it."""
+        there = self._there()
+        if there is None or there.levels != levels:
+            return None
+        form = form_of(there.form)
+        deeper = replace(form, encoder_depth=max(form.encoder_depth, self._form.encoder_depth))
+        if deeper != self._form:
+            return None
+        self.progress.console.print(f"goes on from the neck of {self._bundle.path}")
+        return self._bundle.neck_module(there.cut), self._bundle.neck_tables(there.cut).gains
+
+    def _there(self) -> NeckInfo | None:
+        """The neck that the bundle has already between the same cuts."""
+        cuts = (self.options.neck, self.options.target)
+        return next((each for each in self._bundle.necks if (each.cut, each.enter) == cuts), None)
 
     def _judge_on(self, pictures: Pictures) -> NeckJudge:
         return NeckJudge(self._bundle, self.teacher, pictures, self.options.torch_device)
@@ -170,8 +192,10 @@ class NeckRun(BaseRun):
         is_fine = max(patches) == 1 and min(targets[0][1:]) >= _LEAST_SIDE
         if is_fine and 4 * numbers <= _MOST_PATCH:
             patch, numbers = 2, 4 * numbers
-        depth = options.encoder_depth
-        if depth is None:  # a head that stops early leaves more to the encoder
+        depth, there = options.encoder_depth, self._there()
+        if depth is None and there is not None:
+            depth = form_of(there.form).encoder_depth
+        elif depth is None:  # a head that stops early leaves more to the encoder
             depth = 0 if options.target == options.neck else 2
         return NeckForm(
             channels=min(options.channels or _CHANNELS_A_MAP * len(targets), numbers),

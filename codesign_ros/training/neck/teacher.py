@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 
@@ -11,7 +12,7 @@ from codesign_ros.bundle import Bundle
 from codesign_ros.models.neck import Neck, crossing_maps
 from codesign_ros.models.network import Network, meta_image, on_meta
 from codesign_ros.models.reparam import reparameterize
-from codesign_ros.training.neck.likeness import judged_segment, of_maps
+from codesign_ros.training.neck.likeness import class_weights, judged_segment, of_maps
 from codesign_ros.types import IMAGE, InputSpec, Merge, Structure
 
 
@@ -42,7 +43,7 @@ class Teacher:
         self.network: Network = network
         self.cut, self.enter = cut, enter
         self.sources, self.targets = (crossing_maps(network, each) for each in (cut, enter))
-        self.judged, self.distance = judged_segment(bundle)
+        self.judged, self.distance, self._scores = judged_segment(bundle)
         self._stop = network.segment_names.index(self.judged) + 1
         takes = network.segment_inputs[self._stop - 1]
         behind = network.segment_names[enter : self._stop - 1]
@@ -67,6 +68,19 @@ class Teacher:
     def behind(self, targets: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
         """Run what is behind ``enter``; return ``watched`` and ``judged``."""
         return self._run(targets, self._stop, [*self.watched, self.judged])
+
+    @torch.no_grad()
+    def balance(self, targets: Sequence[torch.Tensor]) -> None:
+        """Let a detector's classes count alike in ``distance``, by what it says of some frames.
+
+        Args:
+            targets: what crosses at ``enter``, each (n, ...).
+        """
+        if self._scores is not None:
+            frames = zip(*(target.split(1) for target in targets), strict=True)
+            scores = [self._scores(self.behind(frame)[self.judged]) for frame in frames]
+            weights = class_weights(torch.cat(scores).float())
+            self.distance = partial(self.distance, weights=weights)
 
     def answer(self, targets: Sequence[torch.Tensor]) -> torch.Tensor:
         """Return the network's output for what crosses at ``enter``."""

@@ -24,7 +24,9 @@ from codesign_ros.training.schedule import rate_share
 from codesign_ros.training.tensors import to_input
 
 _START_FRAMES = 32
-# Weights of the errors of maps beside that of the answer, and of the map alone before there is one.
+# Weights of the errors of maps beside that of the answer, at the first step, and of the map alone
+# before there is one. The former falls to nothing, with the square of the steps that are left: maps
+# show the way, but bytes that make them alike where no answer comes of it are wasted.
 _MAP_WEIGHT, _MAP_ALONE = 0.3, 2.0
 # How fast a price follows, and between which it stays [per kilobyte].
 _PRICE_RATE = 0.06
@@ -101,6 +103,7 @@ class NeckTrainer(AveragedRun[NeckConfig]):
         rated = RatedNeck(neck, len(config.bytes))
         self._spec = teacher.network.input_spec
         sources, targets = _first_maps(teacher, pictures, device)
+        teacher.balance([target.to(device) for target in targets])
         self.told = rated.start(sources, targets)
         if start is not None:
             rated.go_on_from(*start, sources)
@@ -143,7 +146,8 @@ class NeckTrainer(AveragedRun[NeckConfig]):
         kilobytes, real = (each.cpu() / 8e3 / frame_share for each in (bits, rounded))
         if answers:
             answer, watched = distances(teacher, found, taught)
-            error = answer + _MAP_WEIGHT * (map_error + watched)
+            left = 1 - self.steps_done / config.steps
+            error = answer + _MAP_WEIGHT * left**2 * (map_error + watched)
         else:
             answer, error = map_error.new_zeros(()), _MAP_ALONE * map_error
         price = rated.log_price.exp().cpu()[level]

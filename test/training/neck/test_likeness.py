@@ -1,9 +1,11 @@
 import math
+from functools import partial
 
 import pytest
 import torch
 
 from codesign_ros.training.neck.likeness import (
+    class_weights,
     judged_segment,
     of_boxes,
     of_classes,
@@ -70,5 +72,39 @@ def test_boxes_by_hand():
 
 
 def test_which_tensor_is_judged(tiny_bundle):
-    name, distance = judged_segment(tiny_bundle)
-    assert (name, distance) == ("logits", of_classes)
+    assert judged_segment(tiny_bundle) == ("logits", of_classes, None)
+
+
+def test_rare_classes_count_as_much_as_frequent_ones():
+    scores = torch.tensor([[[0.9, 0.9, 0.6], [0.1, 0.0, 0.5]], [[0.6, 0.0, 0.0], [0.0, 0.4, 0.0]]])
+    weights = class_weights(scores)
+    # 3.0 and 1.0 in all, and 2.0 on the average.
+    assert weights.tolist() == pytest.approx([2 / 3, 2])
+    # One that is never seen does not count for ever so much.
+    assert class_weights(torch.eye(8)[None, :, :1] + 1e-9).max() == 4
+
+
+@pytest.mark.parametrize(
+    ("distance", "make", "first"), [(partial(of_distributions, bins=BINS), answers, BINS),
+                                    (of_boxes, boxes, 4)],
+)  # fmt: skip
+def test_weights_of_classes(distance, make, first):
+    """Where each anchor is of one class, as if each class were judged alone."""
+    taught, found = make(0), make(1)
+    classes = taught.shape[1] - first
+    ones = torch.ones(classes, dtype=taught.dtype)
+    assert distance(found, taught, weights=ones) == distance(found, taught)
+    never = torch.tensor(-40.0 if first == BINS else 0.0, dtype=taught.dtype)
+    scored = torch.arange(classes)[:, None] == torch.arange(taught.shape[2]) % classes
+    for each in (taught, found):
+        each[:, first:] = torch.where(scored, each[:, first:], never)
+    weights = torch.linspace(1.0, 2.0, classes, dtype=taught.dtype) * 30
+    total, together = 0.0, 0.0
+    for label, weight in enumerate(weights.tolist()):
+        places = scored[label]
+        own = distance(found[..., places], taught[..., places]).item()
+        sure = taught[:, first + label, places]
+        sure = (sure.sigmoid() if first == BINS else sure).sum().item()
+        together += weight * own * max(sure, len(taught))
+        total += weight * sure
+    assert distance(found, taught, weights=weights).item() == pytest.approx(together / total, 1e-3)

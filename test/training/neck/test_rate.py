@@ -146,3 +146,21 @@ def test_counted_entropy_is_what_the_coder_writes():
     assert ideal == pytest.approx(bits / 8, rel=0.01)
     written = sum(len(encode_codes(each, tables, 1)) - 10 for each in codes)
     assert written == pytest.approx(ideal, rel=0.02)
+
+
+def test_it_goes_on_from_a_neck_with_a_shallower_encoder():
+    maps = smooth_maps(6, 4, 8, 12)
+    first = rated(encoder_depth=1)
+    for parameter in first.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    gains = first.gains().detach().numpy()
+    for depth in (1, 3):
+        second = rated(encoder_depth=depth)
+        second.go_on_from(first.neck, gains, [maps])
+        one, other = (each.neck.encoder(maps) for each in (first, second))
+        torch.testing.assert_close(one, other)
+        torch.testing.assert_close(first.neck.decoder(one), second.neck.decoder(other))
+        np.testing.assert_allclose(second.gains().detach(), gains, rtol=1e-5)
+    # The added blocks learn.
+    other.square().sum().backward()
+    assert all(block.second.weight.grad.abs().sum() > 0 for block in second.neck.encoder.other[2:5])

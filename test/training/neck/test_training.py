@@ -3,6 +3,7 @@
 import itertools
 import json
 import signal
+import sys
 from dataclasses import replace
 
 import cv2
@@ -20,10 +21,12 @@ from codesign_ros.models.neck import Neck, NeckForm
 from codesign_ros.pixels.letterbox import letterbox
 from codesign_ros.training.base_run import train
 from codesign_ros.training.neck.frames import Pictures
+from codesign_ros.training.neck.likeness import judged_segment
 from codesign_ros.training.neck.options import NeckOptions
 from codesign_ros.training.neck.run import NeckRun, open_neck_run
 from codesign_ros.training.neck.teacher import Teacher
 from codesign_ros.training.neck.trainer import NeckConfig, NeckTrainer
+from codesign_ros.training.tensors import to_input
 from codesign_ros.types import CodesignError
 from codesign_ros.wire.neck.payload import (
     CodedFrame,
@@ -158,6 +161,22 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(bundle, tmp_path):
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
+def test_classes_of_a_detector_count_alike(detector):
+    teacher = Teacher(detector, CUT, ENTER)
+    plain, shown = teacher.distance, pictures()
+    NeckTrainer(teacher, shown, CONFIG)
+    answers = torch.cat([
+        teacher.answer(teacher.ends(to_input(image[None], detector.input))[1])
+        for image in shown.images
+    ])  # fmt: skip
+    sums = answers[:, 4:].sum((0, 2))
+    raw, _, _ = judged_segment(detector)
+    taught, found = (teacher.behind(teacher.ends(torch.randn(2, 3, 64, 96))[1])[raw] for _ in "ab")
+    weights = (sums.mean() / sums).clamp(0.25, 4)
+    assert teacher.distance(found, taught) == plain(found, taught, weights=weights)
+    assert teacher.distance(found, taught) != plain(found, taught)
+
+
 def test_the_network_itself_stays_as_it_is(bundle):
     teacher = Teacher(bundle, CUT, ENTER)
     before = {name: t.clone() for name, t in teacher.network.state_dict().items()}
@@ -233,6 +252,23 @@ def test_from_a_folder_to_a_bundle_that_runs(bundle, folder, tmp_path, engine_ca
         np.testing.assert_array_equal(found, codes)
         answer = tail.run({"neck": dequantise(found, tables, level)})
         assert all(np.isfinite(each).all() for each in answer.values())
+
+
+def test_training_goes_on_from_the_neck_that_is_there(detector, folder, tmp_path, capfd):
+    """With an encoder as deep as that neck's, if nothing else is said, or a deeper one."""
+    out = tmp_path / "out.bundle"
+    for depth, found in ((1, 1), (None, 1), (3, 3)):
+        init = out if out.exists() else detector.path
+        options = NeckOptions(
+            neck=CUT, init=init, data=str(folder), steps=1, channels=4, device="cpu", threads=1,
+            encoder_depth=depth,
+        )  # fmt: skip
+        train(out, options, Console(file=sys.stderr), open_neck_run)
+        (neck,) = Bundle.open(out).necks
+        assert neck.form["encoder_depth"] == found
+        assert ("goes on from the neck" in capfd.readouterr().err) == (init == out)
+        config = json.loads((out / f"neck_{CUT}.json").read_text())["config"]
+        assert config["feature_share"] == (0 if init == out else 0.12)
 
 
 def test_a_second_neck_leaves_the_first(detector, folder, tmp_path):
