@@ -40,10 +40,9 @@ def test_every_policy_plays_the_whole_recording(
     assert alone["finished"]["robot"] == frames
     assert alone["payload_bytes"] == 0 < split["payload_bytes"]
     assert [plan["cut"] for plan in split["plans"]] == [3]
-    # The emulated robot is 20 times slower, and most of the network is on the server then.
-    assert split["stages_ms"]["robot"] < alone["stages_ms"]["robot"]
+    assert alone["stages_ms"]["server"] == 0 < split["stages_ms"]["server"]
     text = page.read_text()
-    assert "run, not simulated" in text
+    assert "Run, not simulated" in text
     assert "Use <b>" in text
     assert os.environ["ROS_DOMAIN_ID"] == str(environment.domain)
 
