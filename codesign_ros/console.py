@@ -174,15 +174,15 @@ def show(
 
 def print_json(content: Any) -> None:
     """Print a result as JSON, for a script."""
-    print(json.dumps(_finite(content), indent=1), flush=True)
+    print(json.dumps(finite(content), indent=1), flush=True)
 
 
-def _finite(content: Any) -> Any:
+def finite(content: Any) -> Any:
     """The same with null for what is no number: JSON has no infinity and no NaN."""
     if isinstance(content, Mapping):
-        return {key: _finite(value) for key, value in content.items()}
+        return {key: finite(value) for key, value in content.items()}
     if isinstance(content, (list, tuple)):
-        return [_finite(value) for value in content]
+        return [finite(value) for value in content]
     return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
@@ -195,7 +195,7 @@ def write_json(path: Path | None, content: dict[str, Any]) -> None:
     if path is None:
         return
     try:
-        path.write_text(json.dumps(_finite(content), indent=1) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(finite(content), indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise CodesignError(f"cannot write {path}: {error.strerror}") from None
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, cast
+
+from codesign_ros.console import finite
 
 
 @dataclass(frozen=True)
@@ -114,12 +115,4 @@ class Snapshot:
 
     def content(self) -> dict[str, Any]:
         """As JSON has it, which knows no infinity."""
-        return {name: _plain(value) for name, value in asdict(self).items()}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        return cast("dict[str, Any]", finite(asdict(self)))
