@@ -348,18 +348,27 @@ class Leader:
         """Have a picture answered by the server; returns its result.
 
         It is sent again where the robot was first: for some seconds after it had left the server,
-        which on a busy machine may have been silent for too long, it computes frames as well.
+        which on a busy machine may have been silent for too long, it computes frames as well. What
+        has come here meanwhile is answered all the same: a server that is silent to some frames is
+        one to leave.
         """
-        results = []
+        frames, answered, served = [], set(), []
 
         def is_served():
-            frame, embedding = self.embedding(picture, plan)
-            self.answer(self.tail(embedding, plan))
-            results.append(self.camera.wait_for_answer(frame))
-            return results[-1].finished_by == "server"
+            results = [result for frame in frames for result in self.camera.results_of(frame)]
+            if len(results) == len(frames):
+                frames.append(self.camera.message(picture))
+                self.camera.send(frames[-1])
+            for msg in self._embeddings[:]:
+                is_frame = msg.kind == EmbeddingKind.FRAME and msg.epoch == plan.epoch
+                if is_frame and msg.sequence not in answered:
+                    answered.add(msg.sequence)
+                    self.answer(self.tail(embedding_from_msg(msg), plan))
+            served.extend(result for result in results if result.finished_by == "server")
+            return served
 
         self.robot.wait(is_served, "an answer by the server")
-        return results[-1]
+        return served[-1]
 
     def _answer_probe(self, msg):
         """Say that a server is there; a head that hears nothing of it leaves it."""
