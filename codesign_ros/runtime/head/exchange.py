@@ -243,12 +243,19 @@ class Exchange:
                 self._server.asked(time.monotonic())
 
     def _send_trial(self) -> None:
-        """Send a probe as large as a frame where the answer decides on the return."""
+        """Send a probe as large as a frame where the answer decides on the return.
+
+        Before the first one the rate of the link is learned anew.
+        """
         with self._book.lock:
-            now_s, plan = time.monotonic(), self._plans.plan
-            burst_bytes = self.uplink.burst_bytes
-            size = self._server.trial_bytes(now_s, burst_bytes) if plan.server_available else 0
-            if size:
+            now_s, plan, server = time.monotonic(), self._plans.plan, self._server
+            if not plan.server_available:
+                return
+            if server.begins_to_return(now_s):
+                self.uplink.doubt()
+            elif server.learned(now_s, self.uplink.bandwidth_bps, is_sure=not self.uplink.doubts):
+                self.uplink.believe()
+            if size := server.trial_bytes(now_s, self.uplink.burst_bytes):
                 template = self._embedding(Stamp(0), 0, plan, ())
                 self._server.tried(self.uplink.try_out(template, size), size, now_s)
 

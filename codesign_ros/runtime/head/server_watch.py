@@ -23,6 +23,10 @@ _SILENCE_S, _DOUBT_S = 2.0, 0.5
 _PROBES_S = 0.45
 # Without a look at the server for so long the robot stood still itself [s].
 _STALL_S = 1.0
+# When a server that was left is back, the rate of the link is learned anew before the first trial,
+# for so long at most. Where it says that a frame takes so many times what it may, the planner has
+# so long for another plan before a trial takes what little there is [s].
+_LEARN_S, _HOPELESS, _NEW_PLAN_S = 1.5, 2.0, 2.0
 # Weight of the newest frame in the mean of what the robot takes for one.
 _OWN_WEIGHT = 1 / 8
 
@@ -63,6 +67,9 @@ class ServerWatch:
         # Size of the newest frame on the link [bytes].
         self._frame_bytes = 0
         self._trials = Trials()
+        # The link may be another since the server was left; its rate is learned, until when [s].
+        self._is_link_new = self._learns = False
+        self._learn_until_s = -math.inf
         self._stalls = Stalls(_STALL_S)
         # The last reason for which the log says that the robot is alone.
         self._said = ""
@@ -228,6 +235,33 @@ class ServerWatch:
 
     # Trials
 
+    def begins_to_return(self, now_s: float) -> bool:
+        """Whether the rate of the link should be learned anew now; once after each outage."""
+        if not (self._is_link_new and self._judgement.is_back(now_s)):
+            return False
+        self._is_link_new, self._learns = False, True
+        self._learn_until_s = now_s + _LEARN_S
+        return True
+
+    def learned(self, now_s: float, rate_bps: float, *, is_sure: bool) -> bool:
+        """Note what is known of the rate that is being learned anew.
+
+        Args:
+            now_s: the time [s].
+            rate_bps: the rate [bit/s].
+            is_sure: it needs no more probes.
+
+        Returns:
+            Whether that is enough now.
+        """
+        if not self._learns or not (is_sure or now_s >= self._learn_until_s):
+            return False
+        self._learns = False
+        limit_s = self._answer_times.limit_s
+        if limit_s is not None and 8 * self._frame_bytes > _HOPELESS * limit_s * rate_bps:
+            self._trials.hold(now_s + _NEW_PLAN_S)
+        return True
+
     def trial_bytes(self, now_s: float, burst_bytes: float = 0.0) -> int:
         """Payload of the trial that should be sent now [bytes]; 0 = none.
 
@@ -235,7 +269,7 @@ class ServerWatch:
             now_s: the time [s].
             burst_bytes: what the link lets through at once after a pause [bytes]; 0 = not known.
         """
-        if not self._judgement.is_back(now_s):
+        if self._learns or not self._judgement.is_back(now_s):
             return 0
         return self._trials.payload_bytes(now_s, self._frame_bytes, burst_bytes)
 
@@ -265,4 +299,5 @@ class ServerWatch:
             _log.info("the server answers again: frames go there as the plan says")
             return
         _log.warning("the robot computes alone: %s", reason)
+        self._is_link_new = not self._judgement.is_certain
         self._book.strand_all()

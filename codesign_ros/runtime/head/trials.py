@@ -55,6 +55,10 @@ class Trials:
             size = min(size, round(frame_bytes + burst_bytes))
         return min(max(frame_bytes, min(size, self._most_bytes)), _MOST_BYTES)
 
+    def hold(self, until_s: float) -> None:
+        """Send none before a time [s]."""
+        self._next_s = max(self._next_s, until_s)
+
     def sent(self, number: int, payload_bytes: int, now_s: float) -> None:
         """Note that one is sent, as a probe of that number."""
         self._out = number, now_s, payload_bytes
@@ -95,4 +99,4 @@ class Trials:
 
     def _pause(self, took_s: float, now_s: float) -> None:
         pause_s = min(_SHARE * took_s, max(_PAUSE_S, _LEAST_SHARE * took_s))
-        self._next_s = max(self._next_s, now_s + pause_s)
+        self.hold(now_s + pause_s)

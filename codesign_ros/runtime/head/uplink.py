@@ -104,9 +104,10 @@ class Uplink:
                 self._across_s = self._free_s = 0.0
             if now_s < self._free_s:
                 return False
-            sizes = self._meter.probes(now_s)
-            if is_urgent and not sizes:
+            if is_urgent and not self._meter.learning:
                 sizes = [TINY_BYTES]
+            else:
+                sizes = self._meter.probes(now_s)
             numbers = [self._number_probe(size, now_s) for size in sizes]
         for number, size in zip(numbers, sizes, strict=True):
             self._submit_probe(template, number, size)
@@ -194,6 +195,22 @@ class Uplink:
         """The rate is not known, no large probe is out, and the next should not wait."""
         with self._lock:
             return self._meter.learning
+
+    @property
+    def doubts(self) -> bool:
+        """The rate is being learned anew."""
+        with self._lock:
+            return self._meter.doubts
+
+    def doubt(self) -> None:
+        """Have the probes learn the rate anew."""
+        with self._lock:
+            self._meter.doubt()
+
+    def believe(self) -> None:
+        """Have them go on as if the rate were known, whether it is or not."""
+        with self._lock:
+            self._meter.believe()
 
     @property
     def samples(self) -> tuple[Transfer, ...]:

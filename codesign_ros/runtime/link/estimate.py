@@ -193,6 +193,11 @@ class LinkEstimator:
         """Whether a rate has not been ruled out: it is among the likeliest 80 %."""
         return self.quantile_bps(_IMPOSSIBLE) <= rate_bps <= self.quantile_bps(1 - _IMPOSSIBLE)
 
+    def doubt(self) -> None:
+        """Take the rate for as likely another as the same from here on, the burst for the same."""
+        self._weights = (self._weights + self._anywhere()) / 2
+        self._below = None
+
     @property
     def spread(self) -> float:
         """Half of the range in which the rate lies with 80 %, as share of the rate."""
@@ -229,10 +234,14 @@ class LinkEstimator:
         moved[:, 0] += step * weights[:, 0]
         moved[:, -1] += step * weights[:, -1]
         jump = _JUMPS_S * passed_s
-        starts, rates, bursts = weights.shape
-        anywhere = (1 - _NEW_BURST) * weights.sum(axis=1, keepdims=True)
-        anywhere += _NEW_BURST / (starts * bursts)
         moved *= 1 - jump
-        moved += jump / rates * anywhere
+        moved += jump * self._anywhere()
         self._weights = moved
         self._below = None
+
+    def _anywhere(self) -> np.ndarray:
+        """The weights after an abrupt change: any rate is as likely, the burst mostly the same."""
+        starts, rates, bursts = self._weights.shape
+        weights = (1 - _NEW_BURST) * self._weights.sum(axis=1, keepdims=True)
+        weights += _NEW_BURST / (starts * bursts)
+        return np.broadcast_to(weights / rates, self._weights.shape)

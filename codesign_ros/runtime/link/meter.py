@@ -27,6 +27,8 @@ _CAUTIOUS = 0.3
 _SIGMAS = 1.2816
 # A large probe without an answer after so long is lost; it holds the next one up no longer [s].
 _PROBE_PATIENCE_S = 3.0
+# It is lost, too, once what was sent so much later is answered, for answers come in order [s].
+_OVERTAKES_S = 0.05
 # Frames flow as long as the newest is not older [s].
 _FLOWING_S = 2.0
 
@@ -63,7 +65,9 @@ class LinkMeter:
         self._until_s = float("-inf")
         self._queued = False
         self._frame_bytes, self._frame_s = 0, float("-inf")
+        # The large probe that is out, and when it was sent [s].
         self._probe: tuple[Hashable, float] | None = None
+        self._doubts = False
 
     @property
     def delay_s(self) -> float:
@@ -77,8 +81,30 @@ class LinkMeter:
 
     @property
     def learning(self) -> bool:
-        """The rate was never known, and the next probe should not wait."""
-        return not self.bandwidth_bps and self._probe is None and self._prober.may_learn
+        """The rate was never known, or is in doubt, and the next probe should not wait."""
+        return not self._is_known and self._probe is None and self._prober.may_learn
+
+    @property
+    def doubts(self) -> bool:
+        """The rate is being learned anew."""
+        return self._doubts and self._prober.may_learn
+
+    @property
+    def _is_known(self) -> bool:
+        return self.bandwidth_bps > 0 and not self._doubts
+
+    def doubt(self) -> None:
+        """Note that the link may be another now: learn the rate anew, from small probes up.
+
+        Until it is sure again; what was known is held meanwhile.
+        """
+        self._doubts, self._probe, self._sure = True, None, 0
+        self._estimator.doubt()
+        self._prober.begin_anew()
+
+    def believe(self) -> None:
+        """Note that what is known of the rate must do."""
+        self._doubts = False
 
     def sent(self, key: Hashable, payload_bytes: int, now_s: float, is_frame: bool) -> None:
         """Note that an embedding goes to the link."""
@@ -101,8 +127,6 @@ class LinkMeter:
         if transfer is None:
             return LinkTime()
         assert transfer.arrived_s is not None
-        if self._probe is not None and self._probe[0] == key:
-            self._probe = None
         # The news of those before took the delay to come here; the link was free before that.
         free_s = self._until_s - self._least_s
         waited_s = max(0.0, min(free_s, transfer.arrived_s) - transfer.started_s)
@@ -110,6 +134,7 @@ class LinkMeter:
         self._queued |= transfer.is_frame and waited_s > 0
         for each in self._book.take_complete(now_s):
             self._add(each)
+        self._note_probe(key, transfer)
         return LinkTime(transfer.duration_s, waited_s)
 
     def probes(self, now_s: float) -> list[int]:
@@ -117,7 +142,7 @@ class LinkMeter:
 
         While ``learning``, ask as soon as the answer to the large one is there.
         """
-        known = self.bandwidth_bps > 0
+        known = self._is_known
         sizes = [self._prober.tiny_bytes(self._estimator, known, now_s)]
         waiting = self._probe is not None and now_s - self._probe[1] < _PROBE_PATIENCE_S
         if self._delays_s and not waiting and not self._queued:
@@ -131,6 +156,16 @@ class LinkMeter:
         """Note that a probe is on its way to the link."""
         if payload_bytes > _TINY_BYTES:
             self._probe = key, now_s
+
+    def _note_probe(self, key: Hashable, transfer: Transfer) -> None:
+        """Note that an answer is to the large probe, or to what was sent after it: it is lost."""
+        if self._probe is None:
+            return
+        large, sent_s = self._probe
+        if key == large and self._sure >= _SURE:
+            self._doubts = False
+        if key == large or transfer.started_s > sent_s + _OVERTAKES_S:
+            self._probe = None
 
     def _add(self, transfer: Transfer) -> None:
         """Take in a transfer, in the order of sending."""

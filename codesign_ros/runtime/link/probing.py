@@ -77,6 +77,10 @@ class Prober:
         """Whether probes that learn the rate at first may still go beyond the share."""
         return self._learning_bytes < _LEARNING_BYTES
 
+    def begin_anew(self) -> None:
+        """Learn the rate as at first."""
+        self._learning_bytes = self._last_bytes = 0
+
     def tiny_bytes(self, estimator: LinkEstimator, known: bool, now_s: float) -> int:
         """Payload of the tiny probe that may be sent now [bytes]; 0 = none."""
         cost, slow_bps = TINY_BYTES + OVERHEAD_BYTES, estimator.quantile_bps(0.05)

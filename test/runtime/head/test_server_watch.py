@@ -306,3 +306,31 @@ def test_a_robot_that_stood_still_itself_does_not_blame_the_server(robot):
     for number in range(1, 6):
         robot.watch.check(36.0 + 0.5 * number, 0.0)
     assert robot.watch.reason == "no answer of any kind for 2.5 s"
+
+
+@pytest.mark.parametrize(("rate_bps", "waits"), [(10e6, False), (0.1e6, True)])
+def test_the_rate_is_learned_anew_before_the_first_trial(robot, rate_bps, waits):
+    """On a link that is too thin now, another plan has its time before a trial takes it."""
+    frame = robot.send(30.0)
+    robot.watch.check(33.0, 0.0)
+    assert robot.watch.reason
+    assert not robot.watch.begins_to_return(33.0)
+    for number in range(5):
+        robot.probe(33.1 + 0.2 * number)
+    assert robot.watch.begins_to_return(34.0)
+    assert not robot.watch.begins_to_return(34.0)  # once
+    assert robot.watch.trial_bytes(34.1) == 0
+    assert not robot.watch.learned(34.1, rate_bps, is_sure=False)
+    assert robot.watch.learned(34.2, rate_bps, is_sure=True)
+    assert not robot.watch.learned(34.2, rate_bps, is_sure=True)
+    assert (robot.watch.trial_bytes(34.2) == 0) == waits
+    assert robot.watch.trial_bytes(36.3) == 3 * frame.sent_bytes
+
+
+def test_what_cannot_be_learned_soon_must_do(robot):
+    robot.send(30.0)
+    robot.watch.check(33.0, 0.0)
+    for number in range(5):
+        robot.probe(33.1 + 0.2 * number)
+    assert robot.watch.begins_to_return(34.0)
+    assert robot.watch.learned(35.6, 10e6, is_sure=False)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codesign_ros.runtime.link.meter import LinkMeter
-from support.link import Frames, SimulatedLink
+from support.link import PROBE_PERIOD_S, Frames, SimulatedLink
 
 TRAFFIC = {
     "idle": None,
@@ -177,3 +177,41 @@ def test_what_probes_took_of_a_faster_link_does_not_hide_a_rise(seed):
     assert link.meter.bandwidth_bps == pytest.approx(2e6, rel=0.2)
     link.rate_bps = 1e8
     assert link.run(9.0, Frames(2700, 25, 4)).bandwidth_bps > 5e7
+
+
+@pytest.mark.parametrize(
+    ("before_bps", "after_bps", "burst_bytes", "within_s"),
+    [
+        (2e7, 2e7, 16_000, 0.3),
+        (1e8, 1e8, 16_000, 0.3),
+        (1e8, 2e6, 16_000, 1.2),
+        (2e7, 1e6, 1600, 1.2),
+        (1e6, 1e8, 16_000, 0.3),
+    ],
+)
+def test_a_rate_in_doubt_is_learned_anew_at_once(before_bps, after_bps, burst_bytes, within_s):
+    link = SimulatedLink(before_bps, burst_bytes, busy_s=0.006)
+    link.run(15.0, Frames(45_000, 40, 3))
+    link.run(2.0)  # until all are across
+    link.rate_bps = after_bps
+    link.run(0.4)  # until a probe is across that was sent before
+    doubted_s = link.now_s
+    link.meter.doubt()
+    while link.meter.doubts:
+        link.run(0.01)
+        assert link.now_s < doubted_s + PROBE_PERIOD_S + within_s
+    assert link.meter.bandwidth_bps == pytest.approx(after_bps, rel=0.25)
+
+
+def test_a_large_probe_that_what_follows_overtakes_is_lost():
+    meter = LinkMeter()
+    for number in range(4):
+        meter.sent(number, 64, 0.1 * number, is_frame=False)
+        meter.answered(number, 0.1 * number + 0.01, 0.0)
+    (large,) = (size for size in meter.probes(0.5) if size > 64)
+    meter.probe_sent("large", large, 0.5)
+    meter.sent("large", large, 0.5, is_frame=False)
+    assert not meter.learning
+    meter.sent("tiny", 64, 0.6, is_frame=False)
+    meter.answered("tiny", 0.61, 0.0)
+    assert meter.learning
