@@ -21,6 +21,9 @@ _FIRST_SURE, _SURE = 3, 2
 _SAMPLES = 64
 # The rate is known where it lies within so much either way, as share of it, with 80 %.
 _KNOWN_SPREAD = 0.25
+# Once probes have learned what they may, it is announced at first with this range too: to know it
+# within a factor of 1.6 is better than not at all.
+_BOUNDED_SPREAD = 0.5
 # Share of the rates in doubt that are believed to be below the true one.
 _CAUTIOUS = 0.3
 # Standard deviations in that range to either side of the middle, for a normal distribution.
@@ -204,11 +207,15 @@ class LinkMeter:
         """
         estimator = self._estimator
         spread = estimator.spread
-        self._sure = self._sure + 1 if spread <= _KNOWN_SPREAD else 0
+        can_wait = self.bandwidth_bps > 0 or self._prober.may_learn
+        enough = spread <= (_KNOWN_SPREAD if can_wait else _BOUNDED_SPREAD)
+        self._sure = self._sure + 1 if enough else 0
         possible = not self.bandwidth_bps or estimator.is_possible(self.bandwidth_bps)
         self._refuted = 0 if possible else self._refuted + 1
         if self._sure >= (_SURE if self.bandwidth_bps else _FIRST_SURE):
-            self.bandwidth_bps = estimator.quantile_bps(0.5)
+            self.bandwidth_bps = estimator.quantile_bps(
+                0.5 if spread <= _KNOWN_SPREAD else _CAUTIOUS
+            )
         elif self._refuted >= _SURE:
             low_bps, high_bps = map(estimator.quantile_bps, (_CAUTIOUS, 0.5))
             self.bandwidth_bps = min(max(self.bandwidth_bps, low_bps), high_bps)

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from codesign_ros.runtime.link import probing
 from codesign_ros.runtime.link.meter import LinkMeter
 from support.link import PROBE_PERIOD_S, Frames, SimulatedLink
 
@@ -215,3 +216,13 @@ def test_a_large_probe_that_what_follows_overtakes_is_lost():
     meter.sent("tiny", 64, 0.6, is_frame=False)
     meter.answered("tiny", 0.61, 0.0)
     assert meter.learning
+
+
+@pytest.mark.parametrize("seed", [0, 3, 4])
+def test_what_learning_has_left_in_doubt_is_announced_with_its_error(monkeypatch, seed):
+    """A bucket that is emptied by few probes, on a link so fast that noise hides its rate."""
+    monkeypatch.setattr(probing, "_LEARNING_BYTES", 600_000)
+    link = SimulatedLink(1e8, 64_000, seed, delay_s=0.002, jitter_s=0.004)
+    meter = link.run(6.0)
+    assert meter.bandwidth_bps == pytest.approx(1e8, rel=0.2)
+    assert meter.error_bps > 0.1 * meter.bandwidth_bps
