@@ -21,9 +21,9 @@ _FIRST_SURE, _SURE = 3, 2
 _SAMPLES = 64
 # The rate is known where it lies within so much either way, as share of it, with 80 %.
 _KNOWN_SPREAD = 0.25
-# Once probes have learned what they may, it is announced at first with this range too: to know it
-# within a factor of 1.6 is better than not at all.
-_BOUNDED_SPREAD = 0.5
+# Once probes have learned what they may, or so many large transfers have crossed, it is announced
+# at first with this range too: to know it within a factor of 1.6 is better than not at all.
+_BOUNDED_SPREAD, _MANY = 0.5, 40
 # Share of the rates in doubt that are believed to be below the true one.
 _CAUTIOUS = 0.3
 # Standard deviations in that range to either side of the middle, for a normal distribution.
@@ -64,7 +64,7 @@ class LinkMeter:
         self._estimator = LinkEstimator()
         self._prober = Prober()
         self._least_s = self._jitter_s = 0.0
-        self._sure = self._refuted = 0
+        self._sure = self._refuted = self._judged = 0
         self._until_s = float("-inf")
         self._queued = False
         self._frame_bytes, self._frame_s = 0, float("-inf")
@@ -207,7 +207,9 @@ class LinkMeter:
         """
         estimator = self._estimator
         spread = estimator.spread
-        can_wait = self.bandwidth_bps > 0 or self._prober.may_learn
+        self._judged += 1
+        learns = self._prober.may_learn and self._judged < _MANY
+        can_wait = self.bandwidth_bps > 0 or learns
         enough = spread <= (_KNOWN_SPREAD if can_wait else _BOUNDED_SPREAD)
         self._sure = self._sure + 1 if enough else 0
         possible = not self.bandwidth_bps or estimator.is_possible(self.bandwidth_bps)

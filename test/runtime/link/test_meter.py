@@ -226,3 +226,12 @@ def test_what_learning_has_left_in_doubt_is_announced_with_its_error(monkeypatch
     meter = link.run(6.0)
     assert meter.bandwidth_bps == pytest.approx(1e8, rel=0.2)
     assert meter.error_bps > 0.1 * meter.bandwidth_bps
+
+
+@pytest.mark.parametrize("seed", [0, 3, 4])
+def test_frames_that_leave_no_room_for_probes_do_not_keep_the_rate_back(seed):
+    link = SimulatedLink(1e8, 64_000, seed, delay_s=0.002, jitter_s=0.004)
+    link.run(0.07)
+    link.meter.probes = lambda now_s: [64]
+    meter = link.run(6.0, Frames(139_000, 10))
+    assert meter.bandwidth_bps == pytest.approx(1e8, rel=0.2)
