@@ -14,7 +14,7 @@ from codesign_ros.data.frames import FrameSource, SourceFrame
 from codesign_ros.engines.factory import DEFAULT_BACKEND, open_backend
 from codesign_ros.evaluation.quality import Quality
 from codesign_ros.evaluation.replay import ReplayedFrame, Runner
-from codesign_ros.pixels.boxes import DISPLAY_THRESHOLD
+from codesign_ros.pixels.boxes import ALL_SCORES, DISPLAY_THRESHOLD
 from codesign_ros.types import NECK_CODECS, CodesignError, Merge, Plan, Structure
 from codesign_ros.wire.codecs import plannable
 
@@ -94,6 +94,8 @@ def evaluate(
 ) -> Evaluation:
     """Run every frame of ``source`` through head, wire and tail under one plan.
 
+    A detector's boxes are those of ``ALL_SCORES``, more than nodes answer.
+
     Args:
         source: where frames come from; it must have an end.
         bundle: the network.
@@ -125,7 +127,7 @@ def evaluate(
     _check(plan, bundle)
     predictions = []
     with contextlib.closing(
-        Runner(bundle, open_backend(bundle, backend, threads=threads))
+        Runner(bundle, open_backend(bundle, backend, threads=threads), ALL_SCORES)
     ) as runner:
         for frame in source:
             prediction = runner.run(frame, plan)

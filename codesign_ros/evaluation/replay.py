@@ -16,7 +16,7 @@ from codesign_ros.bundle import Bundle
 from codesign_ros.data.frames import SourceFrame
 from codesign_ros.engines.base import Engine, EngineKey
 from codesign_ros.engines.factory import EngineFactory
-from codesign_ros.pixels.boxes import to_frame
+from codesign_ros.pixels.boxes import Selection, to_frame
 from codesign_ros.pixels.letterbox import letterbox
 from codesign_ros.runtime.answers import Answer
 from codesign_ros.runtime.stages import HeadStage, TailStage, head_key, is_sendable, tail_key
@@ -73,10 +73,12 @@ class Runner:
     Attributes:
         bundle: the network.
         factory: makes its engines.
+        selection: which boxes of a detector count.
     """
 
     bundle: Bundle
     factory: EngineFactory
+    selection: Selection = field(default_factory=Selection)
     _stages: dict[Any, tuple[HeadStage, TailStage | None]] = field(default_factory=dict)
     _engines: list[Engine] = field(default_factory=list)
     _frames: int = 0
@@ -121,12 +123,17 @@ class Runner:
         last = self.bundle.last_cut
         key = (head_key(plan), tail_key(plan), plan.codec)
         if key not in self._stages:
-            head = HeadStage(self.bundle, plan, self._build(head_key(plan)) if plan.cut else None)
+            engine = self._build(head_key(plan)) if plan.cut else None
+            head = HeadStage(self.bundle, plan, engine, self._selected)
             tail = None
             if plan.cut < last:
-                tail = TailStage(self.bundle, plan, self._build(tail_key(plan)))
+                engine = self._build(tail_key(plan))
+                tail = TailStage(self.bundle, plan, engine, self._selected)
             self._stages[key] = head, tail
         return self._stages[key]
+
+    def _selected(self) -> Selection:
+        return self.selection
 
     def _build(self, key: EngineKey) -> Engine:
         engine = self.factory.build(key)

@@ -66,7 +66,7 @@ PARAMS = (
         "score_threshold",
         Selection.score_threshold,
         "detectors: boxes in a result have a score above it; low, so that precision can be "
-        "measured over all scores. Head and tail: the same",
+        "measured over nearly all scores. Head and tail: the same",
         low=0.0,
         high=1.0,
     ),

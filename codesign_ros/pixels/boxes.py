@@ -19,8 +19,8 @@ _MAX_CANDIDATES = 3000
 class Selection:
     """Which of the boxes that a network proposes are answers.
 
-    The defaults are meant for measuring precision over all scores; what a person looks at needs
-    ``DISPLAY_THRESHOLD``.
+    The defaults are what the nodes answer. What a person looks at needs ``DISPLAY_THRESHOLD``, and
+    precision over all scores ``ALL_SCORES``.
 
     Attributes:
         score_threshold: boxes need a score above it, 0 to 1.
@@ -36,6 +36,10 @@ class Selection:
 
 DISPLAY_THRESHOLD = 0.3
 """Score from which a box is worth showing to a person."""
+
+ALL_SCORES = Selection(score_threshold=0.001)
+"""Boxes for judging a detector: average precision is over all scores, and YOLO's validation keeps
+boxes from this one on. Nodes do not send as many."""
 
 
 def decode_detections(

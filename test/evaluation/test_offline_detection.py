@@ -65,7 +65,11 @@ def found(bundle, images):
     with torch.no_grad():
         outputs = bundle.network()(torch.from_numpy(x)).numpy()
     return [
-        to_frame(decode_detections(output[None], bundle.classes), *SIZE, bundle.input)
+        to_frame(
+            decode_detections(output[None], bundle.classes, score_threshold=0.001),
+            *SIZE,
+            bundle.input,
+        )
         for output in outputs
     ]
 

@@ -22,7 +22,7 @@ from codesign_ros.evaluation.rate.network import CutDetector
 from codesign_ros.evaluation.rate.resampled import MATCHED, counts, matched
 from codesign_ros.evaluation.rate.result import RAW, Found, Way
 from codesign_ros.evaluation.resume import Journal
-from codesign_ros.pixels.boxes import decode_detections, to_frame
+from codesign_ros.pixels.boxes import ALL_SCORES, decode_detections, to_frame
 from codesign_ros.pixels.letterbox import letterbox
 from codesign_ros.types import CodesignError, GroundTruth
 
@@ -105,7 +105,7 @@ class RateMeasurement:
         """Say what a checkpoint is of; other ways do not meet in it."""
         camera = self.camera and self.camera.name
         source = (self.name, self.source.frames, self.source.fps)
-        return repr((self.bundle.model_id, *source, camera, tuple(self.classes)))
+        return repr((self.bundle.model_id, *source, camera, tuple(self.classes), ALL_SCORES))
 
     def _measured(
         self, done: set[int], planned: Callable[[int, float], None]
@@ -174,7 +174,9 @@ class RateMeasurement:
         true, sent, found = truth.boxes, [], []
 
         def note(payload_bytes: int, output: np.ndarray) -> None:
-            boxes = decode_detections(output, self.bundle.classes)
+            boxes = decode_detections(
+                output, self.bundle.classes, score_threshold=ALL_SCORES.score_threshold
+            )
             boxes = to_frame(boxes, *size, self.bundle.input)
             sent.append(payload_bytes)
             compared = matched(true, boxes, self.classes)

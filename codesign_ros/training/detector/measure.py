@@ -8,7 +8,7 @@ from rich.table import Table
 
 from codesign_ros.evaluation.average_precision import DetectionMetrics, measure
 from codesign_ros.models.network import Network
-from codesign_ros.pixels.boxes import decode_detections, to_frame
+from codesign_ros.pixels.boxes import ALL_SCORES, decode_detections, to_frame
 from codesign_ros.pixels.letterbox import letterbox
 from codesign_ros.training.detector.data import TrainingData, truths_of
 from codesign_ros.training.tensors import to_input
@@ -37,7 +37,9 @@ def measure_detector(
         x = to_input(letterbox(picture, spec)[None], spec).to(device)
         output = network(x.to(memory_format=torch.channels_last))
         assert isinstance(output, torch.Tensor)
-        boxes = decode_detections(output.cpu().numpy(), data.classes)
+        boxes = decode_detections(
+            output.cpu().numpy(), data.classes, score_threshold=ALL_SCORES.score_threshold
+        )
         height, width = picture.shape[:2]
         found.append(to_frame(boxes, height, width, spec))
         if progress is not None and task is not None:
