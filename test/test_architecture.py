@@ -38,7 +38,7 @@ _ARROWS = {
     "runtime.engines": "types hardware bundle engines",
     "runtime": "types jpeg wire pixels cost bundle engines runtime.engines",
     "runtime.link": "",
-    "runtime.head": "types wire pixels bundle runtime.engines runtime.link runtime",
+    "runtime.head": "types hardware wire pixels bundle runtime.engines runtime.link runtime",
     "runtime.tail": "types wire pixels bundle runtime.engines runtime",
     "runtime.planner": "types cost planning bundle runtime",
     "profiling": "types hardware wire pixels cost bundle engines runtime",

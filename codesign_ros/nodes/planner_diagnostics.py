@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from codesign_ros.planning.objective import Objective
 from codesign_ros.runtime.planner.runtime import PlannerRuntime
 from codesign_ros.runtime.planner.watch import RobotWatch
 from codesign_ros.types import Plan
@@ -28,11 +29,11 @@ def report(runtime: PlannerRuntime) -> dict[str, Any]:
             f"epoch {plan.epoch}, cut {plan.cut}, served by "
             f"{plan.served_by or 'the robot alone'}: {plan.reason}"
         )
-        values |= _account(robot, plan, runtime.watch(robot))
+        values |= _account(robot, plan, runtime.watch(robot), runtime.settings.objective)
     return values
 
 
-def _account(robot: str, plan: Plan, watch: RobotWatch) -> dict[str, str]:
+def _account(robot: str, plan: Plan, watch: RobotWatch, objective: Objective) -> dict[str, str]:
     """Say what a robot's plan was expected to take, what it takes, and what was learned from it."""
     values = {}
     if watch.prediction is not None:
@@ -41,7 +42,7 @@ def _account(robot: str, plan: Plan, watch: RobotWatch) -> dict[str, str]:
         predicted_s, measured_s = watch.prediction.latency_s, watch.measured.latency_s
         values[f"latency measured ms {robot}"] = f"{measured_s * 1e3:.2f}"
         values[f"error % {robot}"] = f"{100 * (predicted_s / measured_s - 1):+.1f}"
-    factors = watch.factors()
+    factors = watch.factors(objective)
     for (cut, family), sized in factors.sizes.items():
         values[f"payload of {family} at cut {cut} {robot}"] = (
             f"{sized.factor:.2f} of the profile's, {100 * sized.spread:.0f} % from frame to frame"

@@ -6,45 +6,21 @@ and the median over the rounds counts. A reference runs in every round of every 
 median in one group differs from that over all of them, the machine was slower or faster
 meanwhile, and the group's times are set right by that ratio.
 
-Under a quota of processor time a run is either within it, as fast as without, or stands still for
-the rest of a period: neither is what frames in a row take. There a run takes its processor time
-over the quota in the long run.
+Under a quota of processor time what counts is what runs in a row would take, see ``sustained_s``.
 """
 
 from __future__ import annotations
 
-import statistics
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Generic, NamedTuple, TypeVar
+from collections.abc import Callable, Hashable, Mapping
+from typing import Generic, TypeVar
+
+from codesign_ros.hardware.sustained import Run, sustained_s
 
 Work = Callable[[int], object]
 """Something to time; it is told the number of the round, to vary its input by."""
 
 Key = TypeVar("Key", bound=Hashable)
-
-
-class Run(NamedTuple):
-    """What one run took: time, and processor time of the whole process [s]."""
-
-    wall_s: float
-    cpu_s: float
-
-
-def sustained_s(runs: Sequence[Run], quota: float | None) -> float:
-    """Time of one of many runs in a row [s].
-
-    Args:
-        runs: single runs.
-        quota: what the process may use of the processor in the long run [cores]; None = all.
-    """
-    wall_s = statistics.median(run.wall_s for run in runs)
-    if quota is None:
-        return wall_s
-    in_a_row_s = statistics.median(run.cpu_s for run in runs) / quota
-    # The quickest run is one that the quota did not stop. Where it took longer than its processor
-    # time needs, it waited for something else, a GPU say, and the quota is not what binds.
-    return in_a_row_s if in_a_row_s > min(run.wall_s for run in runs) else wall_s
 
 
 class InterleavedTimer(Generic[Key]):

@@ -58,8 +58,10 @@ class StageMedians:
         head_s: head and encoding [s].
         link_s: the link, both ways, without waiting for it [s].
         tail_s: decoding and tail, without waiting there [s].
-        head_gap_s: what passed on the robot between two frames in a row beside ``head_s``, or had
-            to, by its processor's time for a frame [s]; 0 = not known.
+        head_busy_s: head and encoding where frames come in a row, by their processor time, where
+            the robot has no more than a core [s]; 0 = not known.
+        head_gap_s: what passed on the robot between two frames in a row beside ``head_busy_s`` or,
+            where that is not known, ``head_s`` [s]; 0 = not known.
         tail_gap_s: likewise at the tail beside ``tail_s`` [s].
         payloads: what of the same frames crossed the link, by codec.
     """
@@ -71,6 +73,7 @@ class StageMedians:
     tail_s: float = 0.0
     head_gap_s: float = 0.0
     tail_gap_s: float = 0.0
+    head_busy_s: float = 0.0
     payloads: tuple[Payload, ...] = ()
 
     @property

@@ -2,7 +2,8 @@
 
 import pytest
 
-from codesign_ros.profiling.interleaved import InterleavedTimer, Run, sustained_s
+from codesign_ros.hardware.sustained import Run, sustained_s
+from codesign_ros.profiling.interleaved import InterleavedTimer
 
 
 class Machine:

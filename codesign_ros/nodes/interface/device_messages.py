@@ -35,7 +35,7 @@ _HEARTBEAT_FIELDS = (
 )  # fmt: skip
 # Those of StageMedians; the message's have running_ before them.
 _RUNNING_FIELDS = (
-    "epoch", "frames", "head_s", "link_s", "tail_s", "head_gap_s", "tail_gap_s",
+    "epoch", "frames", "head_s", "link_s", "tail_s", "head_gap_s", "tail_gap_s", "head_busy_s",
 )  # fmt: skip
 
 
@@ -79,7 +79,8 @@ def heartbeat_from_msg(msg: HeartbeatMsg) -> Heartbeat:
     )
     for number in (
         msg.link_bps, msg.link_bps_error, msg.link_delay_s, msg.frame_bytes,
-        running.head_s, running.link_s, running.tail_s, running.head_gap_s, running.tail_gap_s,
+        running.head_s, running.link_s, running.tail_s,
+        running.head_busy_s, running.head_gap_s, running.tail_gap_s,
         *msg.running_codec_bytes, *msg.running_codec_spread_bytes,
     ):  # fmt: skip
         if not 0 <= number < math.inf:

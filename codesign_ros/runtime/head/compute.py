@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from codesign_ros.bundle import Bundle
+from codesign_ros.hardware.sustained import Run
 from codesign_ros.pixels.letterbox import letterbox
 from codesign_ros.runtime.answers import NotFiniteError
 from codesign_ros.runtime.emulation import stretched
@@ -59,9 +60,9 @@ class HeadCompute:
         self._send = send
         # When the last frame was computed; None = there was none to go on with [s].
         self._computed_s: float | None = None
-        # What the last frame's stage took, and all that was done for it [s].
-        self._stage_s = 0.0
-        self._processor = ProcessorUse(settings.cores, settings.cpu_s)
+        # What the last frame's stage takes of the processor, in a row with others [s].
+        self._stage_busy_s = 0.0
+        self._processor = ProcessorUse(settings.scarce_cores, settings.cpu_s)
         self._thread = threading.Thread(target=self._run, name="head-compute", daemon=True)
         self._thread.start()
 
@@ -153,9 +154,10 @@ class HeadCompute:
             paused_s: what passed between them if this one was there already [s].
         """
         is_next = paused_s is not None or bool(self._book.ledger.in_phase(Phase.REMOTE))
+        if self._settings.scarce_cores is None:
+            return paused_s
         busy_s = self._processor.frame(is_next)
-        rest_s = None if busy_s is None else max(0.0, busy_s - self._stage_s)
-        return max((gap for gap in (paused_s, rest_s) if gap is not None), default=None)
+        return None if busy_s is None else max(0.0, busy_s - self._stage_busy_s)
 
     @property
     def _is_alone(self) -> bool:
@@ -175,7 +177,7 @@ class HeadCompute:
         return (stages.finishing(frame) if falls_back else stages.following).again()
 
     def _work(self, frame: Frame, stage: HeadStage | TailStage, falls_back: bool) -> None:
-        start = time.perf_counter()
+        start, start_cpu_s = time.perf_counter(), time.thread_time()
 
         def work() -> tuple[np.ndarray | None, HeadOutput]:
             image = frame.image
@@ -194,10 +196,12 @@ class HeadCompute:
         image, output = stretched(work, slowdown)
         encode_s = output.encode_s * max(1.0, slowdown)
         self._computed_s = time.perf_counter()
-        self._stage_s = self._computed_s - start
-        head_s = self._stage_s - encode_s
+        run = Run(self._computed_s - start, time.thread_time() - start_cpu_s)
+        self._stage_busy_s = run.cpu_s / (self._settings.scarce_cores or 1.0)
+        head_s = run.wall_s - encode_s
         if output.answer is None:
             frame.image, frame.head_s, frame.encode_s = image, head_s, encode_s
+            frame.head_run = run
             self._send(frame, stage.plan, output)
             return
         result = result_of(
@@ -216,7 +220,7 @@ class HeadCompute:
             if frame.is_asked:
                 self._server.beaten(frame)
             if not falls_back:
-                self._times.add(result, frame.head_gap_s, time.monotonic())
+                self._times.add(result, frame.head_gap_s, time.monotonic(), head_run=run)
             self._book.settle(frame, result)
         self._book.flush()
 

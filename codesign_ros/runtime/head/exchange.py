@@ -194,7 +194,8 @@ class Exchange:
                 tail_s=answer.tail_s,
             )
             if link.total_s > 0:  # else it is not known when it was sent
-                self._times.add(result, frame.head_gap_s, now_s, link.waited_s, frame.codec)
+                waited_s, run = link.waited_s, frame.head_run
+                self._times.add(result, frame.head_gap_s, now_s, waited_s, frame.codec, run)
             self._server.took(frame, now_s)
             book.settle(frame, result)
         book.flush()

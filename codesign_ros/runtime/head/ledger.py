@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from codesign_ros.hardware.sustained import Run
 from codesign_ros.runtime.messages import Result, Stamp
 from codesign_ros.wire.tensor import EncodedTensor
 
@@ -45,7 +46,7 @@ class Frame:
     put on the link [bytes], and ``sent_s`` when. ``goes_on``: what is computed of it is to be sent;
     ``is_asked``: the tail has it, and may answer. ``head_gap_s`` passed between the frame that was
     computed before and this one, where this one was there already, or had to pass, see
-    ``ProcessorUse`` [s].
+    ``ProcessorUse`` [s]; ``head_run`` is what its stage took.
     """
 
     sequence: int
@@ -62,6 +63,7 @@ class Frame:
     head_s: float = 0.0
     encode_s: float = 0.0
     head_gap_s: float | None = None
+    head_run: Run | None = None
     due_s: float = float("inf")
     encoded: tuple[EncodedTensor, ...] = ()
     codec: str = ""

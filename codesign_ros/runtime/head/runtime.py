@@ -77,7 +77,7 @@ class HeadRuntime:
         )
         self._book = FrameBook(self._plans, send_result, clock_ns)
         self._server = ServerWatch(self._book)
-        self._times = RunningTimes()
+        self._times = RunningTimes(settings.scarce_cores)
         self._exchange = Exchange(
             bundle,
             settings,

@@ -36,3 +36,8 @@ class HeadSettings:
     cores: float | None = None
     cpu_s: Callable[[], float] = time.process_time
     paused: bool = False
+
+    @property
+    def scarce_cores(self) -> float | None:
+        """``cores`` where all that is done for frames shares one at most [cores]; else None."""
+        return self.cores if self.cores is not None and self.cores <= 1 else None

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from statistics import fmean, median, pstdev
 
+from codesign_ros.hardware.sustained import Run, sustained_s
 from codesign_ros.runtime.device import WINDOW_FRAMES, Payload, StageMedians
 from codesign_ros.runtime.messages import Result
 
@@ -32,12 +33,12 @@ class ProcessorUse:
     others have time for it, and it is not known.
 
     Args:
-        cores: what the process may use of the processors [cores]; None = not known.
+        cores: what the process may use of the processors [cores]; None = more than one.
         cpu_s: processor time used of them so far [s].
     """
 
     def __init__(self, cores: float | None, cpu_s: Callable[[], float]) -> None:
-        self._cores = cores if cores is not None and cores <= 1 else None
+        self._cores = cores
         self._cpu_s = cpu_s
         self._last_s: float | None = None
 
@@ -55,13 +56,19 @@ class ProcessorUse:
 
 
 class RunningTimes:
-    """Medians over the last frames of the newest epoch. Not thread safe: the runtime has a lock."""
+    """Medians over the last frames of the newest epoch. Not thread safe: the runtime has a lock.
 
-    def __init__(self) -> None:
+    Args:
+        cores: see ``ProcessorUse``.
+    """
+
+    def __init__(self, cores: float | None = None) -> None:
+        self._cores = cores
         self._epoch = 0
         self._past: deque[int] = deque(maxlen=_PAST_EPOCHS)
         self._frames = 0
         self._times: deque[tuple[float, float, float]] = deque(maxlen=WINDOW_FRAMES)
+        self._runs: deque[Run] = deque(maxlen=WINDOW_FRAMES)
         # Between frames in a row, on the robot and at the tail; None = not in a row [s].
         self._gaps: deque[tuple[float | None, float | None]] = deque(maxlen=WINDOW_FRAMES)
         # Codec and payload of those that were sent [bytes].
@@ -75,6 +82,7 @@ class RunningTimes:
         now_s: float,
         waited_s: float = 0.0,
         codec: str = "",
+        head_run: Run | None = None,
     ) -> None:
         """Take a frame that was answered as its plan says.
 
@@ -90,6 +98,7 @@ class RunningTimes:
             now_s: when the answer came, on any steady clock [s].
             waited_s: the part of its ``link_s`` that was waiting for the link [s].
             codec: with which it was sent; empty = it was not.
+            head_run: what the robot's stage took; None where that is not known.
         """
         times = (
             result.head_s + result.encode_s,
@@ -103,11 +112,14 @@ class RunningTimes:
             self._epoch, self._frames = result.epoch, 0
             self._times.clear()
             self._gaps.clear()
+            self._runs.clear()
             self._sizes.clear()
         self._frames += 1
         if codec:
             self._sizes.append((codec, result.payload_bytes))
         self._times.append(times)
+        if head_run is not None:
+            self._runs.append(head_run)
         tail_gap_s = None
         if result.queue_s > _WAITED_S and self._gaps:
             tail_gap_s = max(0.0, now_s - self._answered_s - times[2])
@@ -129,8 +141,14 @@ class RunningTimes:
             tail_s,
             head_gap_s,
             tail_gap_s,
+            self._head_busy_s(),
             tuple(self._payloads()),
         )
+
+    def _head_busy_s(self) -> float:
+        if self._cores is None or not self._runs:
+            return 0.0
+        return sustained_s(self._runs, self._cores)
 
     def _payloads(self) -> Iterator[Payload]:
         """How large the last frames were, by codec."""

@@ -230,7 +230,7 @@ class PlanMaker:
         """By what predicted times are multiplied; they were learned in the mode in force."""
         if not (settings.corrects and settings.mode == self._settings().mode):
             return Factors.none(self._cuts)
-        factors = self._robots[robot].watch.factors()
+        factors = self._robots[robot].watch.factors(settings.objective)
         if self._problems.shared(robot, settings) != SHARED[0]:
             # What the others do to the server is in the share already.
             factors = replace(factors, tail=np.ones(self._cuts), tail_gap_s=0.0)

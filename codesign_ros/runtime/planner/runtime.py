@@ -114,7 +114,8 @@ class PlannerRuntime:
         if device.role is Role.HEAD and not (change and change.anew):
             watch.take(device, now_s)
             changes += watch.changes(device, now_s)
-            if review := watch.review(device, self.settings.corrects, now_s):
+            settings = self.settings
+            if review := watch.review(device, settings.objective, settings.corrects, now_s):
                 self.request(device.robot, review, now_s, optional=True)
         # What no plan could use, before and after, is no reason for another plan.
         is_idle = before is not None and "active" not in (before.state, device.state)

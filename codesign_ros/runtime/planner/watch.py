@@ -16,6 +16,7 @@ from codesign_ros.runtime.planner.basis import Basis, Factors, differ, differenc
 from codesign_ros.runtime.planner.changes import Change
 from codesign_ros.runtime.planner.learned.correction import Correction
 from codesign_ros.runtime.planner.learned.payloads import PayloadCorrection
+from codesign_ros.runtime.planner.learned.stages import StageCorrections
 from codesign_ros.runtime.planner.steadiness import Steadiness
 from codesign_ros.types import Plan, codec_family
 
@@ -59,12 +60,10 @@ class RobotWatch:
         self._solved: tuple[Factors, float] | None = None
         self._solved_s = -math.inf
         self._running = StageMedians()
-        self._devices = {role: Correction(cuts) for role in Role}
+        self._stages = StageCorrections(cuts)
         self._payloads = PayloadCorrection()
         # What passes between two frames in a row beside the stage [s]; not known at first.
         self._gaps_s: dict[Role, float] = {}
-        # What was known of devices before they became throttled.
-        self._before: dict[Role, Correction] = {}
         # A device is not throttled any more, and frames before which medians are of before.
         self._recovered = False
         self._fresh_frames = 0
@@ -77,8 +76,8 @@ class RobotWatch:
         if not tail or tail == self._tail:
             return
         if self._tail:
-            self._other_tails[self._tail] = self._before.pop(Role.TAIL, self._devices[Role.TAIL])
-            self._devices[Role.TAIL] = self._other_tails.pop(tail, Correction(self._cuts))
+            known = self._other_tails.pop(tail, Correction(self._cuts))
+            self._other_tails[self._tail] = self._stages.change_tail(known)
             self._gaps_s.pop(Role.TAIL, None)
         self._tail = tail
 
@@ -88,7 +87,7 @@ class RobotWatch:
 
     def tail_loads(self) -> dict[str, float]:
         """How many times longer than predicted tails take, where that was measured, by node."""
-        known = {**self._other_tails, self._tail: self._devices[Role.TAIL]}
+        known = {**self._other_tails, self._tail: self._stages.tail}
         loads = {node: correction.load for node, correction in known.items()}
         return {node: load for node, load in loads.items() if load is not None}
 
@@ -98,44 +97,36 @@ class RobotWatch:
         Nothing is compared until the next plan.
         """
         for role in roles:
-            self._devices[role] = Correction(self._cuts)
             self._gaps_s.pop(role, None)
-            if role in self._before:
-                self._before[role] = Correction(self._cuts)
+            self._stages.forget(role)
         if Role.HEAD in roles:
             self._payloads = PayloadCorrection()
         self.steadiness.event(now_s)
         self._basis = self._solved = None
 
     def throttle(self, role: Role, throttled: bool, now_s: float) -> None:
-        """Note whether a device is throttled.
-
-        What is learned while it is holds only as long: afterwards what was known before counts
-        again.
-        """
-        if throttled and role not in self._before:
-            self._before[role] = self._devices[role]
-            self._devices[role] = self._before[role].since(now_s)
-            self.steadiness.event(now_s)
-        elif not throttled and role in self._before:
-            self._devices[role] = self._before.pop(role).since(now_s)
-            self._recovered = True
+        """Note whether a device is throttled."""
+        if self._stages.throttle(role, throttled, now_s):
+            self._recovered |= not throttled
             self.steadiness.event(now_s)
 
     def retimed(self, role: Role, cuts: Collection[int], now_s: float) -> None:
         """Note that a device has other times for these cuts now; its load stays as learned."""
         if not cuts:
             return
-        self._devices[role].retimed(cuts)
-        if role in self._before:
-            self._before[role].retimed(cuts)
+        self._stages.retimed(role, cuts)
         self.steadiness.event(now_s)
 
-    def factors(self) -> Factors:
-        """What the model's times should be multiplied by, as far as is known now."""
-        head, tail = (self._devices[role].factors() for role in (Role.HEAD, Role.TAIL))
+    def factors(self, objective: Objective) -> Factors:
+        """What the model's times should be multiplied by, as far as is known now.
+
+        Args:
+            objective: what is planned for.
+        """
+        stages = self._stages.of(objective)
+        head, tail = (stage.factors() for stage in stages)
         head_gap_s, tail_gap_s = (self._gaps_s.get(role, 0.0) for role in (Role.HEAD, Role.TAIL))
-        noise = (self._devices[role].noise for role in (Role.HEAD, Role.TAIL))
+        noise = (stage.noise for stage in stages)
         # Reports are medians of some frames, which vary more (normal: sqrt(2 n / pi) as much).
         spreads = Spreads(*(math.sqrt(2 * WINDOW_FRAMES / math.pi) * each for each in noise))
         return Factors(head, tail, head_gap_s, tail_gap_s, spreads, self._payloads.sizes)
@@ -183,11 +174,12 @@ class RobotWatch:
             _shares(row.prediction, objective) for row in (here, there)
         )
         variance = ((link_a - link_b) * (rate_error or _RATE_SPREAD)) ** 2
-        for role, a, b in ((Role.HEAD, head_a, head_b), (Role.TAIL, tail_a, tail_b)):
+        shares = (head_a, head_b), (tail_a, tail_b)
+        for stage, (a, b) in zip(self._stages.of(objective), shares, strict=True):
             weights = np.zeros(self._cuts)
             weights[here.candidate.cut] += a
             weights[there.candidate.cut] -= b
-            variance += self._devices[role].spread(weights) ** 2
+            variance += stage.spread(weights) ** 2
         sent: defaultdict[tuple[int, str], float] = defaultdict(float)
         for row, share in ((here, link_a), (there, -link_b)):
             sent[row.candidate.cut, codec_family(row.candidate.codec)] += share
@@ -197,7 +189,8 @@ class RobotWatch:
 
     def take(self, device: Device, now_s: float) -> None:
         """Take what the head measured while running."""
-        for correction in (*self._devices.values(), *self._other_tails.values()):
+        self._stages.fade(now_s)
+        for correction in self._other_tails.values():
             correction.fade(now_s)
         self._payloads.fade(now_s)
         basis, running = self._basis, device.running
@@ -213,12 +206,10 @@ class RobotWatch:
                 known_s = self._gaps_s.get(role, gap_s)
                 self._gaps_s[role] = known_s + _GAP_WEIGHT * (gap_s - known_s)
         plan, expected, factors = basis.plan, basis.prediction, basis.factors
-        seen = [(Role.HEAD, running.head_s, expected.head_s / factors.head[plan.cut])]
-        if plan.served_by:
-            seen.append((Role.TAIL, running.tail_s, expected.tail_s / factors.tail[plan.cut]))
-        for role, measured_s, predicted_s in seen:
-            if self._devices[role].report(plan.epoch, plan.cut, measured_s, predicted_s, now_s):
-                self.steadiness.load()
+        head_s = expected.head_s / factors.head[plan.cut]
+        tail_s = expected.tail_s / factors.tail[plan.cut]
+        if self._stages.report(plan, running, head_s, tail_s, now_s):
+            self.steadiness.load()
         if device.profile is not None:
             # The size of a camera's own JPEGs the head says itself.
             as_camera = device.frame_bytes > 0 and (plan.cut, plan.codec) == (0, "jpeg")
@@ -239,11 +230,14 @@ class RobotWatch:
         self._solved_s = now_s  # the change is reason enough
         return [Change(change, optional=True)]
 
-    def review(self, device: Device, corrects: bool, now_s: float) -> str | None:
+    def review(
+        self, device: Device, objective: Objective, corrects: bool, now_s: float
+    ) -> str | None:
         """Why to solve again: what is measured is another time or rate than at the last solve.
 
         Args:
             device: the head, with the link's rate.
+            objective: what is planned for.
             corrects: whether stage times count.
             now_s: the time on any steady clock [s].
         """
@@ -254,7 +248,7 @@ class RobotWatch:
         rate_bps = basis.link_bps
         if basis.plan.server_available and device.link_bps > 0:
             rate_bps = min(device.link_bps, FAST_BPS)
-        factors = self.factors() if corrects else basis.factors
+        factors = self.factors(objective) if corrects else basis.factors
         if not differ(solved, (factors, rate_bps)):
             return None
         assert self._adopted is not None

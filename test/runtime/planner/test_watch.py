@@ -49,6 +49,8 @@ class World:
         )
         self.load = self.tail_load = 1.0
         self.head_gap_s = 0.0
+        # By its processor's time, of the model's; None = it has more than a core.
+        self.busy = None
         self.own = {}
         self.plans: list[Plan] = []
         self.reasons: list[str] = []
@@ -97,6 +99,7 @@ class World:
                 link_s,
                 tail_s * self.tail_load * noise(),
                 self.head_gap_s,
+                head_busy_s=head_s * self.busy if self.busy else 0.0,
             )
             beat = replace(beat_of(self.head), running=running)
             self.planner.heartbeat(beat, self.now_s)
@@ -107,6 +110,10 @@ class World:
     @property
     def watch(self):
         return self.planner.watch(ROBOT)
+
+    @property
+    def factors(self):
+        return self.watch.factors(self.planner.settings.objective)
 
 
 @pytest.fixture
@@ -121,7 +128,7 @@ def test_times_as_predicted_make_no_news(world):
     assert len(world.plans) == len(world.reasons) == 1
     assert world.watch.prediction.latency_s == pytest.approx(world.plan.latency_s)
     assert world.watch.measured.latency_s == pytest.approx(world.plan.latency_s)
-    np.testing.assert_allclose(world.watch.factors().head, 1.0)
+    np.testing.assert_allclose(world.factors.head, 1.0)
 
 
 def test_a_loaded_server_is_planned_with_and_what_it_takes_is_predicted(world, tiny_bundle):
@@ -157,12 +164,12 @@ def test_noise_makes_no_plan_a_load_one_and_its_end_one_more(world):
     assert len(world.plans) == 1
     world.load = 3.0
     world.beat(40, noise)
-    assert world.watch.factors().head[world.plan.cut] == pytest.approx(3.0, rel=0.1)
+    assert world.factors.head[world.plan.cut] == pytest.approx(3.0, rel=0.1)
     loaded = len(world.plans)
     assert loaded <= 2
     world.load = 1.0
     world.beat(150, noise)
-    assert world.watch.factors().head[world.plan.cut] == pytest.approx(1.0, rel=0.1)
+    assert world.factors.head[world.plan.cut] == pytest.approx(1.0, rel=0.1)
     assert len(world.plans) <= loaded + 1
 
 
@@ -199,7 +206,7 @@ def test_a_cut_whose_profile_is_too_good_is_left_once(tiny_bundle):
     assert 3 <= len(world.plans) <= 5
     assert world.plan.cut not in (2, len(tiny_bundle.segments))
     assert [plan.cut for plan in world.plans].count(2) == 1
-    assert world.watch.factors().head[world.plan.cut] == pytest.approx(1.0, abs=0.01)
+    assert world.factors.head[world.plan.cut] == pytest.approx(1.0, abs=0.01)
 
 
 def test_a_server_that_was_left_for_its_load_is_tried_again(world, tiny_bundle):
@@ -218,9 +225,9 @@ def test_a_server_that_was_left_for_its_load_is_tried_again(world, tiny_bundle):
 def test_a_device_that_starts_anew_is_as_it_says(world):
     world.tail_load = 6.0
     world.beat(10)
-    assert world.watch.factors().tail[0] > 4
+    assert world.factors.tail[0] > 4
     world.planner.hear(replace(world.tail, state="inactive"), world.now_s)
-    np.testing.assert_array_equal(world.watch.factors().tail, 1.0)
+    np.testing.assert_array_equal(world.factors.tail, 1.0)
     assert world.watch.prediction is None
 
 
@@ -237,7 +244,7 @@ def test_throttling_is_learned_as_it_is_measured_and_then_forgotten(world, node,
     # Other work on the device before, which stays.
     setattr(world, "load" if node == "head" else "tail_load", load)
     world.beat(10)
-    before = getattr(world.watch.factors(), node).copy()
+    before = getattr(world.factors, node).copy()
     assert before[world.plan.cut] == pytest.approx(load, rel=0.05)
     plans = len(world.plans)
 
@@ -248,7 +255,7 @@ def test_throttling_is_learned_as_it_is_measured_and_then_forgotten(world, node,
     assert len(world.plans) == plans + 1  # no option
     throttle(world, node, "GPU at 300 of 1020 MHz, 90 °C")
     world.beat(20)
-    assert getattr(world.watch.factors(), node)[0] > 4  # of a tail that was left: it fades
+    assert getattr(world.factors, node)[0] > 4  # of a tail that was left: it fades
     assert sum("is throttled" in reason for reason in world.reasons) == 1
 
     setattr(world, "load" if node == "head" else "tail_load", load)
@@ -256,9 +263,9 @@ def test_throttling_is_learned_as_it_is_measured_and_then_forgotten(world, node,
     world.beat(1)
     assert f"{node} /robot/{node} is not throttled any more" in world.reasons[-1]
     # One report came between the load and the word of it.
-    np.testing.assert_allclose(getattr(world.watch.factors(), node), before, rtol=0.1)
+    np.testing.assert_allclose(getattr(world.factors, node), before, rtol=0.1)
     world.beat(10)
-    assert getattr(world.watch.factors(), node)[world.plan.cut] == pytest.approx(load, rel=0.1)
+    assert getattr(world.factors, node)[world.plan.cut] == pytest.approx(load, rel=0.1)
     assert "not throttled any more" in world.reasons[-1]
     assert bool(world.plan.served_by) == bool(world.plans[plans - 1].served_by)
 
@@ -274,7 +281,7 @@ def test_medians_from_before_the_end_of_throttling_are_not_learned(world):
     for more in range(5, 14):
         told = replace(running, frames=running.frames + more)
         world.planner.heartbeat(replace(beat_of(world.head), running=told), world.now_s)
-    np.testing.assert_allclose(world.watch.factors().head, 1.0)
+    np.testing.assert_allclose(world.factors.head, 1.0)
 
 
 def test_a_device_that_is_throttled_from_the_start_is_as_profiled_afterwards(tiny_bundle):
@@ -283,11 +290,11 @@ def test_a_device_that_is_throttled_from_the_start_is_as_profiled_afterwards(tin
     world.announce()
     world.tail_load = 6.0
     world.beat(10)
-    assert world.watch.factors().tail[world.plan.cut] > 4
+    assert world.factors.tail[world.plan.cut] > 4
     world.tail_load = 1.0
     throttle(world, "tail", "")
     world.beat(1)
-    np.testing.assert_allclose(world.watch.factors().tail, 1.0, rtol=0.01)
+    np.testing.assert_allclose(world.factors.tail, 1.0, rtol=0.01)
 
 
 def test_another_power_mode_is_learned_anew(world):
@@ -298,10 +305,10 @@ def test_another_power_mode_is_learned_anew(world):
         world.head = replace(world.head, power_mode=mode)
         news = world.planner.hear(world.head, world.now_s)
     assert news == "head /robot/head changed its power mode from 15W to 30W"
-    np.testing.assert_array_equal(world.watch.factors().head, 1.0)
+    np.testing.assert_array_equal(world.factors.head, 1.0)
     throttle(world, "head", "")
     world.planner.heartbeat(beat_of(world.head), world.now_s)
-    np.testing.assert_array_equal(world.watch.factors().head, 1.0)
+    np.testing.assert_array_equal(world.factors.head, 1.0)
 
 
 def test_a_cut_that_was_timed_anew_forgets_its_own_error_and_keeps_the_load(tiny_bundle):
@@ -315,7 +322,7 @@ def test_a_cut_that_was_timed_anew_forgets_its_own_error_and_keeps_the_load(tiny
     world.announce(replace(world.tail, engines=world.head.engines))
     world.beat(20)
     assert world.plan.cut == 2
-    factors = world.watch.factors().head
+    factors = world.factors.head
     assert factors[2] == pytest.approx(2.4, rel=0.02)
     assert factors[2] > 1.3 * factors[3]
     epoch = world.plan.epoch
@@ -325,11 +332,11 @@ def test_a_cut_that_was_timed_anew_forgets_its_own_error_and_keeps_the_load(tiny
     world.head = replace(world.head, profile=replace(world.head.profile, half_s=timed))
     world.own = {}
     assert world.planner.hear(world.head, world.now_s) == "head /robot/head timed its engines"
-    np.testing.assert_allclose(world.watch.factors().head, 1.2, rtol=0.05)
+    np.testing.assert_allclose(world.factors.head, 1.2, rtol=0.05)
     world.lead()
     world.beat(10)
     assert world.plan.epoch == epoch  # the news were an option
-    np.testing.assert_allclose(world.watch.factors().head, 1.2, rtol=0.05)
+    np.testing.assert_allclose(world.factors.head, 1.2, rtol=0.05)
 
 
 def test_one_slow_report_is_no_news(world):
@@ -346,7 +353,7 @@ def test_frames_that_did_not_come_are_not_counted_again(world):
     running = StageMedians(world.plan.epoch, 7, 99.0, 99.0, 99.0)
     for _ in range(9):
         world.planner.heartbeat(replace(beat_of(world.head), running=running), world.now_s)
-    assert world.watch.factors().head[0] == 1.0
+    assert world.factors.head[0] == 1.0
 
 
 @pytest.mark.parametrize(
@@ -404,7 +411,7 @@ def test_another_model_learns_anew(world):
     paper = replace(world.planner.settings, mode="paper")
     assert not paper.corrects
     world.planner.change_settings(paper, "mode set to paper", world.now_s)
-    np.testing.assert_array_equal(world.watch.factors().head, 1.0)
+    np.testing.assert_array_equal(world.factors.head, 1.0)
 
 
 def test_news_of_all_kinds_at_once_are_no_option(world):
@@ -436,6 +443,24 @@ def test_what_a_robot_does_between_frames_counts_for_the_pace(tiny_bundle):
     paced = worlds[Objective.THROUGHPUT]
     assert paced.plan.head_s < paced.plans[0].head_s
     assert "robot needs 30.0 ms between frames" in paced.reasons[-1]
+
+
+@pytest.mark.parametrize(
+    ("objective", "busy", "factor"),
+    [
+        (Objective.LATENCY, 1.1, 0.5),
+        (Objective.THROUGHPUT, 1.1, 1.1),
+        (Objective.THROUGHPUT, None, 0.5),  # where there are other cores nothing else is known
+    ],
+)
+def test_an_idle_robot_on_half_a_core_is_no_quicker_in_a_row(tiny_bundle, objective, busy, factor):
+    """Its frames take half of the time as long as they come one by one, each within its quota."""
+    world = World(tiny_bundle, objective=objective)
+    world.announce()
+    assert world.plan.served_by
+    world.load, world.busy = 0.5, busy
+    world.beat(20)
+    np.testing.assert_allclose(world.factors.head, factor, rtol=0.02)
 
 
 @pytest.mark.parametrize(("shared", "gap_s"), [("nothing", 0.02), ("server", 0.0)])
