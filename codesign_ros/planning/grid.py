@@ -100,9 +100,10 @@ class Solution:
 def grid(problem: Problem) -> Solution:
     """Try every candidate (Algorithm 3, with all other choices beside cut and structures).
 
-    Candidates of equal objective go by the time of a frame, then fewer bytes on the link, then less
-    energy of the robot, then the smaller cut, the simpler head and tail structure, folding before
-    pruning, the higher precision, the codec's and the server's name.
+    Candidates of equal objective, or nearly so (``Problem.tie_share``), go by the time of a frame,
+    then fewer bytes on the link, then less energy of the robot, then the smaller cut, the simpler
+    head and tail structure, folding before pruning, the higher precision, the codec's and the
+    server's name.
 
     Raises:
         CodesignError: no candidate has a known cost, or none keeps the limits; then the text says
@@ -129,7 +130,12 @@ def best_of(evaluation: Candidates, cut: int | None = None) -> Row | None:
     least = objective.min()
     if not math.isfinite(least):
         return None
-    ties = np.argwhere(objective == least)
+    are_ties = objective == least
+    if evaluation.problem.tie_share > 0:
+        loss = np.broadcast_to(evaluation.accuracy_loss, evaluation.objective.shape)[part]
+        are_near = objective <= least * (1 + evaluation.problem.tie_share)
+        are_ties |= are_near & (loss <= loss[are_ties].min())
+    ties = np.argwhere(are_ties)
     if cut is not None:
         ties[:, 0] += cut
     for costs in (evaluation.latency_s, evaluation.payload_bytes, evaluation.energy_j):

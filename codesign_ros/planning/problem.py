@@ -184,6 +184,8 @@ class Problem:
             rate or the devices' times vary: the objective and the deadline then count the time
             that all other frames keep; None = the mean time.
         spreads: how far T1 and T2 vary; it counts with ``late_share`` alone.
+        tie_share: candidates whose objective is within this share of the least are as good, where
+            they lose no more accuracy; see ``grid`` for which of them is best.
         head_gap_s: what the robot has to do between two frames beside T1, as passing on what comes
             from the camera; it counts for the pace alone [s].
         tail_gap_s: likewise the server beside T2 [s].
@@ -209,6 +211,7 @@ class Problem:
     head_gap_s: float = 0.0
     tail_gap_s: float = 0.0
     spreads: Spreads = STEADY
+    tie_share: float = 0.0
 
     def __post_init__(self) -> None:
         tables = self.tables
@@ -226,6 +229,8 @@ class Problem:
             )
         if self.frame_rate_hz is not None and not 0 < self.frame_rate_hz < math.inf:
             raise CodesignError(f"the frame rate must be above 0, not {self.frame_rate_hz}")
+        if not 0 <= self.tie_share < 1:
+            raise CodesignError(f"tie_share is a share from 0 to below 1, not {self.tie_share}")
         if self.window is not None and self.window < 1:
             raise CodesignError(f"the window must be 1 frame in flight or more, not {self.window}")
         if self.late_share is not None:

@@ -203,6 +203,28 @@ def test_ties_go_to_the_simplest():
     assert (best.candidate.cut, best.candidate.codec) == (1, "uint4")
 
 
+def test_near_ties_go_to_the_plan_that_leaves_most_idle():
+    """Three stages as long as each other wait for each other; one long one waits for nothing."""
+    heads, tails = np.full((3, len(Structure), 2), 0.1), np.full((1, 3, len(Structure), 2), 0.1)
+    heads[1] = tails[:, 1] = 0.098  # of all three stages
+    heads[0], heads[2] = 0.0, 1.0
+    sizes = np.full((3, 4), 12_000.0)
+    sizes[0] = 1000.0
+    tables = flat(head_s=heads, tail_s=tails, payload_bytes=sizes)
+    problem = Problem(tables, (LinkSpec(1e6),), objective=Objective.THROUGHPUT)
+    assert grid(problem).best.candidate.cut == 1
+    near = dataclasses.replace(problem, tie_share=0.03)
+    assert grid(near).best.candidate.cut == 0
+    assert grid(dataclasses.replace(problem, tie_share=0.01)).best.candidate.cut == 1
+    # Not where the frame itself loses accuracy.
+    lossy = np.zeros((3, 4, 2, 2))
+    lossy[0] = 0.01
+    tables = dataclasses.replace(tables, codec_loss=lossy)
+    assert grid(dataclasses.replace(near, tables=tables)).best.candidate.cut == 1
+    with pytest.raises(CodesignError, match="tie_share"):
+        dataclasses.replace(problem, tie_share=1.0)
+
+
 @given(seed=seeds)
 @settings(max_examples=20, deadline=None)
 def test_order_of_the_choices_does_not_matter(seed):

@@ -12,6 +12,7 @@ import numpy as np
 from codesign_ros.bundle import Bundle
 from codesign_ros.cost.lateness import STEADY, varies
 from codesign_ros.planning.grid import Solution, grid
+from codesign_ros.planning.objective import Objective
 from codesign_ros.planning.problem import AllowedHalves, Problem
 from codesign_ros.runtime.device import Device, Role
 from codesign_ros.runtime.planner.basis import Factors
@@ -20,12 +21,17 @@ from codesign_ros.runtime.planner.engine_wishes import Build, built, lacking, ru
 from codesign_ros.runtime.planner.learned.correction import corrected
 from codesign_ros.runtime.planner.learned.payloads import with_sizes
 from codesign_ros.runtime.planner.placement import Placements, over_servers
-from codesign_ros.runtime.planner.policy import looks_at_operations, under_policy
+from codesign_ros.runtime.planner.policy import OURS, looks_at_operations, under_policy
 from codesign_ros.runtime.planner.registry import Registry
 from codesign_ros.runtime.planner.settings import SHARED, PlannerSettings
 from codesign_ros.runtime.planner.sharing import share_of, solve_at
 from codesign_ros.runtime.planner.watch import FAST_BPS
 from codesign_ros.types import CodesignError, LinkSpec, Plan
+
+# No pace is known better than this. Of plans so near to each other the one with the shortest way
+# is taken: where robot, link and server are all busy nearly all the time, each waits for the others
+# now and then, which the pace of the slowest does not count.
+_TIE_SHARE = 0.03
 
 
 class RobotProblems:
@@ -208,6 +214,7 @@ class RobotProblems:
         links = tuple(_link(head, settings, link_bps) for _ in tails)
         is_late = factors.spreads != STEADY or any(map(varies, links))
         tables = with_sizes(tables, factors.sizes, camera_jpegs=head.frame_bytes > 0)
+        by_pace = settings.policy == OURS and settings.objective is Objective.THROUGHPUT
         problem = Problem(
             tables=corrected(tables, factors.head, factors.tail),
             links=links,
@@ -227,6 +234,7 @@ class RobotProblems:
             head_gap_s=factors.head_gap_s,
             tail_gap_s=factors.tail_gap_s,
             spreads=factors.spreads,
+            tie_share=_TIE_SHARE if by_pace else 0.0,
         )
         return head, tail, problem
 
