@@ -310,7 +310,8 @@ def over_link(options: argparse.Namespace) -> int:
 
     console = Console(width=None if sys.stdout.isatty() else 110)
     rates_bps = [1e6 * mbps for mbps in options.link]
-    setup = Setup(LinkShape(rates_bps[0]), options.robot_cores, precision="int8-channel", window=1)
+    link, cores = LinkShape(rates_bps[0]), options.robot_cores
+    setup = Setup(link, cores, precision="int8-channel", objective="latency", window=1)
     last = Bundle.open(default_bundle()).last_cut
     table = slim_table("over the shaped link, real nodes, one frame in flight [ms]")
     for name in ("Mbit/s", "cut, structure, precision, codec"):
