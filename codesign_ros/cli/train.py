@@ -89,7 +89,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--bfloat16",
         action="store_true",
-        help="train a detector in 16 bits: half the time on processors with AMX",
+        help="train a detector in 16 bits, quicker on processors with AMX",
     )
     parser.add_argument(
         "--patience",
