@@ -55,14 +55,16 @@ from codesign_ros.cost.profile import profile_network
 from codesign_ros.engines.base import Engine, EngineKey
 from codesign_ros.engines.cache import default_cache_dir
 from codesign_ros.engines.factory import BACKENDS, DEFAULT_BACKEND, EngineFactory, open_backend
+from codesign_ros.errors import CodesignError
+from codesign_ros.forms import BRANCH_STRUCTURES, HalfForm, Part
 from codesign_ros.pixels.letterbox import letterbox
+from codesign_ros.plan import Plan
 from codesign_ros.profiling.profile import profile_from
 from codesign_ros.profiling.timer import StageTimer
 from codesign_ros.resources import default_bundle, resource_path
 from codesign_ros.runtime.engines.leases import Lease
 from codesign_ros.runtime.engines.pool import EnginePool
 from codesign_ros.runtime.stages import HeadStage, TailStage, head_key, tail_key
-from codesign_ros.types import BRANCH_STRUCTURES, CodesignError, HalfForm, Part, Plan
 from codesign_ros.wire.codecs import JPEG_QUALITY, codecs_for
 
 MEDIAN_LIMIT, WORST_LIMIT = 0.05, 0.15

@@ -36,7 +36,7 @@ from codesign_ros.cli.options.places import check_places
 from codesign_ros.cli.rates import rate_accuracy
 from codesign_ros.cli.running import doctor, follow, replay_planner, replay_tail, top
 from codesign_ros.cli.simulated import simulate
-from codesign_ros.types import CodesignError, escaped, one_line
+from codesign_ros.errors import CodesignError, escaped, one_line
 
 _COMMANDS = (
     accuracy,

@@ -20,21 +20,15 @@ from codesign_ros.cli.common import (
 )
 from codesign_ros.cli.options.numbers import COUNT, NOT_NEGATIVE, POSITIVE, SHARE
 from codesign_ros.cli.options.places import FIGURE_FILE
+from codesign_ros.codec_names import NECK_CODECS
 from codesign_ros.console import alive, result_console, write_json
 from codesign_ros.cost.model import MODES
+from codesign_ros.devices import DeviceSpec
+from codesign_ros.errors import CodesignError, did_you_mean
+from codesign_ros.forms import PRECISIONS, Merge, Part, Structure
+from codesign_ros.links import LinkSpec
 from codesign_ros.planning.objective import parse_objective
 from codesign_ros.resources import resource_path
-from codesign_ros.types import (
-    NECK_CODECS,
-    PRECISIONS,
-    CodesignError,
-    DeviceSpec,
-    LinkSpec,
-    Merge,
-    Part,
-    Structure,
-    did_you_mean,
-)
 from codesign_ros.wire.codecs import FRAME_CODECS, TENSOR_CODECS
 
 if TYPE_CHECKING:

@@ -12,15 +12,16 @@ from typing import Any
 
 import numpy as np
 
+from codesign_ros.boxes import GroundTruth
 from codesign_ros.bundle import Bundle
 from codesign_ros.data.frames import SourceFrame
 from codesign_ros.engines.base import Engine, EngineKey
 from codesign_ros.engines.factory import EngineFactory
 from codesign_ros.pixels.boxes import Selection, to_frame
 from codesign_ros.pixels.letterbox import letterbox
+from codesign_ros.plan import Plan
 from codesign_ros.runtime.answers import Answer
 from codesign_ros.runtime.stages import HeadStage, TailStage, head_key, is_sendable, tail_key
-from codesign_ros.types import GroundTruth, Plan
 
 
 @dataclass(frozen=True)

@@ -10,26 +10,20 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from codesign_ros.bundle import Bundle
+from codesign_ros.codec_names import H264_CODECS, JPEG444_CODECS, NECK_CODECS, rate_levels_of
 from codesign_ros.engines.base import Engine, EngineKey
+from codesign_ros.errors import CodesignError
+from codesign_ros.forms import Part
 from codesign_ros.jpeg import END
 from codesign_ros.pixels.boxes import Selection
+from codesign_ros.plan import Plan
 from codesign_ros.runtime.answers import Answer, answer_from
 from codesign_ros.runtime.engines.leases import Lease
 from codesign_ros.runtime.neck_codec import NeckCodec
 from codesign_ros.runtime.rate_level import RateLevelChoice
 from codesign_ros.runtime.remembered import Remembered
 from codesign_ros.runtime.video_codec import VideoCodec
-from codesign_ros.types import (
-    H264_CODECS,
-    JPEG444_CODECS,
-    NECK,
-    NECK_CODECS,
-    CodesignError,
-    InputSpec,
-    Part,
-    Plan,
-    rate_levels_of,
-)
+from codesign_ros.tensors import NECK, InputSpec
 from codesign_ros.wire.codecs import JPEG_CODECS, encode, plannable
 from codesign_ros.wire.decode import WireError, WireLimits, decode, jpeg_header
 from codesign_ros.wire.neck.film import CodeReader

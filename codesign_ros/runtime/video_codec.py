@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from codesign_ros.types import H264_CODECS, H264_RATES, TensorSpec
+from codesign_ros.codec_names import H264_CODECS, H264_RATES
+from codesign_ros.tensors import TensorSpec
 from codesign_ros.wire.decode import WireLimits, check_description, check_params
 from codesign_ros.wire.tensor import EncodedTensor
 from codesign_ros.wire.video.stream import FrameReader, FrameWriter

@@ -5,6 +5,9 @@ import numpy as np
 import pytest
 
 from codesign_ros.engines.factory import open_backend
+from codesign_ros.errors import CodesignError
+from codesign_ros.forms import Merge, Structure
+from codesign_ros.plan import Plan, RateLevel
 from codesign_ros.runtime.stages import (
     HeadStage,
     TailStage,
@@ -13,7 +16,6 @@ from codesign_ros.runtime.stages import (
     is_sendable,
     tail_key,
 )
-from codesign_ros.types import CodesignError, Merge, Plan, RateLevel, Structure
 from codesign_ros.wire.codecs import encode
 from codesign_ros.wire.decode import WireError
 from support.runtime import BatchEngine, plan_for, whole_scores

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from codesign_ros.plan import RateLevel
 from codesign_ros.runtime.head import own_tail
 from codesign_ros.runtime.head.uplink import Uplink
 from codesign_ros.runtime.messages import Status
 from codesign_ros.runtime.stages import HeadStage, TailStage, head_key, tail_key
-from codesign_ros.types import RateLevel
 from support.runtime import (
     PATIENCE_S,
     Head,
