@@ -64,7 +64,9 @@ from codesign_ros.profiling.timer import StageTimer
 from codesign_ros.resources import default_bundle, resource_path
 from codesign_ros.runtime.engines.leases import Lease
 from codesign_ros.runtime.engines.pool import EnginePool
-from codesign_ros.runtime.stages import HeadStage, TailStage, head_key, tail_key
+from codesign_ros.runtime.stages.engine_keys import head_key, tail_key
+from codesign_ros.runtime.stages.head import HeadStage
+from codesign_ros.runtime.stages.tail import TailStage
 from codesign_ros.wire.codecs import JPEG_QUALITY, codecs_for
 
 MEDIAN_LIMIT, WORST_LIMIT = 0.05, 0.15

@@ -24,7 +24,8 @@ from codesign_ros.profiling.profile import profile_cached, profile_more
 from codesign_ros.resources import default_bundle
 from codesign_ros.runtime.engines.build_queue import BackgroundBuilds
 from codesign_ros.runtime.engines.share import EngineShare, Share
-from codesign_ros.runtime.stages import check_plan, half_key
+from codesign_ros.runtime.stages.engine_keys import half_key
+from codesign_ros.runtime.stages.plan_check import check_plan
 
 _PROGRESS_PERIOD_S = 10.0
 

@@ -14,7 +14,9 @@ from codesign_ros.forms import Structure
 from codesign_ros.profiling import timer
 from codesign_ros.profiling.profile import profile_cached
 from codesign_ros.runtime.engines.share import EngineShare
-from codesign_ros.runtime.stages import HeadStage, TailStage, head_key, tail_key
+from codesign_ros.runtime.stages.engine_keys import head_key, tail_key
+from codesign_ros.runtime.stages.head import HeadStage
+from codesign_ros.runtime.stages.tail import TailStage
 from support.runtime import plan_for, whole_scores
 from support.tiny import tiny_frames
 

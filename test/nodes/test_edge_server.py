@@ -24,7 +24,8 @@ from codesign_ros.pixels.letterbox import letterbox
 from codesign_ros.plan import Plan
 from codesign_ros.resources import resource_path
 from codesign_ros.runtime.messages import Embedding, Stamp, TailStatus
-from codesign_ros.runtime.stages import HeadStage, TailStage
+from codesign_ros.runtime.stages.head import HeadStage
+from codesign_ros.runtime.stages.tail import TailStage
 from codesign_ros.srv import CommitPlan, PreparePlan
 from codesign_ros.testbed.processes import executable
 

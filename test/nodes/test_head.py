@@ -36,7 +36,8 @@ from codesign_ros.runtime.messages import (
     TailAnswer,
     TailStatus,
 )
-from codesign_ros.runtime.stages import TailStage, tail_key
+from codesign_ros.runtime.stages.engine_keys import tail_key
+from codesign_ros.runtime.stages.tail import TailStage
 from codesign_ros.srv import CommitPlan, PreparePlan
 
 pytest_plugins = ("support.ros",)

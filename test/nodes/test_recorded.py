@@ -22,7 +22,9 @@ from codesign_ros.nodes.interface.messages import (
 from codesign_ros.plan import Plan
 from codesign_ros.runtime.device import Device, Heartbeat, Role, StageMedians
 from codesign_ros.runtime.messages import Embedding, EmbeddingKind, Stamp, TailAnswer
-from codesign_ros.runtime.stages import HeadStage, TailStage, head_key, tail_key
+from codesign_ros.runtime.stages.engine_keys import head_key, tail_key
+from codesign_ros.runtime.stages.head import HeadStage
+from codesign_ros.runtime.stages.tail import TailStage
 from support.planner import beat_of, profile
 from support.tiny import tiny_frames
 

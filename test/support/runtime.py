@@ -15,7 +15,7 @@ from codesign_ros.runtime.engines.pool import EnginePool
 from codesign_ros.runtime.head.runtime import HeadRuntime
 from codesign_ros.runtime.head.settings import HeadSettings
 from codesign_ros.runtime.messages import Stamp
-from codesign_ros.runtime.stages import head_key
+from codesign_ros.runtime.stages.engine_keys import head_key
 from codesign_ros.runtime.tail.runtime import TailRuntime, TailSettings
 
 TAIL = "/robot/tail"

@@ -72,7 +72,7 @@ def compare_simulated(
 
 def _sendable_bytes(source: ChosenSource, bundle: Bundle) -> float:
     """Mean size of the first frames where all are JPEGs that cut 0 sends as they are, else 0."""
-    from codesign_ros.runtime.stages import is_sendable
+    from codesign_ros.runtime.stages.head import is_sendable
 
     first = list(itertools.islice(source.source, _FIRST_FRAMES))
     if not all(f.encoding == "jpeg" and is_sendable(f.data, bundle.input) for f in first):

@@ -21,7 +21,9 @@ from codesign_ros.evaluation.replay import is_same
 from codesign_ros.plan import Plan
 from codesign_ros.runtime.answers import Answer
 from codesign_ros.runtime.recorded import RecordedFrame
-from codesign_ros.runtime.stages import TailStage, check_plan, tail_key
+from codesign_ros.runtime.stages.engine_keys import tail_key
+from codesign_ros.runtime.stages.plan_check import check_plan
+from codesign_ros.runtime.stages.tail import TailStage
 
 
 @dataclass

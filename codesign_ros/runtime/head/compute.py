@@ -23,7 +23,9 @@ from codesign_ros.runtime.head.server_watch import ServerWatch
 from codesign_ros.runtime.head.settings import HeadSettings
 from codesign_ros.runtime.head.stage_medians import ProcessorUse, RunningTimes
 from codesign_ros.runtime.messages import DropReason
-from codesign_ros.runtime.stages import HeadOutput, HeadStage, LeasedStage, TailStage
+from codesign_ros.runtime.stages.head import HeadOutput, HeadStage
+from codesign_ros.runtime.stages.leased import LeasedStage
+from codesign_ros.runtime.stages.tail import TailStage
 
 
 class HeadCompute:

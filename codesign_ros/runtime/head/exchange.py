@@ -23,7 +23,7 @@ from codesign_ros.runtime.messages import (
     TailStatus,
 )
 from codesign_ros.runtime.sessions import new_session
-from codesign_ros.runtime.stages import HeadOutput
+from codesign_ros.runtime.stages.head import HeadOutput
 from codesign_ros.wire.tensor import EncodedTensor
 
 

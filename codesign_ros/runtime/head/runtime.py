@@ -31,7 +31,7 @@ from codesign_ros.runtime.messages import (
     Stamp,
     TailAnswer,
 )
-from codesign_ros.runtime.stages import is_sendable
+from codesign_ros.runtime.stages.head import is_sendable
 
 # Weight of the newest frame in the running mean of frame sizes.
 _MEAN_WEIGHT = 0.1

@@ -15,7 +15,7 @@ from codesign_ros.pixels.boxes import Selection, decode_detections, to_frame
 from codesign_ros.pixels.letterbox import letterbox
 from codesign_ros.runtime.answers import answer_of
 from codesign_ros.runtime.messages import Stamp, Status, TailAnswer
-from codesign_ros.runtime.stages import head_key
+from codesign_ros.runtime.stages.engine_keys import head_key
 from support.detectors import write_detector_bundle
 from support.runtime import TAIL, Head, Tail, no_thread_left, plan_for, wait_until
 from support.tiny import TINY_INPUT, tiny_frames

@@ -28,7 +28,7 @@ from codesign_ros.runtime.messages import (
     TailAnswer,
     TailStatus,
 )
-from codesign_ros.runtime.stages import head_key
+from codesign_ros.runtime.stages.engine_keys import head_key
 from support.runtime import (
     PATIENCE_S,
     TAIL,

@@ -15,7 +15,7 @@ from codesign_ros.errors import CodesignError
 from codesign_ros.runtime import emulation
 from codesign_ros.runtime.engines.turns import FairTurns
 from codesign_ros.runtime.messages import Embedding, EmbeddingKind, Stamp, TailAnswer, TailStatus
-from codesign_ros.runtime.stages import TailStage
+from codesign_ros.runtime.stages.tail import TailStage
 from codesign_ros.runtime.tail import batch as tail_batch
 from codesign_ros.runtime.tail import runtime
 from codesign_ros.wire.codecs import encode
