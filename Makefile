@@ -69,7 +69,7 @@ gpu: setup
 # Times of this machine; wants it quiet. ARGS go to both.
 benchmark: setup
 	OMP_NUM_THREADS=1 scripts/in_ros python benchmarks/planner_speed.py $(ARGS)
-	OMP_NUM_THREADS=1 scripts/in_ros python benchmarks/predicted_vs_measured.py $(ARGS)
+	OMP_NUM_THREADS=1 scripts/in_ros python benchmarks/predicted_vs_measured $(ARGS)
 
 # Policies against each other on real nodes over a shaped link; wants root and a quiet machine.
 testbed: setup

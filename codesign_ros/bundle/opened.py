@@ -16,6 +16,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from codesign_ros.boxes import CORNERS
 from codesign_ros.bundle.description import (
     MODEL,
     BundleError,
@@ -23,17 +24,12 @@ from codesign_ros.bundle.description import (
     parse_description,
     read_description,
 )
+from codesign_ros.codec_names import NECK_CODECS
 from codesign_ros.cost.accuracy import AccuracyTable
+from codesign_ros.errors import CodesignError, one_line
+from codesign_ros.lfs import is_lfs_pointer
 from codesign_ros.neck_file import NeckInfo, check_file, read_tables, read_weights
-from codesign_ros.types import (
-    CORNERS,
-    LFS_POINTER,
-    NECK_CODECS,
-    CodesignError,
-    InputSpec,
-    TensorSpec,
-    one_line,
-)
+from codesign_ros.tensors import InputSpec, TensorSpec
 from codesign_ros.wire.neck.tables import CodeTables
 
 if TYPE_CHECKING:
@@ -122,7 +118,7 @@ class Bundle:
         for part in PARTS:
             if not (path / part).is_file():
                 raise BundleError(f"bundle {path} has no {part}")
-            if _is_lfs_pointer(path / part):
+            if is_lfs_pointer(path / part):
                 raise BundleError(
                     f"bundle {path}: {part} was not fetched, it is a pointer of Git LFS: run "
                     "'git lfs pull' where it came from"
@@ -283,12 +279,6 @@ def crossings_of(network: Network) -> tuple[tuple[TensorSpec, ...], ...]:
     frame = TensorSpec("image", (spec.height, spec.width, 3), "uint8")
     cuts = range(1, len(network.segment_names) + 1)
     return ((frame,), *(network.crossing(cut) for cut in cuts))
-
-
-def _is_lfs_pointer(file: Path) -> bool:
-    """Whether Git LFS left a line about a file in its place."""
-    with file.open("rb") as stream:
-        return stream.read(len(LFS_POINTER)) == LFS_POINTER
 
 
 def _check_weights(file: Path, sha256: str) -> None:

@@ -23,7 +23,6 @@ from codesign_ros.cli import (
     import_network,
     intensity,
     mine,
-    plan,
     profile,
     reproduce,
     split_train,
@@ -36,7 +35,8 @@ from codesign_ros.cli.options.places import check_places
 from codesign_ros.cli.rates import rate_accuracy
 from codesign_ros.cli.running import doctor, follow, replay_planner, replay_tail, top
 from codesign_ros.cli.simulated import simulate
-from codesign_ros.types import CodesignError, escaped, one_line
+from codesign_ros.cli.whatif import plan
+from codesign_ros.errors import CodesignError, escaped, one_line
 
 _COMMANDS = (
     accuracy,

@@ -11,21 +11,15 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
 
+from codesign_ros.codec_names import H264_CODECS, is_encoded_anew, neck_level
 from codesign_ros.cost.accuracy_row import (
     AccuracyRow,
     details_from_json,
     row_from_json,
     share_from_json,
 )
-from codesign_ros.types import (
-    H264_CODECS,
-    CodesignError,
-    Merge,
-    Structure,
-    is_encoded_anew,
-    neck_level,
-    one_line,
-)
+from codesign_ros.errors import CodesignError, one_line
+from codesign_ros.forms import Merge, Structure
 
 # Another processor may round otherwise; other frames make more of a difference.
 _SAME = 1e-4
@@ -125,9 +119,9 @@ class AccuracyTable:
         """What the codec loses at ``cut`` against the same network with nothing on the wire.
 
         ``raw`` loses nothing: the tail gets the very tensors. Nor does zstd on top of a codec. What
-        a camera's JPEG loses that is encoded anew (``types.encoded_anew``) is against that JPEG.
-        Where a codec was measured at cuts before and behind this one, the larger loss of the two
-        nearest stands for it; never for a neck, which is another network at each cut.
+        a camera's JPEG loses that is encoded anew (``codec_names.encoded_anew``) is against that
+        JPEG. Where a codec was measured at cuts before and behind this one, the larger loss of the
+        two nearest stands for it; never for a neck, which is another network at each cut.
 
         The largest loss counts where several structures were measured. Where the codec was not
         measured there with this merge, the largest loss with another one stands for it: the codec

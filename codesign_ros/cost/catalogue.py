@@ -12,15 +12,10 @@ from typing import Any, TypeVar
 
 import yaml
 
-from codesign_ros.types import (
-    NUMBER_BYTES,
-    CodesignError,
-    DeviceSpec,
-    LinkSpec,
-    RadioState,
-    did_you_mean,
-    one_line,
-)
+from codesign_ros.devices import DeviceSpec
+from codesign_ros.errors import CodesignError, did_you_mean, one_line
+from codesign_ros.forms import NUMBER_BYTES
+from codesign_ros.links import LinkSpec, RadioState
 
 Default = TypeVar("Default", float, None)
 

@@ -9,7 +9,8 @@ from codesign_ros.engines.base import EngineKey, OneFrameEngine
 from codesign_ros.engines.frames import FrameEngine
 from codesign_ros.engines.onnx_model.backend import OnnxBackend
 from codesign_ros.engines.onnx_model.pixels import PixelCodes, pixel_piece
-from codesign_ros.types import IMAGE, PRECISIONS, TensorSpec
+from codesign_ros.forms import PRECISIONS
+from codesign_ros.tensors import IMAGE, TensorSpec
 
 
 class OrtBackend(OnnxBackend):

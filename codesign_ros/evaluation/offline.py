@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 
 from codesign_ros.bundle import Bundle
+from codesign_ros.codec_names import NECK_CODECS
 from codesign_ros.data.frames import FrameSource, SourceFrame
 from codesign_ros.engines.factory import DEFAULT_BACKEND, open_backend
+from codesign_ros.errors import CodesignError
 from codesign_ros.evaluation.quality import Quality
 from codesign_ros.evaluation.replay import ReplayedFrame, Runner
+from codesign_ros.forms import Merge, Structure
 from codesign_ros.pixels.boxes import ALL_SCORES, DISPLAY_THRESHOLD
-from codesign_ros.types import NECK_CODECS, CodesignError, Merge, Plan, Structure
+from codesign_ros.plan import Plan
 from codesign_ros.wire.codecs import plannable
 
 # What can be chosen of the plan that is run.
@@ -103,7 +106,7 @@ def evaluate(
         head_structure: branches that stay in the head's blocks.
         tail_structure: branches that stay in the tail's blocks.
         merge: what becomes of the others.
-        precision: one of ``types.PRECISIONS``, of both halves.
+        precision: one of ``forms.PRECISIONS``, of both halves.
         codec: how the tensors at the cut are written; not used at cut N.
         backend: see ``open_backend``.
         threads: threads that one engine may use.

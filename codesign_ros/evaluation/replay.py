@@ -1,6 +1,6 @@
 """Frames through head, wire and tail in one process, each under the plan that it is given.
 
-Both halves are those of ``runtime/stages.py``, so that with the same plan and engine every answer
+Both halves are those of ``runtime/stages/``, so that with the same plan and engine every answer
 is the one that the four processes give.
 """
 
@@ -12,15 +12,18 @@ from typing import Any
 
 import numpy as np
 
+from codesign_ros.boxes import GroundTruth
 from codesign_ros.bundle import Bundle
 from codesign_ros.data.frames import SourceFrame
 from codesign_ros.engines.base import Engine, EngineKey
 from codesign_ros.engines.factory import EngineFactory
 from codesign_ros.pixels.boxes import Selection, to_frame
 from codesign_ros.pixels.letterbox import letterbox
+from codesign_ros.plan import Plan
 from codesign_ros.runtime.answers import Answer
-from codesign_ros.runtime.stages import HeadStage, TailStage, head_key, is_sendable, tail_key
-from codesign_ros.types import GroundTruth, Plan
+from codesign_ros.runtime.stages.engine_keys import head_key, tail_key
+from codesign_ros.runtime.stages.head import HeadStage, is_sendable
+from codesign_ros.runtime.stages.tail import TailStage
 
 
 @dataclass(frozen=True)

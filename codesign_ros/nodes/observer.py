@@ -18,6 +18,8 @@ from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 from rclpy.signals import SignalHandlerOptions
 
+from codesign_ros.boxes import GroundTruth
+from codesign_ros.errors import CodesignError, unexpected
 from codesign_ros.msg import GroundTruth as GroundTruthMsg
 from codesign_ros.msg import InferenceResult
 from codesign_ros.msg import Plan as PlanMsg
@@ -30,9 +32,9 @@ from codesign_ros.nodes.interface.messages import (
 )
 from codesign_ros.nodes.loop import Loop
 from codesign_ros.nodes.wiring import PATIENCE_S, WiredNode
+from codesign_ros.plan import Plan
 from codesign_ros.runtime.messages import Result
 from codesign_ros.srv import Solve
-from codesign_ros.types import CodesignError, GroundTruth, Plan, unexpected
 
 # A server drops an answer to a client that it does not know yet, and DDS gives a client no sign of
 # when that is over; hence clients are kept, and a new one waits so long [s].

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from codesign_ros.console import right
+from codesign_ros.errors import CodesignError
 from codesign_ros.paper.convergence import (
     SplitRidge,
     descend,
@@ -22,7 +23,6 @@ from codesign_ros.paper.convergence import (
     step_limits,
     upper_bound,
 )
-from codesign_ros.types import CodesignError
 
 MU, SMOOTHNESS = 1.0, 10.0
 ITERATIONS = 200

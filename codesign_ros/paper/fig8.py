@@ -11,9 +11,12 @@ from codesign_ros.cost.model import analytic_tables
 from codesign_ros.cost.profile import NetworkProfile, profile_network
 from codesign_ros.cost.roofline import RooflineMode
 from codesign_ros.cost.tables import Axes
+from codesign_ros.devices import DeviceSpec
+from codesign_ros.forms import BRANCH_STRUCTURES, Structure
+from codesign_ros.links import LinkSpec
 from codesign_ros.planning.candidates import evaluate
 from codesign_ros.planning.problem import Problem
-from codesign_ros.types import BRANCH_STRUCTURES, DeviceSpec, InputSpec, LinkSpec, Structure
+from codesign_ros.tensors import InputSpec
 
 ROBOT, SERVER = "jetson-nano", "jetson-xavier-nx"
 LINK = LinkSpec(100e6)

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from codesign_ros.boxes import CENTRE, CORNERS, Box
+from codesign_ros.errors import CodesignError
 from codesign_ros.pixels.letterbox import Letterbox
-from codesign_ros.types import CENTRE, CORNERS, Box, CodesignError, InputSpec
+from codesign_ros.tensors import InputSpec
 
 # Suppression compares candidates in pairs: only so many of the best of them keep its time bounded.
 _MAX_CANDIDATES = 3000

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from codesign_ros.types import Box, CodesignError, InputSpec
+from codesign_ros.boxes import Box
+from codesign_ros.errors import CodesignError
+from codesign_ros.tensors import InputSpec
 
 PAD_VALUE = 114
 """Grey of the letterbox's border."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from codesign_ros.types import H264_CODECS, H264_RATES, TensorSpec
+from codesign_ros.bundle import Bundle
+from codesign_ros.codec_names import H264_CODECS, H264_RATES
+from codesign_ros.plan import Plan
+from codesign_ros.tensors import TensorSpec
 from codesign_ros.wire.decode import WireLimits, check_description, check_params
 from codesign_ros.wire.tensor import EncodedTensor
 from codesign_ros.wire.video.stream import FrameReader, FrameWriter
@@ -62,3 +65,11 @@ class VideoCodec:
         check_description(encoded, self._spec, limits, (self.codec,))
         check_params(encoded, self._spec, self.codec)
         return reader.read(encoded.data)
+
+
+def video_codec_of(bundle: Bundle, plan: Plan) -> VideoCodec | None:
+    """What writes and reads the frames of a plan that sends them as a stream; else None."""
+    if plan.codec not in H264_CODECS:
+        return None
+    (spec,) = bundle.crossings[0]
+    return VideoCodec(spec, plan.codec)

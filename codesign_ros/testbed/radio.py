@@ -6,7 +6,8 @@ import threading
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
-from codesign_ros.types import CodesignError, RadioState
+from codesign_ros.errors import CodesignError
+from codesign_ros.links import RadioState
 
 
 class Radio:

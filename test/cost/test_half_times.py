@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codesign_ros.cost.half_times import Extent, HalfTimes
-from codesign_ros.types import BRANCH_STRUCTURES, PRECISIONS, HalfForm, Merge, Structure
+from codesign_ros.forms import BRANCH_STRUCTURES, PRECISIONS, HalfForm, Merge, Structure
 
 S3, S3_SS, S3_S1, FULL = BRANCH_STRUCTURES
 INT8 = "int8-tensor"
@@ -137,7 +137,7 @@ def test_an_extent_has_s3_in_fp32_and_what_is_asked_for():
     assert len(Extent().halves(9)) == 10 * len(BRANCH_STRUCTURES)
 
 
-def test_it_stands_on_types_alone():
+def test_it_stands_on_values_alone():
     said = subprocess.run(
         [sys.executable, "-c", "import codesign_ros.cost.half_times, sys; print(*sys.modules)"],
         capture_output=True, check=True, text=True,
@@ -147,6 +147,6 @@ def test_it_stands_on_types_alone():
         "codesign_ros",
         "codesign_ros.cost",
         "codesign_ros.cost.half_times",
-        "codesign_ros.types",
+        "codesign_ros.forms",
     }
     assert not {"cv2", "torch", "onnxruntime"} & {*loaded}

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from codesign_ros.boxes import Box, GroundTruth
 from codesign_ros.demo.report import (
     Recording,
     answers_by_frame,
@@ -17,9 +18,9 @@ from codesign_ros.demo.report import (
 )
 from codesign_ros.demo.trials import Trial
 from codesign_ros.evaluation.replay import ReplayedFrame
+from codesign_ros.plan import Plan
 from codesign_ros.runtime.answers import answer_of
 from codesign_ros.runtime.messages import Result, Stamp, Status
-from codesign_ros.types import Box, GroundTruth, Plan
 from support.tiny import CLASSES
 
 

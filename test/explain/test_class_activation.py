@@ -7,6 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from codesign_ros.boxes import Box
+from codesign_ros.errors import CodesignError
 from codesign_ros.explain.class_activation import (
     class_activation,
     class_score,
@@ -16,7 +18,7 @@ from codesign_ros.explain.class_activation import (
 )
 from codesign_ros.models.network import Network
 from codesign_ros.pixels.letterbox import Letterbox, letterbox
-from codesign_ros.types import Box, CodesignError, InputSpec
+from codesign_ros.tensors import InputSpec
 
 SPEC = InputSpec(16, 24)
 

@@ -10,10 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rclpy.serialization import deserialize_message, serialize_message
 
+from codesign_ros.boxes import Box, GroundTruth
 from codesign_ros.cost.half_times import HalfTimes
+from codesign_ros.errors import CodesignError
+from codesign_ros.forms import PRECISIONS, HalfForm, Merge, Structure
 from codesign_ros.msg import DeviceProfile, Embedding, Heartbeat, InferenceResult
 from codesign_ros.msg import TailAnswer as TailAnswerMsg
 from codesign_ros.nodes.interface import device_messages, messages
+from codesign_ros.plan import Plan, RateLevel
 from codesign_ros.runtime.device import STATES, Device, Payload, Role, StageMedians
 from codesign_ros.runtime.device import Heartbeat as HeartbeatValue
 from codesign_ros.runtime.messages import Embedding as EmbeddingValue
@@ -24,17 +28,6 @@ from codesign_ros.runtime.messages import (
     Status,
     TailAnswer,
     TailStatus,
-)
-from codesign_ros.types import (
-    PRECISIONS,
-    Box,
-    CodesignError,
-    GroundTruth,
-    HalfForm,
-    Merge,
-    Plan,
-    RateLevel,
-    Structure,
 )
 from codesign_ros.wire.tensor import EncodedTensor
 

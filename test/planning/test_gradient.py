@@ -5,6 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
+from codesign_ros.errors import CodesignError
+from codesign_ros.forms import Merge, Structure
+from codesign_ros.links import LinkSpec
 from codesign_ros.planning.candidates import evaluate
 from codesign_ros.planning.gradient import (
     GradientResult,
@@ -14,7 +17,6 @@ from codesign_ros.planning.gradient import (
     softmax,
 )
 from codesign_ros.planning.problem import Candidate, CandidateCost, Limits, Problem, Row
-from codesign_ros.types import CodesignError, LinkSpec, Merge, Structure
 from support.planning import LINK, price, random_tables
 
 PLAIN = {"structures": (Structure.S3,), "merges": (Merge.FOLD,), "precisions": ("fp32",)}

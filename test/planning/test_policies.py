@@ -9,8 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from codesign_ros.codec_names import neck_level
 from codesign_ros.cost.roofline import RooflineMode
 from codesign_ros.cost.tables import Axes, CostTables
+from codesign_ros.devices import DeviceSpec
+from codesign_ros.errors import CodesignError
+from codesign_ros.forms import BRANCH_STRUCTURES, Structure
+from codesign_ros.links import LinkSpec, RadioState
 from codesign_ros.planning.grid import grid
 from codesign_ros.planning.objective import Objective
 from codesign_ros.planning.policies import PARTS_OF_OURS, POLICIES, CloudTier, Situation
@@ -28,15 +33,6 @@ from codesign_ros.planning.policies.neurosurgeon import Criterion, Neurosurgeon,
 from codesign_ros.planning.policies.secda import Accelerator, Secda
 from codesign_ros.planning.policies.sidd import Sidd
 from codesign_ros.planning.problem import Limits, Problem
-from codesign_ros.types import (
-    BRANCH_STRUCTURES,
-    CodesignError,
-    DeviceSpec,
-    LinkSpec,
-    RadioState,
-    Structure,
-    neck_level,
-)
 from support.planning import LINK, price, random_tables, ranked
 
 MS = 1e-3

@@ -6,22 +6,25 @@ import sys
 
 import pytest
 
+from codesign_ros.forms import BRANCH_STRUCTURES, PRECISIONS
 from codesign_ros.profiling import timer
-from codesign_ros.types import BRANCH_STRUCTURES, PRECISIONS
 from codesign_ros.wire.codecs import codecs_for
 from support.paths import ROOT
 
-PATH = ROOT / "benchmarks" / "predicted_vs_measured.py"
+FOLDER = ROOT / "benchmarks" / "predicted_vs_measured"
 
 
 @pytest.fixture(scope="module")
 def benchmark_module():
-    spec = importlib.util.spec_from_file_location("predicted_vs_measured", PATH)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(FOLDER)
+        spec = importlib.util.spec_from_file_location(
+            "predicted_vs_measured", FOLDER / "__main__.py"
+        )
+        module = importlib.util.module_from_spec(spec)
+        patch.setitem(sys.modules, spec.name, module)
+        spec.loader.exec_module(module)
+        yield module
 
 
 def test_plans_are_drawn_from_everything_and_again_the_same(benchmark_module, tiny_bundle):
@@ -43,7 +46,7 @@ def test_every_plan_is_predicted_and_run(
     benchmark_module, tiny_bundle, engine_cache, tmp_path, monkeypatch, capsys, how
 ):
     monkeypatch.setattr(timer, "_ROUNDS", 1)
-    monkeypatch.setattr(benchmark_module, "_FRAMES_A_PASS", 1)
+    monkeypatch.setattr("real_run._FRAMES_A_PASS", 1)
     monkeypatch.setenv("CODESIGN_CACHE_DIR", str(engine_cache))
     out = tmp_path / "out.json"
     arguments = ["--bundle", tiny_bundle.path, "--plans", 4, "--json", out, *how]

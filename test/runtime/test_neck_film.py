@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from codesign_ros.runtime.messages import Status
-from codesign_ros.runtime.stages import HeadStage, TailStage, head_key, tail_key
+from codesign_ros.runtime.stages.engine_keys import head_key, tail_key
+from codesign_ros.runtime.stages.head import HeadStage
+from codesign_ros.runtime.stages.tail import TailStage
 from codesign_ros.wire.decode import WireError
 from codesign_ros.wire.neck.payload import AFTER
 from support.runtime import (

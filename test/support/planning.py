@@ -5,8 +5,9 @@ import math
 import numpy as np
 
 from codesign_ros.cost.tables import Axes, CostTables
+from codesign_ros.forms import BRANCH_STRUCTURES, PRECISIONS, Merge, Structure
+from codesign_ros.links import LinkSpec
 from codesign_ros.planning.candidates import evaluate
-from codesign_ros.types import BRANCH_STRUCTURES, PRECISIONS, LinkSpec, Merge, Structure
 
 LINK = LinkSpec(8e6, 0.01)
 

@@ -4,8 +4,9 @@ import threading
 
 import pytest
 
+from codesign_ros.errors import CodesignError
+from codesign_ros.links import RadioState
 from codesign_ros.testbed.radio import Radio, whole_periods_s
-from codesign_ros.types import CodesignError, RadioState
 
 STATES = (RadioState(30e6, 0.02), RadioState(2e6, 0.01))
 

@@ -19,7 +19,8 @@ from codesign_ros.data.storage.channel import Channel, OpenStorage, StorageError
 from codesign_ros.data.storage.mcap_file import open_mcap
 from codesign_ros.data.storage.ros1_file import open_ros1
 from codesign_ros.data.storage.sqlite_file import open_sqlite
-from codesign_ros.types import LFS_POINTER, CodesignError, one_line
+from codesign_ros.errors import CodesignError, one_line
+from codesign_ros.lfs import is_lfs_pointer
 
 _OPENERS: Mapping[str, OpenStorage] = {
     ".mcap": open_mcap,
@@ -110,13 +111,13 @@ def open_recording(path: Path) -> Iterator[Recording]:
 def _open(path: Path, stack: ExitStack) -> Iterator[StorageFile]:
     suffix = storage_suffix(path)
     assert suffix is not None
+    if is_lfs_pointer(path):
+        raise StorageError(
+            f"{path.name} was not fetched, it is a pointer of Git LFS: run 'git lfs pull' "
+            "where it came from"
+        )
     with path.open("rb") as file:
         start = file.read(4)
-        if start + file.read(len(LFS_POINTER) - len(start)) == LFS_POINTER:
-            raise StorageError(
-                f"{path.name} was not fetched, it is a pointer of Git LFS: run 'git lfs pull' "
-                "where it came from"
-            )
     if start in (_ZSTD_MAGIC, _LZ4_MAGIC):
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="codesign_bag_")))
         plain = folder / f"plain{suffix}"

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from codesign_ros.errors import CodesignError, one_line
 from codesign_ros.models.graph.ops import operation
 from codesign_ros.models.graph.steps import (
     Step,
@@ -21,7 +22,7 @@ from codesign_ros.models.graph.steps import (
     replace_leaves,
 )
 from codesign_ros.models.network import Network, Segment
-from codesign_ros.types import CodesignError, InputSpec, one_line
+from codesign_ros.tensors import InputSpec
 
 _KEY = "at_"
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from codesign_ros.errors import CodesignError
 from codesign_ros.planning.policies.base import (
     Decision,
     Situation,
@@ -29,7 +30,6 @@ from codesign_ros.planning.policies.base import (
 )
 from codesign_ros.planning.policies.fair import kindest
 from codesign_ros.planning.problem import Row
-from codesign_ros.types import CodesignError
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,10 @@ from collections.abc import Callable
 import numpy as np
 
 from codesign_ros.bundle import Bundle
+from codesign_ros.errors import CodesignError, unexpected
 from codesign_ros.hardware.sustained import Run
 from codesign_ros.pixels.letterbox import letterbox
+from codesign_ros.plan import Plan
 from codesign_ros.runtime.answers import NotFiniteError
 from codesign_ros.runtime.emulation import stretched
 from codesign_ros.runtime.head.book import FrameBook
@@ -21,8 +23,9 @@ from codesign_ros.runtime.head.server_watch import ServerWatch
 from codesign_ros.runtime.head.settings import HeadSettings
 from codesign_ros.runtime.head.stage_medians import ProcessorUse, RunningTimes
 from codesign_ros.runtime.messages import DropReason
-from codesign_ros.runtime.stages import HeadOutput, HeadStage, LeasedStage, TailStage
-from codesign_ros.types import CodesignError, Plan, unexpected
+from codesign_ros.runtime.stages.head import HeadOutput, HeadStage
+from codesign_ros.runtime.stages.leased import LeasedStage
+from codesign_ros.runtime.stages.tail import TailStage
 
 
 class HeadCompute:

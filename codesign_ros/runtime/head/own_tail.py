@@ -9,12 +9,15 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from codesign_ros.bundle import Bundle
+from codesign_ros.errors import CodesignError
+from codesign_ros.plan import Plan
 from codesign_ros.runtime.engines.leases import Lease
 from codesign_ros.runtime.engines.pool import EnginePool
 from codesign_ros.runtime.head.book import FrameBook
 from codesign_ros.runtime.head.plans import HeadPlans
-from codesign_ros.runtime.stages import LeasedStage, TailStage, head_key, tail_key
-from codesign_ros.types import CodesignError, Plan
+from codesign_ros.runtime.stages.engine_keys import head_key, tail_key
+from codesign_ros.runtime.stages.leased import LeasedStage
+from codesign_ros.runtime.stages.tail import TailStage
 
 _log = logging.getLogger(__name__)
 

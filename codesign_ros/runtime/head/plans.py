@@ -6,12 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from codesign_ros.bundle import Bundle
+from codesign_ros.errors import CodesignError
 from codesign_ros.pixels.boxes import Selection
+from codesign_ros.plan import Plan
 from codesign_ros.runtime.engines.pool import EnginePool
 from codesign_ros.runtime.epochs import EpochTable
 from codesign_ros.runtime.head.ledger import Frame
-from codesign_ros.runtime.stages import HeadStage, LeasedStage, TailStage, check_plan, head_key
-from codesign_ros.types import CodesignError, Plan
+from codesign_ros.runtime.stages.engine_keys import head_key
+from codesign_ros.runtime.stages.head import HeadStage
+from codesign_ros.runtime.stages.leased import LeasedStage
+from codesign_ros.runtime.stages.plan_check import check_plan
+from codesign_ros.runtime.stages.tail import TailStage
 
 
 @dataclass

@@ -8,7 +8,9 @@ from collections.abc import Collection
 
 import numpy as np
 
+from codesign_ros.codec_names import codec_family
 from codesign_ros.cost.lateness import Spreads
+from codesign_ros.plan import Plan
 from codesign_ros.planning.objective import Objective
 from codesign_ros.planning.problem import CandidateCost, Row
 from codesign_ros.runtime.device import WINDOW_FRAMES, Device, Role, StageMedians
@@ -18,7 +20,6 @@ from codesign_ros.runtime.planner.learned.correction import Correction
 from codesign_ros.runtime.planner.learned.payloads import PayloadCorrection
 from codesign_ros.runtime.planner.learned.stages import StageCorrections
 from codesign_ros.runtime.planner.steadiness import Steadiness
-from codesign_ros.types import Plan, codec_family
 
 # Faster than this the link is not what limits a plan, and its measurement is mostly noise [bit/s].
 FAST_BPS = 1e9

@@ -12,7 +12,8 @@ import numpy as np
 
 from codesign_ros.runtime.answers import Answer
 from codesign_ros.runtime.messages import Embedding
-from codesign_ros.runtime.stages import LeasedStage, TailStage
+from codesign_ros.runtime.stages.leased import LeasedStage
+from codesign_ros.runtime.stages.tail import TailStage
 
 _log = logging.getLogger(__name__)
 

@@ -6,11 +6,14 @@ from collections.abc import Callable
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.pixels.boxes import Selection
+from codesign_ros.plan import Plan
 from codesign_ros.runtime.engines.pool import EnginePool
 from codesign_ros.runtime.epochs import EpochTable
 from codesign_ros.runtime.messages import Embedding
-from codesign_ros.runtime.stages import LeasedStage, TailStage, check_plan, tail_key
-from codesign_ros.types import Plan
+from codesign_ros.runtime.stages.engine_keys import tail_key
+from codesign_ros.runtime.stages.leased import LeasedStage
+from codesign_ros.runtime.stages.plan_check import check_plan
+from codesign_ros.runtime.stages.tail import TailStage
 
 # A head that has sent nothing for so long needs no old epoch [s].
 _HEAD_GONE_S = 10.0

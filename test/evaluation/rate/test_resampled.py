@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from codesign_ros.boxes import Box
 from codesign_ros.evaluation.average_precision import measure
 from codesign_ros.evaluation.rate.resampled import (
     counts,
@@ -10,7 +11,6 @@ from codesign_ros.evaluation.rate.resampled import (
     matched,
     precisions,
 )
-from codesign_ros.types import Box
 
 CLASSES = ("person", "helmet", "head")
 

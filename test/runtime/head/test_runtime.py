@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 import pytest
 
+from codesign_ros.errors import CodesignError
+from codesign_ros.forms import Structure
 from codesign_ros.runtime.answers import classified
 from codesign_ros.runtime.head import own_tail
 from codesign_ros.runtime.head.judgement import Judgement
@@ -26,8 +28,7 @@ from codesign_ros.runtime.messages import (
     TailAnswer,
     TailStatus,
 )
-from codesign_ros.runtime.stages import head_key
-from codesign_ros.types import CodesignError, Structure
+from codesign_ros.runtime.stages.engine_keys import head_key
 from support.runtime import (
     PATIENCE_S,
     TAIL,

@@ -18,12 +18,12 @@ the roofline (``cost/interpolate.py``). How long frames waited for a processor i
 one thread works: above a few percent the machine was busy with something else, and neither figure
 says much.
 
-    OMP_NUM_THREADS=1 scripts/in_ros python benchmarks/predicted_vs_measured.py
+    OMP_NUM_THREADS=1 scripts/in_ros python benchmarks/predicted_vs_measured
 
 With ``--link`` the plans run on real nodes over a shaped link of each of these rates, one frame in
 flight, and the prediction is what the running planner says of a plan when it makes it. Wants root.
 
-    sudo -E scripts/in_ros python benchmarks/predicted_vs_measured.py --link 2 16 100
+    sudo -E scripts/in_ros python benchmarks/predicted_vs_measured --link 2 16 100
 """
 
 from __future__ import annotations
@@ -33,17 +33,15 @@ import contextlib
 import json
 import statistics
 import sys
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
+from real_run import Parts, RealRun, run_really, waited_share
 from rich.console import Console
-from rich.progress import Progress, track
+from rich.progress import Progress
 from rich.table import Table
 
 from codesign_ros.bundle import Bundle
@@ -52,39 +50,17 @@ from codesign_ros.cost.catalogue import find_device, load_devices
 from codesign_ros.cost.half_times import Extent, HalfTimes
 from codesign_ros.cost.interpolate import between_cuts
 from codesign_ros.cost.profile import profile_network
-from codesign_ros.engines.base import Engine, EngineKey
-from codesign_ros.engines.cache import default_cache_dir
 from codesign_ros.engines.factory import BACKENDS, DEFAULT_BACKEND, EngineFactory, open_backend
-from codesign_ros.pixels.letterbox import letterbox
+from codesign_ros.errors import CodesignError
+from codesign_ros.forms import BRANCH_STRUCTURES, HalfForm, Part
+from codesign_ros.plan import Plan
 from codesign_ros.profiling.profile import profile_from
 from codesign_ros.profiling.timer import StageTimer
 from codesign_ros.resources import default_bundle, resource_path
-from codesign_ros.runtime.engines.leases import Lease
-from codesign_ros.runtime.engines.pool import EnginePool
-from codesign_ros.runtime.stages import HeadStage, TailStage, head_key, tail_key
-from codesign_ros.types import BRANCH_STRUCTURES, CodesignError, HalfForm, Part, Plan
-from codesign_ros.wire.codecs import JPEG_QUALITY, codecs_for
+from codesign_ros.runtime.stages.engine_keys import head_key, tail_key
+from codesign_ros.wire.codecs import codecs_for
 
 MEDIAN_LIMIT, WORST_LIMIT = 0.05, 0.15
-# Frames that the profile is timed on; the plans run on the others.
-_PROFILED_FRAMES = 4
-_PASSES = 3
-_FRAMES_A_PASS = 9
-
-
-@dataclass(frozen=True)
-class Parts:
-    """Times of one frame, each part by itself [s]."""
-
-    head_s: float
-    encode_s: float
-    decode_s: float
-    tail_s: float
-
-    @property
-    def latency_s(self) -> float:
-        """The whole, without the link [s]."""
-        return self.head_s + self.encode_s + self.decode_s + self.tail_s
 
 
 def draw_plans(bundle: Bundle, count: int, seed: int, precisions: Sequence[str]) -> list[Plan]:
@@ -128,94 +104,6 @@ def predicted(plan: Plan, head: HalfTimes, tail: HalfTimes, last: int) -> Parts:
     if len(known) < len(sides):
         raise CodesignError(f"the profile does not know {plan}")
     return Parts(*known)
-
-
-class RealRun:
-    """A plan as it runs: its stages, and the times of the frames that went through.
-
-    Args:
-        bundle: the network.
-        pool: makes its engines.
-        plan: what to run.
-    """
-
-    def __init__(self, bundle: Bundle, pool: EnginePool, plan: Plan) -> None:
-        self.last = bundle.last_cut
-        self._input = bundle.input
-        self._leases: list[Lease[Engine]] = []
-        self._head = HeadStage(
-            bundle, plan, self._lease(pool, head_key(plan)) if plan.cut else None
-        )
-        self._tail = None
-        if plan.cut < self.last:
-            self._tail = TailStage(bundle, plan, self._lease(pool, tail_key(plan)))
-        self.frames: list[Parts] = []
-        self.processor_s = 0.0
-
-    def run(self, jpeg: np.ndarray) -> None:
-        """Run a frame of the camera and note its times."""
-        processor_s = time.process_time()
-        start = time.perf_counter()
-        rgb = cv2.cvtColor(cv2.imdecode(jpeg, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-        output = self._head.run(letterbox(rgb, self._input))
-        sent = time.perf_counter()
-        decoded = answered = sent
-        if self._tail is not None:
-            tensors = self._tail.decode(output.encoded)
-            decoded = time.perf_counter()
-            self._tail.run(tensors)
-            answered = time.perf_counter()
-        head_s = sent - start - output.encode_s
-        self.processor_s += time.process_time() - processor_s
-        self.frames.append(Parts(head_s, output.encode_s, decoded - sent, answered - decoded))
-
-    def close(self) -> None:
-        """Give the engines back; nothing can be run afterwards."""
-        for lease in self._leases:
-            lease.release()
-
-    def _lease(self, pool: EnginePool, key: EngineKey) -> Engine:
-        lease = pool.lease(key)
-        self._leases.append(lease)
-        return lease.thing
-
-    @property
-    def typical(self) -> Parts:
-        """Medians of the parts."""
-        values = zip(*(vars(frame).values() for frame in self.frames), strict=True)
-        return Parts(*map(statistics.median, values))
-
-    @property
-    def latency_s(self) -> float:
-        """Median of the whole [s]."""
-        return statistics.median(frame.latency_s for frame in self.frames)
-
-
-def run_really(bundle: Bundle, factory: EngineFactory, plans: Sequence[Plan]) -> list[RealRun]:
-    """Run all plans, pass by pass."""
-    frames = bundle.calibration_frames()
-    frames = frames[_PROFILED_FRAMES:] if len(frames) > _PROFILED_FRAMES else frames
-    jpegs = [
-        cv2.imencode(
-            ".jpg", cv2.cvtColor(f, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-        )[1]
-        for f in frames
-    ]
-    pool = EnginePool(factory)
-    runs = [RealRun(bundle, pool, plan) for plan in plans]
-    for at in track(range(_PASSES), "running the plans", console=Console(stderr=True)):
-        for run in runs:
-            for number in range(_FRAMES_A_PASS):
-                run.run(jpegs[(at * _FRAMES_A_PASS + number) % len(jpegs)])
-    for run in runs:
-        run.close()
-    return runs
-
-
-def waited_share(runs: Sequence[RealRun]) -> float:
-    """Share of the plans' time in which no processor worked for them."""
-    total_s = sum(frame.latency_s for run in runs for frame in run.frames)
-    return max(0.0, 1 - sum(run.processor_s for run in runs) / total_s)
 
 
 def described(plan: Plan) -> str:
@@ -300,52 +188,6 @@ def table_of(rows: Sequence[dict[str, Any]], title: str) -> Table:
     return table
 
 
-def over_link(options: argparse.Namespace) -> int:
-    """Compare over the shaped link; returns the exit status."""
-    # Here, for all else runs without ROS.
-    from codesign_ros.testbed.bed import LinkShape
-    from codesign_ros.testbed.predictions import compare_over_link, draw_choices, median_and_worst
-    from codesign_ros.testbed.session import Session
-    from codesign_ros.testbed.setup import Setup
-
-    console = Console(width=None if sys.stdout.isatty() else 110)
-    rates_bps = [1e6 * mbps for mbps in options.link]
-    link, cores = LinkShape(rates_bps[0]), options.robot_cores
-    setup = Setup(link, cores, precision="int8-channel", objective="latency", window=1)
-    last = Bundle.open(default_bundle()).last_cut
-    table = slim_table("over the shaped link, real nodes, one frame in flight [ms]")
-    for name in ("Mbit/s", "cut, structure, precision, codec"):
-        table.add_column(name)
-    for name in ("predicted", "measured", "error", "response"):
-        table.add_column(name, justify="right")
-    rows = []
-    try:
-        choices = draw_choices(last, ("fp32", "int8-channel"), options.plans, options.seed)
-        cache = default_cache_dir() / "testbed"
-        with Session(setup, "predictions", cache, console.print) as session:
-            found = compare_over_link(session, choices, rates_bps, options.seconds, console.print)
-            for row in found:
-                rows.append(row)
-                text = f"{row.choice.cut:2d} {row.choice.structure} {row.choice.precision}"
-                table.add_row(
-                    f"{row.rate_bps / 1e6:g}",
-                    f"{text} {row.choice.codec}",
-                    *(f"{sum(each):.1f}" for each in (row.predicted_ms, row.measured_ms)),
-                    f"{row.error:+.1%}",
-                    f"{row.response_ms:.1f}",
-                )
-        median, worst = median_and_worst(rows)
-    except CodesignError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    good = median <= MEDIAN_LIMIT and worst <= WORST_LIMIT
-    console.print(table, verdict(median, worst, good))
-    if options.json:
-        content = {"rows": [row.to_json() for row in rows], "median": median, "worst": worst}
-        Path(options.json).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    return 0 if good else 1
-
-
 def verdict(median: float, worst: float, good: bool) -> str:
     """The errors beside what they may be."""
     return (
@@ -381,8 +223,9 @@ def main() -> int:
     parser.add_argument("--robot-cores", type=float, default=0.5, help="--link: the robot's share")
     parser.add_argument("--seconds", type=float, default=5.0, help="--link: to watch a plan")
     options = parser.parse_args()
+    console = Console(width=None if sys.stdout.isatty() else 110)
     if options.link:
-        return over_link(options)
+        return _over_link(options, console)
 
     bundle = Bundle.open(Path(options.bundle) if options.bundle else default_bundle())
     factory = open_backend(bundle, options.backend, threads=options.threads)
@@ -394,17 +237,35 @@ def main() -> int:
     errors = [abs(row["error"]) for row in rows]
     median, worst = statistics.median(errors), max(errors)
     good = median <= MEDIAN_LIMIT and worst <= WORST_LIMIT
-    Console(width=None if sys.stdout.isatty() else 110).print(
-        table_of(
-            rows,
-            f"{bundle.name}, {options.backend}, {options.threads} thread(s), link left out",
-        ),
-        verdict(median, worst, good),
-    )
+    title = f"{bundle.name}, {options.backend}, {options.threads} thread(s), link left out"
+    console.print(table_of(rows, title), verdict(median, worst, good))
     if options.threads == 1:
         print(f"frames waited {waited_share(runs):.1%} of their time for a processor")
     if options.json:
         content = {"rows": rows, "median_error": median, "worst_error": worst}
+        Path(options.json).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    return 0 if good else 1
+
+
+def _over_link(options: argparse.Namespace, console: Console) -> int:
+    # Here, for all else runs without ROS.
+    import over_link
+
+    from codesign_ros.testbed.predictions import median_and_worst
+
+    rates_bps = [1e6 * mbps for mbps in options.link]
+    try:
+        rows = over_link.run_over_link(
+            rates_bps, options.plans, options.seed, options.robot_cores, options.seconds, console
+        )
+        median, worst = median_and_worst(rows)
+    except CodesignError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    good = median <= MEDIAN_LIMIT and worst <= WORST_LIMIT
+    console.print(over_link.table_of(rows), verdict(median, worst, good))
+    if options.json:
+        content = {"rows": [row.to_json() for row in rows], "median": median, "worst": worst}
         Path(options.json).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return 0 if good else 1
 
