@@ -24,7 +24,6 @@ from rclpy.serialization import serialize_message
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.cost.half_times import HalfTimes
-from codesign_ros.forms import BRANCH_STRUCTURES, HalfForm
 from codesign_ros.msg import DeviceProfile, Heartbeat
 from codesign_ros.msg import Presence as PresenceMsg
 from codesign_ros.nodes.identity.seat import PLANNERS
@@ -35,6 +34,7 @@ from codesign_ros.resources import default_bundle, resource_path
 from codesign_ros.runtime.device import Device, Role
 from codesign_ros.runtime.sessions import new_session
 from codesign_ros.testbed.processes import NodeProcesses, private_environment
+from codesign_ros.types.forms import BRANCH_STRUCTURES, HalfForm
 
 PROCESSES = 2
 HEARTBEAT_PERIOD_S = 0.5

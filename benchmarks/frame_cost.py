@@ -19,13 +19,13 @@ from collections import defaultdict
 from pathlib import Path
 
 from codesign_ros.bundle import Bundle
-from codesign_ros.errors import CodesignError
 from codesign_ros.nodes.interface.messages import plan_to_msg
 from codesign_ros.nodes.observer import Observer
-from codesign_ros.plan import Plan
 from codesign_ros.resources import default_bundle, resource_path
 from codesign_ros.srv import CommitPlan, PreparePlan
 from codesign_ros.testbed.processes import NodeProcesses, private_environment
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.plan import Plan
 
 ROBOT = "/robot"
 # Time for engines to be built and for the first frames [s].

@@ -26,20 +26,20 @@ from typing import Any
 import numpy as np
 from rclpy.serialization import serialize_message
 
-from codesign_ros.boxes import Box
 from codesign_ros.bundle import Bundle
 from codesign_ros.cost.half_times import HalfTimes
-from codesign_ros.errors import CodesignError, one_line
-from codesign_ros.forms import BRANCH_STRUCTURES, PRECISIONS, HalfForm
 from codesign_ros.msg import DeviceProfile, Embedding, Heartbeat, Plan, TailAnswer
 from codesign_ros.nodes.border.reading import check_request, read
 from codesign_ros.nodes.interface import device_messages, messages
-from codesign_ros.plan import Plan as PlanValue
 from codesign_ros.resources import default_bundle
 from codesign_ros.runtime.device import Device, Role
 from codesign_ros.runtime.messages import Embedding as EmbeddingValue
 from codesign_ros.runtime.messages import Stamp
 from codesign_ros.runtime.messages import TailAnswer as AnswerValue
+from codesign_ros.types.boxes import Box
+from codesign_ros.types.errors import CodesignError, one_line
+from codesign_ros.types.forms import BRANCH_STRUCTURES, PRECISIONS, HalfForm
+from codesign_ros.types.plan import Plan as PlanValue
 from codesign_ros.wire.codecs import codecs_for, encode
 from codesign_ros.wire.decode import WireLimits, decode
 from codesign_ros.wire.neck.payload import (

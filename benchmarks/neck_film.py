@@ -27,10 +27,10 @@ from codesign_ros.console import progress_bar, right, slim_table
 from codesign_ros.data.sources import open_source
 from codesign_ros.engines.base import Engine, EngineKey
 from codesign_ros.engines.factory import open_backend
-from codesign_ros.errors import CodesignError
 from codesign_ros.pixels.letterbox import letterbox
 from codesign_ros.resources import default_bundle
-from codesign_ros.tensors import NECK
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.tensors import NECK
 from codesign_ros.wire.neck.film import CodeReader, CodeWriter
 from codesign_ros.wire.neck.payload import quantise
 from codesign_ros.wire.neck.tables import CodeTables, frequencies_after

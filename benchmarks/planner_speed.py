@@ -38,15 +38,15 @@ from rich.table import Table
 from codesign_ros.bundle import Bundle
 from codesign_ros.console import slim_table
 from codesign_ros.cost.catalogue import find_device, load_devices
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import BRANCH_STRUCTURES, PRECISIONS, Merge
-from codesign_ros.links import LinkSpec
 from codesign_ros.planning.fleet.options import Options, options
 from codesign_ros.planning.fleet.robots import FleetRobot
 from codesign_ros.planning.fleet.solve import share
 from codesign_ros.planning.grid import grid
 from codesign_ros.planning.problem import Problem
 from codesign_ros.resources import default_bundle, resource_path
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import BRANCH_STRUCTURES, PRECISIONS, Merge
+from codesign_ros.types.links import LinkSpec
 from codesign_ros.whatif.problem import WhatIf, what_if_problem
 from codesign_ros.wire.codecs import FRAME_CODECS, TENSOR_CODECS
 

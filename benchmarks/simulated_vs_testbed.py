@@ -26,8 +26,6 @@ from rich.table import Table
 
 from codesign_ros.console import result_console, right, slim_table
 from codesign_ros.engines.cache import default_cache_dir
-from codesign_ros.errors import CodesignError
-from codesign_ros.links import LinkSpec
 from codesign_ros.runtime.messages import Result, Status
 from codesign_ros.simulation.line import Line
 from codesign_ros.simulation.link_rate import StateRate
@@ -36,6 +34,8 @@ from codesign_ros.simulation.work import Recorded, Work, gaps_s
 from codesign_ros.testbed.bed import LinkShape, why_not
 from codesign_ros.testbed.session import Session
 from codesign_ros.testbed.setup import ROBOT, Setup
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.links import LinkSpec
 
 _CAMERA = f"{ROBOT}/camera"
 # As the test bed's: frames in flight, and those that may wait at the head.

@@ -24,8 +24,8 @@ from codesign_ros.engines.base import EngineKey, zeros
 from codesign_ros.engines.factory import open_backend
 from codesign_ros.engines.tensorrt.cuda import open_gpu
 from codesign_ros.engines.tensorrt.settings import TensorRtSettings
-from codesign_ros.errors import CodesignError
 from codesign_ros.resources import resource_path
+from codesign_ros.types.errors import CodesignError
 
 
 def measure(args: argparse.Namespace) -> list[dict[str, object]]:

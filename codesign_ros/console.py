@@ -23,7 +23,7 @@ from rich.progress import (
 )
 from rich.table import Column, Table
 
-from codesign_ros.errors import CodesignError
+from codesign_ros.types.errors import CodesignError
 
 _FILE_COLUMNS = 110
 # Where standard error is no terminal, a line tells of the work after this time, and again [s].

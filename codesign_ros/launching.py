@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from codesign_ros.errors import CodesignError, one_line
+from codesign_ros.types.errors import CodesignError, one_line
 
 NO_CAMERA = "none"
 NODES = ("camera", "head", "tail", "planner")

@@ -22,8 +22,8 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from codesign_ros.errors import CodesignError, one_line
-from codesign_ros.tensors import NECK, TensorSpec
+from codesign_ros.types.errors import CodesignError, one_line
+from codesign_ros.types.tensors import NECK, TensorSpec
 from codesign_ros.wire.neck.tables import CodeTables
 
 _GAINS, _FREQUENCIES, _AFTER = "gains", "frequencies", "frequencies_after"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from codesign_ros.errors import CodesignError
+from codesign_ros.types.errors import CodesignError
 
 KINDS = ("msg", "config", "bundles", "bags", "launch")
 

@@ -17,76 +17,53 @@ PACKAGE = Path(__file__).parent.parent / "codesign_ros"
 # What each room imports of the package, rooms from the ground up. A room is a folder, or a module
 # at the top of the package; the folders inside ``runtime`` are rooms of their own.
 _ARROWS = {
-    "errors": "",
-    "lfs": "",
-    "forms": "",
-    "codec_names": "",
-    "tensors": "",
-    "boxes": "",
-    "devices": "errors forms",
-    "links": "errors",
-    "plan": "forms codec_names",
+    "types": "",
     "jpeg": "",
-    "resources": "errors",
-    "console": "errors",
-    "launching": "errors",
+    "resources": "types",
+    "console": "types",
+    "launching": "types",
     "hardware": "",
-    "wire": "errors codec_names tensors jpeg",
-    "pixels": "errors tensors boxes jpeg",
-    "mine": "errors boxes",
-    "models": "errors forms tensors boxes",
-    "cost": "errors forms codec_names tensors devices links models",
-    "data": "errors lfs boxes jpeg resources pixels mine",
-    "planning": "errors forms codec_names devices links plan cost",
-    "neck_file": "errors tensors wire",
-    "bundle": "errors lfs codec_names tensors boxes wire models cost neck_file",
-    "engines": "errors forms tensors hardware pixels models bundle",
-    "paper": "errors forms tensors devices links console models cost planning",
-    "explain": "errors forms codec_names tensors boxes wire pixels mine models data bundle",
-    "runtime.engines": "errors hardware bundle engines",
-    "runtime": (
-        "errors forms codec_names tensors boxes plan jpeg wire pixels cost bundle engines "
-        "runtime.engines"
-    ),
+    "wire": "types jpeg",
+    "pixels": "types jpeg",
+    "mine": "types",
+    "models": "types",
+    "cost": "types models",
+    "data": "types jpeg resources pixels mine",
+    "planning": "types cost",
+    "neck_file": "types wire",
+    "bundle": "types wire models cost neck_file",
+    "engines": "types hardware pixels models bundle",
+    "paper": "types console models cost planning",
+    "explain": "types wire pixels mine models data bundle",
+    "runtime.engines": "types hardware bundle engines",
+    "runtime": "types jpeg wire pixels cost bundle engines runtime.engines",
     "runtime.link": "",
-    "runtime.head": (
-        "errors tensors plan hardware wire pixels bundle runtime.engines runtime.link runtime"
-    ),
-    "runtime.tail": "errors plan wire pixels bundle runtime.engines runtime",
-    "runtime.planner": "errors forms codec_names devices links plan cost planning bundle runtime",
-    "profiling": (
-        "errors forms codec_names tensors devices hardware wire pixels cost bundle engines runtime"
-    ),
+    "runtime.head": "types hardware wire pixels bundle runtime.engines runtime.link runtime",
+    "runtime.tail": "types wire pixels bundle runtime.engines runtime",
+    "runtime.planner": "types cost planning bundle runtime",
+    "profiling": "types hardware wire pixels cost bundle engines runtime",
     "nodes": (
-        "errors forms codec_names boxes plan resources hardware wire pixels cost data planning "
-        "bundle engines runtime.engines runtime runtime.head runtime.tail runtime.planner "
-        "profiling"
+        "types resources hardware wire pixels cost data planning bundle engines runtime.engines "
+        "runtime runtime.head runtime.tail runtime.planner profiling"
     ),
-    "simulation": "errors devices links plan planning runtime.head runtime.link runtime.planner",
+    "simulation": "types planning runtime.head runtime.link runtime.planner",
     "evaluation": (
-        "errors forms codec_names tensors boxes devices links plan console wire pixels models "
-        "cost data planning bundle engines runtime runtime.link runtime.head runtime.planner "
-        "simulation"
+        "types console wire pixels models cost data planning bundle engines runtime runtime.link "
+        "runtime.head runtime.planner simulation"
     ),
-    "whatif": (
-        "errors forms codec_names devices links plan console hardware cost planning bundle "
-        "engines runtime profiling"
-    ),
-    "overview": "plan console runtime",
-    "doctor": "errors plan console hardware bundle engines runtime nodes",
-    "testbed": "errors forms boxes links plan resources hardware bundle runtime nodes evaluation",
+    "whatif": "types console hardware cost planning bundle engines runtime profiling",
+    "overview": "types console runtime",
+    "doctor": "types console hardware bundle engines runtime nodes",
+    "testbed": "types resources hardware bundle runtime nodes evaluation",
     "demo": (
-        "errors boxes plan resources console pixels data bundle engines runtime runtime.planner "
-        "nodes simulation evaluation testbed"
+        "types resources console pixels data bundle engines runtime runtime.planner nodes "
+        "simulation evaluation testbed"
     ),
-    "training": (
-        "errors forms tensors boxes console wire pixels mine models cost data neck_file bundle "
-        "evaluation"
-    ),
+    "training": "types console wire pixels mine models cost data neck_file bundle evaluation",
     "cli": (
-        "errors forms codec_names tensors boxes devices links resources console wire pixels mine "
-        "models cost data planning bundle engines paper explain nodes runtime runtime.planner "
-        "evaluation whatif simulation overview doctor testbed demo training"
+        "types resources console wire pixels mine models cost data planning bundle engines "
+        "paper explain nodes runtime runtime.planner evaluation whatif simulation overview doctor "
+        "testbed demo training"
     ),
 }
 ARROWS = {room: tuple(targets.split()) for room, targets in _ARROWS.items()}
@@ -110,20 +87,17 @@ ROS = (
 ROS_MESSAGES = ("std_msgs", "std_srvs", "sensor_msgs", "diagnostic_msgs", "lifecycle_msgs",
                 "rcl_interfaces", "builtin_interfaces", "vision_msgs")  # fmt: skip
 
-# What every room may import.
-VALUES = ("errors", "lfs", "forms", "codec_names", "tensors", "boxes", "devices", "links", "plan")
-
 # What stands on numpy, the standard library and these modules alone.
 LEAN = {
-    **dict.fromkeys(VALUES, VALUES),
+    "types": ("types",),
     "hardware": ("hardware",),
-    "cost.roofline": VALUES,
-    "cost.half_times": VALUES,
-    "cost.link": VALUES,
-    "cost.lateness": (*VALUES, "cost.link"),
-    "cost.tables": VALUES,
+    "cost.roofline": ("types",),
+    "cost.half_times": ("types",),
+    "cost.link": ("types",),
+    "cost.lateness": ("types", "cost.link"),
+    "cost.tables": ("types",),
     "planning": (
-        *VALUES,
+        "types",
         "cost.lateness",
         "cost.link",
         "cost.roofline",

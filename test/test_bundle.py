@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from codesign_ros.bundle import Bundle, BundleError, write_bundle
 from codesign_ros.models.network import weights_of
-from codesign_ros.tensors import TensorSpec
+from codesign_ros.types.tensors import TensorSpec
 from support.refusal import refusal_of
 from support.tiny import (
     CLASSES,

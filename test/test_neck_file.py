@@ -13,7 +13,7 @@ import yaml
 
 from codesign_ros.bundle import Bundle, BundleError, write_neck
 from codesign_ros.models.network import weights_of
-from codesign_ros.tensors import TensorSpec
+from codesign_ros.types.tensors import TensorSpec
 from support.refusal import refusal_of
 from support.tiny_neck import LARGEST, LEVELS, tiny_neck, write_tiny_neck
 from support.two_maps import LATER, ONE, TWO

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from codesign_ros import resources
-from codesign_ros.errors import CodesignError
 from codesign_ros.resources import default_bundle, resource_path
+from codesign_ros.types.errors import CodesignError
 
 
 def pretend_installed(monkeypatch, package: Path):

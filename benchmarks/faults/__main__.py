@@ -32,11 +32,11 @@ from right_answers import RightAnswers
 
 from codesign_ros.console import result_console, right, slim_table
 from codesign_ros.engines.cache import default_cache_dir
-from codesign_ros.errors import CodesignError
 from codesign_ros.resources import default_bundle, resource_path
 from codesign_ros.testbed.bed import LinkShape, why_not
 from codesign_ros.testbed.session import Session
 from codesign_ros.testbed.setup import Setup
+from codesign_ros.types.errors import CodesignError
 
 _OWN_S = 6.0
 # Without a result for so long after the camera stopped, all frames have theirs [s].

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from endurance import Finding
 
-from codesign_ros.errors import CodesignError
+from codesign_ros.types.errors import CodesignError
 
 _PYTEST = sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider"
 _NODES = "test/nodes"

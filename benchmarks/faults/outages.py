@@ -11,13 +11,13 @@ from typing import TextIO
 
 from right_answers import RightAnswers
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.msg import DeviceProfile
 from codesign_ros.nodes.interface import qos
-from codesign_ros.plan import Plan
 from codesign_ros.runtime.messages import Result, Status
 from codesign_ros.testbed.bed import LinkShape
 from codesign_ros.testbed.session import Session
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.plan import Plan
 
 # Answers that begin so long after the outage did may take so many times the robot's own time.
 _NOTICED_S, _MOST_TIMES = 1.0, 1.5

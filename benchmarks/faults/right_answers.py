@@ -9,9 +9,9 @@ from pathlib import Path
 from codesign_ros.bundle import Bundle
 from codesign_ros.data.sources import open_source
 from codesign_ros.evaluation.offline import evaluate
-from codesign_ros.plan import Plan
 from codesign_ros.runtime.answers import Answer
 from codesign_ros.runtime.messages import Result, Status
+from codesign_ros.types.plan import Plan
 
 # Boxes from this score on are compared, and may differ by so much: near it they come and go.
 _LEAST_SCORE, _DIFFERENCE = 0.5, 0.05

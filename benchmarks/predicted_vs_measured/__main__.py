@@ -51,13 +51,13 @@ from codesign_ros.cost.half_times import Extent, HalfTimes
 from codesign_ros.cost.interpolate import between_cuts
 from codesign_ros.cost.profile import profile_network
 from codesign_ros.engines.factory import BACKENDS, DEFAULT_BACKEND, EngineFactory, open_backend
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import BRANCH_STRUCTURES, HalfForm, Part
-from codesign_ros.plan import Plan
 from codesign_ros.profiling.profile import profile_from
 from codesign_ros.profiling.timer import StageTimer
 from codesign_ros.resources import default_bundle, resource_path
 from codesign_ros.runtime.stages.engine_keys import head_key, tail_key
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import BRANCH_STRUCTURES, HalfForm, Part
+from codesign_ros.types.plan import Plan
 from codesign_ros.wire.codecs import codecs_for
 
 MEDIAN_LIMIT, WORST_LIMIT = 0.05, 0.15

@@ -16,12 +16,12 @@ from codesign_ros.bundle import Bundle
 from codesign_ros.engines.base import Engine, EngineKey
 from codesign_ros.engines.factory import EngineFactory
 from codesign_ros.pixels.letterbox import letterbox
-from codesign_ros.plan import Plan
 from codesign_ros.runtime.engines.leases import Lease
 from codesign_ros.runtime.engines.pool import EnginePool
 from codesign_ros.runtime.stages.engine_keys import head_key, tail_key
 from codesign_ros.runtime.stages.head import HeadStage
 from codesign_ros.runtime.stages.tail import TailStage
+from codesign_ros.types.plan import Plan
 from codesign_ros.wire.codecs import JPEG_QUALITY
 
 # Frames that the profile is timed on; the plans run on the others.

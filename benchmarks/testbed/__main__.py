@@ -27,10 +27,10 @@ from report import draw, print_tables
 
 from codesign_ros.console import result_console
 from codesign_ros.cost.catalogue import find_link, load_links
-from codesign_ros.errors import CodesignError
 from codesign_ros.resources import resource_path
 from codesign_ros.runtime.planner.policy import check_policy
 from codesign_ros.testbed.bed import why_not
+from codesign_ros.types.errors import CodesignError
 
 _CUTS = range(27)
 _SHORT_CUTS = (4, 8, 12)

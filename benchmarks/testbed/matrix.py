@@ -9,16 +9,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from codesign_ros.codec_names import JPEG444_CODECS
 from codesign_ros.engines.cache import default_cache_dir
-from codesign_ros.errors import CodesignError
-from codesign_ros.links import LinkSpec
 from codesign_ros.testbed.bed import LinkShape
 from codesign_ros.testbed.measurement import Measurement, merged
 from codesign_ros.testbed.radio import Radio, whole_periods_s
 from codesign_ros.testbed.rates import highest_rate
 from codesign_ros.testbed.session import Session
 from codesign_ros.testbed.setup import Setup
+from codesign_ros.types.codec_names import JPEG444_CODECS
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.links import LinkSpec
 
 # Codecs that every policy may use which knows compression.
 CODECS = ("raw", "fp16+zstd", "uint8", "uint8+zstd", "uint4", "uint4+zstd")

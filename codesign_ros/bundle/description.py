@@ -10,10 +10,10 @@ from typing import Any
 
 import yaml
 
-from codesign_ros.boxes import BOX_FORMS, CORNERS
-from codesign_ros.errors import CodesignError, one_line
 from codesign_ros.neck_file import parse_necks
-from codesign_ros.tensors import InputSpec, TensorSpec
+from codesign_ros.types.boxes import BOX_FORMS, CORNERS
+from codesign_ros.types.errors import CodesignError, one_line
+from codesign_ros.types.tensors import InputSpec, TensorSpec
 
 VERSION = 2
 """The newest layout of a bundle that this package reads."""

@@ -16,7 +16,6 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from codesign_ros.boxes import CORNERS
 from codesign_ros.bundle.description import (
     MODEL,
     BundleError,
@@ -24,12 +23,13 @@ from codesign_ros.bundle.description import (
     parse_description,
     read_description,
 )
-from codesign_ros.codec_names import NECK_CODECS
 from codesign_ros.cost.accuracy import AccuracyTable
-from codesign_ros.errors import CodesignError, one_line
-from codesign_ros.lfs import is_lfs_pointer
 from codesign_ros.neck_file import NeckInfo, check_file, read_tables, read_weights
-from codesign_ros.tensors import InputSpec, TensorSpec
+from codesign_ros.types.boxes import CORNERS
+from codesign_ros.types.codec_names import NECK_CODECS
+from codesign_ros.types.errors import CodesignError, one_line
+from codesign_ros.types.lfs import is_lfs_pointer
+from codesign_ros.types.tensors import InputSpec, TensorSpec
 from codesign_ros.wire.neck.tables import CodeTables
 
 if TYPE_CHECKING:

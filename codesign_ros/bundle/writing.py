@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import safetensors.numpy
 
-from codesign_ros.boxes import CORNERS
 from codesign_ros.bundle.description import (
     MODEL,
     PLAIN_VERSION,
@@ -30,9 +29,10 @@ from codesign_ros.bundle.opened import (
     Bundle,
     crossings_of,
 )
-from codesign_ros.codec_names import neck_level
 from codesign_ros.cost.accuracy import AccuracyTable
 from codesign_ros.neck_file import NeckInfo, check_tables, described, neck_bytes
+from codesign_ros.types.boxes import CORNERS
+from codesign_ros.types.codec_names import neck_level
 from codesign_ros.wire.neck.tables import CodeTables
 
 if TYPE_CHECKING:

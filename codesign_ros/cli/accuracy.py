@@ -12,10 +12,10 @@ from codesign_ros.cli.common import MERGES, STRUCTURES, add_json, command
 from codesign_ros.cli.measuring import add_data, measured_frames
 from codesign_ros.cli.options.numbers import CUT, THREADS
 from codesign_ros.cli.options.places import OUTPUT_FILE, OUTPUT_FOLDER
-from codesign_ros.codec_names import H264_CODECS
 from codesign_ros.console import alive, minutes, result_console, write_json
-from codesign_ros.errors import CodesignError, did_you_mean
-from codesign_ros.forms import BRANCH_STRUCTURES, PRECISIONS, Merge, Structure
+from codesign_ros.types.codec_names import H264_CODECS
+from codesign_ros.types.errors import CodesignError, did_you_mean
+from codesign_ros.types.forms import BRANCH_STRUCTURES, PRECISIONS, Merge, Structure
 from codesign_ros.wire.codecs import TENSOR_CODECS
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from codesign_ros.cli.common import add_bundle, add_json, command, open_bundle
 from codesign_ros.cli.measuring import add_data, measured_frames
 from codesign_ros.cli.options.numbers import CUT, NOT_NEGATIVE, THREADS, Whole
 from codesign_ros.console import alive, result_console, write_json
-from codesign_ros.forms import BRANCH_STRUCTURES, PRECISIONS, Structure
+from codesign_ros.types.forms import BRANCH_STRUCTURES, PRECISIONS, Structure
 
 _STRUCTURES = tuple(structure.value for structure in BRANCH_STRUCTURES)
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from codesign_ros.cli.options.numbers import NOT_NEGATIVE
 from codesign_ros.cli.options.places import OUTPUT_FILE
-from codesign_ros.codec_names import H264_CODECS, NECK_CODECS
 from codesign_ros.data.classes import ClassChoice
 from codesign_ros.engines.factory import BACKENDS, DEFAULT_BACKEND
-from codesign_ros.forms import BRANCH_STRUCTURES, Merge, Structure
 from codesign_ros.planning.objective import Objective
 from codesign_ros.resources import default_bundle
+from codesign_ros.types.codec_names import H264_CODECS, NECK_CODECS
+from codesign_ros.types.forms import BRANCH_STRUCTURES, Merge, Structure
 from codesign_ros.wire.codecs import FRAME_CODECS, KNOWN_CODECS, TENSOR_CODECS
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from codesign_ros.cli.common import (
 from codesign_ros.cli.options.numbers import COUNT_OR_ALL
 from codesign_ros.console import result_console, write_json
 from codesign_ros.cost.model import MODES
-from codesign_ros.errors import CodesignError
 from codesign_ros.resources import resource_path
+from codesign_ros.types.errors import CodesignError
 
 
 def add(commands: Any) -> None:

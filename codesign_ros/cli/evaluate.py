@@ -21,9 +21,9 @@ from codesign_ros.cli.common import (
 from codesign_ros.cli.options.numbers import COUNT_OR_ALL, CUT, SHARE
 from codesign_ros.cli.options.places import NEW_FOLDER
 from codesign_ros.console import alive, progress_bar, result_console, write_json
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import PRECISIONS, Merge, Structure
 from codesign_ros.pixels.boxes import DISPLAY_THRESHOLD
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import PRECISIONS, Merge, Structure
 from codesign_ros.wire.codecs import KNOWN_CODECS
 
 if TYPE_CHECKING:

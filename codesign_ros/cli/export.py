@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from codesign_ros.cli.common import MERGES, STRUCTURES, add_backend, add_json, command, open_bundle
 from codesign_ros.cli.options.numbers import CUT, Whole
 from codesign_ros.console import alive, progress_bar, result_console, write_json
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import PRECISIONS, Merge, Structure
-from codesign_ros.links import LinkSpec
 from codesign_ros.resources import resource_path
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import PRECISIONS, Merge, Structure
+from codesign_ros.types.links import LinkSpec
 
 if TYPE_CHECKING:
     from codesign_ros.bundle import Bundle

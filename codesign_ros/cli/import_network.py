@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from rich.table import Column
 
-from codesign_ros.boxes import BOX_FORMS, CORNERS
 from codesign_ros.cli.common import add_json, add_topic, command
 from codesign_ros.cli.options.numbers import POSITIVE, Real, image_size
 from codesign_ros.cli.options.places import BUNDLE_FOLDER
 from codesign_ros.console import alive, right, show, slim_table
-from codesign_ros.errors import CodesignError
-from codesign_ros.tensors import InputSpec, TensorSpec
+from codesign_ros.types.boxes import BOX_FORMS, CORNERS
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.tensors import InputSpec, TensorSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -274,7 +274,7 @@ def _calibration_frames(source: FrameSource | None, name: str, spec: InputSpec) 
 def _content(bundle: Bundle) -> dict[str, Any]:
     """What is shown, as plain values; the operations are None where an operation's are unknown."""
     from codesign_ros.cost.profile import profile_network
-    from codesign_ros.forms import Structure
+    from codesign_ros.types.forms import Structure
 
     note, last = "", bundle.last_cut
     flops: list[int | None] = [None] * (last + 1)

@@ -36,7 +36,7 @@ from codesign_ros.cli.rates import rate_accuracy
 from codesign_ros.cli.running import doctor, follow, replay_planner, replay_tail, top
 from codesign_ros.cli.simulated import simulate
 from codesign_ros.cli.whatif import plan
-from codesign_ros.errors import CodesignError, escaped, one_line
+from codesign_ros.types.errors import CodesignError, escaped, one_line
 
 _COMMANDS = (
     accuracy,

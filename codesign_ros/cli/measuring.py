@@ -10,12 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from codesign_ros.boxes import GroundTruth
 from codesign_ros.cli.common import add_classes, add_topic, open_chosen_source, print_broken
 from codesign_ros.cli.options.numbers import COUNT_OR_ALL
 from codesign_ros.console import progress_bar
-from codesign_ros.errors import CodesignError
 from codesign_ros.mine.generator import seed_of
+from codesign_ros.types.boxes import GroundTruth
+from codesign_ros.types.errors import CodesignError
 
 if TYPE_CHECKING:
     from rich.progress import Progress

@@ -19,8 +19,8 @@ from codesign_ros.cli.common import (
 from codesign_ros.cli.options.numbers import CUT, NOT_NEGATIVE, THREADS
 from codesign_ros.cli.options.places import OUTPUT_FILE_IN_NEW_FOLDER
 from codesign_ros.console import alive, progress_bar, result_console, write_json
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import PRECISIONS, Part, Structure
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import PRECISIONS, Part, Structure
 
 if TYPE_CHECKING:
     from codesign_ros.bundle import Bundle

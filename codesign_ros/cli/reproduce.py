@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from codesign_ros.cli.common import add_json, command
 from codesign_ros.cli.options.places import FIGURE_FILE
 from codesign_ros.console import alive, progress_bar, show
-from codesign_ros.errors import CodesignError
+from codesign_ros.types.errors import CodesignError
 
 if TYPE_CHECKING:
-    from codesign_ros.devices import DeviceSpec
     from codesign_ros.paper.results.checks import Check
     from codesign_ros.paper.results.prediction import Bench
     from codesign_ros.paper.results.sheet import Sheet
     from codesign_ros.paper.zoo import Zoo
+    from codesign_ros.types.devices import DeviceSpec
 
 
 def add(commands: Any) -> None:

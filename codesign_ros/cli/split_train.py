@@ -17,7 +17,7 @@ from codesign_ros.cli.options.numbers import (
 )
 from codesign_ros.cli.options.places import FIGURE_FILE
 from codesign_ros.console import alive, result_console, write_json
-from codesign_ros.errors import CodesignError, did_you_mean
+from codesign_ros.types.errors import CodesignError, did_you_mean
 
 _NUMBERS = {
     "steps": (COUNT, "batches to train on"),

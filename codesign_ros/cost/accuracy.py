@@ -11,15 +11,15 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
 
-from codesign_ros.codec_names import H264_CODECS, is_encoded_anew, neck_level
 from codesign_ros.cost.accuracy_row import (
     AccuracyRow,
     details_from_json,
     row_from_json,
     share_from_json,
 )
-from codesign_ros.errors import CodesignError, one_line
-from codesign_ros.forms import Merge, Structure
+from codesign_ros.types.codec_names import H264_CODECS, is_encoded_anew, neck_level
+from codesign_ros.types.errors import CodesignError, one_line
+from codesign_ros.types.forms import Merge, Structure
 
 # Another processor may round otherwise; other frames make more of a difference.
 _SAME = 1e-4

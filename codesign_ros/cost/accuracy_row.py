@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from codesign_ros.forms import Merge, Structure
+from codesign_ros.types.forms import Merge, Structure
 
 
 @dataclass(frozen=True)

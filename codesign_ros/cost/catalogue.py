@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 
 import yaml
 
-from codesign_ros.devices import DeviceSpec
-from codesign_ros.errors import CodesignError, did_you_mean, one_line
-from codesign_ros.forms import NUMBER_BYTES
-from codesign_ros.links import LinkSpec, RadioState
+from codesign_ros.types.devices import DeviceSpec
+from codesign_ros.types.errors import CodesignError, did_you_mean, one_line
+from codesign_ros.types.forms import NUMBER_BYTES
+from codesign_ros.types.links import LinkSpec, RadioState
 
 Default = TypeVar("Default", float, None)
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from codesign_ros.forms import BRANCH_STRUCTURES, HalfForm, Merge, Structure
+from codesign_ros.types.forms import BRANCH_STRUCTURES, HalfForm, Merge, Structure
 
 
 @dataclass(frozen=True)

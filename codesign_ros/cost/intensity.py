@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from codesign_ros.cost.profile import FLOAT32_BYTES
 from codesign_ros.cost.roofline import intensity
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import Merge, Structure
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import Merge, Structure
 
 if TYPE_CHECKING:
     from codesign_ros.models.layers import LayerRecord

@@ -15,8 +15,8 @@ from codesign_ros.cost.half_times import HalfTimes
 from codesign_ros.cost.payload import payload_bytes
 from codesign_ros.cost.profile import NetworkProfile
 from codesign_ros.cost.roofline import RooflineMode, compute_s
-from codesign_ros.devices import DeviceSpec
-from codesign_ros.forms import HalfForm, Structure
+from codesign_ros.types.devices import DeviceSpec
+from codesign_ros.types.forms import HalfForm, Structure
 
 
 def interpolate(measured_s: np.ndarray, roofline_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -20,8 +20,8 @@ from statistics import NormalDist
 import numpy as np
 
 from codesign_ros.cost.link import ROUNDING, payload_rate_bps
-from codesign_ros.errors import CodesignError
-from codesign_ros.links import LinkSpec
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.links import LinkSpec
 
 # No frame is so sure that it may be said of all of them.
 _LEAST_SHARE = 1e-4

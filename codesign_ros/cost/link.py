@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from codesign_ros.links import LinkSpec
+from codesign_ros.types.links import LinkSpec
 
 Number = TypeVar("Number", float, np.ndarray)
 """One candidate's value, or those of many as an array."""

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from codesign_ros.codec_names import H264_CODECS, JPEG444_CODECS, encoded_anew, neck_level
 from codesign_ros.cost.accuracy import AccuracyTable, Loss
 from codesign_ros.cost.tables import Axes
+from codesign_ros.types.codec_names import H264_CODECS, JPEG444_CODECS, encoded_anew, neck_level
 
 # Codecs that hand on the very values; see ``AccuracyTable.codec_loss``.
 _LOSSLESS = "raw"

@@ -18,9 +18,9 @@ from codesign_ros.cost.payload import payload_bytes
 from codesign_ros.cost.profile import NetworkProfile
 from codesign_ros.cost.roofline import RooflineMode, compute_s
 from codesign_ros.cost.tables import NO_CODEC, Axes, CostTables
-from codesign_ros.devices import DeviceSpec
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import HalfForm, Structure
+from codesign_ros.types.devices import DeviceSpec
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import HalfForm, Structure
 
 MODES = ("measured", RooflineMode.ROOFLINE.value, RooflineMode.PAPER.value)
 """The planner's modes; all but the first follow from the devices' peaks."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from codesign_ros.tensors import TensorSpec
+from codesign_ros.types.tensors import TensorSpec
 
 # A float32 scale and a float32 offset.
 _AFFINE_BYTES_PER_CHANNEL = 8

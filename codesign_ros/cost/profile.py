@@ -8,9 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import BRANCH_STRUCTURES, NUMBER_BYTES, Merge, Structure, number_format
-from codesign_ros.tensors import TensorSpec
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import (
+    BRANCH_STRUCTURES,
+    NUMBER_BYTES,
+    Merge,
+    Structure,
+    number_format,
+)
+from codesign_ros.types.tensors import TensorSpec
 
 if TYPE_CHECKING:
     from codesign_ros.models.layers import LayerRecord

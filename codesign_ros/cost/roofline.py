@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from enum import Enum
 
-from codesign_ros.devices import DeviceSpec
-from codesign_ros.forms import NUMBER_BYTES, number_format
+from codesign_ros.types.devices import DeviceSpec
+from codesign_ros.types.forms import NUMBER_BYTES, number_format
 
 
 class RooflineMode(str, Enum):

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codesign_ros.codec_names import neck_level
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import Merge, Structure
+from codesign_ros.types.codec_names import neck_level
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import Merge, Structure
 
 NO_CODEC = "raw"
 """Codec of a plan that keeps all on the robot: nothing is sent, so nothing is encoded."""

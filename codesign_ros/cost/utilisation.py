@@ -17,8 +17,8 @@ from codesign_ros.cost.half_times import HalfTimes
 from codesign_ros.cost.interpolate import prepare_s
 from codesign_ros.cost.profile import NetworkProfile
 from codesign_ros.cost.roofline import RooflineMode, compute_s
-from codesign_ros.devices import DeviceSpec
-from codesign_ros.errors import CodesignError
+from codesign_ros.types.devices import DeviceSpec
+from codesign_ros.types.errors import CodesignError
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from codesign_ros.boxes import Box
 from codesign_ros.data.image_files import IMAGE_SUFFIXES, DataSetError, ImageFile
-from codesign_ros.errors import listed
+from codesign_ros.types.boxes import Box
+from codesign_ros.types.errors import listed
 
 # Coordinates that are this far out are so by the rounding of floats [px].
 _ROUNDING_PX = 1e-3

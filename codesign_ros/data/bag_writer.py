@@ -10,7 +10,6 @@ from typing import Any, Literal, get_args
 import cv2
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer, WriterError
 
-from codesign_ros.boxes import GroundTruth
 from codesign_ros.data.bags import COMPRESSED_TOPIC, IMAGE_TOPIC, TRUTH_TOPIC
 from codesign_ros.data.storage.decoding import (
     COMPRESSED_TYPE,
@@ -18,8 +17,9 @@ from codesign_ros.data.storage.decoding import (
     TRUTH_TYPE,
     typestore,
 )
-from codesign_ros.errors import CodesignError
 from codesign_ros.mine.generator import MineFrame, MineGenerator
+from codesign_ros.types.boxes import GroundTruth
+from codesign_ros.types.errors import CodesignError
 
 Storage = Literal["mcap", "sqlite3"]
 # A fixed day, so that the same seed gives the same bytes.

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from codesign_ros.boxes import Box, GroundTruth
 from codesign_ros.data.frames import SourceFrame
 from codesign_ros.data.storage.channel import CDR, ROS1, Channel
 from codesign_ros.data.storage.decoding import (
@@ -19,8 +18,9 @@ from codesign_ros.data.storage.decoding import (
 )
 from codesign_ros.data.storage.recording import Recording, open_recording
 from codesign_ros.data.storage.vision_truth import VISION_TYPE, vision_boxes
-from codesign_ros.errors import CodesignError
 from codesign_ros.pixels.decode import ImageError, compressed_encoding, compressed_size
+from codesign_ros.types.boxes import Box, GroundTruth
+from codesign_ros.types.errors import CodesignError
 
 IMAGE_TOPIC = "/camera/image_raw"
 COMPRESSED_TOPIC = "/camera/image_raw/compressed"

@@ -8,16 +8,16 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from codesign_ros.boxes import GroundTruth
 from codesign_ros.data.bags import BagSource
 from codesign_ros.data.classes import ClassChoice, ClassNames, FoundClasses
 from codesign_ros.data.frames import FrameSource, SourceFrame
 from codesign_ros.data.labelled import names_for, open_detection_set
 from codesign_ros.data.sources import LabelledSource, Limited, MineSource, open_source
 from codesign_ros.data.stamped_labels import StampedLabels
-from codesign_ros.errors import CodesignError
 from codesign_ros.mine.render import CLASSES, MIN_SEEN
 from codesign_ros.pixels.decode import ImageError
+from codesign_ros.types.boxes import GroundTruth
+from codesign_ros.types.errors import CodesignError
 
 DETECTION, CLASSIFICATION = "detection", "classification"
 

@@ -12,9 +12,9 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from codesign_ros.boxes import Box
 from codesign_ros.data.annotations import DetectionSet
-from codesign_ros.errors import CodesignError, listed
+from codesign_ros.types.boxes import Box
+from codesign_ros.types.errors import CodesignError, listed
 
 _NO_OBJECT = frozenset(("no", "non", "not", "without"))
 # What stands in a hint where nobody knows the class that is meant.

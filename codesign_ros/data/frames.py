@@ -10,8 +10,8 @@ from typing import Protocol
 
 import numpy as np
 
-from codesign_ros.boxes import GroundTruth
 from codesign_ros.pixels.decode import to_rgb
+from codesign_ros.types.boxes import GroundTruth
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from codesign_ros.data.frames import SourceFrame
-from codesign_ros.errors import CodesignError, one_line
 from codesign_ros.pixels.decode import compressed_size
+from codesign_ros.types.errors import CodesignError, one_line
 
 SINK = "frames"
 """Name of the appsink that frames are taken from."""

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from codesign_ros.data.images import orientation_of, upright
-from codesign_ros.errors import CodesignError, one_line
 from codesign_ros.pixels.decode import (
     ImageError,
     compressed_encoding,
@@ -18,6 +17,7 @@ from codesign_ros.pixels.decode import (
     picture_end,
     to_rgb,
 )
+from codesign_ros.types.errors import CodesignError, one_line
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 SPLIT_FOLDERS = ("train", "val", "valid", "validation", "test")

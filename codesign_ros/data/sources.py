@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from codesign_ros.boxes import GroundTruth
 from codesign_ros.data.bags import BagSource
 from codesign_ros.data.frames import FrameSource, SourceFrame
 from codesign_ros.data.gstreamer import GstreamerSource, is_gstreamer
@@ -24,9 +23,10 @@ from codesign_ros.data.labelled import (
 )
 from codesign_ros.data.storage.recording import is_bag
 from codesign_ros.data.video import CameraSource, VideoSource
-from codesign_ros.errors import CodesignError
 from codesign_ros.mine.generator import MOST_SEED, MineFrame, MineGenerator, seed_of
 from codesign_ros.pixels.decode import ImageError
+from codesign_ros.types.boxes import GroundTruth
+from codesign_ros.types.errors import CodesignError
 
 _DESCRIPTIONS = (".json", ".yaml", ".yml")
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from codesign_ros.boxes import GroundTruth
 from codesign_ros.data.annotations import DetectionSet
 from codesign_ros.data.frames import FrameSource, SourceFrame
-from codesign_ros.errors import CodesignError
+from codesign_ros.types.boxes import GroundTruth
+from codesign_ros.types.errors import CodesignError
 
 # Seconds of ten digits and what follows, or a whole number of nanoseconds behind a mark.
 _STAMP = re.compile(r".*?(?<!\d)(?:(\d{10})[._-]?(\d{0,9})|(\d{1,9})[._-](\d{9}))")

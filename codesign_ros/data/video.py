@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 
 from codesign_ros.data.frames import SourceFrame
-from codesign_ros.errors import CodesignError
+from codesign_ros.types.errors import CodesignError
 
 # FFmpeg prints to stderr what we report ourselves; OpenCV reads this when it first opens a video.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET

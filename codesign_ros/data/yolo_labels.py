@@ -34,7 +34,7 @@ from codesign_ros.data.image_files import (
     read_text,
     stem_inside,
 )
-from codesign_ros.errors import one_line
+from codesign_ros.types.errors import one_line
 
 _DESCRIPTIONS = ("data.yaml", "data.yml", "dataset.yaml")
 _YAML_SUFFIXES = (".yaml", ".yml")

@@ -10,17 +10,17 @@ from codesign_ros.bundle import Bundle
 from codesign_ros.data.frames import FrameSource
 from codesign_ros.demo.playing import STALL_TIMEOUT_S
 from codesign_ros.demo.stage import Stage
-from codesign_ros.errors import CodesignError
 from codesign_ros.evaluation.compare.answers import Answers
 from codesign_ros.evaluation.compare.outcome import Outcome, PlanInForce
 from codesign_ros.evaluation.compare.parts import WITHOUT_CORRECTION
 from codesign_ros.evaluation.compare.run import Compared, Judged, nobody_can_choose
-from codesign_ros.plan import Plan
 from codesign_ros.runtime.answers import Answer, answer_of
 from codesign_ros.runtime.messages import DropReason, Result, Status
 from codesign_ros.runtime.planner.policy import OURS
 from codesign_ros.simulation.pipeline import Finished, Passage
 from codesign_ros.testbed.setup import PLANNER
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.plan import Plan
 
 
 def compare_on_nodes(

@@ -12,9 +12,9 @@ from typing import Any
 from codesign_ros.bundle import Bundle
 from codesign_ros.demo.playing import STALL_TIMEOUT_S, Playing
 from codesign_ros.demo.report import Recording, summarise
-from codesign_ros.errors import CodesignError
 from codesign_ros.nodes.observer import Observer
 from codesign_ros.nodes.watching.recorder import Recorder
+from codesign_ros.types.errors import CodesignError
 
 # Nodes measure themselves first, and may export the network, which takes minutes on a small
 # device [s].

@@ -12,14 +12,14 @@ import numpy as np
 from rich.console import Console
 from rich.table import Column, Table
 
-from codesign_ros.boxes import GroundTruth
 from codesign_ros.console import right, slim_table
 from codesign_ros.demo.trials import Trial
 from codesign_ros.evaluation.quality import Quality
 from codesign_ros.evaluation.replay import ReplayedFrame, is_same
-from codesign_ros.plan import Plan
 from codesign_ros.runtime.answers import answer_of
 from codesign_ros.runtime.messages import Result, Status, known_responses_s
+from codesign_ros.types.boxes import GroundTruth
+from codesign_ros.types.plan import Plan
 
 # What the report says of an epoch's plan, as the plan has it; None where there was no plan yet.
 _CHOSEN = ("cut", "head_structure", "tail_structure", "merge", "codec", "link_bps")

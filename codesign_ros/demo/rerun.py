@@ -11,9 +11,9 @@ from codesign_ros.engines.factory import open_backend
 from codesign_ros.evaluation.replay import ReplayedFrame, Runner, is_same
 from codesign_ros.nodes.camera_node import as_compressed
 from codesign_ros.pixels.decode import COMPRESSED
-from codesign_ros.plan import Plan
 from codesign_ros.runtime.answers import Answer, answer_of
 from codesign_ros.runtime.messages import Result, Status
+from codesign_ros.types.plan import Plan
 
 
 def rerun(

@@ -21,11 +21,11 @@ from codesign_ros.demo.report import Recording, answers_by_frame, summarise
 from codesign_ros.demo.rerun import rerun
 from codesign_ros.demo.scenario import Event, Scenario
 from codesign_ros.demo.trials import Trials
-from codesign_ros.errors import CodesignError
 from codesign_ros.evaluation.replay import ReplayedFrame
 from codesign_ros.nodes.observer import Observer
 from codesign_ros.runtime.messages import known_responses_s
 from codesign_ros.testbed.processes import NodeProcesses, private_environment
+from codesign_ros.types.errors import CodesignError
 
 # Start-up: nodes measure themselves (a few seconds) and may export the network first [s].
 START_TIMEOUT_S = 120.0

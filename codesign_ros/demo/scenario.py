@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from codesign_ros.errors import CodesignError, one_line
+from codesign_ros.types.errors import CodesignError, one_line
 
 
 @dataclass(frozen=True)

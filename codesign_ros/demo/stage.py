@@ -12,7 +12,6 @@ from typing import Any
 
 from codesign_ros.demo.playing import Playing
 from codesign_ros.engines.cache import default_cache_dir
-from codesign_ros.errors import CodesignError
 from codesign_ros.evaluation.compare.arrivals import FAST, RECORDED, Arrivals
 from codesign_ros.nodes.observer import Observer
 from codesign_ros.resources import resource_path
@@ -21,6 +20,7 @@ from codesign_ros.testbed.choosing import choose
 from codesign_ros.testbed.processes import NodeProcesses, private_environment
 from codesign_ros.testbed.session import Session
 from codesign_ros.testbed.setup import ROBOT, Setup
+from codesign_ros.types.errors import CodesignError
 
 # Nodes measure themselves first, and may export the network [s].
 START_TIMEOUT_S = 600.0

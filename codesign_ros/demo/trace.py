@@ -10,9 +10,9 @@ from typing import Any
 from rich.table import Table
 
 from codesign_ros.console import ms, right, slim_table
-from codesign_ros.errors import CodesignError
 from codesign_ros.nodes.observer import Observer
 from codesign_ros.runtime.messages import Result, Status, known_responses_s
+from codesign_ros.types.errors import CodesignError
 
 # Tracks in their order, and the stages that each shows. Between two stages of one frame nothing is
 # known to pass, but for the waits that are stages of their own.

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from codesign_ros.plan import Plan
 from codesign_ros.runtime.messages import Result, Status, known_responses_s
+from codesign_ros.types.plan import Plan
 
 # In this order, ours last: it stays.
 POLICIES = ("device_only", "server_only_jpeg", "ours")

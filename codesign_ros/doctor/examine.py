@@ -12,8 +12,8 @@ from codesign_ros.doctor import environment, machine, network, peers, shared_mem
 from codesign_ros.doctor.finding import Finding, fail
 from codesign_ros.doctor.peers import Heard
 from codesign_ros.engines.cache import default_cache_dir
-from codesign_ros.errors import CodesignError
 from codesign_ros.hardware.cpu_quota import cpu_quota
+from codesign_ros.types.errors import CodesignError
 
 _LOOK_S = 0.25
 

@@ -9,11 +9,11 @@ from statistics import median
 from typing import TypeVar
 
 from codesign_ros.doctor.finding import Finding, fail, ok, warn
-from codesign_ros.errors import listed
-from codesign_ros.plan import Plan
 from codesign_ros.runtime.device import Device, Heartbeat
 from codesign_ros.runtime.messages import Result
 from codesign_ros.runtime.news import Graph, Level, News, NodeStatus, SaidVersion, Unreadable
+from codesign_ros.types.errors import listed
+from codesign_ros.types.plan import Plan
 
 _T = TypeVar("_T")
 

@@ -9,8 +9,8 @@ from typing import Protocol
 
 import numpy as np
 
-from codesign_ros.forms import HalfForm, Merge, Part, Structure
-from codesign_ros.tensors import TensorSpec
+from codesign_ros.types.forms import HalfForm, Merge, Part, Structure
+from codesign_ros.types.tensors import TensorSpec
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from codesign_ros.errors import CodesignError
+from codesign_ros.types.errors import CodesignError
 
 _log = logging.getLogger(__name__)
 

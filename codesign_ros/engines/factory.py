@@ -14,11 +14,11 @@ from codesign_ros.bundle import Bundle
 from codesign_ros.engines.base import Engine, EngineKey
 from codesign_ros.engines.cache import default_cache_dir
 from codesign_ros.engines.frames import FrameEngine
-from codesign_ros.errors import CodesignError, did_you_mean, one_line
-from codesign_ros.forms import HalfForm, Part
 from codesign_ros.hardware.cpu_quota import cpu_quota
 from codesign_ros.pixels.letterbox import normalise
-from codesign_ros.tensors import IMAGE, TensorSpec
+from codesign_ros.types.errors import CodesignError, did_you_mean, one_line
+from codesign_ros.types.forms import HalfForm, Part
+from codesign_ros.types.tensors import IMAGE, TensorSpec
 
 if TYPE_CHECKING:
     from codesign_ros.engines.tensorrt.target import Gpu

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from codesign_ros.engines.base import Engine, zeros
-from codesign_ros.tensors import IMAGE, InputSpec, TensorSpec
+from codesign_ros.types.tensors import IMAGE, InputSpec, TensorSpec
 
 
 class FrameEngine:

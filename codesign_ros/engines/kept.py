@@ -14,9 +14,9 @@ from codesign_ros.engines.cache import FileCache
 from codesign_ros.engines.onnx_model.backend import OnnxBackend
 from codesign_ros.engines.tensorrt.engine_file import EngineHeader, piece_entry, read_header
 from codesign_ros.engines.tensorrt.settings import TensorRtSettings
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import PRECISIONS, Merge, Part, Structure
-from codesign_ros.tensors import TensorSpec
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import PRECISIONS, Merge, Part, Structure
+from codesign_ros.types.tensors import TensorSpec
 
 BACKENDS_OF_HALVES = ("tensorrt",)
 """Backends that keep an engine for each half; others keep whole networks."""

@@ -9,8 +9,8 @@ from codesign_ros.engines.base import EngineKey, OneFrameEngine
 from codesign_ros.engines.frames import FrameEngine
 from codesign_ros.engines.onnx_model.backend import OnnxBackend
 from codesign_ros.engines.onnx_model.pixels import PixelCodes, pixel_piece
-from codesign_ros.forms import PRECISIONS
-from codesign_ros.tensors import IMAGE, TensorSpec
+from codesign_ros.types.forms import PRECISIONS
+from codesign_ros.types.tensors import IMAGE, TensorSpec
 
 
 class OrtBackend(OnnxBackend):

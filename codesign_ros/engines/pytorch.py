@@ -13,11 +13,11 @@ from codesign_ros.bundle import Bundle
 from codesign_ros.engines.base import EngineKey, OneFrameEngine
 from codesign_ros.engines.factory import EngineFactory
 from codesign_ros.engines.onnx_model.forms import as_it_runs
-from codesign_ros.forms import Merge, Structure
 from codesign_ros.models.halves import NetworkHalf, split
 from codesign_ros.models.neck import with_neck
 from codesign_ros.models.network import Network
-from codesign_ros.tensors import TensorSpec
+from codesign_ros.types.forms import Merge, Structure
+from codesign_ros.types.tensors import TensorSpec
 
 
 class TorchBackend(EngineFactory):

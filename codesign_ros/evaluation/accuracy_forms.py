@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from math import prod
 from typing import NamedTuple
 
-from codesign_ros.codec_names import JPEG444_CODECS, encoded_anew
-from codesign_ros.forms import BRANCH_STRUCTURES, PRECISIONS, Merge, Structure
 from codesign_ros.models.network import Network
+from codesign_ros.types.codec_names import JPEG444_CODECS, encoded_anew
+from codesign_ros.types.forms import BRANCH_STRUCTURES, PRECISIONS, Merge, Structure
 
 LOSSY_CODECS = ("fp16", "uint8", "uint4")
 """Codecs that change a tensor; zstd on top of one changes nothing more."""

@@ -6,11 +6,16 @@ from itertools import groupby
 
 from rich.table import Column, Table
 
-from codesign_ros.codec_names import H264_CODECS, JPEG444_CODECS, encoded_anew, is_encoded_anew
 from codesign_ros.console import right, slim_table
 from codesign_ros.cost.accuracy import AccuracyTable
 from codesign_ros.cost.accuracy_row import AccuracyRow
-from codesign_ros.errors import CodesignError
+from codesign_ros.types.codec_names import (
+    H264_CODECS,
+    JPEG444_CODECS,
+    encoded_anew,
+    is_encoded_anew,
+)
+from codesign_ros.types.errors import CodesignError
 
 _Way = tuple[int | None, str]
 

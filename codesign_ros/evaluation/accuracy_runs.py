@@ -13,7 +13,7 @@ from codesign_ros.evaluation.accuracy_forms import Form, Sent
 from codesign_ros.evaluation.judges import Judge
 from codesign_ros.evaluation.pieces import Pieces
 from codesign_ros.evaluation.resume import Journal
-from codesign_ros.forms import Merge
+from codesign_ros.types.forms import Merge
 
 Images = Sequence[np.ndarray] | np.ndarray
 Answers = dict[Sent, list]

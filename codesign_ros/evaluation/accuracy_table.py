@@ -12,12 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from codesign_ros.codec_names import H264_CODECS, encoded_anew, is_encoded_anew
 from codesign_ros.cost.accuracy import AccuracyTable
 from codesign_ros.cost.accuracy_row import AccuracyRow
 from codesign_ros.engines.onnx_model.export import export_onnx
 from codesign_ros.engines.onnx_model.forms import as_onnx
-from codesign_ros.errors import CodesignError
 from codesign_ros.evaluation.accuracy_forms import (
     FOLDED,
     LOSSY_CODECS,
@@ -32,8 +30,10 @@ from codesign_ros.evaluation.judges import ClassJudge, Judge
 from codesign_ros.evaluation.neck.accuracy import MeasuredNeck, WithNecks
 from codesign_ros.evaluation.pieces import Pieces
 from codesign_ros.evaluation.resume import Journal, fingerprint
-from codesign_ros.forms import Merge
 from codesign_ros.models.network import Network
+from codesign_ros.types.codec_names import H264_CODECS, encoded_anew, is_encoded_anew
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import Merge
 
 _JPEG = "jpeg"
 # What is measured on a film.

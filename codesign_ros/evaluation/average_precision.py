@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 
-from codesign_ros.boxes import Box
-from codesign_ros.errors import CodesignError, listed
+from codesign_ros.types.boxes import Box
+from codesign_ros.types.errors import CodesignError, listed
 
 COCO_KEYS = ("ap", "ap_small", "ap_medium", "ap_large")
 """COCO's AP of all objects and by their area in pixels: up to 32^2, up to 96^2, above."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from codesign_ros.errors import CodesignError, listed
+from codesign_ros.types.errors import CodesignError, listed
 
 
 def class_indices(labels: Sequence[str], classes: Sequence[str]) -> list[int]:

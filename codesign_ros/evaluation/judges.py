@@ -9,11 +9,11 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from codesign_ros.boxes import CORNERS, Box
-from codesign_ros.errors import CodesignError, listed
 from codesign_ros.evaluation.average_precision import DetectionMetrics, jackknifed_map50, measure
 from codesign_ros.pixels.boxes import decode_detections, to_frame
-from codesign_ros.tensors import InputSpec
+from codesign_ros.types.boxes import CORNERS, Box
+from codesign_ros.types.errors import CodesignError, listed
+from codesign_ros.types.tensors import InputSpec
 
 GROUPS = 20
 """Groups of frames that a jackknife leaves out in turn."""

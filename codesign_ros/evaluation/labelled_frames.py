@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codesign_ros.boxes import GroundTruth
 from codesign_ros.bundle import Bundle
 from codesign_ros.data.frames import FrameSource
-from codesign_ros.errors import CodesignError
 from codesign_ros.evaluation.classification import class_indices
 from codesign_ros.evaluation.judges import BoxJudge, ClassJudge, Judge
 from codesign_ros.pixels.letterbox import letterbox
-from codesign_ros.tensors import InputSpec
+from codesign_ros.types.boxes import GroundTruth
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.tensors import InputSpec
 
 
 @dataclass(frozen=True, eq=False)

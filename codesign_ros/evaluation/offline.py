@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 
 from codesign_ros.bundle import Bundle
-from codesign_ros.codec_names import NECK_CODECS
 from codesign_ros.data.frames import FrameSource, SourceFrame
 from codesign_ros.engines.factory import DEFAULT_BACKEND, open_backend
-from codesign_ros.errors import CodesignError
 from codesign_ros.evaluation.quality import Quality
 from codesign_ros.evaluation.replay import ReplayedFrame, Runner
-from codesign_ros.forms import Merge, Structure
 from codesign_ros.pixels.boxes import ALL_SCORES, DISPLAY_THRESHOLD
-from codesign_ros.plan import Plan
+from codesign_ros.types.codec_names import NECK_CODECS
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import Merge, Structure
+from codesign_ros.types.plan import Plan
 from codesign_ros.wire.codecs import plannable
 
 # What can be chosen of the plan that is run.

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from codesign_ros.boxes import Box
+from codesign_ros.types.boxes import Box
 
 OVERLAP = 0.5
 """Intersection over union from which a found box is a true one."""

@@ -23,13 +23,13 @@ import numpy as np
 from codesign_ros.engines.onnx_model.forms import in_precision
 from codesign_ros.engines.onnx_model.pieces import PieceCutter
 from codesign_ros.engines.ort import OnnxEngine
-from codesign_ros.errors import CodesignError
 from codesign_ros.evaluation.judges import Judge
-from codesign_ros.forms import BRANCH_STRUCTURES, Structure
 from codesign_ros.models.block_structure import block_segments, with_block_structures
 from codesign_ros.models.network import Network
 from codesign_ros.pixels.letterbox import normalise
 from codesign_ros.planning.knapsack import choose
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import BRANCH_STRUCTURES, Structure
 
 Pair = tuple[Structure, Structure]
 

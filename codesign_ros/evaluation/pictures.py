@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from codesign_ros.boxes import Box
 from codesign_ros.data.frames import SourceFrame
-from codesign_ros.errors import CodesignError
 from codesign_ros.evaluation.operating_point import Matches, match, shown
 from codesign_ros.evaluation.quality import Quality
 from codesign_ros.evaluation.replay import ReplayedFrame
 from codesign_ros.pixels.drawing import draw_boxes
+from codesign_ros.types.boxes import Box
+from codesign_ros.types.errors import CodesignError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

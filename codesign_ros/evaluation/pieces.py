@@ -9,11 +9,11 @@ import numpy as np
 
 from codesign_ros.engines.onnx_model.pieces import PieceCutter
 from codesign_ros.engines.ort import OnnxEngine
-from codesign_ros.errors import CodesignError
 from codesign_ros.evaluation.accuracy_forms import Sent
 from codesign_ros.models.network import Network
 from codesign_ros.pixels.letterbox import normalise
-from codesign_ros.tensors import TensorSpec
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.tensors import TensorSpec
 from codesign_ros.wire.codecs import encode
 from codesign_ros.wire.decode import WireLimits, decode
 

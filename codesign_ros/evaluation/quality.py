@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from codesign_ros.boxes import Box, GroundTruth
 from codesign_ros.evaluation.average_precision import DetectionMetrics, measure
 from codesign_ros.evaluation.classification import accuracy, class_indices, confusion_matrix
 from codesign_ros.evaluation.operating_point import OperatingPoint
 from codesign_ros.pixels.boxes import DISPLAY_THRESHOLD
 from codesign_ros.runtime.answers import Answer
+from codesign_ros.types.boxes import Box, GroundTruth
 
 
 @dataclass(frozen=True)

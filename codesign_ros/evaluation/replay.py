@@ -12,18 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from codesign_ros.boxes import GroundTruth
 from codesign_ros.bundle import Bundle
 from codesign_ros.data.frames import SourceFrame
 from codesign_ros.engines.base import Engine, EngineKey
 from codesign_ros.engines.factory import EngineFactory
 from codesign_ros.pixels.boxes import Selection, to_frame
 from codesign_ros.pixels.letterbox import letterbox
-from codesign_ros.plan import Plan
 from codesign_ros.runtime.answers import Answer
 from codesign_ros.runtime.stages.engine_keys import head_key, tail_key
 from codesign_ros.runtime.stages.head import HeadStage, is_sendable
 from codesign_ros.runtime.stages.tail import TailStage
+from codesign_ros.types.boxes import GroundTruth
+from codesign_ros.types.plan import Plan
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.models.network import Network, weights_of
+from codesign_ros.types.errors import CodesignError
 
 # Raise it when the same call measures something else.
 _VERSION = 3

@@ -8,7 +8,6 @@ from typing import Any
 from rich.table import Table
 
 from codesign_ros.bundle import Bundle
-from codesign_ros.codec_names import H264_CODECS, NECK_CODECS
 from codesign_ros.console import right, slim_table
 from codesign_ros.cost.half_times import HalfTimes
 from codesign_ros.cost.profile import NetworkProfile
@@ -16,7 +15,8 @@ from codesign_ros.evaluation.classification import recalls
 from codesign_ros.evaluation.offline import Evaluation
 from codesign_ros.evaluation.operating_point import OVERLAP
 from codesign_ros.evaluation.quality import Quality
-from codesign_ros.forms import HalfForm, Part, Structure
+from codesign_ros.types.codec_names import H264_CODECS, NECK_CODECS
+from codesign_ros.types.forms import HalfForm, Part, Structure
 from codesign_ros.wire.codecs import FRAME_CODECS
 
 _TITLE_WIDTH = 48  # so that a title is not broken where the table below it is narrow

@@ -20,11 +20,11 @@ import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from codesign_ros.boxes import Box
-from codesign_ros.errors import CodesignError
 from codesign_ros.models.network import IMAGE, Network, meta_image, on_meta
 from codesign_ros.pixels.letterbox import Letterbox
-from codesign_ros.tensors import InputSpec, TensorSpec
+from codesign_ros.types.boxes import Box
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.tensors import InputSpec, TensorSpec
 
 
 class ClassActivation(NamedTuple):

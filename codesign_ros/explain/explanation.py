@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from codesign_ros.boxes import Box
 from codesign_ros.bundle import Bundle
-from codesign_ros.errors import CodesignError, did_you_mean
 from codesign_ros.explain.class_activation import (
     ClassActivation,
     class_activation,
@@ -26,6 +24,8 @@ from codesign_ros.explain.structures import AS_IT_IS, Variant, networks_to_compa
 from codesign_ros.models.network import Network
 from codesign_ros.pixels.boxes import DISPLAY_THRESHOLD, decode_detections, to_frame
 from codesign_ros.pixels.letterbox import Letterbox, letterbox, normalise
+from codesign_ros.types.boxes import Box
+from codesign_ros.types.errors import CodesignError, did_you_mean
 
 _CLASSES_SAID = 5
 

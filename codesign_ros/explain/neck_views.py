@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from codesign_ros.bundle import Bundle
-from codesign_ros.codec_names import NECK_CODECS
 from codesign_ros.models.network import IMAGE, Network
+from codesign_ros.types.codec_names import NECK_CODECS
 from codesign_ros.wire.neck.payload import dequantise, encode_codes, quantise
 
 

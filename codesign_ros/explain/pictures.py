@@ -10,14 +10,14 @@ import cv2
 import numpy as np
 from matplotlib import colormaps
 
-from codesign_ros.boxes import Box
-from codesign_ros.errors import CodesignError
 from codesign_ros.explain.class_activation import ClassActivation, on_frame, resized
 from codesign_ros.explain.explanation import Explanation, counted
 from codesign_ros.explain.feature_maps import FeatureMaps, most_varied
 from codesign_ros.explain.sheets import Panel, Scale, sheet, stack
 from codesign_ros.explain.structures import FOLDED
 from codesign_ros.pixels.drawing import COLOURS, draw_boxes
+from codesign_ros.types.boxes import Box
+from codesign_ros.types.errors import CodesignError
 
 # The longer side of a picture on a sheet [px].
 _SMALLEST, _LARGEST = 640, 960

@@ -8,11 +8,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from codesign_ros.boxes import GroundTruth
 from codesign_ros.data.image_files import open_image
-from codesign_ros.errors import CodesignError
 from codesign_ros.mine.generator import MOST_SEED, MineGenerator, seed_of
 from codesign_ros.pixels.decode import ImageError, compressed_encoding
+from codesign_ros.types.boxes import GroundTruth
+from codesign_ros.types.errors import CodesignError
 
 _MINE = "mine:"
 

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 from torch import nn
 
-from codesign_ros.forms import Merge, Structure
 from codesign_ros.models.blocks import RepVGGBlock
 from codesign_ros.models.network import Network
 from codesign_ros.models.reparam import reparameterize
+from codesign_ros.types.forms import Merge, Structure
 
 
 class Variant(NamedTuple):

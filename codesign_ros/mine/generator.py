@@ -18,12 +18,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from codesign_ros.boxes import GroundTruth
-from codesign_ros.errors import CodesignError
 from codesign_ros.mine.layout import place_people
 from codesign_ros.mine.render import CLASSES, Rendered, render
 from codesign_ros.mine.scene import draw_scene
 from codesign_ros.mine.site import draw_site
+from codesign_ros.types.boxes import GroundTruth
+from codesign_ros.types.errors import CodesignError
 
 MOST_SEED = 2**32 - 1
 """The highest seed that a user may name."""

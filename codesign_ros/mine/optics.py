@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from codesign_ros.boxes import Box
 from codesign_ros.mine.light import add_glow
 from codesign_ros.mine.texture import bank
 from codesign_ros.mine.tunnel import HEIGHT, WIDTH
+from codesign_ros.types.boxes import Box
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from codesign_ros.boxes import Box, GroundTruth
 from codesign_ros.mine.figures.figure import PART_HEAD, PART_HELMET
 from codesign_ros.mine.gallery import draw_gallery
 from codesign_ros.mine.light import Air, Lamp, add_glow, develop, light_at, veil
@@ -18,6 +17,7 @@ from codesign_ros.mine.scene import Scene
 from codesign_ros.mine.site import draw_site_picture
 from codesign_ros.mine.sprite import Sprite, cap_lamps, draw_sprite
 from codesign_ros.mine.tunnel import HEIGHT, WIDTH, Camera
+from codesign_ros.types.boxes import Box, GroundTruth
 
 CLASSES = ("empty", "helmets", "bare-headed")
 

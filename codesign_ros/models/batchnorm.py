@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from codesign_ros.errors import CodesignError, one_line
-from codesign_ros.forms import Structure
 from codesign_ros.models.blocks import ParallelConv
 from codesign_ros.models.graph.segment import GraphSegment
 from codesign_ros.models.network import Network
+from codesign_ros.types.errors import CodesignError, one_line
+from codesign_ros.types.forms import Structure
 
 # Frames that go through the network together. More are closer to the statistics of them all, and
 # take more memory: 16 frames of 640 x 400 about 2 GB.

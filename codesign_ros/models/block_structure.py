@@ -9,13 +9,13 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from codesign_ros.errors import listed
-from codesign_ros.forms import Merge, Structure
 from codesign_ros.models.blocks import ParallelConv
 from codesign_ros.models.graph.reparam import branched_values
 from codesign_ros.models.graph.segment import GraphSegment
 from codesign_ros.models.network import Network
 from codesign_ros.models.reparam import reparameterize_each
+from codesign_ros.types.errors import listed
+from codesign_ros.types.forms import Merge, Structure
 
 
 def block_segments(network: Network) -> dict[str, int]:

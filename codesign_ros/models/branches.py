@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from codesign_ros.forms import Merge, Structure
 from codesign_ros.models.blocks import ChannelScale
+from codesign_ros.types.forms import Merge, Structure
 
 
 class Branches(NamedTuple):

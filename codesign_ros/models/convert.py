@@ -16,8 +16,8 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
-from codesign_ros.errors import CodesignError, one_line
 from codesign_ros.models.blocks import ConvBN, ParallelConv
+from codesign_ros.types.errors import CodesignError, one_line
 
 # Of the largest answer: the same sums, of which some are of zeros that were not there before.
 _TOLERANCE = 1e-4

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from codesign_ros.models.blocks import ConvBN
-from codesign_ros.tensors import InputSpec
+from codesign_ros.types.tensors import InputSpec
 
 STRIDES = (8, 16, 32)
 # Share of anchors that are taken to hold an object of a class before anything is learnt: this many

@@ -14,8 +14,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.models.network import IMAGE, Network, meta_image, on_meta
+from codesign_ros.types.errors import CodesignError
 
 _aten = torch.ops.aten
 

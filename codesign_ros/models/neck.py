@@ -23,9 +23,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.models.network import Network, Segment
-from codesign_ros.tensors import NECK
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.tensors import NECK
 
 DECODED = "neck.decoded"
 """Name of the segment that a decoder is in a network with a neck; see ``decoded_names``."""

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from codesign_ros.errors import CodesignError
-from codesign_ros.tensors import IMAGE, InputSpec, TensorSpec
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.tensors import IMAGE, InputSpec, TensorSpec
 
 
 class Segment(NamedTuple):

@@ -16,7 +16,6 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from codesign_ros.forms import RANK_ENERGY_KEPT, Merge, Structure
 from codesign_ros.models.blocks import (
     BranchedConv,
     ConvBN,
@@ -34,6 +33,7 @@ from codesign_ros.models.branches import (
 from codesign_ros.models.graph.reparam import merge_segment
 from codesign_ros.models.graph.segment import GraphSegment
 from codesign_ros.models.low_rank import factorised
+from codesign_ros.types.forms import RANK_ENERGY_KEPT, Merge, Structure
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 

@@ -14,13 +14,13 @@ from lifecycle_msgs.srv import ChangeState
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.nodes.border.version import Versions
 from codesign_ros.nodes.interface import qos
 from codesign_ros.nodes.interface.params import Param, Params
 from codesign_ros.nodes.wiring import PATIENCE_S, WiredNode
 from codesign_ros.nodes.workers import Worker
 from codesign_ros.resources import resource_path
+from codesign_ros.types.errors import CodesignError
 
 _T = TypeVar("_T")
 

@@ -15,7 +15,6 @@ from codesign_ros.data.chosen import warnings_of
 from codesign_ros.data.frames import FrameSource, SourceFrame
 from codesign_ros.data.pacing import Pacer, make_pacer
 from codesign_ros.data.sources import open_source
-from codesign_ros.errors import CodesignError
 from codesign_ros.msg import GroundTruth, InferenceResult
 from codesign_ros.nodes.base import CodesignNode
 from codesign_ros.nodes.images.topics import IMAGE_TOPICS, image_topic
@@ -32,6 +31,7 @@ from codesign_ros.nodes.overlay import picture_to_msg
 from codesign_ros.nodes.process import run
 from codesign_ros.pixels.decode import COMPRESSED, ImageError
 from codesign_ros.runtime.messages import Stamp
+from codesign_ros.types.errors import CodesignError
 from codesign_ros.wire.codecs import encode
 
 PARAMS = (

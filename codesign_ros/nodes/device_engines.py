@@ -14,11 +14,8 @@ from codesign_ros.cost.half_times import Extent, HalfTimes
 from codesign_ros.engines.base import EngineKey
 from codesign_ros.engines.cache import default_cache_dir
 from codesign_ros.engines.factory import EngineFactory
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import HalfForm, Part
 from codesign_ros.nodes.interface.engine_params import NO_FALLBACK, backend_settings
 from codesign_ros.nodes.interface.params import Params
-from codesign_ros.plan import Plan
 from codesign_ros.profiling.built import build_whole
 from codesign_ros.profiling.profile import profile_cached, profile_more
 from codesign_ros.resources import default_bundle
@@ -26,6 +23,9 @@ from codesign_ros.runtime.engines.build_queue import BackgroundBuilds
 from codesign_ros.runtime.engines.share import EngineShare, Share
 from codesign_ros.runtime.stages.engine_keys import half_key
 from codesign_ros.runtime.stages.plan_check import check_plan
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import HalfForm, Part
+from codesign_ros.types.plan import Plan
 
 _PROGRESS_PERIOD_S = 10.0
 

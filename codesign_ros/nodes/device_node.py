@@ -9,8 +9,6 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from codesign_ros.bundle import Bundle
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import Part
 from codesign_ros.hardware.jetson import find_jetson, power_mode
 from codesign_ros.hardware.thermal import Throttle
 from codesign_ros.msg import DeviceProfile
@@ -28,7 +26,6 @@ from codesign_ros.nodes.interface.held import THIS_MACHINE, check_bundle, check_
 from codesign_ros.nodes.interface.messages import plan_from_msg
 from codesign_ros.nodes.interface.params import Param
 from codesign_ros.pixels.boxes import Selection
-from codesign_ros.plan import Plan
 from codesign_ros.runtime.device import Device, Heartbeat, Role
 from codesign_ros.runtime.engines.share import EngineShare, Share
 from codesign_ros.runtime.head.runtime import HeadRuntime
@@ -36,6 +33,9 @@ from codesign_ros.runtime.planner.strangers import FEW_NAMES
 from codesign_ros.runtime.sessions import Place
 from codesign_ros.runtime.tail.runtime import TailRuntime
 from codesign_ros.srv import CommitPlan, PreparePlan
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import Part
+from codesign_ros.types.plan import Plan
 
 HEARTBEAT_PERIOD_S = 0.5
 # Parameters of the fields' names.

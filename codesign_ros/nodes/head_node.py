@@ -34,13 +34,13 @@ from codesign_ros.nodes.interface.server_topics import ServerTopics
 from codesign_ros.nodes.interface.vision_messages import MISSING, detections_to_msg, vision
 from codesign_ros.nodes.overlay import OverlayPainter, OverlayTopics
 from codesign_ros.nodes.process import run
-from codesign_ros.plan import Plan
 from codesign_ros.runtime.device import Heartbeat, Role
 from codesign_ros.runtime.head.account import FrameAccount
 from codesign_ros.runtime.head.runtime import HeadRuntime
 from codesign_ros.runtime.head.settings import HeadSettings
 from codesign_ros.runtime.messages import Result, Stamp, Status
 from codesign_ros.runtime.stamps import age_s
+from codesign_ros.types.plan import Plan
 
 # How often the head is asked for probes; it sends them less often while all is well [s].
 PROBE_PERIOD_S = 0.25

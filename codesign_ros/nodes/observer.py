@@ -18,8 +18,6 @@ from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 from rclpy.signals import SignalHandlerOptions
 
-from codesign_ros.boxes import GroundTruth
-from codesign_ros.errors import CodesignError, unexpected
 from codesign_ros.msg import GroundTruth as GroundTruthMsg
 from codesign_ros.msg import InferenceResult
 from codesign_ros.msg import Plan as PlanMsg
@@ -32,9 +30,11 @@ from codesign_ros.nodes.interface.messages import (
 )
 from codesign_ros.nodes.loop import Loop
 from codesign_ros.nodes.wiring import PATIENCE_S, WiredNode
-from codesign_ros.plan import Plan
 from codesign_ros.runtime.messages import Result
 from codesign_ros.srv import Solve
+from codesign_ros.types.boxes import GroundTruth
+from codesign_ros.types.errors import CodesignError, unexpected
+from codesign_ros.types.plan import Plan
 
 # A server drops an answer to a client that it does not know yet, and DDS gives a client no sign of
 # when that is over; hence clients are kept, and a new one waits so long [s].

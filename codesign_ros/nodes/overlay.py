@@ -11,13 +11,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 
-from codesign_ros.boxes import Box
 from codesign_ros.nodes.images.topics import compressed_name
 from codesign_ros.nodes.interface import qos
 from codesign_ros.nodes.interface.messages import header_from
 from codesign_ros.nodes.wiring import WiredNode
 from codesign_ros.pixels.drawing import draw_boxes
 from codesign_ros.runtime.messages import Stamp
+from codesign_ros.types.boxes import Box
 from codesign_ros.wire.codecs import encode
 
 _log = logging.getLogger(__name__)

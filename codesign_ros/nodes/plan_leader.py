@@ -8,13 +8,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.nodes.interface.messages import plan_to_msg
 from codesign_ros.nodes.wiring import WiredNode
-from codesign_ros.plan import Plan
 from codesign_ros.runtime.planner.policy import looks_at_operations
 from codesign_ros.runtime.planner.runtime import Due, PlannerRuntime
 from codesign_ros.srv import CommitPlan, PreparePlan
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.plan import Plan
 
 # What has nothing to build answers at once. Getting the engines of a plan ready takes a fraction of
 # a second when the cache is warm, and a minute on a share of a core that exports and calibrates the

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from codesign_ros.plan import Plan
 from codesign_ros.planning.objective import Objective
 from codesign_ros.runtime.planner.runtime import PlannerRuntime
 from codesign_ros.runtime.planner.watch import RobotWatch
+from codesign_ros.types.plan import Plan
 
 
 def report(runtime: PlannerRuntime) -> dict[str, Any]:

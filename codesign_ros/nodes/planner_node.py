@@ -13,8 +13,6 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from codesign_ros.bundle import Bundle
 from codesign_ros.cost.catalogue import load_devices
 from codesign_ros.cost.profile import NetworkProfile
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import Structure
 from codesign_ros.nodes.base import CodesignNode
 from codesign_ros.nodes.border.version import DEVICES_TOPIC, PLANNER_TOPIC, Versions
 from codesign_ros.nodes.identity.device_news import DeviceNews
@@ -27,7 +25,6 @@ from codesign_ros.nodes.plan_leader import PlanLeader, get_ready
 from codesign_ros.nodes.planner_diagnostics import report
 from codesign_ros.nodes.process import run
 from codesign_ros.nodes.solve_service import answer_what_if
-from codesign_ros.plan import Plan
 from codesign_ros.resources import default_bundle, resource_path
 from codesign_ros.runtime.planner.policy import OURS, check_policy
 from codesign_ros.runtime.planner.registry import Registry
@@ -35,6 +32,9 @@ from codesign_ros.runtime.planner.runtime import PlannerRuntime
 from codesign_ros.runtime.planner.settings import PlannerSettings
 from codesign_ros.runtime.sessions import Place
 from codesign_ros.srv import Solve
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import Structure
+from codesign_ros.types.plan import Plan
 
 TICK_PERIOD_S = 0.05
 # How often it is looked whether there are nodes to be called.

@@ -16,12 +16,12 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 
-from codesign_ros.errors import CodesignError, escaped, one_line, unexpected
 from codesign_ros.nodes.base import CodesignNode
 from codesign_ros.nodes.interface import transport
 from codesign_ros.nodes.loop import Loop, make_executor
 from codesign_ros.nodes.wiring import PATIENCE_S
 from codesign_ros.resources import resource_path
+from codesign_ros.types.errors import CodesignError, escaped, one_line, unexpected
 
 # How soon the end of a node by ``fail`` is seen [s].
 _POLL_S = 0.2

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.nodes.interface.messages import plan_to_msg
 from codesign_ros.planning.objective import parse_objective
 from codesign_ros.runtime.planner.engine_wishes import builds_text
 from codesign_ros.runtime.planner.runtime import PlannerRuntime
 from codesign_ros.srv import Solve
+from codesign_ros.types.errors import CodesignError
 
 
 def answer_what_if(

@@ -7,7 +7,6 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.msg import Embedding, TailAnswer
 from codesign_ros.nodes.device_node import DeviceNode
 from codesign_ros.nodes.interface import qos
@@ -17,6 +16,7 @@ from codesign_ros.nodes.process import run
 from codesign_ros.runtime.device import Role
 from codesign_ros.runtime.engines.share import EngineShare
 from codesign_ros.runtime.tail.runtime import TailRuntime, TailSettings
+from codesign_ros.types.errors import CodesignError
 
 PARAMS = (
     Param(

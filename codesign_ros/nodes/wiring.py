@@ -16,13 +16,13 @@ from rclpy.qos import QoSProfile
 from rclpy.service import Service
 from rclpy.subscription import Subscription
 
-from codesign_ros.errors import CodesignError, one_line, unexpected
 from codesign_ros.nodes.border.reading import check_request, layout_of, read
 from codesign_ros.nodes.border.refusals import Refusals
 from codesign_ros.nodes.deferral import NotMeantError, defer
 from codesign_ros.nodes.interface import qos
 from codesign_ros.nodes.loop import Loop
 from codesign_ros.nodes.workers import Chores, Worker
+from codesign_ros.types.errors import CodesignError, one_line, unexpected
 
 _T = TypeVar("_T")
 

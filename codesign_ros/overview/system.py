@@ -9,10 +9,10 @@ from statistics import median
 from codesign_ros.overview.counts import CountHistory
 from codesign_ros.overview.snapshot import NodeState, RobotState, ServerState, Snapshot
 from codesign_ros.overview.waits import Known, role_of, we_wait_for, what_it_waits_for
-from codesign_ros.plan import Plan
 from codesign_ros.runtime.device import Device, Heartbeat
 from codesign_ros.runtime.messages import Result, Status
 from codesign_ros.runtime.news import News, NodeStatus
+from codesign_ros.types.plan import Plan
 
 # A node of which nothing was heard for so long is forgotten [s].
 _FORGET_S = 60.0

@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from codesign_ros.overview.counts import CountHistory
-from codesign_ros.plan import Plan
 from codesign_ros.runtime.news import Level, NodeStatus
+from codesign_ros.types.plan import Plan
 
 # Diagnostics come every second [s].
 _SILENT_S = 3.0

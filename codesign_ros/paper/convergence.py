@@ -34,7 +34,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codesign_ros.errors import CodesignError
+from codesign_ros.types.errors import CodesignError
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from codesign_ros.console import right
-from codesign_ros.errors import CodesignError
 from codesign_ros.paper.convergence import (
     SplitRidge,
     descend,
@@ -23,6 +22,7 @@ from codesign_ros.paper.convergence import (
     step_limits,
     upper_bound,
 )
+from codesign_ros.types.errors import CodesignError
 
 MU, SMOOTHNESS = 1.0, 10.0
 ITERATIONS = 200

@@ -11,12 +11,12 @@ from codesign_ros.cost.model import analytic_tables
 from codesign_ros.cost.profile import NetworkProfile, profile_network
 from codesign_ros.cost.roofline import RooflineMode
 from codesign_ros.cost.tables import Axes
-from codesign_ros.devices import DeviceSpec
-from codesign_ros.forms import BRANCH_STRUCTURES, Structure
-from codesign_ros.links import LinkSpec
 from codesign_ros.planning.candidates import evaluate
 from codesign_ros.planning.problem import Problem
-from codesign_ros.tensors import InputSpec
+from codesign_ros.types.devices import DeviceSpec
+from codesign_ros.types.forms import BRANCH_STRUCTURES, Structure
+from codesign_ros.types.links import LinkSpec
+from codesign_ros.types.tensors import InputSpec
 
 ROBOT, SERVER = "jetson-nano", "jetson-xavier-nx"
 LINK = LinkSpec(100e6)

@@ -16,9 +16,9 @@ from codesign_ros.cost.intensity import (
     what_counts,
 )
 from codesign_ros.cost.roofline import is_compute_bound
-from codesign_ros.devices import DeviceSpec
 from codesign_ros.paper.printed import TABLE_2, TABLE_3, TABLE_3_DEVICES, Table3Row
 from codesign_ros.paper.zoo import Zoo
+from codesign_ros.types.devices import DeviceSpec
 
 _REPVGG, _RESNET = "RepVGG", "Rep-ResNet-50"
 

@@ -16,7 +16,7 @@ from codesign_ros.cost.intensity import (
     intensities,
 )
 from codesign_ros.paper.printed import TABLE_2
-from codesign_ros.tensors import InputSpec
+from codesign_ros.types.tensors import InputSpec
 
 _INPUT = InputSpec(224, 224)
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from codesign_ros.boxes import CENTRE, CORNERS, Box
-from codesign_ros.errors import CodesignError
 from codesign_ros.pixels.letterbox import Letterbox
-from codesign_ros.tensors import InputSpec
+from codesign_ros.types.boxes import CENTRE, CORNERS, Box
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.tensors import InputSpec
 
 # Suppression compares candidates in pairs: only so many of the best of them keep its time bounded.
 _MAX_CANDIDATES = 3000

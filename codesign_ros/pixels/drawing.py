@@ -8,7 +8,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from codesign_ros.boxes import Box
+from codesign_ros.types.boxes import Box
 
 COLOURS = (
     (86, 180, 233),

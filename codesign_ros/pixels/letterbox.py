@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from codesign_ros.boxes import Box
-from codesign_ros.errors import CodesignError
-from codesign_ros.tensors import InputSpec
+from codesign_ros.types.boxes import Box
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.tensors import InputSpec
 
 PAD_VALUE = 114
 """Grey of the letterbox's border."""

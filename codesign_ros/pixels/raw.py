@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from codesign_ros.errors import CodesignError, did_you_mean, one_line
+from codesign_ros.types.errors import CodesignError, did_you_mean, one_line
 
 # No camera of ours is larger; a header that says more is broken or hostile.
 MAX_PIXELS = 1 << 26

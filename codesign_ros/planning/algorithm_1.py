@@ -15,11 +15,11 @@ import numpy as np
 
 from codesign_ros.cost.roofline import RooflineMode
 from codesign_ros.cost.tables import NO_CODEC
-from codesign_ros.devices import DeviceSpec
-from codesign_ros.errors import CodesignError
-from codesign_ros.links import LinkSpec
-from codesign_ros.plan import Plan
 from codesign_ros.planning.total_time import SplitCurves, TotalTime
+from codesign_ros.types.devices import DeviceSpec
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.links import LinkSpec
+from codesign_ros.types.plan import Plan
 
 # Steps that short end the descent; without an alpha they start with a tenth [share of depth].
 _LEAST_STEP = 1e-8

@@ -12,11 +12,11 @@ import numpy as np
 from codesign_ros.cost.lateness import margin_s as margin
 from codesign_ros.cost.link import occupancy_s, round_trip_s
 from codesign_ros.cost.tables import NO_CODEC
-from codesign_ros.errors import CodesignError
-from codesign_ros.links import LinkSpec
 from codesign_ros.planning.limits import Bound, bounds
 from codesign_ros.planning.objective import joint_objective, pace_s, time_s, total_loss
 from codesign_ros.planning.problem import Candidate, CandidateCost, Problem, Row
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.links import LinkSpec
 
 
 @dataclass(frozen=True, eq=False)

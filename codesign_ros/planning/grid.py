@@ -9,13 +9,13 @@ from functools import cached_property
 
 import numpy as np
 
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import PRECISIONS, Merge, Structure
-from codesign_ros.plan import Plan
 from codesign_ros.planning.candidates import Candidates, evaluate
 from codesign_ros.planning.limits import refusal
 from codesign_ros.planning.problem import Problem, Row
 from codesign_ros.planning.rate_levels import rate_levels
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import PRECISIONS, Merge, Structure
+from codesign_ros.types.plan import Plan
 
 # Position is simplicity: ties go to the structure with fewer and cheaper branches, to folding and
 # to the higher precision.

@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from codesign_ros.errors import CodesignError
+from codesign_ros.types.errors import CodesignError
 
 # A limit met by the least losses alone must not fail in the last digit of the sums.
 _ROUNDING = 1e-12

@@ -7,7 +7,7 @@ from enum import Enum
 import numpy as np
 
 from codesign_ros.cost.link import Number
-from codesign_ros.errors import CodesignError, did_you_mean
+from codesign_ros.types.errors import CodesignError, did_you_mean
 
 
 class Objective(str, Enum):

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.planning.candidates import Candidates
 from codesign_ros.planning.problem import Row
+from codesign_ros.types.errors import CodesignError
 
 
 @dataclass(frozen=True)

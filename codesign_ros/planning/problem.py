@@ -9,11 +9,11 @@ import numpy as np
 
 from codesign_ros.cost.lateness import STEADY, Spreads, varies
 from codesign_ros.cost.tables import CostTables
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import Merge, Structure
-from codesign_ros.links import LinkSpec
-from codesign_ros.plan import Plan
 from codesign_ros.planning.objective import Objective, pace_s
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import Merge, Structure
+from codesign_ros.types.links import LinkSpec
+from codesign_ros.types.plan import Plan
 
 
 @dataclass(frozen=True)

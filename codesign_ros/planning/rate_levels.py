@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from codesign_ros.codec_names import rate_levels_of
-from codesign_ros.plan import RateLevel
 from codesign_ros.planning.candidates import Candidates
 from codesign_ros.planning.problem import Row
+from codesign_ros.types.codec_names import rate_levels_of
+from codesign_ros.types.plan import RateLevel
 
 _ROUNDING = 1e-12
 

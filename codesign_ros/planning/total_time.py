@@ -17,10 +17,10 @@ import numpy as np
 from codesign_ros.cost.link import round_trip_s
 from codesign_ros.cost.roofline import RooflineMode, attainable_flops, compute_s, intensity
 from codesign_ros.cost.tables import NO_CODEC, CostTables
-from codesign_ros.devices import DeviceSpec
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import Structure
-from codesign_ros.links import LinkSpec
+from codesign_ros.types.devices import DeviceSpec
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import Structure
+from codesign_ros.types.links import LinkSpec
 
 # So near a point counts as the cut itself [share of depth].
 _SAME = 1e-7

@@ -20,12 +20,12 @@ from codesign_ros.bundle import Bundle
 from codesign_ros.cost.half_times import Extent, HalfTimes
 from codesign_ros.cost.interpolate import between_cuts, half_roofline_s
 from codesign_ros.cost.profile import NetworkProfile, profile_network
-from codesign_ros.devices import DeviceSpec
 from codesign_ros.engines.base import EngineKey
 from codesign_ros.engines.factory import EngineFactory, open_backend
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import HalfForm, Part, Structure
 from codesign_ros.profiling.timer import StageTimer
+from codesign_ros.types.devices import DeviceSpec
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import HalfForm, Part, Structure
 
 # Peaks of a GPU in the middle of those that TensorRT runs on (about a Jetson AGX Orin's). They
 # share measured times out among the segments, for which only their ratios matter.

@@ -17,12 +17,12 @@ from codesign_ros.bundle import Bundle
 from codesign_ros.cost.half_times import Extent, HalfTimes
 from codesign_ros.engines.cache import FileCache
 from codesign_ros.engines.factory import EngineFactory
-from codesign_ros.forms import HalfForm, Part, Structure
 from codesign_ros.hardware.cpu_quota import cpu_quota
 from codesign_ros.hardware.jetson import power_mode
 from codesign_ros.profiling.built import build_whole, time_built
 from codesign_ros.profiling.rehearsal import video_codecs
 from codesign_ros.profiling.timer import StageTimer
+from codesign_ros.types.forms import HalfForm, Part, Structure
 
 # Part of the cache key; raise it when other things are timed.
 _VERSION = 10

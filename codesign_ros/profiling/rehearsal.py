@@ -14,17 +14,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from codesign_ros.bundle import Bundle
-from codesign_ros.codec_names import H264_CODECS, neck_level
 from codesign_ros.engines.base import Engine, EngineKey
 from codesign_ros.engines.factory import EngineFactory
-from codesign_ros.errors import CodesignError
 from codesign_ros.pixels.boxes import Selection
 from codesign_ros.pixels.decode import to_rgb
 from codesign_ros.pixels.letterbox import letterbox
 from codesign_ros.runtime.answers import answer_from
 from codesign_ros.runtime.neck_codec import NeckCodec
 from codesign_ros.runtime.video_codec import VideoCodec
-from codesign_ros.tensors import NECK
+from codesign_ros.types.codec_names import H264_CODECS, neck_level
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.tensors import NECK
 from codesign_ros.wire.codecs import codecs_for, encode
 from codesign_ros.wire.decode import WireLimits, decode
 from codesign_ros.wire.tensor import EncodedTensor

@@ -8,11 +8,11 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 
 from codesign_ros.engines.base import EngineKey
 from codesign_ros.engines.factory import EngineFactory
-from codesign_ros.forms import HalfForm, Part
 from codesign_ros.hardware.cpu_quota import cpu_quota
 from codesign_ros.hardware.heap import give_back_freed
 from codesign_ros.profiling.interleaved import InterleavedTimer, Work
 from codesign_ros.profiling.rehearsal import Rehearsal
+from codesign_ros.types.forms import HalfForm, Part
 
 # Timed runs of each half and codec, of which the median counts.
 _ROUNDS = 7

@@ -8,9 +8,9 @@ from dataclasses import asdict, fields
 import numpy as np
 
 from codesign_ros.bundle import Bundle
-from codesign_ros.errors import CodesignError
 from codesign_ros.pixels.boxes import Selection, decode_detections
 from codesign_ros.runtime.messages import Answer, Result, TailAnswer
+from codesign_ros.types.errors import CodesignError
 
 
 class NotFiniteError(CodesignError):

@@ -8,7 +8,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from codesign_ros.cost.half_times import HalfTimes
-from codesign_ros.forms import HalfForm, Part
+from codesign_ros.types.forms import HalfForm, Part
 
 ONLY_SERVER = "server"
 """Name of the server of tails that lie in their robot's namespace itself."""

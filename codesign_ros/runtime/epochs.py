@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from codesign_ros.errors import CodesignError
-from codesign_ros.plan import Plan
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.plan import Plan
 
 Stage = TypeVar("Stage")
 

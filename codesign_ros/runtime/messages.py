@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 
-from codesign_ros.boxes import Box
+from codesign_ros.types.boxes import Box
 from codesign_ros.wire.tensor import EncodedTensor
 
 

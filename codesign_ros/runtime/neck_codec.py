@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from codesign_ros.bundle import Bundle
-from codesign_ros.codec_names import NECK_CODECS
+from codesign_ros.types.codec_names import NECK_CODECS
 from codesign_ros.wire.decode import WireLimits
 from codesign_ros.wire.neck.film import CodeReader, CodeWriter
 from codesign_ros.wire.neck.latent import decode_latent, encode_latent, write_latent

@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from codesign_ros.codec_names import rate_levels_of
-from codesign_ros.plan import Plan, RateLevel
+from codesign_ros.types.codec_names import rate_levels_of
+from codesign_ros.types.plan import Plan, RateLevel
 
 # Another level must be better by this share of the objective at least, so that the level does not
 # go to and fro with the noise of the rate.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from codesign_ros.plan import Plan
 from codesign_ros.runtime.device import Device, Heartbeat
 from codesign_ros.runtime.messages import Embedding, TailAnswer
+from codesign_ros.types.plan import Plan
 
 
 @dataclass(frozen=True)

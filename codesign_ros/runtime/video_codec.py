@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from codesign_ros.bundle import Bundle
-from codesign_ros.codec_names import H264_CODECS, H264_RATES
-from codesign_ros.plan import Plan
-from codesign_ros.tensors import TensorSpec
+from codesign_ros.types.codec_names import H264_CODECS, H264_RATES
+from codesign_ros.types.plan import Plan
+from codesign_ros.types.tensors import TensorSpec
 from codesign_ros.wire.decode import WireLimits, check_description, check_params
 from codesign_ros.wire.tensor import EncodedTensor
 from codesign_ros.wire.video.stream import FrameReader, FrameWriter

@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 import simpy
 
-from codesign_ros.errors import CodesignError, did_you_mean
-from codesign_ros.links import LinkSpec
 from codesign_ros.planning.fleet.options import options
 from codesign_ros.planning.fleet.robots import FleetRobot
 from codesign_ros.planning.fleet.solve import share
@@ -22,6 +20,8 @@ from codesign_ros.simulation.line import Line
 from codesign_ros.simulation.link_rate import StateRate
 from codesign_ros.simulation.robot import Robot, Seen
 from codesign_ros.simulation.work import STEADY, Varies, Work, gaps_s
+from codesign_ros.types.errors import CodesignError, did_you_mean
+from codesign_ros.types.links import LinkSpec
 
 OURS = "ours"
 # What comes in this share of the time is left out: queues fill first.

@@ -7,8 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
-from codesign_ros.errors import CodesignError
-from codesign_ros.links import LinkSpec
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.links import LinkSpec
 
 PACKET_BYTES = 1500
 """What one line of a Mahimahi trace lets pass [bytes]."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from codesign_ros.devices import DeviceSpec
-from codesign_ros.errors import CodesignError
-from codesign_ros.plan import Plan
 from codesign_ros.planning.grid import Solution, grid
 from codesign_ros.planning.problem import CandidateCost, Problem
 from codesign_ros.runtime.link.meter import LinkMeter
 from codesign_ros.runtime.planner.policy import under_policy
 from codesign_ros.runtime.planner.settings import PlannerSettings
+from codesign_ros.types.devices import DeviceSpec
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.plan import Plan
 
 # The planner's news of the link (``runtime/planner/watch.py``): the rate is so many times off, in
 # so many rounds, and a payload of this size then takes so much longer or shorter [s].

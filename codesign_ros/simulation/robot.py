@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import simpy
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.simulation.line import Line, Process
 from codesign_ros.simulation.pipeline import Finished, Passage, Pipeline, Way
 from codesign_ros.simulation.work import STEADY, Varies, Work
+from codesign_ros.types.errors import CodesignError
 
 
 @dataclass

@@ -9,9 +9,9 @@ from typing import Protocol
 
 import numpy as np
 
-from codesign_ros.errors import CodesignError
-from codesign_ros.plan import Plan
 from codesign_ros.planning.problem import CandidateCost
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.plan import Plan
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from codesign_ros.boxes import GroundTruth
 from codesign_ros.evaluation.quality import Quality
 from codesign_ros.runtime.answers import answer_of
 from codesign_ros.runtime.messages import Result, Status
+from codesign_ros.types.boxes import GroundTruth
 
 
 def accuracy_of(

@@ -17,8 +17,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.testbed.cgroup import CpuGroup
+from codesign_ros.types.errors import CodesignError
 
 ROBOTS, SERVER = SIDES = ("robot", "server")
 _NETWORK = "10.231.0"

@@ -7,8 +7,8 @@ import os
 import time
 from pathlib import Path
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.hardware.cpu_quota import used_s
+from codesign_ros.types.errors import CodesignError
 
 ROOT = Path("/sys/fs/cgroup")
 # Short, so that a quota slows a frame down and does not stop it for a tenth of a second [us].

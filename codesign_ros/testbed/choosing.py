@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.nodes.observer import Observer
 from codesign_ros.testbed.setup import PLANNER
+from codesign_ros.types.errors import CodesignError
 
 PLAN_TIMEOUT_S = 180.0
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from codesign_ros.plan import Plan
 from codesign_ros.runtime.messages import Result, Status, known_responses_s
+from codesign_ros.types.plan import Plan
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import BRANCH_STRUCTURES
-from codesign_ros.plan import Plan
 from codesign_ros.runtime.messages import Result
 from codesign_ros.testbed.bed import LinkShape
 from codesign_ros.testbed.measurement import Seen, measurement
 from codesign_ros.testbed.session import FRAME_TIMEOUT_S, Session
 from codesign_ros.testbed.setup import ROBOT
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import BRANCH_STRUCTURES
+from codesign_ros.types.plan import Plan
 
 _TENSOR_CODECS = ("raw", "fp16+zstd", "uint8+zstd", "uint4+zstd")
 _FRAME_CODECS = ("raw", "jpeg")

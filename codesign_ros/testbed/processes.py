@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from codesign_ros.errors import CodesignError
+from codesign_ros.types.errors import CodesignError
 
 # What a node may take to end after SIGINT before it is killed [s].
 STOP_TIMEOUT_S = 5.0

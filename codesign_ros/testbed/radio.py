@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
-from codesign_ros.errors import CodesignError
-from codesign_ros.links import RadioState
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.links import RadioState
 
 
 class Radio:

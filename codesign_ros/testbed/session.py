@@ -12,7 +12,6 @@ from typing import Any
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.nodes.observer import Observer
-from codesign_ros.plan import Plan
 from codesign_ros.resources import default_bundle, resource_path
 from codesign_ros.runtime.messages import Result, Status
 from codesign_ros.testbed.accuracy import accuracy_of
@@ -21,6 +20,7 @@ from codesign_ros.testbed.choosing import PLAN_TIMEOUT_S, choose
 from codesign_ros.testbed.measurement import Measurement, Seen, measurement
 from codesign_ros.testbed.processes import NodeProcesses
 from codesign_ros.testbed.setup import PLANNER, ROBOT, Setup, host_of
+from codesign_ros.types.plan import Plan
 
 # Nodes measure themselves first, under their quota, and export the network: minutes on a small one.
 START_TIMEOUT_S = 600.0

@@ -11,10 +11,10 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import nn
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.models.network import Network
 from codesign_ros.training import checkpoint
 from codesign_ros.training.schedule import decay_groups, moving_average, rate_share
+from codesign_ros.types.errors import CodesignError
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,11 @@ from rich.progress import Progress
 
 from codesign_ros.bundle import Bundle, check_place
 from codesign_ros.console import progress_bar
-from codesign_ros.errors import CodesignError
 from codesign_ros.training.averaged_run import AveragedRun
 from codesign_ros.training.loop import TrainingLoop
 from codesign_ros.training.options import TrainingOptions, free_cores, plain
 from codesign_ros.training.pace import Pace, steps_that_fit
+from codesign_ros.types.errors import CodesignError
 
 _TIMED_STEPS = 6
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.optim import Optimizer
 
-from codesign_ros.errors import CodesignError, one_line
+from codesign_ros.types.errors import CodesignError, one_line
 
 
 def save(

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from codesign_ros.errors import CodesignError
+from codesign_ros.types.errors import CodesignError
 
 CURVE_FILE, CURVE_PICTURE = "training.json", "training.png"
 """Names of the files in the bundle."""

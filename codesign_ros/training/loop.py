@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from rich.progress import Progress, TaskID
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.training.averaged_run import AveragedRun
 from codesign_ros.training.checkpoint import read_weights, write_weights
 from codesign_ros.training.pace import Pace
+from codesign_ros.types.errors import CodesignError
 
 _POINTS = 120  # of the learning curve, each a mean over the steps since the last
 _CHECKPOINT_EVERY_S = 60.0

@@ -13,9 +13,9 @@ from typing import Any, ClassVar, TypeVar
 import torch
 
 from codesign_ros.data.classes import ClassChoice
-from codesign_ros.errors import CodesignError
 from codesign_ros.training.checkpoint import read_header
 from codesign_ros.training.loop import checkpoint_of
+from codesign_ros.types.errors import CodesignError
 
 MINE = "mine"
 """As ``data``: scenes of the synthetic mine."""

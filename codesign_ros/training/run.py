@@ -14,11 +14,11 @@ from codesign_ros.bundle import Bundle, write_bundle
 from codesign_ros.cost.accuracy import AccuracyTable
 from codesign_ros.models.network import Network
 from codesign_ros.models.zoo import build
-from codesign_ros.tensors import InputSpec
 from codesign_ros.training.base_run import BaseRun
 from codesign_ros.training.curves import CURVE_PICTURE, draw_curves, write_curves
 from codesign_ros.training.options import plain
 from codesign_ros.training.transfer import start_from
+from codesign_ros.types.tensors import InputSpec
 
 CALIBRATION_FRAMES = 16
 """Frames that a bundle holds for INT8 and BatchNorm."""

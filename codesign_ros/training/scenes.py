@@ -21,12 +21,12 @@ import cv2
 import numpy as np
 from rich.progress import Progress
 
-from codesign_ros.boxes import Box, GroundTruth
-from codesign_ros.errors import CodesignError
 from codesign_ros.mine.generator import MINE_VERSION, MineGenerator
 from codesign_ros.mine.render import CLASSES
 from codesign_ros.mine.tunnel import HEIGHT, WIDTH
 from codesign_ros.training.options import TrainingOptions
+from codesign_ros.types.boxes import Box, GroundTruth
+from codesign_ros.types.errors import CodesignError
 
 OTHER_SEED = 1_000_000
 """Added to the training seed for the scenes that measure: no scene is in both."""

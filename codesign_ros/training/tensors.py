@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from codesign_ros.models.network import Network
-from codesign_ros.tensors import InputSpec
+from codesign_ros.types.tensors import InputSpec
 
 
 def to_input(images: np.ndarray, spec: InputSpec) -> torch.Tensor:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 
 from codesign_ros.bundle import Bundle
-from codesign_ros.errors import CodesignError
 from codesign_ros.models.network import Network
+from codesign_ros.types.errors import CodesignError
 
 # The last convolutions of a detector's head's class branches: one row for each class.
 _CLASS_ROWS = re.compile(r"\.head\.classes\.\d+\.4\.(weight|bias)$")

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from codesign_ros.console import data_size
 from codesign_ros.cost.roofline import intensity, is_compute_bound
 from codesign_ros.cost.tables import CostTables
-from codesign_ros.devices import DeviceSpec
-from codesign_ros.forms import Structure
 from codesign_ros.planning.grid import Solution
+from codesign_ros.types.devices import DeviceSpec
+from codesign_ros.types.forms import Structure
 
 
 def work(tables: CostTables, structure: Structure, first: int, end: int) -> tuple[float, float]:

@@ -16,8 +16,8 @@ from codesign_ros.cost.half_times import HalfTimes
 from codesign_ros.cost.interpolate import between_cuts, prepare_s
 from codesign_ros.cost.profile import NetworkProfile
 from codesign_ros.cost.tables import NO_CODEC, CostTables
-from codesign_ros.devices import DeviceSpec
-from codesign_ros.forms import Part
+from codesign_ros.types.devices import DeviceSpec
+from codesign_ros.types.forms import Part
 
 _HOW = "'codesign profile' there and --mode measured count them"
 

@@ -11,11 +11,11 @@ from codesign_ros.bundle import Bundle
 from codesign_ros.cost.half_times import Extent, HalfTimes
 from codesign_ros.engines.cache import default_cache_dir
 from codesign_ros.engines.factory import EngineFactory
-from codesign_ros.errors import CodesignError, one_line
-from codesign_ros.forms import Part
 from codesign_ros.hardware.jetson import power_mode
 from codesign_ros.hardware.thermal import Throttle
 from codesign_ros.profiling.profile import profile_cached
+from codesign_ros.types.errors import CodesignError, one_line
+from codesign_ros.types.forms import Part
 
 PARTS: tuple[Part, ...] = ("head", "tail")
 

@@ -19,8 +19,8 @@ from codesign_ros.engines.base import EngineKey
 from codesign_ros.engines.factory import EngineFactory
 from codesign_ros.engines.kept import BACKENDS_OF_HALVES, kept_engines
 from codesign_ros.engines.tensorrt.settings import TensorRtSettings
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import Merge, Part, Structure
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import Merge, Part, Structure
 from codesign_ros.whatif.likely_plans import Served
 
 

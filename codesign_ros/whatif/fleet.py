@@ -8,12 +8,12 @@ from pathlib import Path
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.cost.catalogue import Entry, find_device, find_link, read_entries, read_mapping
-from codesign_ros.devices import DeviceSpec
-from codesign_ros.errors import CodesignError
-from codesign_ros.links import LinkSpec
 from codesign_ros.planning.fleet.options import Options, options
 from codesign_ros.planning.fleet.robots import FleetRobot
 from codesign_ros.planning.fleet.solve import Alone, FleetPlan, each_alone, share
+from codesign_ros.types.devices import DeviceSpec
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.links import LinkSpec
 from codesign_ros.whatif.problem import WhatIf, what_if_problem
 
 # Ten thousand take seconds to plan.

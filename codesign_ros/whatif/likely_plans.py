@@ -14,10 +14,10 @@ import numpy as np
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.engines.base import EngineKey
-from codesign_ros.plan import Plan
 from codesign_ros.planning.grid import Solution, grid
 from codesign_ros.planning.objective import Objective
 from codesign_ros.runtime.stages.engine_keys import head_key, tail_key
+from codesign_ros.types.plan import Plan
 from codesign_ros.whatif.problem import WhatIf, what_if_problem
 
 SLOWEST_BPS, FASTEST_BPS = 1e5, 1e9

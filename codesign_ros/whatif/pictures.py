@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from codesign_ros.cost.roofline import RooflineMode, attainable_flops, intensity
-from codesign_ros.devices import DeviceSpec
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import Structure
 from codesign_ros.planning.grid import Solution
 from codesign_ros.planning.pareto import FrontPoint
+from codesign_ros.types.devices import DeviceSpec
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import Structure
 from codesign_ros.whatif.bounds import work
 
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from codesign_ros.bundle import Bundle
-from codesign_ros.codec_names import NECK_CODECS
 from codesign_ros.cost.catalogue import find_device, load_devices
 from codesign_ros.cost.half_times import Extent, HalfTimes
 from codesign_ros.cost.interpolate import between_cuts
@@ -16,15 +15,16 @@ from codesign_ros.cost.profile import profile_network
 from codesign_ros.cost.roofline import RooflineMode
 from codesign_ros.cost.tables import Axes
 from codesign_ros.cost.utilisation import fit_utilisation, timings_of
-from codesign_ros.devices import DeviceSpec
 from codesign_ros.engines.cache import default_cache_dir
 from codesign_ros.engines.factory import open_backend
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import Merge, Part, Structure
-from codesign_ros.links import LinkSpec
 from codesign_ros.planning.objective import Objective
 from codesign_ros.planning.problem import Limits, Problem
 from codesign_ros.profiling.profile import profile_cached
+from codesign_ros.types.codec_names import NECK_CODECS
+from codesign_ros.types.devices import DeviceSpec
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import Merge, Part, Structure
+from codesign_ros.types.links import LinkSpec
 from codesign_ros.whatif.coding import Profiled, with_coding
 from codesign_ros.whatif.device_times import read_device_times
 

@@ -9,12 +9,12 @@ from typing import Any
 from rich.table import Column, Table
 
 from codesign_ros.console import ms, right, slim_table
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import Merge, Structure
 from codesign_ros.planning.grid import Solution
 from codesign_ros.planning.objective import time_s
 from codesign_ros.planning.policies import PARTS_OF_OURS, POLICIES, Decision, Situation
 from codesign_ros.planning.problem import Candidate, Row
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import Merge, Structure
 
 
 def decide_all(situation: Situation) -> dict[str, Decision | str]:

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from codesign_ros.cost.roofline import RooflineMode
-from codesign_ros.devices import DeviceSpec
 from codesign_ros.planning.algorithm_1 import algorithm_1
 from codesign_ros.planning.gradient import gradient_search
 from codesign_ros.planning.problem import Problem
 from codesign_ros.planning.total_time import split_curves
+from codesign_ros.types.devices import DeviceSpec
 from codesign_ros.whatif.report import row_json
 
 _STARTS = {"algorithm_1": (0.5,), "algorithm_1_many_starts": tuple(np.linspace(0, 1, 11).tolist())}

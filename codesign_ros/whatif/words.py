@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 
 from codesign_ros.console import data_size, link_rate, ms, points
-from codesign_ros.devices import DeviceSpec
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import Merge
-from codesign_ros.links import LinkSpec
 from codesign_ros.planning.grid import Solution, grid
 from codesign_ros.planning.objective import Objective, time_s
 from codesign_ros.planning.problem import Candidate, CandidateCost, Problem, Row
+from codesign_ros.types.devices import DeviceSpec
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import Merge
+from codesign_ros.types.links import LinkSpec
 from codesign_ros.whatif.bounds import bound_lines
 
 # Less than this is the same time [s], and the same accuracy.

@@ -8,9 +8,14 @@ import cv2
 import numpy as np
 import zstandard
 
-from codesign_ros.codec_names import H264_CODECS, JPEG444_CODECS, JPEG444_QUALITIES, NECK_CODECS
-from codesign_ros.errors import CodesignError
-from codesign_ros.tensors import TensorSpec
+from codesign_ros.types.codec_names import (
+    H264_CODECS,
+    JPEG444_CODECS,
+    JPEG444_QUALITIES,
+    NECK_CODECS,
+)
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.tensors import TensorSpec
 from codesign_ros.wire.tensor import EncodedTensor, no_params
 
 TENSOR_CODECS = (

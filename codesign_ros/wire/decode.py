@@ -10,8 +10,8 @@ import numpy as np
 import zstandard
 
 from codesign_ros import jpeg
-from codesign_ros.codec_names import JPEG444_CODECS
-from codesign_ros.tensors import TensorSpec
+from codesign_ros.types.codec_names import JPEG444_CODECS
+from codesign_ros.types.tensors import TensorSpec
 from codesign_ros.wire.codecs import (
     AFFINE_LEVELS,
     AFFINE_MAX,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from codesign_ros.errors import CodesignError
+from codesign_ros.types.errors import CodesignError
 
 REASONS = ("name", "shape", "dtype", "codec", "length", "params", "limit", "corrupt", "reference")
 """Why a tensor can be refused; used as keys of the counters in diagnostics."""

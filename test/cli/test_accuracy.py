@@ -10,11 +10,11 @@ from dataclasses import replace
 
 import pytest
 
-from codesign_ros.boxes import Box
 from codesign_ros.bundle import Bundle
 from codesign_ros.cli.main import main
-from codesign_ros.codec_names import H264_CODECS, JPEG444_CODECS, encoded_anew
 from codesign_ros.evaluation.accuracy_runs import Runs
+from codesign_ros.types.boxes import Box
+from codesign_ros.types.codec_names import H264_CODECS, JPEG444_CODECS, encoded_anew
 from support.label_files import write_voc
 from support.paths import ROOT
 

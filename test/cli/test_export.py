@@ -14,8 +14,8 @@ from codesign_ros.engines.cache import FileCache
 from codesign_ros.engines.factory import EngineFactory
 from codesign_ros.engines.tensorrt import library
 from codesign_ros.engines.tensorrt.engine_file import EngineHeader, pack, piece_entry
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import BRANCH_STRUCTURES, Merge, Structure
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import BRANCH_STRUCTURES, Merge, Structure
 from codesign_ros.whatif.exporting import Outcome, export_engines, halves
 
 S3 = Structure.S3

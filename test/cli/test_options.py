@@ -11,7 +11,7 @@ import pytest
 from codesign_ros.cli.main import _parser, main
 from codesign_ros.cli.options import places
 from codesign_ros.cli.options.numbers import Real, Whole, image_size
-from codesign_ros.errors import CodesignError
+from codesign_ros.types.errors import CodesignError
 
 FOLDERS = (places.OUTPUT_FOLDER, places.NEW_FOLDER, places.BUNDLE_FOLDER)
 # What options are called that name a place to write to.

@@ -7,8 +7,8 @@ import pytest
 
 from codesign_ros.cli.main import main
 from codesign_ros.cost.half_times import HalfTimes
-from codesign_ros.forms import BRANCH_STRUCTURES, HalfForm
 from codesign_ros.planning.policies import POLICIES
+from codesign_ros.types.forms import BRANCH_STRUCTURES, HalfForm
 from codesign_ros.whatif.device_times import write_device_times
 from codesign_ros.whatif.problem import ANSWER_BYTES
 from codesign_ros.wire.codecs import TENSOR_CODECS

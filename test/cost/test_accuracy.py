@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from codesign_ros.cost.accuracy import AccuracyTable
 from codesign_ros.cost.accuracy_row import AccuracyRow
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import Merge, Structure
 from codesign_ros.planning.objective import total_loss
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import Merge, Structure
 
 S3, S3_S1 = Structure.S3, Structure.S3_S1
 FOLD, PRUNE = Merge.FOLD, Merge.PRUNE

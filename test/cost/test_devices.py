@@ -3,7 +3,7 @@
 import pytest
 
 from codesign_ros.cost.catalogue import find_device, load_devices
-from codesign_ros.errors import CodesignError
+from codesign_ros.types.errors import CodesignError
 from support.paths import ROOT
 
 SHIPPED = ROOT / "config" / "devices.yaml"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codesign_ros.cost.half_times import Extent, HalfTimes
-from codesign_ros.forms import BRANCH_STRUCTURES, PRECISIONS, HalfForm, Merge, Structure
+from codesign_ros.types.forms import BRANCH_STRUCTURES, PRECISIONS, HalfForm, Merge, Structure
 
 S3, S3_SS, S3_S1, FULL = BRANCH_STRUCTURES
 INT8 = "int8-tensor"
@@ -147,6 +147,7 @@ def test_it_stands_on_values_alone():
         "codesign_ros",
         "codesign_ros.cost",
         "codesign_ros.cost.half_times",
-        "codesign_ros.forms",
+        "codesign_ros.types",
+        "codesign_ros.types.forms",
     }
     assert not {"cv2", "torch", "onnxruntime"} & {*loaded}

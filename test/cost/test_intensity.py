@@ -16,10 +16,10 @@ from codesign_ros.cost.intensity import (
     operations,
     what_counts,
 )
-from codesign_ros.errors import CodesignError
 from codesign_ros.models.blocks import RepVGGBlock
 from codesign_ros.models.network import Network
-from codesign_ros.tensors import InputSpec
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.tensors import InputSpec
 
 # One RepVGG block of 3 channels at 4 x 4 pixels, and a linear layer from its 48 values to 2.
 MAP = 3 * 4 * 4

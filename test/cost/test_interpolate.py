@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from codesign_ros.cost.half_times import HalfTimes
 from codesign_ros.cost.interpolate import between_cuts, half_roofline_s, interpolate
 from codesign_ros.cost.profile import NetworkProfile
-from codesign_ros.devices import DeviceSpec
-from codesign_ros.forms import HalfForm, Structure
-from codesign_ros.tensors import TensorSpec
+from codesign_ros.types.devices import DeviceSpec
+from codesign_ros.types.forms import HalfForm, Structure
+from codesign_ros.types.tensors import TensorSpec
 
 NAN = np.nan
 S3, FULL = Structure.S3, Structure.S3_SS_S1

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from codesign_ros.cost.lateness import Spreads, margin_s
 from codesign_ros.cost.link import round_trip_s
-from codesign_ros.errors import CodesignError
-from codesign_ros.links import LinkSpec, RadioState
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.links import LinkSpec, RadioState
 
 RADIO = LinkSpec.radio([RadioState(3e7, 10.0), RadioState(2e6, 1.0)])
 UNSURE = LinkSpec(1e7, bandwidth_error_bps=1e6)

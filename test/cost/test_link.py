@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codesign_ros.cost.link import occupancy_s, payload_rate_bps, round_trip_s, travel_s
-from codesign_ros.errors import CodesignError
-from codesign_ros.links import LinkSpec, RadioState
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.links import LinkSpec, RadioState
 
 
 def test_times_by_hand():

@@ -3,8 +3,8 @@
 import pytest
 
 from codesign_ros.cost.catalogue import find_link, load_links
-from codesign_ros.errors import CodesignError
-from codesign_ros.links import LinkSpec, RadioState
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.links import LinkSpec, RadioState
 from support.paths import ROOT
 
 SHIPPED = ROOT / "config" / "links.yaml"

@@ -11,7 +11,7 @@ from codesign_ros.cost.accuracy import AccuracyTable
 from codesign_ros.cost.accuracy_row import AccuracyRow
 from codesign_ros.cost.losses import level, losses, ranges
 from codesign_ros.cost.tables import Axes
-from codesign_ros.forms import Merge, Structure
+from codesign_ros.types.forms import Merge, Structure
 
 S3, FULL = Structure.S3, Structure.S3_SS_S1
 FOLD, PRUNE = Merge.FOLD, Merge.PRUNE

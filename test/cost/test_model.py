@@ -12,13 +12,13 @@ from codesign_ros.cost.model import analytic_tables, measured_tables
 from codesign_ros.cost.profile import NetworkProfile
 from codesign_ros.cost.roofline import RooflineMode
 from codesign_ros.cost.tables import Axes
-from codesign_ros.devices import DeviceSpec
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import BRANCH_STRUCTURES, HalfForm, Merge, Structure
-from codesign_ros.links import LinkSpec
 from codesign_ros.planning.grid import grid
 from codesign_ros.planning.problem import Candidate, Problem
-from codesign_ros.tensors import TensorSpec
+from codesign_ros.types.devices import DeviceSpec
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import BRANCH_STRUCTURES, HalfForm, Merge, Structure
+from codesign_ros.types.links import LinkSpec
+from codesign_ros.types.tensors import TensorSpec
 from support.planning import price
 
 S3, S1, FULL = Structure.S3, Structure.S3_S1, Structure.S3_SS_S1

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from codesign_ros.cost.payload import payload_bytes
-from codesign_ros.tensors import TensorSpec
+from codesign_ros.types.tensors import TensorSpec
 from codesign_ros.wire.codecs import TENSOR_CODECS, encode
 
 EXACT = [codec for codec in TENSOR_CODECS if not codec.endswith("+zstd")]

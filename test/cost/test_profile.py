@@ -7,12 +7,12 @@ import torch
 import torchvision
 
 from codesign_ros.cost.profile import profile_network
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import BRANCH_STRUCTURES, Structure
 from codesign_ros.models.graph.importing import import_network
 from codesign_ros.models.zoo import build
 from codesign_ros.models.zoo.repvgg import mine_repvgg, repvgg
-from codesign_ros.tensors import InputSpec, TensorSpec
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import BRANCH_STRUCTURES, Structure
+from codesign_ros.types.tensors import InputSpec, TensorSpec
 
 S3, FULL = Structure.S3, Structure.S3_SS_S1
 

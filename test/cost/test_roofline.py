@@ -11,8 +11,8 @@ from codesign_ros.cost.roofline import (
     intensity,
     is_compute_bound,
 )
-from codesign_ros.devices import DeviceSpec
-from codesign_ros.errors import CodesignError
+from codesign_ros.types.devices import DeviceSpec
+from codesign_ros.types.errors import CodesignError
 
 PAPER, ROOFLINE = RooflineMode.PAPER, RooflineMode.ROOFLINE
 

@@ -8,10 +8,10 @@ from codesign_ros.cost.half_times import HalfTimes
 from codesign_ros.cost.profile import NetworkProfile
 from codesign_ros.cost.roofline import RooflineMode, compute_s
 from codesign_ros.cost.utilisation import Timing, fit_utilisation, timings_of
-from codesign_ros.devices import DeviceSpec
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import HalfForm, Structure
-from codesign_ros.tensors import TensorSpec
+from codesign_ros.types.devices import DeviceSpec
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import HalfForm, Structure
+from codesign_ros.types.tensors import TensorSpec
 
 S3 = Structure.S3
 ONE = DeviceSpec("one", {"fp32": 100.0, "int8": 400.0}, 1e9, utilisation=0.1)

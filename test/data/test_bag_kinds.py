@@ -16,8 +16,8 @@ from codesign_ros.data.chosen import open_chosen
 from codesign_ros.data.classes import ClassChoice
 from codesign_ros.data.sources import open_source
 from codesign_ros.data.storage.decoding import COMPRESSED_TYPE, IMAGE_TYPE, typestore
-from codesign_ros.errors import CodesignError
 from codesign_ros.pixels.decode import ImageError
+from codesign_ros.types.errors import CodesignError
 
 FRAMES = 5
 FIRST_NS = 1_700_000_000_000_000_000

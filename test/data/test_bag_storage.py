@@ -19,8 +19,8 @@ from codesign_ros.data.bags import BagSource
 from codesign_ros.data.sources import open_source
 from codesign_ros.data.storage.decoding import COMPRESSED_TYPE, IMAGE_TYPE, typestore
 from codesign_ros.data.storage.recording import is_bag
-from codesign_ros.errors import CodesignError
 from codesign_ros.pixels.decode import ImageError
+from codesign_ros.types.errors import CodesignError
 
 FRAMES = 5
 START_NS = 1_700_000_000_000_000_000

@@ -14,10 +14,10 @@ from codesign_ros.data.bag_writer import START_NS, write_mine_bag
 from codesign_ros.data.bags import BagSource
 from codesign_ros.data.storage.decoding import typestore
 from codesign_ros.data.storage.recording import is_bag
-from codesign_ros.errors import CodesignError
 from codesign_ros.mine.generator import MineGenerator
 from codesign_ros.pixels.decode import to_rgb
 from codesign_ros.resources import resource_path
+from codesign_ros.types.errors import CodesignError
 
 FRAMES = 6
 BAGS = [("mcap", False), ("mcap", True), ("sqlite3", False), ("sqlite3", True)]

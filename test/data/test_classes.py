@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from codesign_ros.boxes import Box
 from codesign_ros.data.bag_writer import write_mine_bag
 from codesign_ros.data.chosen import open_chosen
 from codesign_ros.data.classes import ClassChoice, FoundClasses, namesakes
 from codesign_ros.data.image_files import DataSetError
 from codesign_ros.data.labelled import open_detection_set
-from codesign_ros.errors import CodesignError
+from codesign_ros.types.boxes import Box
+from codesign_ros.types.errors import CodesignError
 from support.label_files import picture, write_coco, write_voc, write_yolo
 
 KNOWN = ("person", "helmet", "head")

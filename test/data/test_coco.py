@@ -3,9 +3,9 @@ import json
 import pytest
 from hypothesis import given, settings
 
-from codesign_ros.boxes import Box
 from codesign_ros.data.image_files import DataSetError
 from codesign_ros.data.labelled import open_detection_set, open_train_and_val
+from codesign_ros.types.boxes import Box
 from support.label_files import (
     CLASSES,
     assert_same_boxes,

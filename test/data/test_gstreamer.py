@@ -13,8 +13,8 @@ import pytest
 from codesign_ros.data import gstreamer
 from codesign_ros.data.gstreamer import GstreamerSource, is_gstreamer, pipeline_of
 from codesign_ros.data.sources import open_source
-from codesign_ros.errors import CodesignError
 from codesign_ros.pixels.decode import to_rgb
+from codesign_ros.types.errors import CodesignError
 
 
 def has_gstreamer():

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codesign_ros.boxes import Box
 from codesign_ros.data.annotations import Collector, DetectionSet, Label, LabelledImage
 from codesign_ros.data.image_files import DataSetError, ImageFile, open_image
 from codesign_ros.data.labelled import (
@@ -22,8 +21,9 @@ from codesign_ros.data.labelled import (
     splits_of,
 )
 from codesign_ros.data.sources import open_source
-from codesign_ros.errors import CodesignError
 from codesign_ros.pixels.decode import to_rgb
+from codesign_ros.types.boxes import Box
+from codesign_ros.types.errors import CodesignError
 from support.label_files import (
     CLASSES,
     HEIGHT,

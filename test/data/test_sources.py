@@ -9,9 +9,9 @@ from codesign_ros.data.bag_writer import write_mine_bag
 from codesign_ros.data.chosen import open_chosen
 from codesign_ros.data.classes import ClassChoice
 from codesign_ros.data.sources import open_source
-from codesign_ros.errors import CodesignError
 from codesign_ros.mine.generator import MineGenerator
 from codesign_ros.pixels.decode import ImageError, to_rgb
+from codesign_ros.types.errors import CodesignError
 from support.label_files import with_orientation
 
 

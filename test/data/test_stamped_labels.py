@@ -9,7 +9,7 @@ from codesign_ros.data.classes import ClassChoice
 from codesign_ros.data.frames import SourceFrame
 from codesign_ros.data.labelled import open_detection_set
 from codesign_ros.data.stamped_labels import StampedLabels, stamp_of
-from codesign_ros.errors import CodesignError
+from codesign_ros.types.errors import CodesignError
 
 FIRST_NS = 1_700_000_000_123_456_789
 

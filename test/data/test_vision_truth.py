@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from rosbags.rosbag2 import StoragePlugin, Writer
 
-from codesign_ros.boxes import Box
 from codesign_ros.data.bags import BagSource
 from codesign_ros.data.storage.decoding import IMAGE_TYPE, typestore
 from codesign_ros.data.storage.vision_truth import VISION_TYPE, vision_boxes
+from codesign_ros.types.boxes import Box
 
 
 def detections(header, boxes):

@@ -1,13 +1,13 @@
 import pytest
 from hypothesis import given, settings
 
-from codesign_ros.boxes import Box
 from codesign_ros.data.image_files import DataSetError
 from codesign_ros.data.labelled import (
     open_detection_set,
     open_for_measuring,
     open_train_and_val,
 )
+from codesign_ros.types.boxes import Box
 from support.label_files import (
     CLASSES,
     HEIGHT,

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from codesign_ros.demo.compared import outcome_of
-from codesign_ros.errors import CodesignError
-from codesign_ros.plan import Plan
 from codesign_ros.runtime.messages import DropReason, Result, Stamp, Status
 from codesign_ros.simulation.pipeline import Finished
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.plan import Plan
 
 PLAN = Plan(cut=3, codec="raw", epoch=4, served_by="/robot/tail", link_bps=5e6)
 LAST_CUT = 8

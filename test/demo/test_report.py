@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from codesign_ros.boxes import Box, GroundTruth
 from codesign_ros.demo.report import (
     Recording,
     answers_by_frame,
@@ -18,9 +17,10 @@ from codesign_ros.demo.report import (
 )
 from codesign_ros.demo.trials import Trial
 from codesign_ros.evaluation.replay import ReplayedFrame
-from codesign_ros.plan import Plan
 from codesign_ros.runtime.answers import answer_of
 from codesign_ros.runtime.messages import Result, Stamp, Status
+from codesign_ros.types.boxes import Box, GroundTruth
+from codesign_ros.types.plan import Plan
 from support.tiny import CLASSES
 
 

@@ -9,8 +9,8 @@ from codesign_ros.demo.rerun import rerun
 from codesign_ros.evaluation.offline import evaluate
 from codesign_ros.evaluation.replay import is_same
 from codesign_ros.nodes.camera_node import as_compressed
-from codesign_ros.plan import RateLevel
 from codesign_ros.runtime.messages import Result, Stamp, Status
+from codesign_ros.types.plan import RateLevel
 from support.runtime import plan_for
 from support.tiny import tiny_frames
 

@@ -3,8 +3,8 @@
 import pytest
 
 from codesign_ros.demo.scenario import Event, read_scenario, without_emulation
-from codesign_ros.errors import CodesignError
 from codesign_ros.resources import resource_path
+from codesign_ros.types.errors import CodesignError
 
 EMULATION = "emulation: {robot_slowdown: 2, server_slowdown: 0, link_bps: 1.0e+6}\n"
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from codesign_ros.demo.trials import FEWEST_FRAMES, POLICIES, Trials
-from codesign_ros.plan import Plan
 from codesign_ros.runtime.messages import Result, Stamp, Status
+from codesign_ros.types.plan import Plan
 
 
 def test_each_policy_has_its_share_of_the_frames():

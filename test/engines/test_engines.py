@@ -17,10 +17,10 @@ from codesign_ros.engines.base import EngineKey
 from codesign_ros.engines.cache import default_cache_dir
 from codesign_ros.engines.factory import BACKENDS, open_backend
 from codesign_ros.engines.ort import OnnxEngine
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import BRANCH_STRUCTURES, PRECISIONS, Merge, Structure
 from codesign_ros.pixels.letterbox import normalise
-from codesign_ros.tensors import TensorSpec
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import BRANCH_STRUCTURES, PRECISIONS, Merge, Structure
+from codesign_ros.types.tensors import TensorSpec
 from codesign_ros.wire.codecs import encode
 from codesign_ros.wire.decode import WireLimits, decode
 from support.tiny import tiny_frames, write_tiny_bundle

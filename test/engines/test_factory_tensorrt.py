@@ -9,9 +9,9 @@ from codesign_ros.engines.base import EngineKey
 from codesign_ros.engines.cache import CacheError
 from codesign_ros.engines.factory import open_backend
 from codesign_ros.engines.tensorrt.settings import TensorRtSettings
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import PRECISIONS, HalfForm, Merge, Structure
 from codesign_ros.runtime.engines.share import EngineShare
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import PRECISIONS, HalfForm, Merge, Structure
 
 pytest.importorskip(
     "tensorrt_rtx_bindings", reason="TensorRT for RTX is not installed", exc_type=ImportError

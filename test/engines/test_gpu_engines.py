@@ -13,8 +13,8 @@ from codesign_ros.engines.base import EngineKey
 from codesign_ros.engines.factory import open_backend
 from codesign_ros.engines.tensorrt.cuda import load_pycuda, open_gpu
 from codesign_ros.engines.tensorrt.settings import TensorRtSettings
-from codesign_ros.errors import CodesignError
 from codesign_ros.resources import resource_path
+from codesign_ros.types.errors import CodesignError
 
 pytestmark = pytest.mark.gpu
 BUNDLES = ("mine_repvgg", "mine_yolo")

@@ -7,9 +7,9 @@ from codesign_ros.bundle import BundleError
 from codesign_ros.engines.base import EngineKey
 from codesign_ros.engines.factory import open_backend
 from codesign_ros.engines.onnx_model.free_batch import with_free_batch
-from codesign_ros.forms import BRANCH_STRUCTURES
 from codesign_ros.pixels.letterbox import normalise
-from codesign_ros.tensors import TensorSpec
+from codesign_ros.types.forms import BRANCH_STRUCTURES
+from codesign_ros.types.tensors import TensorSpec
 from support.tiny import tiny_frames
 from support.tiny_neck import tiny_neck, write_tiny_neck
 from support.two_maps import LATER

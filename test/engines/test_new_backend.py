@@ -9,14 +9,14 @@ from codesign_ros.cost.half_times import Extent
 from codesign_ros.engines.base import EngineKey, OneFrameEngine
 from codesign_ros.engines.factory import BACKENDS, open_backend
 from codesign_ros.engines.onnx_model.backend import OnnxBackend
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import Structure
 from codesign_ros.profiling import timer
 from codesign_ros.profiling.profile import profile_cached
 from codesign_ros.runtime.engines.share import EngineShare
 from codesign_ros.runtime.stages.engine_keys import head_key, tail_key
 from codesign_ros.runtime.stages.head import HeadStage
 from codesign_ros.runtime.stages.tail import TailStage
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import Structure
 from support.runtime import plan_for, whole_scores
 from support.tiny import tiny_frames
 

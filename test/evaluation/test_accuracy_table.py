@@ -9,13 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from codesign_ros.boxes import Box
-from codesign_ros.codec_names import JPEG444_CODECS
 from codesign_ros.cost.accuracy import AccuracyTable
 from codesign_ros.engines.onnx_model.forms import as_onnx
 from codesign_ros.engines.onnx_model.pieces import PieceCutter
 from codesign_ros.engines.ort import OnnxEngine
-from codesign_ros.errors import CodesignError
 from codesign_ros.evaluation.accuracy_forms import (
     FOLDED,
     LOSSY_CODECS,
@@ -31,11 +28,14 @@ from codesign_ros.evaluation.average_precision import measure
 from codesign_ros.evaluation.judges import BoxJudge, ClassJudge
 from codesign_ros.evaluation.rate.film import coded_films
 from codesign_ros.evaluation.rate.video import FORMATS, VideoCoder
-from codesign_ros.forms import BRANCH_STRUCTURES, Merge, Structure
 from codesign_ros.models.halves import split
 from codesign_ros.models.reparam import reparameterize
 from codesign_ros.pixels.boxes import decode_detections, to_frame
 from codesign_ros.pixels.letterbox import normalise
+from codesign_ros.types.boxes import Box
+from codesign_ros.types.codec_names import JPEG444_CODECS
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import BRANCH_STRUCTURES, Merge, Structure
 from codesign_ros.wire.codecs import encode
 from codesign_ros.wire.decode import WireLimits, decode
 from support.detectors import DETECTOR_CLASSES, tiny_detector

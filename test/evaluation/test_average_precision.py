@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codesign_ros.boxes import Box
-from codesign_ros.errors import CodesignError
 from codesign_ros.evaluation.average_precision import (
     COCO_KEYS,
     DetectionMetrics,
     jackknifed_map50,
     measure,
 )
+from codesign_ros.types.boxes import Box
+from codesign_ros.types.errors import CodesignError
 
 CLASSES = ("person", "helmet", "head")
 AREAS = ((0, 1e10), (0, 32**2), (32**2, 96**2), (96**2, 1e10))

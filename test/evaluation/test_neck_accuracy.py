@@ -9,10 +9,10 @@ from codesign_ros.evaluation.accuracy_forms import FOLDED, Form
 from codesign_ros.evaluation.accuracy_table import measure_forms
 from codesign_ros.evaluation.judges import ClassJudge
 from codesign_ros.evaluation.neck.accuracy import MeasuredNeck
-from codesign_ros.forms import Merge, Structure
 from codesign_ros.runtime.stages.engine_keys import head_key, tail_key
 from codesign_ros.runtime.stages.head import HeadStage
 from codesign_ros.runtime.stages.tail import TailStage
+from codesign_ros.types.forms import Merge, Structure
 from support.runtime import plan_for
 from support.tiny import tiny_frames
 from support.tiny_neck import tiny_neck, write_tiny_neck

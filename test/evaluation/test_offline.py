@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from codesign_ros.boxes import GroundTruth
 from codesign_ros.data.frames import SourceFrame
-from codesign_ros.errors import CodesignError
 from codesign_ros.evaluation.offline import evaluate
-from codesign_ros.forms import Merge, Structure
 from codesign_ros.pixels.letterbox import normalise
+from codesign_ros.types.boxes import GroundTruth
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import Merge, Structure
 from support.tiny import CLASSES, TINY_INPUT, tiny_frames
 
 COUNT = 12

@@ -9,17 +9,17 @@ import pytest
 import torch
 from rich.console import Console
 
-from codesign_ros.boxes import Box, GroundTruth
 from codesign_ros.data.frames import SourceFrame
-from codesign_ros.errors import CodesignError
 from codesign_ros.evaluation.average_precision import COCO_KEYS, measure
 from codesign_ros.evaluation.offline import evaluate
 from codesign_ros.evaluation.replay import is_same
 from codesign_ros.evaluation.tables import evaluation_tables
-from codesign_ros.forms import Structure
 from codesign_ros.pixels.boxes import decode_detections, to_frame
 from codesign_ros.pixels.letterbox import letterbox, normalise
 from codesign_ros.runtime.answers import Answer
+from codesign_ros.types.boxes import Box, GroundTruth
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import Structure
 from support.detectors import DETECTOR_CLASSES, write_detector_bundle
 from support.tiny import tiny_frames
 

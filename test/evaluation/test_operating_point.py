@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from codesign_ros.boxes import Box
 from codesign_ros.evaluation.average_precision import measure
 from codesign_ros.evaluation.operating_point import Matches, OperatingPoint, match
+from codesign_ros.types.boxes import Box
 
 CLASSES = ("helmet", "head")
 

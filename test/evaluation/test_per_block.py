@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from codesign_ros.cli.main import main
-from codesign_ros.errors import CodesignError
 from codesign_ros.evaluation import per_block
 from codesign_ros.evaluation.judges import ClassJudge, Score
 from codesign_ros.evaluation.per_block import BlockEffect, measure_per_block
 from codesign_ros.evaluation.per_block_report import per_block_json, per_block_tables, verdict
-from codesign_ros.forms import BRANCH_STRUCTURES
 from codesign_ros.models.block_structure import block_segments
 from codesign_ros.pixels.letterbox import normalise
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import BRANCH_STRUCTURES
 from support.tiny import TINY_INPUT, tiny_frames, tiny_network
 
 S3, S3_SS, S3_S1, ALL = BRANCH_STRUCTURES

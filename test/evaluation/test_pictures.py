@@ -7,14 +7,14 @@ import cv2
 import numpy as np
 import pytest
 
-from codesign_ros.boxes import Box, GroundTruth
 from codesign_ros.cli.main import main
 from codesign_ros.data.frames import SourceFrame
-from codesign_ros.errors import CodesignError
 from codesign_ros.evaluation.pictures import CONFUSION, CURVES, FramePictures
 from codesign_ros.evaluation.quality import Quality
 from codesign_ros.evaluation.replay import ReplayedFrame
 from codesign_ros.runtime.answers import Answer
+from codesign_ros.types.boxes import Box, GroundTruth
+from codesign_ros.types.errors import CodesignError
 from support.detectors import DETECTOR_CLASSES, write_detector_bundle
 from support.label_files import HEIGHT, WIDTH, picture, write_voc
 

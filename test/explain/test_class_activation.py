@@ -7,8 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from codesign_ros.boxes import Box
-from codesign_ros.errors import CodesignError
 from codesign_ros.explain.class_activation import (
     class_activation,
     class_score,
@@ -18,7 +16,9 @@ from codesign_ros.explain.class_activation import (
 )
 from codesign_ros.models.network import Network
 from codesign_ros.pixels.letterbox import Letterbox, letterbox
-from codesign_ros.tensors import InputSpec
+from codesign_ros.types.boxes import Box
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.tensors import InputSpec
 
 SPEC = InputSpec(16, 24)
 

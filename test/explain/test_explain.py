@@ -9,7 +9,6 @@ import torch
 
 from codesign_ros.bundle import write_bundle
 from codesign_ros.cli.main import main
-from codesign_ros.errors import CodesignError
 from codesign_ros.explain.explanation import explain
 from codesign_ros.explain.feature_maps import best_block, feature_maps, most_varied
 from codesign_ros.explain.pictures import colour_grid
@@ -19,6 +18,7 @@ from codesign_ros.models.halves import split
 from codesign_ros.models.network import IMAGE
 from codesign_ros.pixels.boxes import DISPLAY_THRESHOLD, decode_detections, to_frame
 from codesign_ros.pixels.letterbox import letterbox, normalise
+from codesign_ros.types.errors import CodesignError
 from support.detectors import write_detector_bundle
 from support.tiny import CLASSES, TINY_ACCURACY, tiny_frames
 

@@ -5,14 +5,14 @@ import pytest
 import torch
 from torch import nn
 
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import BRANCH_STRUCTURES, Merge, Structure
 from codesign_ros.models.batchnorm import reestimated
 from codesign_ros.models.blocks import RepVGGBlock
 from codesign_ros.models.network import Network, weights_of
 from codesign_ros.models.reparam import reparameterize
 from codesign_ros.pixels.letterbox import normalise
-from codesign_ros.tensors import InputSpec
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import BRANCH_STRUCTURES, Merge, Structure
+from codesign_ros.types.tensors import InputSpec
 from support.tiny import TINY_INPUT, tiny_frames, tiny_network
 
 SPEC = InputSpec(12, 10)

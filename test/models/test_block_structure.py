@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from codesign_ros.forms import BRANCH_STRUCTURES, Merge, Structure
 from codesign_ros.models.block_structure import block_segments, with_block_structures
 from codesign_ros.models.blocks import BranchedConv, RepVGGBlock
 from codesign_ros.models.graph.importing import import_network
 from codesign_ros.models.network import Network
 from codesign_ros.models.reparam import reparameterize
-from codesign_ros.tensors import InputSpec
+from codesign_ros.types.forms import BRANCH_STRUCTURES, Merge, Structure
+from codesign_ros.types.tensors import InputSpec
 from support.tiny import TINY_INPUT, tiny_network
 
 INPUT = InputSpec(12, 16)

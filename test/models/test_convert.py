@@ -7,14 +7,14 @@ import timm
 import torch
 from torch import nn
 
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import BRANCH_STRUCTURES, Merge, Structure
 from codesign_ros.models.blocks import BranchedConv, ConvBN, ParallelConv
 from codesign_ros.models.convert import convert
 from codesign_ros.models.graph.importing import import_network
 from codesign_ros.models.network import Network
 from codesign_ros.models.reparam import reparameterize
-from codesign_ros.tensors import InputSpec
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import BRANCH_STRUCTURES, Merge, Structure
+from codesign_ros.types.tensors import InputSpec
 from support.cut_checks import difference, trained
 
 SIZE = 32

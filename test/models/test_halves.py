@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import BRANCH_STRUCTURES, Merge, Structure
 from codesign_ros.models.halves import split
 from codesign_ros.models.reparam import reparameterize
 from codesign_ros.models.zoo import build
 from codesign_ros.models.zoo.repvgg import mine_repvgg
-from codesign_ros.tensors import InputSpec
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import BRANCH_STRUCTURES, Merge, Structure
+from codesign_ros.types.tensors import InputSpec
 from support.cut_checks import check_every_cut, trained
 
 SEGMENTS = 15

@@ -14,7 +14,6 @@ from codesign_ros.engines.factory import open_backend
 from codesign_ros.evaluation.accuracy_forms import all_forms
 from codesign_ros.evaluation.accuracy_table import measure_forms
 from codesign_ros.evaluation.judges import ClassJudge
-from codesign_ros.forms import RANK_ENERGY_KEPT, Merge, Structure
 from codesign_ros.models.graph.importing import import_network
 from codesign_ros.models.graph.segment import GraphSegment
 from codesign_ros.models.layers import layer_records
@@ -23,7 +22,8 @@ from codesign_ros.models.network import Network
 from codesign_ros.models.reparam import reparameterize
 from codesign_ros.models.zoo.repvgg import mine_repvgg
 from codesign_ros.pixels.letterbox import normalise
-from codesign_ros.tensors import InputSpec
+from codesign_ros.types.forms import RANK_ENERGY_KEPT, Merge, Structure
+from codesign_ros.types.tensors import InputSpec
 from support.tiny import TINY_INPUT, tiny_frames, tiny_network
 
 

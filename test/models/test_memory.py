@@ -5,7 +5,7 @@ from torch import nn
 from codesign_ros.models.graph.importing import import_network
 from codesign_ros.models.memory import peak_live_bytes, weight_bytes
 from codesign_ros.models.zoo.repvgg import repvgg
-from codesign_ros.tensors import InputSpec
+from codesign_ros.types.tensors import InputSpec
 
 PIXELS = 8 * 16
 IMAGE = 3 * PIXELS * 4

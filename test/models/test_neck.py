@@ -5,11 +5,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.models.halves import split
 from codesign_ros.models.neck import Neck, NeckForm, crossing_maps, form_of, least_patch, with_neck
 from codesign_ros.models.network import Network, Segment
-from codesign_ros.tensors import InputSpec
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.tensors import InputSpec
 from support.tiny import TINY_INPUT, tiny_network
 
 SMALL = {"channels": 6, "encoder_width": 5, "decoder_width": 7}

@@ -5,13 +5,13 @@ import pytest
 import torch
 from torch import nn
 
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import Merge, Structure
 from codesign_ros.models.layers import layer_records
 from codesign_ros.models.network import Network, load_weights, weights_of
 from codesign_ros.models.reparam import reparameterize
 from codesign_ros.models.zoo.repvgg import mine_repvgg
-from codesign_ros.tensors import InputSpec
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import Merge, Structure
+from codesign_ros.types.tensors import InputSpec
 
 INPUT = InputSpec(height=40, width=64)
 

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from codesign_ros.forms import BRANCH_STRUCTURES, Merge, Structure
 from codesign_ros.models.blocks import BranchedConv, RepVGGBlock
 from codesign_ros.models.graph.importing import import_network
 from codesign_ros.models.reparam import reparameterize
-from codesign_ros.tensors import InputSpec
+from codesign_ros.types.forms import BRANCH_STRUCTURES, Merge, Structure
+from codesign_ros.types.tensors import InputSpec
 
 TOLERANCE = 1e-5
 

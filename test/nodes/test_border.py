@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from rclpy.serialization import serialize_message
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.msg import (
     Detection,
     DeviceProfile,
@@ -25,6 +24,7 @@ from codesign_ros.nodes.border.limits import DEFAULT, LIMITS
 from codesign_ros.nodes.border.reading import check_request, layout_of, read
 from codesign_ros.nodes.border.refusals import Refusals
 from codesign_ros.srv import PreparePlan
+from codesign_ros.types.errors import CodesignError
 
 KINDS = (DeviceProfile, Embedding, GroundTruth, Heartbeat, InferenceResult, Plan, TailAnswer)
 EMBEDDING = Embedding(

@@ -7,7 +7,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rclpy.serialization import serialize_message
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.msg import (
     Detection,
     DeviceProfile,
@@ -32,6 +31,7 @@ from codesign_ros.nodes.interface.messages import (
     result_from_msg,
     tail_answer_from_msg,
 )
+from codesign_ros.types.errors import CodesignError
 
 BEAT = Heartbeat(node="/robot/head", session=5, throttled="GPU at 400 MHz", link_bps=1e6)
 # A message of each type with something in every sequence, and what a node makes of it.

@@ -11,7 +11,6 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
-from codesign_ros.boxes import Box
 from codesign_ros.data.sources import open_source
 from codesign_ros.demo.rerun import rerun
 from codesign_ros.engines.base import EngineKey
@@ -24,6 +23,7 @@ from codesign_ros.pixels.boxes import DISPLAY_THRESHOLD, Selection
 from codesign_ros.pixels.drawing import draw_boxes
 from codesign_ros.runtime.answers import answer_of
 from codesign_ros.runtime.messages import Stamp, Status
+from codesign_ros.types.boxes import Box
 from support.detectors import write_detector_bundle
 
 pytest_plugins = ("support.ros",)

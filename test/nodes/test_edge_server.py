@@ -10,7 +10,6 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from codesign_ros.engines.base import EngineKey
 from codesign_ros.engines.factory import open_backend
-from codesign_ros.errors import CodesignError
 from codesign_ros.msg import Embedding as EmbeddingMsg
 from codesign_ros.msg import TailAnswer
 from codesign_ros.nodes.interface.messages import (
@@ -21,13 +20,14 @@ from codesign_ros.nodes.interface.messages import (
 from codesign_ros.nodes.observer import Observer
 from codesign_ros.nodes.together.edge_server import namespaces
 from codesign_ros.pixels.letterbox import letterbox
-from codesign_ros.plan import Plan
 from codesign_ros.resources import resource_path
 from codesign_ros.runtime.messages import Embedding, Stamp, TailStatus
 from codesign_ros.runtime.stages.head import HeadStage
 from codesign_ros.runtime.stages.tail import TailStage
 from codesign_ros.srv import CommitPlan, PreparePlan
 from codesign_ros.testbed.processes import executable
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.plan import Plan
 
 pytest_plugins = ("support.ros",)
 

@@ -12,9 +12,9 @@ from types import SimpleNamespace
 import pytest
 
 from codesign_ros.engines.base import EngineKey
-from codesign_ros.errors import CodesignError
 from codesign_ros.nodes.device_engines import DeviceEngines
 from codesign_ros.nodes.interface.engine_params import backend_settings
+from codesign_ros.types.errors import CodesignError
 
 pytest_plugins = ("support.ros",)
 

@@ -6,9 +6,9 @@ import subprocess
 import pytest
 
 from codesign_ros.nodes.watching.recorded import read_news
-from codesign_ros.plan import Plan
 from codesign_ros.runtime.device import Device
 from codesign_ros.testbed.processes import executable
+from codesign_ros.types.plan import Plan
 
 pytest_plugins = ("support.ros",)
 

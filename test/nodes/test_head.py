@@ -16,7 +16,6 @@ from std_srvs.srv import SetBool
 
 from codesign_ros.engines.base import EngineKey
 from codesign_ros.engines.factory import open_backend
-from codesign_ros.errors import CodesignError
 from codesign_ros.msg import Embedding as EmbeddingMsg
 from codesign_ros.msg import TailAnswer as TailAnswerMsg
 from codesign_ros.nodes.interface.messages import (
@@ -26,7 +25,6 @@ from codesign_ros.nodes.interface.messages import (
     tail_answer_to_msg,
 )
 from codesign_ros.pixels.letterbox import letterbox
-from codesign_ros.plan import Plan
 from codesign_ros.runtime.answers import classified
 from codesign_ros.runtime.messages import (
     DropReason,
@@ -39,6 +37,8 @@ from codesign_ros.runtime.messages import (
 from codesign_ros.runtime.stages.engine_keys import tail_key
 from codesign_ros.runtime.stages.tail import TailStage
 from codesign_ros.srv import CommitPlan, PreparePlan
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.plan import Plan
 
 pytest_plugins = ("support.ros",)
 

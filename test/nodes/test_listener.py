@@ -6,13 +6,13 @@ import json
 import pytest
 
 from codesign_ros.cli.main import main
-from codesign_ros.errors import CodesignError
 from codesign_ros.msg import InferenceResult
 from codesign_ros.nodes.watching.listener import Listener
-from codesign_ros.plan import Plan
 from codesign_ros.runtime.device import Device, Heartbeat
 from codesign_ros.runtime.messages import Result
 from codesign_ros.runtime.news import NodeStatus, SaidVersion, Unreadable
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.plan import Plan
 
 pytest_plugins = ["support.ros"]
 

@@ -10,14 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rclpy.serialization import deserialize_message, serialize_message
 
-from codesign_ros.boxes import Box, GroundTruth
 from codesign_ros.cost.half_times import HalfTimes
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import PRECISIONS, HalfForm, Merge, Structure
 from codesign_ros.msg import DeviceProfile, Embedding, Heartbeat, InferenceResult
 from codesign_ros.msg import TailAnswer as TailAnswerMsg
 from codesign_ros.nodes.interface import device_messages, messages
-from codesign_ros.plan import Plan, RateLevel
 from codesign_ros.runtime.device import STATES, Device, Payload, Role, StageMedians
 from codesign_ros.runtime.device import Heartbeat as HeartbeatValue
 from codesign_ros.runtime.messages import Embedding as EmbeddingValue
@@ -29,6 +25,10 @@ from codesign_ros.runtime.messages import (
     TailAnswer,
     TailStatus,
 )
+from codesign_ros.types.boxes import Box, GroundTruth
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import PRECISIONS, HalfForm, Merge, Structure
+from codesign_ros.types.plan import Plan, RateLevel
 from codesign_ros.wire.tensor import EncodedTensor
 
 uint16, uint32, uint64 = (st.integers(0, 2**bits - 1) for bits in (16, 32, 64))

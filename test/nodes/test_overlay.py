@@ -5,10 +5,10 @@ import threading
 import numpy as np
 import pytest
 
-from codesign_ros.boxes import Box
 from codesign_ros.nodes.overlay import OverlayPainter
 from codesign_ros.pixels.drawing import draw_boxes
 from codesign_ros.runtime.messages import Stamp
+from codesign_ros.types.boxes import Box
 from support.runtime import PATIENCE_S, no_thread_left, wait_until
 
 CLASSES = ("person", "helmet")

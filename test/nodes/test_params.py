@@ -11,9 +11,9 @@ from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import DescribeParameters, ListParameters, SetParameters
 from rclpy.parameter import Parameter
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.resources import resource_path
 from codesign_ros.testbed.processes import executable
+from codesign_ros.types.errors import CodesignError
 
 pytest_plugins = ("support.ros",)
 

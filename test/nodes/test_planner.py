@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.msg import DeviceProfile, Heartbeat
 from codesign_ros.nodes.interface import qos
 from codesign_ros.planning.objective import Objective
 from codesign_ros.runtime.device import Device, Role
 from codesign_ros.runtime.planner.engine_wishes import form_of
 from codesign_ros.srv import Solve
+from codesign_ros.types.errors import CodesignError
 from support.fake_device import fake_devices
 from support.planner import profile
 

@@ -7,12 +7,12 @@ import pytest
 import yaml
 
 from codesign_ros.data.sources import open_source
-from codesign_ros.errors import CodesignError
 from codesign_ros.evaluation.offline import evaluate
 from codesign_ros.nodes.observer import Observer
 from codesign_ros.resources import resource_path
 from codesign_ros.runtime.messages import Status
 from codesign_ros.testbed.processes import executable
+from codesign_ros.types.errors import CodesignError
 
 pytest_plugins = ("support.ros",)
 

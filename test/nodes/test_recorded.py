@@ -12,19 +12,19 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from codesign_ros.cli.main import main
 from codesign_ros.data.storage.decoding import typestore
 from codesign_ros.engines.factory import open_backend
-from codesign_ros.forms import HalfForm
 from codesign_ros.nodes.interface.device_messages import device_to_msg, heartbeat_to_msg
 from codesign_ros.nodes.interface.messages import (
     embedding_to_msg,
     plan_to_msg,
     tail_answer_to_msg,
 )
-from codesign_ros.plan import Plan
 from codesign_ros.runtime.device import Device, Heartbeat, Role, StageMedians
 from codesign_ros.runtime.messages import Embedding, EmbeddingKind, Stamp, TailAnswer
 from codesign_ros.runtime.stages.engine_keys import head_key, tail_key
 from codesign_ros.runtime.stages.head import HeadStage
 from codesign_ros.runtime.stages.tail import TailStage
+from codesign_ros.types.forms import HalfForm
+from codesign_ros.types.plan import Plan
 from support.planner import beat_of, profile
 from support.tiny import tiny_frames
 

@@ -19,12 +19,12 @@ from codesign_ros.nodes.interface.messages import (
     tail_answer_from_msg,
 )
 from codesign_ros.pixels.letterbox import letterbox
-from codesign_ros.plan import Plan
 from codesign_ros.runtime.messages import Embedding, EmbeddingKind, Stamp, TailStatus
 from codesign_ros.runtime.stages.engine_keys import head_key, tail_key
 from codesign_ros.runtime.stages.head import HeadStage
 from codesign_ros.runtime.stages.tail import TailStage
 from codesign_ros.srv import CommitPlan, PreparePlan
+from codesign_ros.types.plan import Plan
 from codesign_ros.wire.codecs import encode
 
 pytest_plugins = ("support.ros",)

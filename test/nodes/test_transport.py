@@ -11,9 +11,9 @@ import pytest
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.nodes.interface.transport import DECIDED, check_domain, prepare
 from codesign_ros.resources import resource_path
+from codesign_ros.types.errors import CodesignError
 
 pytest_plugins = ("support.ros",)
 

@@ -9,8 +9,8 @@ from codesign_ros.bundle import Bundle
 from codesign_ros.cost.accuracy_row import AccuracyRow
 from codesign_ros.data.sources import open_source
 from codesign_ros.evaluation.offline import evaluate
-from codesign_ros.forms import Merge, Structure
 from codesign_ros.runtime.messages import Status
+from codesign_ros.types.forms import Merge, Structure
 
 pytest_plugins = ("support.ros",)
 pytest.importorskip("av")

@@ -18,7 +18,6 @@ from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from rclpy.node import NodeNameNonExistentError
 from rclpy.signals import SignalHandlerOptions
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.msg import Plan as PlanMsg
 from codesign_ros.nodes import process
 from codesign_ros.nodes.base import CodesignNode
@@ -28,6 +27,7 @@ from codesign_ros.nodes.loop import Loop, make_executor
 from codesign_ros.nodes.wiring import WiredNode
 from codesign_ros.runtime.device import Device, Role
 from codesign_ros.srv import CommitPlan
+from codesign_ros.types.errors import CodesignError
 from support.fake_device import fake_devices
 from support.planner import profile
 

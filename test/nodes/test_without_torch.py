@@ -11,13 +11,13 @@ from std_msgs.msg import Header
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.cli.main import main
-from codesign_ros.codec_names import NECK_CODECS
-from codesign_ros.forms import BRANCH_STRUCTURES, Structure
 from codesign_ros.nodes.interface.messages import ns_to_time, plan_to_msg
-from codesign_ros.plan import Plan
 from codesign_ros.resources import resource_path
 from codesign_ros.runtime.messages import Stamp, Status
 from codesign_ros.srv import CommitPlan, PreparePlan
+from codesign_ros.types.codec_names import NECK_CODECS
+from codesign_ros.types.forms import BRANCH_STRUCTURES, Structure
+from codesign_ros.types.plan import Plan
 
 pytest_plugins = ("support.ros",)
 

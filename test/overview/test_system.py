@@ -6,10 +6,10 @@ import pytest
 
 from codesign_ros.overview.counts import CountHistory
 from codesign_ros.overview.system import System
-from codesign_ros.plan import Plan
 from codesign_ros.runtime.device import Device, Heartbeat, Role, StageMedians
 from codesign_ros.runtime.messages import Result, Stamp, Status
 from codesign_ros.runtime.news import Level, News, NodeStatus
+from codesign_ros.types.plan import Plan
 
 HEAD = {"epoch": 3, "frames": 0, "server": 0, "robot": 0, "fallback": 0, "dropped": 0,
         "in_flight": 0}  # fmt: skip

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.paper.convergence import (
     SplitRidge,
     descend,
@@ -21,6 +20,7 @@ from codesign_ros.paper.convergence import (
     upper_bound,
 )
 from codesign_ros.paper.convergence_report import draw_convergence, print_convergence, simulate
+from codesign_ros.types.errors import CodesignError
 
 numbers = st.floats(0.1, 10)
 

@@ -10,9 +10,6 @@ from torch import nn
 
 from codesign_ros.cli.main import main
 from codesign_ros.cost.profile import NetworkProfile
-from codesign_ros.devices import DeviceSpec
-from codesign_ros.forms import BRANCH_STRUCTURES, Structure
-from codesign_ros.links import LinkSpec
 from codesign_ros.models.zoo import rep
 from codesign_ros.paper import fig8
 from codesign_ros.paper.fig8 import claims, fig8_report, profile_googlenet, turns
@@ -21,7 +18,10 @@ from codesign_ros.paper.fig8_report import (
     fig8_figure,
     fig8_table,
 )
-from codesign_ros.tensors import TensorSpec
+from codesign_ros.types.devices import DeviceSpec
+from codesign_ros.types.forms import BRANCH_STRUCTURES, Structure
+from codesign_ros.types.links import LinkSpec
+from codesign_ros.types.tensors import TensorSpec
 
 S3 = Structure.S3
 ROBOT = DeviceSpec("slow", {"fp32": 1e9}, 1e9)

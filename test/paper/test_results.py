@@ -14,9 +14,6 @@ from torch import nn
 from codesign_ros.cli import reproduce
 from codesign_ros.cli.main import main
 from codesign_ros.cost.profile import NetworkProfile, profile_network
-from codesign_ros.devices import DeviceSpec
-from codesign_ros.forms import BRANCH_STRUCTURES, Structure
-from codesign_ros.links import LinkSpec
 from codesign_ros.models.graph.importing import import_network
 from codesign_ros.models.zoo import rep
 from codesign_ros.paper.results import networks
@@ -46,7 +43,10 @@ from codesign_ros.planning.objective import Objective
 from codesign_ros.planning.policies import POLICIES
 from codesign_ros.planning.policies.base import Situation
 from codesign_ros.planning.problem import Problem
-from codesign_ros.tensors import InputSpec, TensorSpec
+from codesign_ros.types.devices import DeviceSpec
+from codesign_ros.types.forms import BRANCH_STRUCTURES, Structure
+from codesign_ros.types.links import LinkSpec
+from codesign_ros.types.tensors import InputSpec, TensorSpec
 
 ROBOT = DeviceSpec("slow", {"fp32": 1e9, "fp16": 2e9}, 1e9, utilisation=0.5)
 SERVER = DeviceSpec("fast", {"fp32": 1e10, "fp16": 2e10}, 4e9)

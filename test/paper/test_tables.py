@@ -17,15 +17,15 @@ from codesign_ros.cost.intensity import (
     intensities,
     memory_bytes,
 )
-from codesign_ros.devices import DeviceSpec
-from codesign_ros.errors import CodesignError
 from codesign_ros.models.blocks import RepVGGBlock
 from codesign_ros.models.network import Network
 from codesign_ros.paper.printed import TABLE_2, TABLE_3, TABLE_3_DEVICES, Table3Row
 from codesign_ros.paper.tables import column_note, table2, table3, verdict
 from codesign_ros.paper.zoo import Zoo
 from codesign_ros.resources import resource_path
-from codesign_ros.tensors import InputSpec
+from codesign_ros.types.devices import DeviceSpec
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.tensors import InputSpec
 
 
 def small(channels, size=8):

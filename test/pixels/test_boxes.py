@@ -5,11 +5,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from codesign_ros.boxes import Box
-from codesign_ros.errors import CodesignError
 from codesign_ros.pixels.boxes import Selection, decode_detections, to_frame
 from codesign_ros.pixels.letterbox import Letterbox
-from codesign_ros.tensors import InputSpec
+from codesign_ros.types.boxes import Box
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.tensors import InputSpec
 
 CLASSES = ("person", "helmet", "head")
 SPEC = InputSpec(height=400, width=640)

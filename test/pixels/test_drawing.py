@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codesign_ros.boxes import Box
 from codesign_ros.pixels.drawing import COLOURS, colour_of, draw_boxes
+from codesign_ros.types.boxes import Box
 
 CLASSES = ("person", "helmet", "head")
 

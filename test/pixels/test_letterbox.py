@@ -3,10 +3,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codesign_ros.boxes import Box
-from codesign_ros.errors import CodesignError
 from codesign_ros.pixels.letterbox import PAD_VALUE, Letterbox, letterbox, normalise
-from codesign_ros.tensors import InputSpec
+from codesign_ros.types.boxes import Box
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.tensors import InputSpec
 
 SPEC = InputSpec(height=40, width=64, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.25))
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from codesign_ros.cost.roofline import RooflineMode
-from codesign_ros.devices import DeviceSpec
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import Structure
-from codesign_ros.links import LinkSpec
 from codesign_ros.planning.algorithm_1 import algorithm_1
 from codesign_ros.planning.total_time import SplitCurves, split_curves
+from codesign_ros.types.devices import DeviceSpec
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import Structure
+from codesign_ros.types.links import LinkSpec
 from support.planning import random_tables
 
 # beta 1 and 10 GB/s; I_m1 = 1 and I_m2 = 1 FLOP/byte.

@@ -2,17 +2,17 @@
 
 import pytest
 
-from codesign_ros.codec_names import JPEG444_CODECS
 from codesign_ros.cost.accuracy import AccuracyTable
 from codesign_ros.cost.accuracy_row import AccuracyRow
 from codesign_ros.cost.half_times import HalfTimes
 from codesign_ros.cost.model import measured_tables
 from codesign_ros.cost.tables import Axes
-from codesign_ros.forms import HalfForm, Merge, Structure
-from codesign_ros.links import LinkSpec
 from codesign_ros.planning.grid import grid
 from codesign_ros.planning.problem import Limits, Problem
 from codesign_ros.runtime.rate_level import RateLevelChoice
+from codesign_ros.types.codec_names import JPEG444_CODECS
+from codesign_ros.types.forms import HalfForm, Merge, Structure
+from codesign_ros.types.links import LinkSpec
 
 S3, FOLD = Structure.S3, Merge.FOLD
 BYTES = dict(zip(("jpeg", *JPEG444_CODECS), (5000.0, 6000.0, 4000.0, 2000.0, 1000.0), strict=True))

@@ -5,9 +5,6 @@ import dataclasses
 import numpy as np
 import pytest
 
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import Merge, Structure
-from codesign_ros.links import LinkSpec
 from codesign_ros.planning.candidates import evaluate
 from codesign_ros.planning.gradient import (
     GradientResult,
@@ -17,6 +14,9 @@ from codesign_ros.planning.gradient import (
     softmax,
 )
 from codesign_ros.planning.problem import Candidate, CandidateCost, Limits, Problem, Row
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import Merge, Structure
+from codesign_ros.types.links import LinkSpec
 from support.planning import LINK, price, random_tables
 
 PLAIN = {"structures": (Structure.S3,), "merges": (Merge.FOLD,), "precisions": ("fp32",)}

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codesign_ros.cost.tables import Axes, CostTables
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import Merge, Structure
-from codesign_ros.links import LinkSpec, RadioState
 from codesign_ros.planning.candidates import evaluate
 from codesign_ros.planning.grid import grid
 from codesign_ros.planning.objective import Objective
 from codesign_ros.planning.problem import Candidate, Limits, Problem
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import Merge, Structure
+from codesign_ros.types.links import LinkSpec, RadioState
 from support.planning import price, random_tables, ranked
 
 LINK = LinkSpec(8e6, 0.01)

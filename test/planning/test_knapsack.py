@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.planning.knapsack import choose
+from codesign_ros.types.errors import CodesignError
 
 
 def tried(time_s, loss, lambda_1, limit):

@@ -7,15 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from codesign_ros.codec_names import neck_level
 from codesign_ros.cost.tables import Axes
-from codesign_ros.forms import Structure
-from codesign_ros.links import LinkSpec
 from codesign_ros.planning.candidates import evaluate
 from codesign_ros.planning.grid import grid
 from codesign_ros.planning.objective import Objective
 from codesign_ros.planning.policies import POLICIES, Situation
 from codesign_ros.planning.problem import AllowedHalves, Candidate, Limits, Problem
+from codesign_ros.types.codec_names import neck_level
+from codesign_ros.types.forms import Structure
+from codesign_ros.types.links import LinkSpec
 from support.planning import random_tables
 from support.tiny_plan import LINK, ROBOT, SERVER, tables
 

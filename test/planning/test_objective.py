@@ -2,7 +2,6 @@
 
 import pytest
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.planning.objective import (
     Objective,
     joint_objective,
@@ -10,6 +9,7 @@ from codesign_ros.planning.objective import (
     parse_objective,
     time_s,
 )
+from codesign_ros.types.errors import CodesignError
 
 
 def test_latency_adds_and_throughput_takes_the_slowest():

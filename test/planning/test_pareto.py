@@ -7,12 +7,12 @@ import math
 import numpy as np
 import pytest
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.planning.candidates import evaluate
 from codesign_ros.planning.grid import grid
 from codesign_ros.planning.objective import Objective
 from codesign_ros.planning.pareto import pareto
 from codesign_ros.planning.problem import Limits, Problem
+from codesign_ros.types.errors import CodesignError
 from support.planning import LINK, random_tables
 
 

@@ -9,13 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codesign_ros.codec_names import neck_level
 from codesign_ros.cost.roofline import RooflineMode
 from codesign_ros.cost.tables import Axes, CostTables
-from codesign_ros.devices import DeviceSpec
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import BRANCH_STRUCTURES, Structure
-from codesign_ros.links import LinkSpec, RadioState
 from codesign_ros.planning.grid import grid
 from codesign_ros.planning.objective import Objective
 from codesign_ros.planning.policies import PARTS_OF_OURS, POLICIES, CloudTier, Situation
@@ -33,6 +28,11 @@ from codesign_ros.planning.policies.neurosurgeon import Criterion, Neurosurgeon,
 from codesign_ros.planning.policies.secda import Accelerator, Secda
 from codesign_ros.planning.policies.sidd import Sidd
 from codesign_ros.planning.problem import Limits, Problem
+from codesign_ros.types.codec_names import neck_level
+from codesign_ros.types.devices import DeviceSpec
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import BRANCH_STRUCTURES, Structure
+from codesign_ros.types.links import LinkSpec, RadioState
 from support.planning import LINK, price, random_tables, ranked
 
 MS = 1e-3

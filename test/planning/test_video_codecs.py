@@ -10,10 +10,10 @@ from codesign_ros.cost.accuracy_row import AccuracyRow
 from codesign_ros.cost.half_times import HalfTimes
 from codesign_ros.cost.model import measured_tables
 from codesign_ros.cost.tables import Axes
-from codesign_ros.forms import HalfForm, Merge, Structure
-from codesign_ros.links import LinkSpec
 from codesign_ros.planning.grid import grid
 from codesign_ros.planning.problem import Problem
+from codesign_ros.types.forms import HalfForm, Merge, Structure
+from codesign_ros.types.links import LinkSpec
 
 S3, FOLD = Structure.S3, Merge.FOLD
 CODECS = ("jpeg", "h264.18", "h264.23")

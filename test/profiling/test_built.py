@@ -8,11 +8,11 @@ from codesign_ros.cost.half_times import Extent
 from codesign_ros.engines.base import EngineKey
 from codesign_ros.engines.cache import FileCache
 from codesign_ros.engines.factory import open_backend
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import BRANCH_STRUCTURES, HalfForm
 from codesign_ros.profiling import profile as profiling
 from codesign_ros.profiling import timer
 from codesign_ros.profiling.profile import profile_cached, profile_more
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import BRANCH_STRUCTURES, HalfForm
 
 S3, S3_SS, S3_S1, FULL = BRANCH_STRUCTURES
 INT8 = "int8-tensor"

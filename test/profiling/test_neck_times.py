@@ -10,11 +10,11 @@ from codesign_ros.cost.half_times import Extent, HalfTimes
 from codesign_ros.cost.model import measured_tables
 from codesign_ros.engines.base import EngineKey
 from codesign_ros.engines.factory import open_backend
-from codesign_ros.forms import HalfForm, Structure
 from codesign_ros.profiling import timer as stage_timer
 from codesign_ros.profiling.profile import measure
 from codesign_ros.runtime.neck_codec import NeckCodec
 from codesign_ros.runtime.planner.settings import PlannerSettings
+from codesign_ros.types.forms import HalfForm, Structure
 from support.tiny import tiny_frames
 
 CUT = 3

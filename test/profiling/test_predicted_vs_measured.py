@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from codesign_ros.forms import BRANCH_STRUCTURES, PRECISIONS
 from codesign_ros.profiling import timer
+from codesign_ros.types.forms import BRANCH_STRUCTURES, PRECISIONS
 from codesign_ros.wire.codecs import codecs_for
 from support.paths import ROOT
 

@@ -9,12 +9,12 @@ import pytest
 from codesign_ros.cost.half_times import Extent, HalfTimes
 from codesign_ros.engines.cache import FileCache
 from codesign_ros.engines.factory import open_backend
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import BRANCH_STRUCTURES, HalfForm
 from codesign_ros.profiling import profile as profiling
 from codesign_ros.profiling import timer as stage_timer
 from codesign_ros.profiling.profile import measure, profile_cached
 from codesign_ros.profiling.timer import StageTimer
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import BRANCH_STRUCTURES, HalfForm
 from codesign_ros.wire.codecs import codecs_for, encode
 from support.tiny import tiny_frames
 

@@ -8,10 +8,10 @@ import pytest
 from codesign_ros.cost.accuracy_row import AccuracyRow
 from codesign_ros.engines.base import EngineKey
 from codesign_ros.engines.ort import OrtBackend
-from codesign_ros.forms import Merge, Structure
 from codesign_ros.profiling import rehearsal
 from codesign_ros.profiling.rehearsal import Rehearsal
 from codesign_ros.runtime.answers import Answer
+from codesign_ros.types.forms import Merge, Structure
 
 
 class Watched(OrtBackend):

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from codesign_ros.boxes import Box
-from codesign_ros.errors import CodesignError
 from codesign_ros.pixels.boxes import Selection, decode_detections
 from codesign_ros.runtime.answers import Answer, answer_from, classified
+from codesign_ros.types.boxes import Box
+from codesign_ros.types.errors import CodesignError
 from support.tiny import CLASSES
 
 

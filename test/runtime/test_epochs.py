@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codesign_ros.errors import CodesignError
-from codesign_ros.plan import Plan
 from codesign_ros.runtime.epochs import MOST_EPOCH, EpochTable, is_newer, next_epoch
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.plan import Plan
 
 
 def table(*prepared, current=0, on_drop=lambda stage: None):

@@ -17,9 +17,10 @@ def test_a_value_type_loads_values_alone():
     own, heavy = ran.stdout.splitlines()
     assert own.split() == [
         "codesign_ros",
-        "codesign_ros.boxes",
         "codesign_ros.runtime",
         "codesign_ros.runtime.messages",
+        "codesign_ros.types",
+        "codesign_ros.types.boxes",
         "codesign_ros.wire",
         "codesign_ros.wire.tensor",
     ]

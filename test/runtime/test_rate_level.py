@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from codesign_ros.plan import Plan, RateLevel
 from codesign_ros.runtime.rate_level import RateLevelChoice
+from codesign_ros.types.plan import Plan, RateLevel
 
 BYTES = (8000.0, 4000.0, 2000.0, 1000.0)
 LOSSES = (0.001, 0.004, 0.010, 0.030)

@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.runtime.messages import Status, TailAnswer, TailStatus
 from codesign_ros.runtime.stages.engine_keys import head_key, tail_key
 from codesign_ros.runtime.stages.head import HeadStage
 from codesign_ros.runtime.stages.plan_check import check_plan
 from codesign_ros.runtime.stages.tail import TailStage
+from codesign_ros.types.errors import CodesignError
 from codesign_ros.wire.decode import WireError
 from codesign_ros.wire.video.payload import KEY
 from support.runtime import PATIENCE_S, Head, Tail, WatchedFactory, no_thread_left, plan_for

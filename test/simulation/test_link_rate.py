@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codesign_ros.errors import CodesignError
-from codesign_ros.links import LinkSpec, RadioState
 from codesign_ros.simulation.link_rate import PACKET_BYTES, StateRate, TraceRate
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.links import LinkSpec, RadioState
 
 
 def test_a_payload_that_lasts_over_a_change_of_the_radio():

@@ -3,11 +3,11 @@
 import pytest
 import simpy
 
-from codesign_ros.links import LinkSpec
 from codesign_ros.simulation.line import Line
 from codesign_ros.simulation.link_rate import StateRate
 from codesign_ros.simulation.pipeline import Finished, Pipeline, Way
 from codesign_ros.simulation.work import Work
+from codesign_ros.types.links import LinkSpec
 
 
 class Fixed:

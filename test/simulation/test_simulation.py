@@ -12,9 +12,6 @@ from hypothesis import strategies as st
 
 from codesign_ros.cli.main import main
 from codesign_ros.cost.tables import Axes, CostTables
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import Structure
-from codesign_ros.links import LinkSpec, RadioState
 from codesign_ros.planning.objective import Objective, pace_s
 from codesign_ros.planning.policies import Situation
 from codesign_ros.planning.problem import Problem
@@ -31,6 +28,9 @@ from codesign_ros.simulation.pipeline import Pipeline, Way
 from codesign_ros.simulation.planner import LivePlanner
 from codesign_ros.simulation.robot import Robot
 from codesign_ros.simulation.work import STEADY, Recorded, Spread, Work, gaps_s
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import Structure
+from codesign_ros.types.links import LinkSpec, RadioState
 
 
 def bed(work, *, rate_bps=1e9, delay_s=0.0, burst_bytes=0.0, states=(), depth=3, spread=STEADY):

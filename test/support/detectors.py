@@ -5,8 +5,8 @@ import numpy as np
 from codesign_ros.bundle import write_bundle
 from codesign_ros.cost.accuracy import AccuracyTable
 from codesign_ros.cost.accuracy_row import AccuracyRow
-from codesign_ros.forms import BRANCH_STRUCTURES, Merge
 from codesign_ros.pixels.letterbox import letterbox, normalise
+from codesign_ros.types.forms import BRANCH_STRUCTURES, Merge
 from support.tiny import TINY_INPUT, tiny_frames
 
 DETECTOR_CLASSES = ("person", "helmet", "head")

@@ -9,7 +9,7 @@ import numpy as np
 import yaml
 from hypothesis import strategies as st
 
-from codesign_ros.boxes import Box
+from codesign_ros.types.boxes import Box
 
 HEIGHT, WIDTH = 48, 64
 CLASSES = ("head", "helmet")

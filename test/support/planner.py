@@ -3,8 +3,8 @@
 from dataclasses import fields
 
 from codesign_ros.cost.half_times import HalfTimes
-from codesign_ros.forms import BRANCH_STRUCTURES, HalfForm
 from codesign_ros.runtime.device import Heartbeat
+from codesign_ros.types.forms import BRANCH_STRUCTURES, HalfForm
 
 ROBOT = "/robot"
 CODECS = ("raw", "uint8+zstd")

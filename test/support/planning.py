@@ -5,9 +5,9 @@ import math
 import numpy as np
 
 from codesign_ros.cost.tables import Axes, CostTables
-from codesign_ros.forms import BRANCH_STRUCTURES, PRECISIONS, Merge, Structure
-from codesign_ros.links import LinkSpec
 from codesign_ros.planning.candidates import evaluate
+from codesign_ros.types.forms import BRANCH_STRUCTURES, PRECISIONS, Merge, Structure
+from codesign_ros.types.links import LinkSpec
 
 LINK = LinkSpec(8e6, 0.01)
 

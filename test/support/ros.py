@@ -20,12 +20,12 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from codesign_ros.bundle import write_bundle
 from codesign_ros.engines.base import EngineKey
 from codesign_ros.engines.factory import open_backend
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import BRANCH_STRUCTURES
 from codesign_ros.nodes.observer import Observer
 from codesign_ros.pixels.letterbox import letterbox, normalise
 from codesign_ros.resources import resource_path
 from codesign_ros.testbed.processes import NodeProcesses, executable, private_environment
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import BRANCH_STRUCTURES
 from support.tiny import CLASSES, TINY_ACCURACY, TINY_INPUT, tiny_frames, tiny_network
 
 # Far beyond what anything here takes, on a machine that is busy with other things too: only a

@@ -9,7 +9,6 @@ import time
 import numpy as np
 
 from codesign_ros.engines.ort import OrtBackend
-from codesign_ros.plan import Plan
 from codesign_ros.runtime.answers import classified
 from codesign_ros.runtime.engines.pool import EnginePool
 from codesign_ros.runtime.head.runtime import HeadRuntime
@@ -17,6 +16,7 @@ from codesign_ros.runtime.head.settings import HeadSettings
 from codesign_ros.runtime.messages import Stamp
 from codesign_ros.runtime.stages.engine_keys import head_key
 from codesign_ros.runtime.tail.runtime import TailRuntime, TailSettings
+from codesign_ros.types.plan import Plan
 
 TAIL = "/robot/tail"
 # Far beyond what anything here takes: only a defect makes a test wait so long.

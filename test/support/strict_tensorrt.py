@@ -23,7 +23,7 @@ from onnx import TensorProto, helper
 from codesign_ros.engines.tensorrt.build import build_engine
 from codesign_ros.engines.tensorrt.request import BuildRequest
 from codesign_ros.engines.tensorrt.versions import Api
-from codesign_ros.errors import CodesignError
+from codesign_ros.types.errors import CodesignError
 
 MADE = ("Builder", "OnnxParser", "Runtime")
 ENGINE = b"an engine" * 10

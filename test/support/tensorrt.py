@@ -19,7 +19,7 @@ import onnxruntime
 
 from codesign_ros.engines.tensorrt.tensors import EngineTensor
 from codesign_ros.engines.tensorrt.versions import Loaded
-from codesign_ros.errors import CodesignError
+from codesign_ros.types.errors import CodesignError
 from support.paths import ROOT
 
 PYCUDA = Path(os.environ.get("CODESIGN_TEST_PYCUDA", ROOT / "build" / "pycuda"))
@@ -189,7 +189,8 @@ from support.tensorrt_pieces import convolution
 from codesign_ros.engines.tensorrt.cuda import open_gpu
 from codesign_ros.engines.tensorrt.engine import TensorRtEngine
 from codesign_ros.engines.tensorrt.settings import TensorRtSettings
-from codesign_ros.errors import CodesignError; from codesign_ros.tensors import TensorSpec
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.tensors import TensorSpec
 
 PIECE = convolution()
 INS, OUTS = (TensorSpec("x", (1, 3, 16, 16)),), (TensorSpec("y", (1, 8, 16, 16)),)

@@ -13,8 +13,8 @@ from codesign_ros.engines.onnx_model.forms import as_onnx
 from codesign_ros.engines.onnx_model.pieces import PieceCutter
 from codesign_ros.engines.tensorrt.request import BuildRequest
 from codesign_ros.engines.tensorrt.versions import load_api
-from codesign_ros.forms import Merge, Structure
-from codesign_ros.tensors import TensorSpec
+from codesign_ros.types.forms import Merge, Structure
+from codesign_ros.types.tensors import TensorSpec
 
 BYTES_OF_A_WEIGHT = {"fp32": 4, "fp16": 2, "int8-tensor": 1, "int8-channel": 1}
 WITH_WEIGHTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")

@@ -8,8 +8,8 @@ import numpy as np
 from codesign_ros.bundle import Bundle, write_bundle
 from codesign_ros.cost.accuracy import AccuracyTable
 from codesign_ros.cost.accuracy_row import AccuracyRow
-from codesign_ros.forms import BRANCH_STRUCTURES, Merge, Structure
-from codesign_ros.tensors import InputSpec
+from codesign_ros.types.forms import BRANCH_STRUCTURES, Merge, Structure
+from codesign_ros.types.tensors import InputSpec
 
 CLASSES = ("empty", "helmets", "bare-headed")
 TINY_INPUT = InputSpec(height=64, width=96, mean=(0.5, 0.45, 0.4), std=(0.25, 0.3, 0.2))

@@ -8,8 +8,8 @@ import numpy as np
 
 from codesign_ros.bundle import Bundle, write_neck
 from codesign_ros.cost.accuracy_row import AccuracyRow
-from codesign_ros.forms import Merge, Structure
 from codesign_ros.neck_file import NeckInfo
+from codesign_ros.types.forms import Merge, Structure
 from codesign_ros.wire.neck.tables import CodeTables, frequencies_of
 
 LEVELS, LARGEST = 3, 15

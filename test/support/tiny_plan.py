@@ -10,11 +10,11 @@ from dataclasses import replace
 import numpy as np
 
 from codesign_ros.cost.tables import Axes, CostTables
-from codesign_ros.devices import DeviceSpec
-from codesign_ros.forms import Structure
-from codesign_ros.links import LinkSpec
 from codesign_ros.planning.grid import grid
 from codesign_ros.planning.problem import Problem
+from codesign_ros.types.devices import DeviceSpec
+from codesign_ros.types.forms import Structure
+from codesign_ros.types.links import LinkSpec
 
 LINK = LinkSpec(8e6)
 ROBOT = DeviceSpec("small", {"fp32": 2e10}, 1e10, paper_peak_flops=6e10)

@@ -2,9 +2,9 @@
 
 import pytest
 
-from codesign_ros.boxes import Box, GroundTruth
 from codesign_ros.runtime.messages import Result, Stamp, Status
 from codesign_ros.testbed.accuracy import accuracy_of
+from codesign_ros.types.boxes import Box, GroundTruth
 
 TRUE = Box("person", 10.0, 10.0, 50.0, 90.0)
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.testbed.cgroup import PERIOD_US, CpuGroup, is_version_2
+from codesign_ros.types.errors import CodesignError
 
 
 @pytest.fixture

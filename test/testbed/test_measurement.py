@@ -2,9 +2,9 @@
 
 import math
 
-from codesign_ros.plan import Plan
 from codesign_ros.runtime.messages import Result, Stamp, Status
 from codesign_ros.testbed.measurement import Seen, measurement, merged
+from codesign_ros.types.plan import Plan
 
 
 def result(number, response_s, **changes):

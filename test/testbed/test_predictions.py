@@ -4,8 +4,6 @@ import math
 
 import pytest
 
-from codesign_ros.errors import CodesignError
-from codesign_ros.plan import Plan
 from codesign_ros.runtime.messages import Result, Stamp
 from codesign_ros.testbed.predictions import (
     Choice,
@@ -14,6 +12,8 @@ from codesign_ros.testbed.predictions import (
     draw_choices,
     median_and_worst,
 )
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.plan import Plan
 
 CHOICE = Choice(8, "S3", "fp32", "raw")
 

@@ -4,9 +4,9 @@ import threading
 
 import pytest
 
-from codesign_ros.errors import CodesignError
-from codesign_ros.links import RadioState
 from codesign_ros.testbed.radio import Radio, whole_periods_s
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.links import RadioState
 
 STATES = (RadioState(30e6, 0.02), RadioState(2e6, 0.01))
 

@@ -3,10 +3,10 @@
 import pytest
 import yaml
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.testbed.bed import LinkShape, processors_of
 from codesign_ros.testbed.processes import NodeProcesses
 from codesign_ros.testbed.setup import PLANNER, Setup, host_of
+from codesign_ros.types.errors import CodesignError
 
 LINK = LinkShape(16e6)
 

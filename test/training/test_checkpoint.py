@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.training import checkpoint
 from codesign_ros.training.schedule import moving_average, rate_share
+from codesign_ros.types.errors import CodesignError
 
 
 def made(width=3):

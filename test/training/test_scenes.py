@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from rich.progress import Progress
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.training import scenes as module
 from codesign_ros.training.options import MINE
 from codesign_ros.training.scenes import SceneOptions, train_and_val_scenes
+from codesign_ros.types.errors import CodesignError
 
 
 def opened(folder, **changes):

@@ -7,8 +7,8 @@ import pytest
 
 from codesign_ros.cost.half_times import Extent, HalfTimes
 from codesign_ros.engines.factory import open_backend
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import HalfForm, Structure
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import HalfForm, Structure
 from codesign_ros.whatif import device_times
 from codesign_ros.whatif.device_times import (
     measure_device,

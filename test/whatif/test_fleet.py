@@ -9,12 +9,12 @@ import pytest
 from rich.console import Console
 
 from codesign_ros.cost.catalogue import find_device, find_link, load_devices, load_links
-from codesign_ros.devices import DeviceSpec
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import Merge, Structure
-from codesign_ros.links import LinkSpec
 from codesign_ros.planning.candidates import evaluate
 from codesign_ros.resources import resource_path
+from codesign_ros.types.devices import DeviceSpec
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import Merge, Structure
+from codesign_ros.types.links import LinkSpec
 from codesign_ros.whatif.fleet import MOST_ROBOTS, plan_fleet, read_fleet
 from codesign_ros.whatif.fleet_report import fleet_json, fleet_report
 from codesign_ros.whatif.problem import ANSWER_BYTES, WhatIf, what_if_problem

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from codesign_ros.devices import DeviceSpec
 from codesign_ros.engines.base import EngineKey
-from codesign_ros.forms import BRANCH_STRUCTURES, Merge, Structure
-from codesign_ros.links import LinkSpec
-from codesign_ros.plan import Plan
 from codesign_ros.planning.grid import grid
 from codesign_ros.planning.objective import Objective
+from codesign_ros.types.devices import DeviceSpec
+from codesign_ros.types.forms import BRANCH_STRUCTURES, Merge, Structure
+from codesign_ros.types.links import LinkSpec
+from codesign_ros.types.plan import Plan
 from codesign_ros.whatif.likely_plans import (
     FASTEST_BPS,
     NEAR,

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from codesign_ros.devices import DeviceSpec
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import Structure
 from codesign_ros.planning.pareto import FrontPoint
+from codesign_ros.types.devices import DeviceSpec
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import Structure
 from codesign_ros.whatif.pictures import (
     plan_figure,
     throughput_by_cut,

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from codesign_ros.console import data_size, link_rate, ms, points
-from codesign_ros.devices import DeviceSpec
-from codesign_ros.forms import Merge, Structure
-from codesign_ros.links import LinkSpec
 from codesign_ros.planning.objective import Objective
 from codesign_ros.planning.problem import Candidate, Limits, Problem
+from codesign_ros.types.devices import DeviceSpec
+from codesign_ros.types.forms import Merge, Structure
+from codesign_ros.types.links import LinkSpec
 from codesign_ros.whatif.bounds import work
 from codesign_ros.whatif.words import choice_words, explain_plan
 from support.tiny_plan import LINK, ROBOT, SERVER, alone, solve, tables

@@ -4,9 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from codesign_ros.codec_names import JPEG444_CODECS
-from codesign_ros.errors import CodesignError
-from codesign_ros.tensors import TensorSpec
+from codesign_ros.types.codec_names import JPEG444_CODECS
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.tensors import TensorSpec
 from codesign_ros.wire import codecs
 from codesign_ros.wire.codecs import (
     FRAME_CODECS,

@@ -9,7 +9,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codesign_ros.tensors import TensorSpec
+from codesign_ros.types.tensors import TensorSpec
 from codesign_ros.wire.codecs import (
     FRAME_CODECS,
     KNOWN_CODECS,

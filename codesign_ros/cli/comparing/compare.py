@@ -29,7 +29,7 @@ from codesign_ros.cli.options.numbers import (
 )
 from codesign_ros.cli.options.places import OUTPUT_FILE
 from codesign_ros.console import alive, show
-from codesign_ros.forms import PRECISIONS
+from codesign_ros.types.forms import PRECISIONS
 
 if TYPE_CHECKING:
     from codesign_ros.data.chosen import ChosenSource
@@ -125,7 +125,6 @@ def add(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from codesign_ros.errors import CodesignError
     from codesign_ros.evaluation.compare.ablations import ablation_table, ablations
     from codesign_ros.evaluation.compare.advice import advise
     from codesign_ros.evaluation.compare.arrivals import Arrivals
@@ -141,6 +140,7 @@ def _run(options: argparse.Namespace) -> int:
     from codesign_ros.evaluation.compare.summary import summaries
     from codesign_ros.evaluation.compare.worst import worst_frames
     from codesign_ros.runtime.planner.policy import OURS, check_policy
+    from codesign_ros.types.errors import CodesignError
 
     for policy in options.policy:
         check_policy(policy)

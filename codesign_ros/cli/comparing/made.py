@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codesign_ros.links import LinkSpec
 from codesign_ros.resources import resource_path
+from codesign_ros.types.links import LinkSpec
 
 if TYPE_CHECKING:
     import argparse

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from codesign_ros.cli.common import bundle_path, codecs_chosen
 from codesign_ros.cli.comparing.made import Made, PlannedLink
 from codesign_ros.console import alive
-from codesign_ros.errors import CodesignError
+from codesign_ros.types.errors import CodesignError
 
 if TYPE_CHECKING:
     from codesign_ros.bundle import Bundle

@@ -19,9 +19,9 @@ from codesign_ros.resources import resource_path
 if TYPE_CHECKING:
     from codesign_ros.bundle import Bundle
     from codesign_ros.data.chosen import ChosenSource
-    from codesign_ros.devices import DeviceSpec
     from codesign_ros.evaluation.compare.arrivals import Arrivals
     from codesign_ros.evaluation.compare.robot import Conditions
+    from codesign_ros.types.devices import DeviceSpec
 
 # Peaks by which times between cuts that were not timed are shared out, where no device is named.
 _THIS_MACHINE = "x86-core"
@@ -86,9 +86,9 @@ def _conditions(
     """What all policies have alike, peaks of robot and server, and the times' origin in words."""
     from codesign_ros.cost.catalogue import find_device, load_devices
     from codesign_ros.cost.link import travel_s
-    from codesign_ros.errors import CodesignError
     from codesign_ros.evaluation.compare.robot import Conditions, SimulatedLink
     from codesign_ros.runtime.planner.settings import PlannerSettings
+    from codesign_ros.types.errors import CodesignError
     from codesign_ros.whatif.device_times import PARTS, read_device_times
     from codesign_ros.whatif.problem import ANSWER_BYTES, WhatIf, what_if_problem
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from codesign_ros.errors import did_you_mean, one_line
+from codesign_ros.types.errors import did_you_mean, one_line
 
 
 class Parser(argparse.ArgumentParser):

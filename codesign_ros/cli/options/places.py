@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from codesign_ros.errors import CodesignError
+from codesign_ros.types.errors import CodesignError
 
 
 class Place:

@@ -17,8 +17,8 @@ from codesign_ros.cli.common import (
 from codesign_ros.cli.options.numbers import COUNT_OR_ALL, CUT, THREADS, Whole
 from codesign_ros.cli.options.places import OUTPUT_FILE
 from codesign_ros.console import minutes, progress_bar, show
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import PRECISIONS
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import PRECISIONS
 
 if TYPE_CHECKING:
     from rich.progress import Progress

@@ -10,7 +10,7 @@ from codesign_ros.cli.options.names import namespace
 from codesign_ros.cli.options.numbers import POSITIVE
 from codesign_ros.cli.options.places import NEW_FOLDER
 from codesign_ros.console import alive, result_console, write_json
-from codesign_ros.errors import CodesignError
+from codesign_ros.types.errors import CodesignError
 
 _PACING = ("stamps", "window", "rate")
 

@@ -10,8 +10,8 @@ import yaml
 
 from codesign_ros.cli.common import add_bundle, add_json, command, open_bundle
 from codesign_ros.console import alive, progress_bar, show
-from codesign_ros.errors import CodesignError, one_line
 from codesign_ros.resources import resource_path
+from codesign_ros.types.errors import CodesignError, one_line
 
 
 def add(commands: Any) -> None:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from codesign_ros.cli.common import add_bundle, add_json, command, open_bundle
 from codesign_ros.cli.options.numbers import COUNT, POSITIVE, SEED, Real, Whole
-from codesign_ros.codec_names import NECK_CODECS
 from codesign_ros.console import alive, ms, right, show, slim_table
-from codesign_ros.forms import BRANCH_STRUCTURES, PRECISIONS, Merge
+from codesign_ros.types.codec_names import NECK_CODECS
+from codesign_ros.types.forms import BRANCH_STRUCTURES, PRECISIONS, Merge
 
 if TYPE_CHECKING:
     from codesign_ros.planning.policies import Situation

@@ -10,18 +10,18 @@ from typing import Any
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.cli.common import codecs_chosen
-from codesign_ros.codec_names import NECK_CODECS
 from codesign_ros.cost.accuracy import loss_allowed
 from codesign_ros.cost.catalogue import find_device, find_link, load_links
 from codesign_ros.cost.half_times import HalfTimes
-from codesign_ros.devices import DeviceSpec
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import PRECISIONS, Merge, Part, Structure
-from codesign_ros.links import LinkSpec
 from codesign_ros.planning.objective import parse_objective
 from codesign_ros.planning.problem import Limits
 from codesign_ros.resources import resource_path
 from codesign_ros.runtime.planner.settings import PlannerSettings
+from codesign_ros.types.codec_names import NECK_CODECS
+from codesign_ros.types.devices import DeviceSpec
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import PRECISIONS, Merge, Part, Structure
+from codesign_ros.types.links import LinkSpec
 from codesign_ros.whatif.device_times import read_device_times
 from codesign_ros.whatif.problem import WhatIf, known_devices
 from codesign_ros.wire.codecs import FRAME_CODECS, TENSOR_CODECS

@@ -20,8 +20,8 @@ from codesign_ros.cli.options.numbers import COUNT, NOT_NEGATIVE, POSITIVE, SHAR
 from codesign_ros.cli.options.places import FIGURE_FILE
 from codesign_ros.console import alive, result_console, write_json
 from codesign_ros.cost.model import MODES
-from codesign_ros.errors import CodesignError, did_you_mean
-from codesign_ros.forms import PRECISIONS
+from codesign_ros.types.errors import CodesignError, did_you_mean
+from codesign_ros.types.forms import PRECISIONS
 
 # Options that a fleet does not have: its file says it, or it is for one robot alone.
 _ONE_ROBOT = (

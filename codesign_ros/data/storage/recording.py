@@ -19,8 +19,8 @@ from codesign_ros.data.storage.channel import Channel, OpenStorage, StorageError
 from codesign_ros.data.storage.mcap_file import open_mcap
 from codesign_ros.data.storage.ros1_file import open_ros1
 from codesign_ros.data.storage.sqlite_file import open_sqlite
-from codesign_ros.errors import CodesignError, one_line
-from codesign_ros.lfs import is_lfs_pointer
+from codesign_ros.types.errors import CodesignError, one_line
+from codesign_ros.types.lfs import is_lfs_pointer
 
 _OPENERS: Mapping[str, OpenStorage] = {
     ".mcap": open_mcap,

@@ -7,7 +7,7 @@ from typing import Any
 
 from rosbags.typesys import get_types_from_msg
 
-from codesign_ros.boxes import Box
+from codesign_ros.types.boxes import Box
 
 VISION_TYPE = "vision_msgs/msg/Detection2DArray"
 

@@ -13,8 +13,8 @@ from codesign_ros.bundle import Bundle
 from codesign_ros.engines.base import EngineKey
 from codesign_ros.engines.cache import CacheError, FileCache
 from codesign_ros.engines.factory import EngineFactory
-from codesign_ros.errors import one_line
-from codesign_ros.forms import RANK_ENERGY_KEPT, Merge, Structure
+from codesign_ros.types.errors import one_line
+from codesign_ros.types.forms import RANK_ENERGY_KEPT, Merge, Structure
 
 if TYPE_CHECKING:
     from codesign_ros.engines.onnx_model.pieces import PieceCutter

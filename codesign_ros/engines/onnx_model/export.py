@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from codesign_ros.models.network import Network
-from codesign_ros.tensors import IMAGE
+from codesign_ros.types.tensors import IMAGE
 
 _OPSET = 17
 

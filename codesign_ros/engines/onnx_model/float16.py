@@ -17,7 +17,7 @@ import onnx.numpy_helper
 import onnx.shape_inference
 from onnx import TensorProto, helper
 
-from codesign_ros.errors import CodesignError
+from codesign_ros.types.errors import CodesignError
 
 # What takes the time, and has weights: always float16.
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")

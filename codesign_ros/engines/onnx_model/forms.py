@@ -7,11 +7,11 @@ from collections.abc import Callable
 import numpy as np
 
 from codesign_ros.engines.onnx_model.export import export_onnx
-from codesign_ros.forms import Merge, Structure
 from codesign_ros.models.batchnorm import reestimated
 from codesign_ros.models.network import Network
 from codesign_ros.models.reparam import reparameterize
 from codesign_ros.pixels.letterbox import normalise
+from codesign_ros.types.forms import Merge, Structure
 
 Frames = Callable[[], np.ndarray]
 """Gives calibration frames, uint8 (n, H, W, 3) RGB, letterboxed; asked only by forms that need

@@ -14,7 +14,7 @@ from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
 from codesign_ros.engines.onnx_model.batch_rules import Operation, why_mixed
-from codesign_ros.errors import CodesignError
+from codesign_ros.types.errors import CodesignError
 
 BATCH = "batch"
 """Name of the first dimension of every input and output."""

@@ -33,7 +33,7 @@ from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
 from codesign_ros.hardware.cpu_quota import usable_cores
 from codesign_ros.models.neck import DECODED
-from codesign_ros.tensors import IMAGE, NECK
+from codesign_ros.types.tensors import IMAGE, NECK
 
 # What takes the time, and has weights.
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")

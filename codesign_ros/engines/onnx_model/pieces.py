@@ -7,7 +7,7 @@ import onnx.utils
 
 from codesign_ros.engines.onnx_model import cpu_kernels
 from codesign_ros.engines.onnx_model.float16 import to_fp16
-from codesign_ros.tensors import TensorSpec
+from codesign_ros.types.tensors import TensorSpec
 
 
 class PieceCutter:

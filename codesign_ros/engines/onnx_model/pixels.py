@@ -17,7 +17,7 @@ import onnx.numpy_helper
 from onnx import TensorProto, helper
 
 from codesign_ros.pixels.letterbox import check_input, normalise
-from codesign_ros.tensors import IMAGE, InputSpec, TensorSpec
+from codesign_ros.types.tensors import IMAGE, InputSpec, TensorSpec
 
 _CHANNELS = 4  # kernels for 8 bits take them in fours
 _ZERO, _ZERO_POINT = 128, "pixel_zero_point"

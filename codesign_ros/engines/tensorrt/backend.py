@@ -18,9 +18,9 @@ from codesign_ros.engines.tensorrt.settings import TensorRtSettings
 from codesign_ros.engines.tensorrt.store import EngineStore
 from codesign_ros.engines.tensorrt.target import ANY_RTX, Gpu
 from codesign_ros.engines.tensorrt.versions import load_api
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import HalfForm, Merge, Part, Structure
-from codesign_ros.tensors import TensorSpec
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import HalfForm, Merge, Part, Structure
+from codesign_ros.types.tensors import TensorSpec
 
 
 class TensorRtBackend(OnnxBackend):

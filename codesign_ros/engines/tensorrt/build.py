@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from codesign_ros.engines.tensorrt.reports import Progress
 from codesign_ros.engines.tensorrt.request import BuildRequest
-from codesign_ros.errors import CodesignError
+from codesign_ros.types.errors import CodesignError
 
 if TYPE_CHECKING:
     from codesign_ros.engines.tensorrt.versions import Api

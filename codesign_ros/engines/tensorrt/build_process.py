@@ -22,7 +22,7 @@ from codesign_ros.engines.cache import FileCache
 from codesign_ros.engines.tensorrt.reports import Progress
 from codesign_ros.engines.tensorrt.request import BuildRequest
 from codesign_ros.engines.tensorrt.worker import Job
-from codesign_ros.errors import CodesignError, one_line
+from codesign_ros.types.errors import CodesignError, one_line
 
 # How long ``progress`` may hear nothing, so that whoever wants to stop a build soon can.
 _SILENCE_S = 0.5

@@ -31,7 +31,7 @@ import numpy as np
 
 from codesign_ros.engines.tensorrt.cuda_driver import check, load_driver
 from codesign_ros.engines.tensorrt.target import Gpu
-from codesign_ros.errors import CodesignError, one_line
+from codesign_ros.types.errors import CodesignError, one_line
 
 
 class Closable(Protocol):

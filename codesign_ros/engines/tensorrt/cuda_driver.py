@@ -6,7 +6,7 @@ import ctypes
 from collections.abc import Callable
 from functools import cache
 
-from codesign_ros.errors import CodesignError
+from codesign_ros.types.errors import CodesignError
 
 _NO_DEVICE = 100
 # Stub library, insufficient driver, system driver mismatch, no forward compatibility.

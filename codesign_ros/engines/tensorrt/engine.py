@@ -13,8 +13,8 @@ from codesign_ros.engines.tensorrt.cuda import CudaContext
 from codesign_ros.engines.tensorrt.lane import Lane
 from codesign_ros.engines.tensorrt.settings import TensorRtSettings
 from codesign_ros.engines.tensorrt.versions import Api, Loaded
-from codesign_ros.errors import CodesignError
-from codesign_ros.tensors import TensorSpec
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.tensors import TensorSpec
 
 
 class _Job:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from codesign_ros.engines.cache import DIGEST_BYTES
-from codesign_ros.errors import CodesignError
+from codesign_ros.types.errors import CodesignError
 
 _MAGIC = b"codesign engine\n"
 _LENGTHS = struct.Struct("<QQ")  # bytes of the header, bytes of the engine

@@ -15,8 +15,8 @@ from codesign_ros.engines.tensorrt.cuda_driver import CudaGraph
 from codesign_ros.engines.tensorrt.reports import failure
 from codesign_ros.engines.tensorrt.settings import TensorRtSettings
 from codesign_ros.engines.tensorrt.versions import Api, Loaded
-from codesign_ros.errors import CodesignError
-from codesign_ros.tensors import TensorSpec
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.tensors import TensorSpec
 
 _log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Sequence
 from typing import Any
 
-from codesign_ros.errors import CodesignError, one_line
+from codesign_ros.types.errors import CodesignError, one_line
 
 # Modules to import in order; the last one is the library. A wheel of the library alone comes before
 # its bindings, which find it once it is loaded.

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from codesign_ros.errors import CodesignError, one_line
+from codesign_ros.types.errors import CodesignError, one_line
 
 _logger = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from codesign_ros.errors import CodesignError
+from codesign_ros.types.errors import CodesignError
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from codesign_ros.engines.tensorrt.engine_file import EngineHeader, content_of, 
 from codesign_ros.engines.tensorrt.request import BuildRequest
 from codesign_ros.engines.tensorrt.settings import TensorRtSettings
 from codesign_ros.engines.tensorrt.target import ANY_RTX, ANY_RTX_FROM, Gpu
-from codesign_ros.errors import CodesignError
+from codesign_ros.types.errors import CodesignError
 
 if TYPE_CHECKING:
     from codesign_ros.engines.tensorrt.versions import Api

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from codesign_ros.errors import CodesignError
+from codesign_ros.types.errors import CodesignError
 
 # TensorRT's names of the types that tensors at the ends of a piece may have. (Its own function for
 # this fails in 8.x with numpy 1.24 and later.)

@@ -26,8 +26,8 @@ from codesign_ros.engines.tensorrt.reports import (
 from codesign_ros.engines.tensorrt.request import BuildRequest
 from codesign_ros.engines.tensorrt.target import ANY_RTX, Gpu
 from codesign_ros.engines.tensorrt.tensors import EngineTensor, dtype_of, tensors_of_network
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import PRECISIONS
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import PRECISIONS
 
 # By flavour; they count their versions apart. Before these, tensors had numbers and no names, or an
 # engine could not say for which GPUs it is.

@@ -21,7 +21,7 @@ from codesign_ros.engines.cache import FileCache
 from codesign_ros.engines.tensorrt.build import build_engine
 from codesign_ros.engines.tensorrt.request import BuildRequest
 from codesign_ros.engines.tensorrt.versions import Api, load_api
-from codesign_ros.errors import CodesignError
+from codesign_ros.types.errors import CodesignError
 
 # Frames come first: a machine that builds goes on running its nodes.
 _NICE = 10

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codesign_ros.boxes import GroundTruth
 from codesign_ros.evaluation.average_precision import jackknifed_map50
 from codesign_ros.evaluation.compare.outcome import Outcome
 from codesign_ros.evaluation.judges import GROUPS
 from codesign_ros.evaluation.quality import Quality
 from codesign_ros.runtime.messages import Answer
+from codesign_ros.types.boxes import GroundTruth
 
 
 @dataclass(frozen=True)

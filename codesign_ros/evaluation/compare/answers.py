@@ -11,8 +11,8 @@ from codesign_ros.bundle import Bundle
 from codesign_ros.data.frames import SourceFrame
 from codesign_ros.engines.factory import DEFAULT_BACKEND, open_backend
 from codesign_ros.evaluation.replay import ReplayedFrame, Runner
-from codesign_ros.plan import Plan
 from codesign_ros.runtime.stages.engine_keys import head_key, tail_key
+from codesign_ros.types.plan import Plan
 
 
 class Answers:

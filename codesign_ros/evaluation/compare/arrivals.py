@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from codesign_ros.data.pacing import LONGEST_PAUSE_S
-from codesign_ros.errors import CodesignError
+from codesign_ros.types.errors import CodesignError
 
 RECORDED, FAST = "recorded", "fast"
 _RATES = {"hz": "at a fixed rate", "poisson": "exponential gaps"}

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codesign_ros.forms import Merge
-from codesign_ros.plan import Plan
 from codesign_ros.planning.problem import Candidate
 from codesign_ros.runtime.answers import Answer
 from codesign_ros.simulation.pipeline import Finished, Passage
+from codesign_ros.types.forms import Merge
+from codesign_ros.types.plan import Plan
 
 
 @dataclass(frozen=True)

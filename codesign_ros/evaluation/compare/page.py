@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from codesign_ros.console import short
-from codesign_ros.errors import CodesignError
 from codesign_ros.evaluation.compare.ablations import COLUMNS, TITLE, Ablation, cells
 from codesign_ros.evaluation.compare.advice import Advice
 from codesign_ros.evaluation.compare.charts import bars, front, ranges, stacks, timeline
@@ -25,6 +24,7 @@ from codesign_ros.evaluation.compare.summary import Summary
 from codesign_ros.evaluation.compare.worst import WorstFrame
 from codesign_ros.simulation.link_rate import LinkRate
 from codesign_ros.simulation.pipeline import Finished
+from codesign_ros.types.errors import CodesignError
 
 _BINS = 120
 _STYLE = """

@@ -7,12 +7,8 @@ from dataclasses import dataclass
 
 import simpy
 
-from codesign_ros.codec_names import rate_levels_of
-from codesign_ros.devices import DeviceSpec
 from codesign_ros.evaluation.compare.answers import Answers
 from codesign_ros.evaluation.compare.outcome import Outcome, PlanInForce
-from codesign_ros.links import LinkSpec
-from codesign_ros.plan import Plan
 from codesign_ros.planning.problem import Problem
 from codesign_ros.runtime.answers import Answer
 from codesign_ros.runtime.head.settings import HeadSettings
@@ -23,6 +19,10 @@ from codesign_ros.simulation.link_rate import LinkRate, StateRate
 from codesign_ros.simulation.pipeline import Passage, Pipeline, Way
 from codesign_ros.simulation.planner import LivePlanner, Planned
 from codesign_ros.simulation.work import Work
+from codesign_ros.types.codec_names import rate_levels_of
+from codesign_ros.types.devices import DeviceSpec
+from codesign_ros.types.links import LinkSpec
+from codesign_ros.types.plan import Plan
 
 # The head measures the link so long before the first frame, and looks so often at its plan [s].
 _WARM_S, _LOOK_S = 10.0, 0.5

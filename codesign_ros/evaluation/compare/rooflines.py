@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from codesign_ros.cost.roofline import intensity
-from codesign_ros.devices import DeviceSpec
-from codesign_ros.forms import NUMBER_BYTES, number_format
 from codesign_ros.planning.grid import Solution
+from codesign_ros.types.devices import DeviceSpec
+from codesign_ros.types.forms import NUMBER_BYTES, number_format
 
 ROBOT, SERVER = "robot", "server"
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from codesign_ros.boxes import GroundTruth
 from codesign_ros.bundle import Bundle
 from codesign_ros.data.frames import FrameSource, SourceFrame
 from codesign_ros.engines.factory import DEFAULT_BACKEND
-from codesign_ros.errors import CodesignError
 from codesign_ros.evaluation.compare.answers import Answers
 from codesign_ros.evaluation.compare.arrivals import Arrivals
 from codesign_ros.evaluation.compare.outcome import Outcome
 from codesign_ros.evaluation.compare.parts import WITHOUT_LATE_SHARE
 from codesign_ros.evaluation.compare.robot import Conditions, Robot
 from codesign_ros.pixels.boxes import DISPLAY_THRESHOLD
-from codesign_ros.plan import Plan
 from codesign_ros.runtime.answers import Answer
 from codesign_ros.runtime.planner.policy import OURS
+from codesign_ros.types.boxes import GroundTruth
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.plan import Plan
 
 GROUND_TRUTH = "ground truth"
 WHOLE_NETWORK = "the uncut network in fp32"

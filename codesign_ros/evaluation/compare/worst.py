@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from codesign_ros.boxes import Box, GroundTruth
 from codesign_ros.data.frames import FrameSource
 from codesign_ros.evaluation.compare.outcome import Outcome
 from codesign_ros.evaluation.compare.run import Compared
@@ -16,6 +15,7 @@ from codesign_ros.evaluation.operating_point import match, shown
 from codesign_ros.evaluation.pictures import beside
 from codesign_ros.pixels.boxes import DISPLAY_THRESHOLD
 from codesign_ros.runtime.answers import Answer
+from codesign_ros.types.boxes import Box, GroundTruth
 
 # Wide enough for two pictures of 640 px to be read on a screen, small enough for one file.
 _MOST_WIDTH_PX = 1000

@@ -18,7 +18,7 @@ from codesign_ros.models.neck import with_neck
 from codesign_ros.models.network import Network
 from codesign_ros.pixels.letterbox import normalise
 from codesign_ros.runtime.neck_codec import NeckCodec
-from codesign_ros.tensors import NECK
+from codesign_ros.types.tensors import NECK
 from codesign_ros.wire.decode import WireLimits
 
 if TYPE_CHECKING:

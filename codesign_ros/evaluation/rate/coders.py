@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 import cv2
 import numpy as np
 
-from codesign_ros.errors import CodesignError
+from codesign_ros.types.errors import CodesignError
 
 _JPEG_QUALITIES = (95, 90, 75, 50, 30)
 _WEBP_QUALITIES = (90, 75, 50)

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from codesign_ros.codec_names import encoded_anew
-from codesign_ros.errors import CodesignError
 from codesign_ros.runtime.video_codec import VideoCodec
-from codesign_ros.tensors import TensorSpec
+from codesign_ros.types.codec_names import encoded_anew
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.tensors import TensorSpec
 from codesign_ros.wire.codecs import encode
 from codesign_ros.wire.decode import WireLimits, decode
 

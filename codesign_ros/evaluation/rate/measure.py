@@ -15,10 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from codesign_ros.boxes import GroundTruth
 from codesign_ros.bundle import Bundle
 from codesign_ros.data.chosen import ChosenSource
-from codesign_ros.errors import CodesignError
 from codesign_ros.evaluation.rate.coders import Coded, FrameCoder
 from codesign_ros.evaluation.rate.network import CutDetector
 from codesign_ros.evaluation.rate.resampled import MATCHED, counts, matched
@@ -26,6 +24,8 @@ from codesign_ros.evaluation.rate.result import RAW, Found, Way
 from codesign_ros.evaluation.resume import Journal
 from codesign_ros.pixels.boxes import ALL_SCORES, decode_detections, to_frame
 from codesign_ros.pixels.letterbox import letterbox
+from codesign_ros.types.boxes import GroundTruth
+from codesign_ros.types.errors import CodesignError
 
 # Frames whose time says how long all of them take; the first one, which warms up, does not count.
 _TRIED_FRAMES = 3

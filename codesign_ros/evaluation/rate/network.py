@@ -11,12 +11,12 @@ from codesign_ros.bundle import Bundle
 from codesign_ros.engines.onnx_model.forms import as_it_runs, in_precision
 from codesign_ros.engines.onnx_model.pieces import PieceCutter
 from codesign_ros.engines.ort import OnnxEngine
-from codesign_ros.errors import CodesignError
 from codesign_ros.evaluation.neck.accuracy import MeasuredNeck
-from codesign_ros.forms import Merge, Structure
 from codesign_ros.models.neck import with_neck
 from codesign_ros.pixels.letterbox import normalise
-from codesign_ros.tensors import NECK, TensorSpec
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import Merge, Structure
+from codesign_ros.types.tensors import NECK, TensorSpec
 from codesign_ros.wire.codecs import encode
 from codesign_ros.wire.decode import WireLimits, decode
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from rich.table import Table
 
 from codesign_ros.console import right, slim_table
-from codesign_ros.errors import CodesignError
 from codesign_ros.evaluation.rate.result import RAW, Difference, SourceResult, WayResult
+from codesign_ros.types.errors import CodesignError
 
 _PANEL_INCHES = (6.4, 4.8)
 _DPI = 120

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codesign_ros.boxes import Box
 from codesign_ros.evaluation.operating_point import overlaps
+from codesign_ros.types.boxes import Box
 
 OVERLAPS = tuple(0.5 + 0.05 * step for step in range(10))
 """Intersections over union over which COCO averages, the first of them that of mAP@0.5."""

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.evaluation.rate.resampled import Precisions, drawings, precisions
+from codesign_ros.types.errors import CodesignError
 
 RAW = "raw"
 """Name and family of the way that the others are compared with: the frame as it is."""

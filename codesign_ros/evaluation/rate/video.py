@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from codesign_ros.errors import CodesignError, one_line
 from codesign_ros.evaluation.rate.coders import Coded, FrameCoder
+from codesign_ros.types.errors import CodesignError, one_line
 from codesign_ros.wire.video.stream import DECODER, ENCODER, OPTIONS
 
 

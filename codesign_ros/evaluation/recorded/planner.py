@@ -10,13 +10,13 @@ from typing import Any
 from rich.table import Column, Table
 
 from codesign_ros.console import link_rate, right, slim_table
-from codesign_ros.errors import CodesignError
-from codesign_ros.plan import Plan
 from codesign_ros.planning.problem import Candidate
 from codesign_ros.runtime.device import Device, Heartbeat, StageMedians
 from codesign_ros.runtime.planner.policy import looks_at_operations
 from codesign_ros.runtime.planner.runtime import PlannerRuntime
 from codesign_ros.runtime.recorded import RecordedNews
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.plan import Plan
 
 # The planner looks so often whether somebody needs a plan [s].
 _TICK_S = 0.05

@@ -16,14 +16,14 @@ from codesign_ros.bundle import Bundle
 from codesign_ros.console import right, slim_table
 from codesign_ros.engines.base import Engine
 from codesign_ros.engines.factory import DEFAULT_BACKEND, open_backend
-from codesign_ros.errors import CodesignError
 from codesign_ros.evaluation.replay import is_same
-from codesign_ros.plan import Plan
 from codesign_ros.runtime.answers import Answer
 from codesign_ros.runtime.recorded import RecordedFrame
 from codesign_ros.runtime.stages.engine_keys import tail_key
 from codesign_ros.runtime.stages.plan_check import check_plan
 from codesign_ros.runtime.stages.tail import TailStage
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.plan import Plan
 
 
 @dataclass

@@ -17,9 +17,9 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
-from codesign_ros.boxes import BOX_FORMS, CENTRE, CORNERS
-from codesign_ros.errors import CodesignError
 from codesign_ros.models.graph.export import first_line
+from codesign_ros.types.boxes import BOX_FORMS, CENTRE, CORNERS
+from codesign_ros.types.errors import CodesignError
 
 _ROW = 6
 """Numbers of a row with a class: four of the box, score, index of the class."""

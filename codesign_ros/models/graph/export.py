@@ -16,8 +16,8 @@ from torch import nn
 from torch.export import ExportedProgram
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
-from codesign_ros.errors import CodesignError
-from codesign_ros.tensors import InputSpec
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.tensors import InputSpec
 
 _TORCH = f"{Path(torch.__file__).parent}{os.sep}"
 

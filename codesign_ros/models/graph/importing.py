@@ -10,13 +10,13 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.models.graph.cuts import Group, find_groups, name_groups
 from codesign_ros.models.graph.segment import graph, input_names
 from codesign_ros.models.graph.steps import Step, Value, replace_leaves, write_step
 from codesign_ros.models.graph.trace import Trace, trace
 from codesign_ros.models.network import IMAGE, Network
-from codesign_ros.tensors import InputSpec
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.tensors import InputSpec
 
 ARCHITECTURE = "graph"
 """Name of imported networks' architecture in the zoo."""

@@ -13,8 +13,8 @@ from typing import Any
 
 from torch import nn
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.models.graph.export import first_line
+from codesign_ros.types.errors import CodesignError
 
 FORMS = "torchvision:NAME, timm:NAME, path/to/file.py:NAME or package.module:NAME"
 

@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from codesign_ros.errors import CodesignError
+from codesign_ros.types.errors import CodesignError
 
 Tensors = dict[str, torch.Tensor]
 

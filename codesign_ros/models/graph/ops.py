@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from codesign_ros.errors import CodesignError
+from codesign_ros.types.errors import CodesignError
 
 CONV = "conv2d.default"
 LINEAR = "linear.default"

@@ -9,7 +9,6 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from codesign_ros.forms import Merge, Structure
 from codesign_ros.models.blocks import BranchedConv
 from codesign_ros.models.branches import (
     Branches,
@@ -28,6 +27,7 @@ from codesign_ros.models.graph.blocks import (
 from codesign_ros.models.graph.ops import CONV
 from codesign_ros.models.graph.segment import GraphSegment
 from codesign_ros.models.graph.steps import Step, Value
+from codesign_ros.types.forms import Merge, Structure
 
 _Pair = tuple[torch.Tensor, torch.Tensor]
 

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from codesign_ros.errors import CodesignError, one_line
 from codesign_ros.models.graph.ops import operation
 from codesign_ros.models.graph.steps import (
     Step,
@@ -22,7 +21,8 @@ from codesign_ros.models.graph.steps import (
     replace_leaves,
 )
 from codesign_ros.models.network import Network, Segment
-from codesign_ros.tensors import InputSpec
+from codesign_ros.types.errors import CodesignError, one_line
+from codesign_ros.types.tensors import InputSpec
 
 _KEY = "at_"
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from codesign_ros.errors import CodesignError
+from codesign_ros.types.errors import CodesignError
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,13 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 from torch.utils._pytree import tree_leaves, tree_map
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.models.graph.export import export
 from codesign_ros.models.graph.ops import BATCH_NORM, OPERATIONS, operation
 from codesign_ros.models.graph.rewrites import rewrite
 from codesign_ros.models.graph.steps import Step, Value, Weight, replace_leaves
 from codesign_ros.models.network import IMAGE
-from codesign_ros.tensors import InputSpec
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.tensors import InputSpec
 
 _aten = torch.ops.aten
 

@@ -6,12 +6,12 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.models.graph.segment import graph
 from codesign_ros.models.network import Network
 from codesign_ros.models.zoo.repvgg import mine_repvgg, repvgg
 from codesign_ros.models.zoo.yolo import yolo
-from codesign_ros.tensors import InputSpec
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.tensors import InputSpec
 
 _ARCHITECTURES: dict[str, Callable[..., Network]] = {
     "graph": graph,

@@ -18,7 +18,7 @@ from codesign_ros.models.network import Network
 from codesign_ros.models.zoo.mobilenet_v1 import mobilenet_v1
 from codesign_ros.models.zoo.repvgg import NAMES, repvgg
 from codesign_ros.models.zoo.shufflenet_v1 import shufflenet_v1
-from codesign_ros.tensors import InputSpec
+from codesign_ros.types.tensors import InputSpec
 
 _GOOGLENET_BLOCKS = ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b")
 

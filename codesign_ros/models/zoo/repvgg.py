@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.models.blocks import RepVGGBlock
 from codesign_ros.models.network import Network
-from codesign_ros.tensors import InputSpec
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.tensors import InputSpec
 
 _BASE_WIDTHS = (64, 128, 256, 512)
 _DEPTHS = {"A": (2, 4, 14, 1), "B": (4, 6, 16, 1)}

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.models.blocks import ConvBN
+from codesign_ros.types.errors import CodesignError
 
 # Table 1: channels of the stages for each number of groups, and units of each stage.
 _WIDTHS = {

@@ -16,11 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from codesign_ros.errors import CodesignError, did_you_mean
 from codesign_ros.models.blocks import ConvBN, RepVGGBlock
 from codesign_ros.models.detection import DecodeBoxes, DetectionHead
 from codesign_ros.models.network import Network, Segment
-from codesign_ros.tensors import InputSpec
+from codesign_ros.types.errors import CodesignError, did_you_mean
+from codesign_ros.types.tensors import InputSpec
 
 # Table VI: channels of the stem and of the four stages, and RepBlocks in each stage.
 _CHANNELS = (16, 32, 64, 128, 256)

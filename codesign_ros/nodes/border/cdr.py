@@ -14,8 +14,8 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.nodes.border.limits import Limits
+from codesign_ros.types.errors import CodesignError
 
 HEADER_BYTES = 4
 """Before every serialized message [bytes]."""

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from codesign_ros.errors import CodesignError
+from codesign_ros.types.errors import CodesignError
 
 _FLOATS = ("float", "double")
 # By the ends of fields' names; all others are finite. A year, a terabit a second, a terabyte.

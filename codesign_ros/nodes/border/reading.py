@@ -7,10 +7,10 @@ from typing import Any
 
 from rclpy.serialization import deserialize_message, serialize_message
 
-from codesign_ros.errors import CodesignError, one_line
 from codesign_ros.nodes.border.cdr import Layout
 from codesign_ros.nodes.border.limits import DEFAULT, LIMITS
 from codesign_ros.nodes.border.numbers import check_numbers
+from codesign_ros.types.errors import CodesignError, one_line
 
 _OURS = "codesign_ros."
 # What a tail is sent is answered, if only that it is refused and why; how long a frame took may be

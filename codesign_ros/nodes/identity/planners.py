@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.msg import Presence as PresenceMsg
 from codesign_ros.nodes.identity.presence_hearing import PresenceHearing
 from codesign_ros.nodes.identity.seat import PLANNERS
@@ -14,6 +13,7 @@ from codesign_ros.nodes.identity.writers import Writers
 from codesign_ros.nodes.interface.messages import presence_from_msg
 from codesign_ros.nodes.wiring import WiredNode
 from codesign_ros.runtime.sessions import Place, Presence, Roster, contested
+from codesign_ros.types.errors import CodesignError
 
 # They are looked at about once a second; a node that did not for so long stood still [s].
 _STALL_S = 3.0

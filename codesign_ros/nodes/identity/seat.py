@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.msg import Presence as PresenceMsg
 from codesign_ros.nodes.identity.presence_hearing import PresenceHearing
 from codesign_ros.nodes.identity.writers import Writers
@@ -16,6 +15,7 @@ from codesign_ros.nodes.interface import qos
 from codesign_ros.nodes.interface.messages import presence_from_msg, presence_to_msg
 from codesign_ros.nodes.wiring import WiredNode
 from codesign_ros.runtime.sessions import Contest, Place, Presence, new_session
+from codesign_ros.types.errors import CodesignError
 
 PRESENCE_PERIOD_S = 0.5
 # Who serves is looked at as often; a node that did not for so long stood still [s].

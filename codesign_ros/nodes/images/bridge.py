@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from codesign_ros.errors import one_line
 from codesign_ros.pixels.raw import Converter, ImageError
+from codesign_ros.types.errors import one_line
 
 try:
     from cv_bridge.boost.cv_bridge_boost import cvtColor2

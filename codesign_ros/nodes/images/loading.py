@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 
-from codesign_ros.errors import one_line
 from codesign_ros.nodes.images.bridge import CONVERTER
 from codesign_ros.pixels.decode import compressed_encoding, to_rgb
+from codesign_ros.types.errors import one_line
 
 
 def loader(

@@ -10,8 +10,8 @@ from rclpy.node import Node
 from rclpy.qos import QoSCompatibility, QoSProfile, ReliabilityPolicy, qos_check_compatible
 from sensor_msgs.msg import CompressedImage, Image
 
-from codesign_ros.errors import one_line
 from codesign_ros.nodes.images.topics import ImageTopic, type_name
+from codesign_ros.types.errors import one_line
 
 _TYPES = {type_name(Image): "raw", type_name(CompressedImage): "compressed"}
 # Topics that a line has room for.

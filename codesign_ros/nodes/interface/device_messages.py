@@ -12,8 +12,6 @@ from rclpy.exceptions import InvalidTopicNameException
 from rclpy.validate_full_topic_name import validate_full_topic_name
 
 from codesign_ros.cost.half_times import HalfTimes
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import HalfForm, Merge, Structure
 from codesign_ros.msg import DeviceProfile as DeviceProfileMsg
 from codesign_ros.msg import Heartbeat as HeartbeatMsg
 from codesign_ros.nodes.interface.messages import copied
@@ -25,6 +23,8 @@ from codesign_ros.runtime.device import (
     Role,
     StageMedians,
 )
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import HalfForm, Merge, Structure
 
 _DEVICE_FIELDS = (
     "robot", "state", "model_id", "device", "peak_flops", "memory_bandwidth", "memory_bytes",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from codesign_ros.engines.factory import BACKENDS, DEFAULT_BACKEND
 from codesign_ros.engines.tensorrt.settings import TensorRtSettings
-from codesign_ros.forms import PRECISIONS
 from codesign_ros.nodes.interface.params import Param, Params
+from codesign_ros.types.forms import PRECISIONS
 
 NO_FALLBACK = "none"
 _DEFAULT = TensorRtSettings()

@@ -13,8 +13,8 @@ from codesign_ros.bundle import BundleError
 from codesign_ros.cost.catalogue import find_device, load_devices
 from codesign_ros.data.gstreamer import is_gstreamer
 from codesign_ros.data.sources import check_no_address
-from codesign_ros.errors import CodesignError
 from codesign_ros.resources import resource_path
+from codesign_ros.types.errors import CodesignError
 
 THIS_MACHINE = "this-machine"
 

@@ -10,9 +10,6 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from std_msgs.msg import Header
 
-from codesign_ros.boxes import Box, GroundTruth
-from codesign_ros.errors import CodesignError, one_line
-from codesign_ros.forms import Merge, Structure
 from codesign_ros.msg import Detection as DetectionMsg
 from codesign_ros.msg import Embedding as EmbeddingMsg
 from codesign_ros.msg import GroundTruth as GroundTruthMsg
@@ -21,7 +18,6 @@ from codesign_ros.msg import Plan as PlanMsg
 from codesign_ros.msg import Presence as PresenceMsg
 from codesign_ros.msg import TailAnswer as TailAnswerMsg
 from codesign_ros.msg import Tensor as TensorMsg
-from codesign_ros.plan import Plan, RateLevel
 from codesign_ros.runtime.messages import (
     DropReason,
     Embedding,
@@ -33,6 +29,10 @@ from codesign_ros.runtime.messages import (
     TailStatus,
 )
 from codesign_ros.runtime.sessions import Place, Presence
+from codesign_ros.types.boxes import Box, GroundTruth
+from codesign_ros.types.errors import CodesignError, one_line
+from codesign_ros.types.forms import Merge, Structure
+from codesign_ros.types.plan import Plan, RateLevel
 from codesign_ros.wire.tensor import EncodedTensor
 
 # Fields that Plan and msg/Plan.msg have in common and that need no conversion.

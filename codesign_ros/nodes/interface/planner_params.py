@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from codesign_ros.codec_names import H264_CODECS, NECK_CODECS
 from codesign_ros.cost.catalogue import find_link, load_links
 from codesign_ros.cost.model import MODES
-from codesign_ros.forms import PRECISIONS, Merge, Structure
 from codesign_ros.nodes.interface.params import Param
 from codesign_ros.planning.objective import Objective, parse_objective
 from codesign_ros.resources import resource_path
 from codesign_ros.runtime.planner.settings import SHARED, PlannerSettings
+from codesign_ros.types.codec_names import H264_CODECS, NECK_CODECS
+from codesign_ros.types.forms import PRECISIONS, Merge, Structure
 from codesign_ros.wire.codecs import FRAME_CODECS, TENSOR_CODECS
 
 _DEFAULT = PlannerSettings()

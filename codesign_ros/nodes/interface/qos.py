@@ -14,7 +14,7 @@ from rclpy.qos import (
 )
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
-from codesign_ros.errors import CodesignError
+from codesign_ros.types.errors import CodesignError
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks  # Jazzy and later

@@ -7,12 +7,12 @@ import time
 
 from rclpy.publisher import Publisher
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.msg import Embedding as EmbeddingMsg
 from codesign_ros.nodes.interface import qos
 from codesign_ros.nodes.interface.messages import embedding_to_msg
 from codesign_ros.nodes.wiring import WiredNode
 from codesign_ros.runtime.messages import Embedding
+from codesign_ros.types.errors import CodesignError
 
 # How long DDS may take to bring a new topic's two ends together [s].
 _DISCOVERY_S = 5.0

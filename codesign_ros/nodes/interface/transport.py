@@ -9,7 +9,7 @@ from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from xml.etree import ElementTree
 
-from codesign_ros.errors import CodesignError, did_you_mean, one_line
+from codesign_ros.types.errors import CodesignError, did_you_mean, one_line
 
 # Where Fast DDS reads profiles: version 3, which warns of the older name, and version 2.
 PROFILES = "FASTDDS_DEFAULT_PROFILES_FILE"

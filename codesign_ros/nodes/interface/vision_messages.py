@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from codesign_ros.boxes import Box
 from codesign_ros.nodes.interface.messages import header_from
 from codesign_ros.runtime.messages import Stamp
+from codesign_ros.types.boxes import Box
 
 try:
     import vision_msgs.msg as vision

@@ -9,11 +9,11 @@ import rclpy
 from rclpy.exceptions import InvalidNamespaceException
 from rclpy.validate_namespace import validate_namespace
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.nodes.interface.params import Param, Params
 from codesign_ros.nodes.process import run_together
 from codesign_ros.nodes.tail_node import TailNode
 from codesign_ros.runtime.engines.share import EngineShare
+from codesign_ros.types.errors import CodesignError
 
 ROBOTS = Param(
     "robots",

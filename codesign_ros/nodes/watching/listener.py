@@ -17,7 +17,6 @@ from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
 from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import String
 
-from codesign_ros.errors import CodesignError, one_line
 from codesign_ros.msg import DeviceProfile, InferenceResult
 from codesign_ros.msg import Heartbeat as HeartbeatMsg
 from codesign_ros.msg import Plan as PlanMsg
@@ -42,6 +41,7 @@ from codesign_ros.runtime.news import (
     SaidVersion,
     Unreadable,
 )
+from codesign_ros.types.errors import CodesignError, one_line
 
 # What is heard in a burst: announcements and heartbeats of some hundred robots.
 _DEPTH = 1000

@@ -11,7 +11,6 @@ from typing import Any
 from codesign_ros.data.storage.channel import CDR, Channel
 from codesign_ros.data.storage.decoding import message_type
 from codesign_ros.data.storage.recording import Recording, open_recording
-from codesign_ros.errors import CodesignError
 from codesign_ros.msg import DeviceProfile as DeviceProfileMsg
 from codesign_ros.msg import Embedding as EmbeddingMsg
 from codesign_ros.msg import Heartbeat as HeartbeatMsg
@@ -24,10 +23,11 @@ from codesign_ros.nodes.interface.messages import (
     plan_from_msg,
     tail_answer_from_msg,
 )
-from codesign_ros.plan import Plan
 from codesign_ros.runtime.device import Device, Heartbeat
 from codesign_ros.runtime.messages import EmbeddingKind, TailAnswer, TailStatus
 from codesign_ros.runtime.recorded import RecordedFrame, RecordedNews
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.plan import Plan
 
 # Of one start of a head: session and number of the frame.
 _Key = tuple[int, int]

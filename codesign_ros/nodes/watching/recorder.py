@@ -15,7 +15,6 @@ from rclpy.qos import QoSProfile
 from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
 
 from codesign_ros.data.storage.decoding import own_types
-from codesign_ros.errors import CodesignError, one_line
 from codesign_ros.msg import (
     DeviceProfile,
     Embedding,
@@ -27,6 +26,7 @@ from codesign_ros.msg import (
 )
 from codesign_ros.nodes.interface import qos
 from codesign_ros.nodes.wiring import WiredNode
+from codesign_ros.types.errors import CodesignError, one_line
 
 _RECORDED = (
     DeviceProfile, Embedding, GroundTruth, Heartbeat, InferenceResult, Plan, TailAnswer,

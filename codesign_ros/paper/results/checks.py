@@ -9,8 +9,6 @@ import numpy as np
 
 from codesign_ros.cost.profile import NetworkProfile
 from codesign_ros.cost.roofline import RooflineMode, compute_s
-from codesign_ros.devices import DeviceSpec
-from codesign_ros.forms import Structure
 from codesign_ros.paper.results.printed import (
     AVERAGE_GAIN,
     DATA_SETS,
@@ -31,6 +29,8 @@ from codesign_ros.paper.results.printed import (
     Beside,
 )
 from codesign_ros.paper.results.sheet import Sheet, span
+from codesign_ros.types.devices import DeviceSpec
+from codesign_ros.types.forms import Structure
 
 _PRINTED_DIGIT = 0.01
 

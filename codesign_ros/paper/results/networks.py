@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from codesign_ros.cost.profile import NetworkProfile, profile_network
 from codesign_ros.paper.results.printed import CLASSES, DATA_SETS, TABLE_7_IMAGE
-from codesign_ros.tensors import InputSpec
+from codesign_ros.types.tensors import InputSpec
 
 SIDES: Mapping[str, tuple[int, int, int]] = {"own": (32, 32, 224), "224": (224, 224, 224)}
 """Input side for each data set [px], by name: its own images (MNIST's 28 padded to 32), or the

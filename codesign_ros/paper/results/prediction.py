@@ -9,8 +9,6 @@ from functools import cached_property
 import numpy as np
 
 from codesign_ros.cost.profile import NetworkProfile
-from codesign_ros.devices import DeviceSpec
-from codesign_ros.links import LinkSpec
 from codesign_ros.paper.results.fitting import CELLS, Cell, Fit, fit, printed_fps
 from codesign_ros.paper.results.networks import Subject
 from codesign_ros.paper.results.printed import (
@@ -33,6 +31,8 @@ from codesign_ros.paper.results.stages import (
     roofsplit_cut,
     stages_of,
 )
+from codesign_ros.types.devices import DeviceSpec
+from codesign_ros.types.links import LinkSpec
 
 
 def method_fps(stages: Stages, reading: str, free: Free, roofsplit: int) -> dict[str, float]:

@@ -15,13 +15,13 @@ from codesign_ros.cost.payload import payload_bytes
 from codesign_ros.cost.profile import NetworkProfile
 from codesign_ros.cost.roofline import RooflineMode
 from codesign_ros.cost.tables import NO_CODEC, Axes, CostTables
-from codesign_ros.devices import DeviceSpec
-from codesign_ros.forms import BRANCH_STRUCTURES, Structure
-from codesign_ros.links import LinkSpec
 from codesign_ros.paper.results.networks import SIDES, VARIANTS
 from codesign_ros.planning.policies.base import Situation
 from codesign_ros.planning.policies.roofsplit import RoofSplit
 from codesign_ros.planning.problem import Problem
+from codesign_ros.types.devices import DeviceSpec
+from codesign_ros.types.forms import BRANCH_STRUCTURES, Structure
+from codesign_ros.types.links import LinkSpec
 
 PIPELINE, ONE_AT_A_TIME, SENDING_FREE = "pipeline", "one at a time", "sending free"
 READINGS: Mapping[str, str] = {

@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 
 from codesign_ros.cost.profile import NetworkProfile
-from codesign_ros.devices import DeviceSpec
-from codesign_ros.links import LinkSpec
 from codesign_ros.paper.results.prediction import method_fps
 from codesign_ros.paper.results.printed import (
     CLOUD,
@@ -32,6 +30,8 @@ from codesign_ros.paper.results.stages import (
     roofsplit_cut,
     stages_of,
 )
+from codesign_ros.types.devices import DeviceSpec
+from codesign_ros.types.links import LinkSpec
 
 _LEAST_UTILISATION = 1e-3
 _NOTES = (

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.planning.candidates import Candidates, evaluate
 from codesign_ros.planning.limits import refusal
 from codesign_ros.planning.problem import Problem
+from codesign_ros.types.errors import CodesignError
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from codesign_ros.cost.link import travel_s
-from codesign_ros.errors import CodesignError
-from codesign_ros.links import LinkSpec
 from codesign_ros.planning.fleet.options import Options
 from codesign_ros.planning.fleet.relaxation import OWN, Sums
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.links import LinkSpec
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,11 +22,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.planning.fleet.fit import pack
 from codesign_ros.planning.fleet.relaxation import Mix, relax
 from codesign_ros.planning.fleet.robots import FleetRobot, Robots
 from codesign_ros.planning.problem import CandidateCost, Row
+from codesign_ros.types.errors import CodesignError
 
 # All of a link or server, with room for rounding.
 _FULL = 1.0 + 1e-9

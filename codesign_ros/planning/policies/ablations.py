@@ -21,10 +21,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from codesign_ros.cost.tables import NO_CODEC, Axes
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import BRANCH_STRUCTURES, Structure
 from codesign_ros.planning.policies.base import Decision, Situation
 from codesign_ros.planning.policies.ours import Choices, best_of_ours, codecs_at, drawn_structures
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import BRANCH_STRUCTURES, Structure
 
 
 @dataclass(frozen=True)

@@ -18,15 +18,15 @@ import numpy as np
 
 from codesign_ros.cost.roofline import RooflineMode, compute_s
 from codesign_ros.cost.tables import CostTables
-from codesign_ros.devices import DeviceSpec
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import PRECISIONS, Merge, Structure
-from codesign_ros.links import LinkSpec
 from codesign_ros.planning.candidates import Candidates
 from codesign_ros.planning.grid import Solution, grid
 from codesign_ros.planning.limits import bounds
 from codesign_ros.planning.objective import joint_objective, time_s
 from codesign_ros.planning.problem import Problem, Row
+from codesign_ros.types.devices import DeviceSpec
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import PRECISIONS, Merge, Structure
+from codesign_ros.types.links import LinkSpec
 
 
 @dataclass(frozen=True, eq=False)

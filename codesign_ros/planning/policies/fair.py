@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import PRECISIONS
 from codesign_ros.planning.policies.base import Decision, Situation
 from codesign_ros.planning.problem import Row
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import PRECISIONS
 
 Rule = Callable[[Sequence[Row]], Decision]
 """Decides among rows of one precision, one codec for frames and one for tensors, cuts in order."""

@@ -23,11 +23,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from codesign_ros.cost.link import round_trip_s
-from codesign_ros.errors import CodesignError
-from codesign_ros.links import LinkSpec
 from codesign_ros.planning.policies.base import Decision, Situation, latency_s
 from codesign_ros.planning.policies.fair import kindest
 from codesign_ros.planning.problem import Problem, Row
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.links import LinkSpec
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ from enum import Enum
 
 import numpy as np
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.planning.policies.base import Decision, Situation, least
 from codesign_ros.planning.policies.fair import kindest
 from codesign_ros.planning.problem import Problem, Row
+from codesign_ros.types.errors import CodesignError
 
 
 class Criterion(Enum):

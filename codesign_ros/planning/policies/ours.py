@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from codesign_ros.cost.tables import NO_CODEC
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import Structure
 from codesign_ros.planning.grid import best_of
 from codesign_ros.planning.policies.base import Decision, Situation
 from codesign_ros.planning.problem import Row
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import Structure
 
 
 @dataclass(frozen=True)

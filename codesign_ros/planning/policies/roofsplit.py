@@ -21,11 +21,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from codesign_ros.cost.roofline import RooflineMode, compute_s, is_compute_bound
-from codesign_ros.devices import DeviceSpec
-from codesign_ros.errors import CodesignError
 from codesign_ros.planning.policies.base import Decision, Situation, counted, least
 from codesign_ros.planning.policies.fair import kindest
 from codesign_ros.planning.problem import Row
+from codesign_ros.types.devices import DeviceSpec
+from codesign_ros.types.errors import CodesignError
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.planning.policies.base import Decision, Situation, reprice
 from codesign_ros.planning.policies.device_only import DeviceOnly
+from codesign_ros.types.errors import CodesignError
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from codesign_ros.codec_names import JPEG444_CODECS
 from codesign_ros.planning.policies.base import Decision, Situation, latency_s, least
 from codesign_ros.planning.policies.fair import kindest
 from codesign_ros.planning.problem import Row
+from codesign_ros.types.codec_names import JPEG444_CODECS
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.planning.policies.base import (
     Decision,
     Situation,
@@ -30,6 +29,7 @@ from codesign_ros.planning.policies.base import (
 )
 from codesign_ros.planning.policies.fair import kindest
 from codesign_ros.planning.problem import Row
+from codesign_ros.types.errors import CodesignError
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ import math
 from collections.abc import Callable, Iterable
 
 from codesign_ros.cost.link import occupancy_s, round_trip_s
-from codesign_ros.errors import CodesignError
 from codesign_ros.planning.policies.base import (
     CloudTier,
     Decision,
@@ -21,6 +20,7 @@ from codesign_ros.planning.policies.base import (
     reprice,
 )
 from codesign_ros.planning.problem import Row
+from codesign_ros.types.errors import CodesignError
 
 
 def need_cloud(situation: Situation) -> CloudTier:

@@ -9,7 +9,7 @@ from queue import SimpleQueue
 
 from codesign_ros.engines.base import EngineKey
 from codesign_ros.engines.factory import EngineFactory
-from codesign_ros.errors import CodesignError, unexpected
+from codesign_ros.types.errors import CodesignError, unexpected
 
 _log = logging.getLogger(__name__)
 

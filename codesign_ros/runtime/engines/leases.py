@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from typing import Any, Generic, TypeVar
 
-from codesign_ros.errors import CodesignError
+from codesign_ros.types.errors import CodesignError
 
 Key = TypeVar("Key", bound=Hashable)
 Thing = TypeVar("Thing")

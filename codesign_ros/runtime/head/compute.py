@@ -9,10 +9,8 @@ from collections.abc import Callable
 import numpy as np
 
 from codesign_ros.bundle import Bundle
-from codesign_ros.errors import CodesignError, unexpected
 from codesign_ros.hardware.sustained import Run
 from codesign_ros.pixels.letterbox import letterbox
-from codesign_ros.plan import Plan
 from codesign_ros.runtime.answers import NotFiniteError
 from codesign_ros.runtime.emulation import stretched
 from codesign_ros.runtime.head.book import FrameBook
@@ -26,6 +24,8 @@ from codesign_ros.runtime.messages import DropReason
 from codesign_ros.runtime.stages.head import HeadOutput, HeadStage
 from codesign_ros.runtime.stages.leased import LeasedStage
 from codesign_ros.runtime.stages.tail import TailStage
+from codesign_ros.types.errors import CodesignError, unexpected
+from codesign_ros.types.plan import Plan
 
 
 class HeadCompute:

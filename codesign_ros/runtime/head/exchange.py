@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 
 from codesign_ros.bundle import Bundle
-from codesign_ros.plan import Plan
 from codesign_ros.runtime.head.book import FrameBook
 from codesign_ros.runtime.head.ledger import Frame, Phase
 from codesign_ros.runtime.head.plans import HeadPlans
@@ -24,6 +23,7 @@ from codesign_ros.runtime.messages import (
 )
 from codesign_ros.runtime.sessions import new_session
 from codesign_ros.runtime.stages.head import HeadOutput
+from codesign_ros.types.plan import Plan
 from codesign_ros.wire.tensor import EncodedTensor
 
 

@@ -9,8 +9,6 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from codesign_ros.bundle import Bundle
-from codesign_ros.errors import CodesignError
-from codesign_ros.plan import Plan
 from codesign_ros.runtime.engines.leases import Lease
 from codesign_ros.runtime.engines.pool import EnginePool
 from codesign_ros.runtime.head.book import FrameBook
@@ -18,6 +16,8 @@ from codesign_ros.runtime.head.plans import HeadPlans
 from codesign_ros.runtime.stages.engine_keys import head_key, tail_key
 from codesign_ros.runtime.stages.leased import LeasedStage
 from codesign_ros.runtime.stages.tail import TailStage
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.plan import Plan
 
 _log = logging.getLogger(__name__)
 

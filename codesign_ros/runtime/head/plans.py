@@ -6,9 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from codesign_ros.bundle import Bundle
-from codesign_ros.errors import CodesignError
 from codesign_ros.pixels.boxes import Selection
-from codesign_ros.plan import Plan
 from codesign_ros.runtime.engines.pool import EnginePool
 from codesign_ros.runtime.epochs import EpochTable
 from codesign_ros.runtime.head.ledger import Frame
@@ -17,6 +15,8 @@ from codesign_ros.runtime.stages.head import HeadStage
 from codesign_ros.runtime.stages.leased import LeasedStage
 from codesign_ros.runtime.stages.plan_check import check_plan
 from codesign_ros.runtime.stages.tail import TailStage
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.plan import Plan
 
 
 @dataclass

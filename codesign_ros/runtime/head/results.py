@@ -8,7 +8,7 @@ from codesign_ros.pixels.boxes import to_frame
 from codesign_ros.runtime.answers import Answer
 from codesign_ros.runtime.head.ledger import Frame
 from codesign_ros.runtime.messages import Result
-from codesign_ros.tensors import InputSpec
+from codesign_ros.types.tensors import InputSpec
 
 
 def result_of(

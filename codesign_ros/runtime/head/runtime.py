@@ -10,8 +10,6 @@ from collections.abc import Callable
 import numpy as np
 
 from codesign_ros.bundle import Bundle
-from codesign_ros.errors import CodesignError
-from codesign_ros.plan import Plan
 from codesign_ros.runtime.device import StageMedians
 from codesign_ros.runtime.engines.pool import EnginePool
 from codesign_ros.runtime.head.account import FrameAccount
@@ -32,6 +30,8 @@ from codesign_ros.runtime.messages import (
     TailAnswer,
 )
 from codesign_ros.runtime.stages.head import is_sendable
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.plan import Plan
 
 # Weight of the newest frame in the running mean of frame sizes.
 _MEAN_WEIGHT = 0.1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 
-from codesign_ros.plan import Plan
 from codesign_ros.runtime.head.answer_times import AnswerTimes
 from codesign_ros.runtime.head.book import FrameBook
 from codesign_ros.runtime.head.judgement import Judgement
@@ -13,6 +12,7 @@ from codesign_ros.runtime.head.ledger import Frame
 from codesign_ros.runtime.head.probation import Beaten, BeatenFrames
 from codesign_ros.runtime.head.trials import PATIENCE_S, Trials
 from codesign_ros.runtime.stalls import Stalls
+from codesign_ros.types.plan import Plan
 
 _log = logging.getLogger(__name__)
 

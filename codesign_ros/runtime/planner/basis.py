@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from codesign_ros.cost.lateness import STEADY, Spreads
-from codesign_ros.plan import Plan
 from codesign_ros.planning.problem import CandidateCost
 from codesign_ros.runtime.planner.learned.payloads import Sized, Sizes
+from codesign_ros.types.plan import Plan
 
 _AS_PROFILED = Sized(1.0, 0.0, 0.0)
 # The problem is another one where a time or the rate is so many times off, or a gap so far [s].

@@ -7,8 +7,8 @@ from collections.abc import Collection
 from statistics import median
 from typing import NamedTuple
 
-from codesign_ros.forms import HalfForm, Merge
 from codesign_ros.runtime.device import Device
+from codesign_ros.types.forms import HalfForm, Merge
 
 # Two profiles that differ by less, in the middle over all halves that both timed, are of the same
 # machine in the same condition; a half that differs by more was timed, or estimated, anew.

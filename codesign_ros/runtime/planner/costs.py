@@ -12,9 +12,9 @@ from codesign_ros.cost.model import analytic_tables, measured_tables
 from codesign_ros.cost.profile import NetworkProfile, profile_network
 from codesign_ros.cost.roofline import RooflineMode
 from codesign_ros.cost.tables import Axes, CostTables
-from codesign_ros.devices import DeviceSpec
-from codesign_ros.errors import CodesignError
 from codesign_ros.runtime.device import Device
+from codesign_ros.types.devices import DeviceSpec
+from codesign_ros.types.errors import CodesignError
 
 
 class DeviceCosts:

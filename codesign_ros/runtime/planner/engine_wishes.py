@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from codesign_ros.cost.tables import CostTables
-from codesign_ros.forms import HalfForm
-from codesign_ros.plan import Plan
 from codesign_ros.runtime.device import Device, Role
 from codesign_ros.runtime.planner.changes import forms_text
 from codesign_ros.runtime.stages.engine_keys import half_key
+from codesign_ros.types.forms import HalfForm
+from codesign_ros.types.plan import Plan
 
 
 @dataclass(frozen=True)

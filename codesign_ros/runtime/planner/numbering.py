@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from codesign_ros.plan import Plan
 from codesign_ros.runtime.device import Device, Role
 from codesign_ros.runtime.epochs import is_newer, next_epoch
+from codesign_ros.types.plan import Plan
 
 # A device may say so long that it runs another plan: its next sign of life comes twice a second,
 # and a tail is told after the head [s].

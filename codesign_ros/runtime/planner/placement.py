@@ -15,11 +15,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from codesign_ros.errors import CodesignError
-from codesign_ros.links import LinkSpec
 from codesign_ros.planning.fleet.solve import FleetPlan, share
 from codesign_ros.planning.problem import Problem
 from codesign_ros.runtime.planner.sharing import fleet_robot
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.links import LinkSpec
 
 # A robot is moved if the fleet saves so much of what the robot's frame takes; the switch's own gain
 # is asked for besides.

@@ -9,8 +9,6 @@ from statistics import median
 
 import numpy as np
 
-from codesign_ros.errors import CodesignError
-from codesign_ros.plan import Plan
 from codesign_ros.planning.grid import Solution
 from codesign_ros.planning.problem import Candidate, Row
 from codesign_ros.runtime.device import Role
@@ -22,6 +20,8 @@ from codesign_ros.runtime.planner.problem import RobotProblems, rate_of
 from codesign_ros.runtime.planner.registry import Registry
 from codesign_ros.runtime.planner.settings import SHARED, PlannerSettings
 from codesign_ros.runtime.planner.watch import RobotWatch
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.plan import Plan
 
 
 @dataclass

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from codesign_ros.devices import DeviceSpec
-from codesign_ros.errors import CodesignError
 from codesign_ros.planning.grid import Solution
 from codesign_ros.planning.policies import POLICIES, Situation
 from codesign_ros.planning.problem import Row
+from codesign_ros.types.devices import DeviceSpec
+from codesign_ros.types.errors import CodesignError
 
 OURS = "ours"
 _CUT = "cut:"

@@ -11,9 +11,6 @@ import numpy as np
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.cost.lateness import STEADY, varies
-from codesign_ros.errors import CodesignError
-from codesign_ros.links import LinkSpec
-from codesign_ros.plan import Plan
 from codesign_ros.planning.grid import Solution, grid
 from codesign_ros.planning.objective import Objective
 from codesign_ros.planning.problem import AllowedHalves, Problem
@@ -29,6 +26,9 @@ from codesign_ros.runtime.planner.registry import Registry
 from codesign_ros.runtime.planner.settings import SHARED, PlannerSettings
 from codesign_ros.runtime.planner.sharing import share_of, solve_at
 from codesign_ros.runtime.planner.watch import FAST_BPS
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.links import LinkSpec
+from codesign_ros.types.plan import Plan
 
 # No pace is known better than this. Of plans so near to each other the one with the shortest way
 # is taken: where robot, link and server are all busy nearly all the time, each waits for the others

@@ -10,8 +10,6 @@ from typing import NamedTuple
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.cost.profile import NetworkProfile
-from codesign_ros.devices import DeviceSpec
-from codesign_ros.plan import Plan
 from codesign_ros.planning.grid import Solution
 from codesign_ros.runtime.device import Device, Heartbeat, Role
 from codesign_ros.runtime.planner.changes import forms_text, retimed_cuts
@@ -25,6 +23,8 @@ from codesign_ros.runtime.planner.registry import GONE_STATES, Registry
 from codesign_ros.runtime.planner.settings import PlannerSettings
 from codesign_ros.runtime.planner.strangers import Lobby
 from codesign_ros.runtime.planner.watch import RobotWatch
+from codesign_ros.types.devices import DeviceSpec
+from codesign_ros.types.plan import Plan
 
 
 class Due(NamedTuple):

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from codesign_ros.codec_names import JPEG444_CODECS, NECK_CODECS
 from codesign_ros.cost.accuracy import AccuracyTable, loss_allowed
 from codesign_ros.cost.model import MODES
 from codesign_ros.cost.roofline import RooflineMode
 from codesign_ros.cost.tables import Axes
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import BRANCH_STRUCTURES, Merge, Structure
-from codesign_ros.links import LinkSpec
 from codesign_ros.planning.objective import Objective
 from codesign_ros.planning.problem import Limits
 from codesign_ros.runtime.planner.policy import OURS, check_policy
+from codesign_ros.types.codec_names import JPEG444_CODECS, NECK_CODECS
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import BRANCH_STRUCTURES, Merge, Structure
+from codesign_ros.types.links import LinkSpec
 
 SHARED = ("nothing", "server", "server and link")
 """What several robots share: each has a server and a link of its own, one server, or both."""

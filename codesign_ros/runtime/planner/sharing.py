@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from codesign_ros.links import LinkSpec
 from codesign_ros.planning.fleet.options import options
 from codesign_ros.planning.fleet.robots import FleetRobot
 from codesign_ros.planning.fleet.solve import share
 from codesign_ros.planning.grid import Solution, grid
 from codesign_ros.planning.problem import Candidate, Problem
+from codesign_ros.types.links import LinkSpec
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,7 @@ from collections.abc import Collection
 
 import numpy as np
 
-from codesign_ros.codec_names import codec_family
 from codesign_ros.cost.lateness import Spreads
-from codesign_ros.plan import Plan
 from codesign_ros.planning.objective import Objective
 from codesign_ros.planning.problem import CandidateCost, Row
 from codesign_ros.runtime.device import WINDOW_FRAMES, Device, Role, StageMedians
@@ -20,6 +18,8 @@ from codesign_ros.runtime.planner.learned.correction import Correction
 from codesign_ros.runtime.planner.learned.payloads import PayloadCorrection
 from codesign_ros.runtime.planner.learned.stages import StageCorrections
 from codesign_ros.runtime.planner.steadiness import Steadiness
+from codesign_ros.types.codec_names import codec_family
+from codesign_ros.types.plan import Plan
 
 # Faster than this the link is not what limits a plan, and its measurement is mostly noise [bit/s].
 FAST_BPS = 1e9

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from codesign_ros.engines.base import EngineKey
-from codesign_ros.forms import Part
-from codesign_ros.plan import Plan
+from codesign_ros.types.forms import Part
+from codesign_ros.types.plan import Plan
 
 
 def head_key(plan: Plan) -> EngineKey:

@@ -9,16 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from codesign_ros.bundle import Bundle
-from codesign_ros.codec_names import JPEG444_CODECS, rate_levels_of
 from codesign_ros.engines.base import Engine
 from codesign_ros.jpeg import END
 from codesign_ros.pixels.boxes import Selection
-from codesign_ros.plan import Plan
 from codesign_ros.runtime.answers import Answer, answer_from
 from codesign_ros.runtime.neck_codec import NeckCodec
 from codesign_ros.runtime.rate_level import RateLevelChoice
 from codesign_ros.runtime.video_codec import video_codec_of
-from codesign_ros.tensors import NECK, InputSpec
+from codesign_ros.types.codec_names import JPEG444_CODECS, rate_levels_of
+from codesign_ros.types.plan import Plan
+from codesign_ros.types.tensors import NECK, InputSpec
 from codesign_ros.wire.codecs import encode
 from codesign_ros.wire.decode import WireError, jpeg_header
 from codesign_ros.wire.tensor import EncodedTensor

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from codesign_ros.bundle import Bundle
-from codesign_ros.codec_names import NECK_CODECS, rate_levels_of
-from codesign_ros.errors import CodesignError
-from codesign_ros.plan import Plan
+from codesign_ros.types.codec_names import NECK_CODECS, rate_levels_of
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.plan import Plan
 from codesign_ros.wire.codecs import plannable
 
 

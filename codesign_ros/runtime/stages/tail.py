@@ -7,16 +7,16 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from codesign_ros.bundle import Bundle
-from codesign_ros.codec_names import JPEG444_CODECS
 from codesign_ros.engines.base import Engine
-from codesign_ros.errors import CodesignError
 from codesign_ros.pixels.boxes import Selection
-from codesign_ros.plan import Plan
 from codesign_ros.runtime.answers import Answer, answer_from
 from codesign_ros.runtime.neck_codec import NeckCodec
 from codesign_ros.runtime.remembered import Remembered
 from codesign_ros.runtime.video_codec import video_codec_of
-from codesign_ros.tensors import NECK
+from codesign_ros.types.codec_names import JPEG444_CODECS
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.plan import Plan
+from codesign_ros.types.tensors import NECK
 from codesign_ros.wire.codecs import JPEG_CODECS
 from codesign_ros.wire.decode import WireError, WireLimits, decode
 from codesign_ros.wire.neck.film import CodeReader

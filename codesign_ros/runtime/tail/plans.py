@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.pixels.boxes import Selection
-from codesign_ros.plan import Plan
 from codesign_ros.runtime.engines.pool import EnginePool
 from codesign_ros.runtime.epochs import EpochTable
 from codesign_ros.runtime.messages import Embedding
@@ -14,6 +13,7 @@ from codesign_ros.runtime.stages.engine_keys import tail_key
 from codesign_ros.runtime.stages.leased import LeasedStage
 from codesign_ros.runtime.stages.plan_check import check_plan
 from codesign_ros.runtime.stages.tail import TailStage
+from codesign_ros.types.plan import Plan
 
 # A head that has sent nothing for so long needs no old epoch [s].
 _HEAD_GONE_S = 10.0

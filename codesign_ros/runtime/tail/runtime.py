@@ -11,9 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from codesign_ros.bundle import Bundle
-from codesign_ros.errors import CodesignError, unexpected
 from codesign_ros.pixels.boxes import Selection
-from codesign_ros.plan import Plan
 from codesign_ros.runtime.answers import Answer
 from codesign_ros.runtime.emulation import stretched
 from codesign_ros.runtime.engines.pool import EnginePool
@@ -21,6 +19,8 @@ from codesign_ros.runtime.engines.turns import FairTurns
 from codesign_ros.runtime.messages import Embedding, EmbeddingKind, Stamp, TailAnswer, TailStatus
 from codesign_ros.runtime.tail.batch import Waiting, run
 from codesign_ros.runtime.tail.plans import TailPlans, release
+from codesign_ros.types.errors import CodesignError, unexpected
+from codesign_ros.types.plan import Plan
 from codesign_ros.wire.decode import WireError
 
 _log = logging.getLogger(__name__)

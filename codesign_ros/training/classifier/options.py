@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.training.options import ClassOptions, TrainingOptions
+from codesign_ros.types.errors import CodesignError
 
 
 @dataclass(frozen=True, kw_only=True)

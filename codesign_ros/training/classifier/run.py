@@ -14,11 +14,9 @@ from rich.progress import Progress
 from codesign_ros.bundle import Bundle
 from codesign_ros.cost.accuracy import AccuracyTable
 from codesign_ros.data.classes import FoundClasses
-from codesign_ros.errors import CodesignError
 from codesign_ros.evaluation.accuracy_table import measure_accuracy
 from codesign_ros.models.network import Network
 from codesign_ros.pixels.letterbox import letterbox
-from codesign_ros.tensors import InputSpec
 from codesign_ros.training.classifier.options import ClassifierOptions
 from codesign_ros.training.classifier.sets import (
     TRAIN,
@@ -30,6 +28,8 @@ from codesign_ros.training.classifier.sets import (
 from codesign_ros.training.classifier.trainer import ClassifierConfig, ClassifierTrainer
 from codesign_ros.training.run import CALIBRATION_FRAMES, TrainingRun
 from codesign_ros.training.tensors import classify
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.tensors import InputSpec
 
 # Input of networks for pictures of many sizes, as the published classifiers take them [px].
 _INPUT_PX = 224

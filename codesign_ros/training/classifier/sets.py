@@ -21,7 +21,7 @@ from torchvision.datasets import ImageFolder
 from codesign_ros.data.classes import ClassNames
 from codesign_ros.data.image_files import DataSetError, ImageFile, open_image, read_text
 from codesign_ros.data.labelled import VAL_SHARE, held_out
-from codesign_ros.errors import listed, one_line
+from codesign_ros.types.errors import listed, one_line
 
 TRAIN, VAL = "train", "val"
 

@@ -14,13 +14,13 @@ import torch
 import torch.nn.functional as F
 from torchvision.transforms import v2
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.models.network import Network
 from codesign_ros.pixels.letterbox import letterbox
-from codesign_ros.tensors import InputSpec
 from codesign_ros.training.averaged_run import AveragedRun, RunConfig
 from codesign_ros.training.classifier.sets import ClassificationSet
 from codesign_ros.training.tensors import to_input
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.tensors import InputSpec
 
 # Pictures up to this size show their object cut out: they are only moved. Larger ones are cropped.
 _SMALL_PX = 64

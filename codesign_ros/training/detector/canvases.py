@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 
 from codesign_ros.pixels.letterbox import PAD_VALUE, Letterbox, laid
-from codesign_ros.tensors import InputSpec
 from codesign_ros.training.detector.degrade import Degradation, degrade
+from codesign_ros.types.tensors import InputSpec
 
 
 class Labelled(Protocol):

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from codesign_ros.boxes import Box
 from codesign_ros.data.classes import ClassChoice, ClassNames, FoundClasses
 from codesign_ros.data.labelled import names_for, open_train_and_val
 from codesign_ros.training.detector.canvases import Labelled
 from codesign_ros.training.scenes import SceneSet
+from codesign_ros.types.boxes import Box
 
 MINE_BOXES = ("person", "helmet", "head")
 """Classes of the mine's boxes; ``head`` is a bare one."""

@@ -6,13 +6,13 @@ import torch
 from rich.progress import Progress
 from rich.table import Table
 
-from codesign_ros.boxes import Box
 from codesign_ros.evaluation.average_precision import DetectionMetrics, measure
 from codesign_ros.models.network import Network
 from codesign_ros.pixels.boxes import ALL_SCORES, decode_detections, to_frame
 from codesign_ros.pixels.letterbox import letterbox
 from codesign_ros.training.detector.data import TrainingData, truths_of
 from codesign_ros.training.tensors import to_input
+from codesign_ros.types.boxes import Box
 
 
 @torch.no_grad()

@@ -9,10 +9,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.models.detection import STRIDES
 from codesign_ros.training.options import ClassOptions
 from codesign_ros.training.scenes import SceneOptions
+from codesign_ros.types.errors import CodesignError
 
 _LEAST_INPUT_PX = 32
 _INPUT_PIXELS = 400 * 640

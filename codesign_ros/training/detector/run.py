@@ -16,7 +16,6 @@ from codesign_ros.cost.accuracy import AccuracyTable
 from codesign_ros.data.classes import namesakes
 from codesign_ros.models.network import Network
 from codesign_ros.pixels.letterbox import letterbox
-from codesign_ros.tensors import InputSpec
 from codesign_ros.training.detector.canvases import Labelled
 from codesign_ros.training.detector.data import (
     TrainingData,
@@ -30,6 +29,7 @@ from codesign_ros.training.detector.trainer import DetectorConfig, DetectorTrain
 from codesign_ros.training.options import MINE
 from codesign_ros.training.run import CALIBRATION_FRAMES, TrainingRun
 from codesign_ros.training.scenes import train_and_val_scenes
+from codesign_ros.types.tensors import InputSpec
 
 # What the mine's frames have on the average; other pictures are brighter, which BatchNorm mends.
 MEAN, STD = (0.24, 0.24, 0.24), (0.12, 0.12, 0.12)

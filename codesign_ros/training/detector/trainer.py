@@ -13,11 +13,11 @@ import torch
 from codesign_ros.models.detection import STRIDES
 from codesign_ros.models.network import Network
 from codesign_ros.models.zoo.yolo import RAW
-from codesign_ros.tensors import IMAGE, InputSpec
 from codesign_ros.training.averaged_run import AveragedRun, RunConfig
 from codesign_ros.training.detector.canvases import Augmentation, Canvases, CanvasSampler, Labelled
 from codesign_ros.training.detector.loss import detection_loss
 from codesign_ros.training.tensors import to_input
+from codesign_ros.types.tensors import IMAGE, InputSpec
 
 
 @dataclass(frozen=True)

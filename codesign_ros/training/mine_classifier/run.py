@@ -15,17 +15,17 @@ from rich.progress import Progress
 from codesign_ros.bundle import Bundle
 from codesign_ros.console import slim_table
 from codesign_ros.cost.accuracy import AccuracyTable
-from codesign_ros.errors import CodesignError
 from codesign_ros.evaluation.classification import confusion_matrix, recalls
 from codesign_ros.mine.render import CLASSES
 from codesign_ros.mine.tunnel import HEIGHT, WIDTH
 from codesign_ros.models.network import Network
-from codesign_ros.tensors import InputSpec
 from codesign_ros.training.classifier.run import ClassifyingRun
 from codesign_ros.training.mine_classifier.trainer import MineConfig, MineTrainer
 from codesign_ros.training.run import CALIBRATION_FRAMES
 from codesign_ros.training.scenes import SceneOptions, SceneSet, train_and_val_scenes
 from codesign_ros.training.tensors import classify
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.tensors import InputSpec
 
 INPUT = InputSpec(HEIGHT, WIDTH, mean=(0.24, 0.24, 0.24), std=(0.12, 0.12, 0.12))
 

@@ -14,11 +14,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from codesign_ros.boxes import Box
-from codesign_ros.errors import CodesignError
 from codesign_ros.pixels.letterbox import laid
-from codesign_ros.tensors import InputSpec
 from codesign_ros.training.scenes import SceneSet
+from codesign_ros.types.boxes import Box
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.tensors import InputSpec
 
 EMPTY, HELMETS, BARE_HEADED = range(3)
 IGNORED = -100

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.neck_file import NeckInfo
+from codesign_ros.types.errors import CodesignError
 
 _PANEL_INCHES = (5.0, 3.2)
 

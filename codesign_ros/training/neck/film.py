@@ -11,12 +11,12 @@ import torch
 
 from codesign_ros.data.sources import FolderSource, LabelledSource, MineSource, open_source
 from codesign_ros.pixels.letterbox import letterbox
-from codesign_ros.tensors import InputSpec
 from codesign_ros.training.neck.measure import latent_of
 from codesign_ros.training.neck.options import NeckOptions
 from codesign_ros.training.neck.rate import RatedNeck
 from codesign_ros.training.neck.teacher import Teacher
 from codesign_ros.training.tensors import to_input
+from codesign_ros.types.tensors import InputSpec
 from codesign_ros.wire.neck.payload import quantise
 from codesign_ros.wire.neck.tables import CodeTables, frequencies_after
 

@@ -12,16 +12,16 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from rich.progress import Progress
 
-from codesign_ros.boxes import Box
 from codesign_ros.data.chosen import told_once, warnings_of
 from codesign_ros.data.sources import open_source
-from codesign_ros.errors import CodesignError
 from codesign_ros.pixels.decode import ImageError
 from codesign_ros.pixels.letterbox import Letterbox, letterbox
-from codesign_ros.tensors import InputSpec
 from codesign_ros.training.neck.options import NeckOptions
 from codesign_ros.training.options import MINE
 from codesign_ros.training.scenes import SceneSet, train_and_val_scenes
+from codesign_ros.types.boxes import Box
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.tensors import InputSpec
 
 _LEAST_FRAMES = 4
 # Of a source, the share of frames that measures.

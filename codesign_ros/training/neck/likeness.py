@@ -13,9 +13,9 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
-from codesign_ros.boxes import CORNERS
 from codesign_ros.bundle import Bundle
 from codesign_ros.models.zoo.yolo import RAW
+from codesign_ros.types.boxes import CORNERS
 
 Likeness = Callable[..., torch.Tensor]
 """Distance of an answer from the teacher's, both of (B, ...), as a scalar; 0 where they agree.

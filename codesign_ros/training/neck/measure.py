@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from codesign_ros.boxes import Box
 from codesign_ros.bundle import Bundle
 from codesign_ros.evaluation.average_precision import measure
 from codesign_ros.pixels.boxes import DISPLAY_THRESHOLD, decode_detections
@@ -18,6 +17,7 @@ from codesign_ros.training.neck.frames import Pictures
 from codesign_ros.training.neck.rate import CodeCounter, RatedNeck, entropy_bytes
 from codesign_ros.training.neck.teacher import Teacher
 from codesign_ros.training.tensors import to_input
+from codesign_ros.types.boxes import Box
 from codesign_ros.wire.neck.payload import dequantise, quantise
 from codesign_ros.wire.neck.tables import CodeTables
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.training.scenes import SceneOptions
+from codesign_ros.types.errors import CodesignError
 
 BYTES_A_PIXEL = (0.025, 0.015, 0.0078, 0.004)
 """What the rate levels are to have where nothing else is said, for each pixel of the input."""

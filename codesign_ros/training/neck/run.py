@@ -15,7 +15,6 @@ from rich.progress import Progress
 from rich.table import Table
 
 from codesign_ros.bundle import Bundle, write_neck
-from codesign_ros.errors import CodesignError
 from codesign_ros.models.neck import Neck, NeckForm, form_of, least_patch
 from codesign_ros.neck_file import NeckInfo
 from codesign_ros.training.base_run import BaseRun
@@ -35,6 +34,7 @@ from codesign_ros.training.neck.rate import LARGEST_CODE
 from codesign_ros.training.neck.teacher import Teacher
 from codesign_ros.training.neck.trainer import NeckConfig, NeckTrainer
 from codesign_ros.training.options import plain
+from codesign_ros.types.errors import CodesignError
 
 # Pictures that gains are fitted to, that tables are counted on, and that are measured on while it
 # trains.

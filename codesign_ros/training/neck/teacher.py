@@ -9,12 +9,12 @@ from functools import partial
 import torch
 
 from codesign_ros.bundle import Bundle
-from codesign_ros.forms import Merge, Structure
 from codesign_ros.models.neck import Neck, crossing_maps
 from codesign_ros.models.network import Network, meta_image, on_meta
 from codesign_ros.models.reparam import reparameterize
-from codesign_ros.tensors import IMAGE, InputSpec
 from codesign_ros.training.neck.likeness import class_weights, judged_segment, of_maps
+from codesign_ros.types.forms import Merge, Structure
+from codesign_ros.types.tensors import IMAGE, InputSpec
 
 
 class Teacher:

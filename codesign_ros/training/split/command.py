@@ -18,19 +18,19 @@ from rich.table import Table
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.console import progress_bar
-from codesign_ros.errors import CodesignError
 from codesign_ros.mine.render import CLASSES
 from codesign_ros.mine.tunnel import HEIGHT, WIDTH
 from codesign_ros.models.network import Network, Segment
 from codesign_ros.models.zoo import build
 from codesign_ros.models.zoo.yolo import BOXES, RAW
-from codesign_ros.tensors import InputSpec, TensorSpec
 from codesign_ros.training.detector.data import MINE_BOXES
 from codesign_ros.training.scenes import render_scenes
 from codesign_ros.training.split.job import Trained, differences
 from codesign_ros.training.split.process import train_split
 from codesign_ros.training.split.scenes import scene_job
 from codesign_ros.training.split.training import gradient_specs, train_whole
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.tensors import InputSpec, TensorSpec
 
 ARCHITECTURES = ("mine_repvgg", "yolo")
 

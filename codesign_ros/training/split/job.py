@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.models.network import Network
+from codesign_ros.types.errors import CodesignError
 
 Tensors = dict[str, torch.Tensor]
 """Parameters, gradients or statistics by their name in the whole network."""

@@ -13,8 +13,8 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
-from codesign_ros.errors import CodesignError
-from codesign_ros.tensors import TensorSpec
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.tensors import TensorSpec
 
 ROLES = ("head", "tail")
 """The two sides, in the order of their ranks."""

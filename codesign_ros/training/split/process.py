@@ -17,10 +17,10 @@ from pathlib import Path
 import safetensors.torch
 import torch
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.training.split.job import SplitJob, SplitStep, Tensors, Trained
 from codesign_ros.training.split.link import ROLES, PeerError, SplitLink
 from codesign_ros.training.split.training import train_half
+from codesign_ros.types.errors import CodesignError
 
 TIMEOUT_S = 60.0
 # The last is imported by torch itself as soon as a network is made, which takes 2 s.

@@ -17,11 +17,11 @@ from codesign_ros.mine.tunnel import HEIGHT, WIDTH
 from codesign_ros.models.network import Network
 from codesign_ros.models.zoo.yolo import RAW
 from codesign_ros.pixels.letterbox import Letterbox, letterbox
-from codesign_ros.tensors import InputSpec
 from codesign_ros.training.detector.loss import detection_loss
 from codesign_ros.training.mine_classifier.trainer import to_input
 from codesign_ros.training.scenes import SceneSet
 from codesign_ros.training.split.job import SplitJob
+from codesign_ros.types.tensors import InputSpec
 
 _MOMENTUM = 0.9
 Boxes = tuple[np.ndarray, np.ndarray]

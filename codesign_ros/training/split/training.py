@@ -23,12 +23,12 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.models.halves import NetworkHalf, split
 from codesign_ros.models.network import Network
-from codesign_ros.tensors import IMAGE, TensorSpec
 from codesign_ros.training.split.job import SplitJob, SplitStep, Trained
 from codesign_ros.training.split.link import ROLES, SplitLink
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.tensors import IMAGE, TensorSpec
 
 _T = TypeVar("_T")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from codesign_ros.codec_names import NECK_CODECS
-from codesign_ros.tensors import NECK, TensorSpec
+from codesign_ros.types.codec_names import NECK_CODECS
+from codesign_ros.types.tensors import NECK, TensorSpec
 from codesign_ros.wire.decode import WireLimits, check_description, check_params
 from codesign_ros.wire.neck.film import CodeReader, CodeWriter
 from codesign_ros.wire.neck.payload import decode_codes, dequantise, encode_codes, quantise

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codesign_ros.errors import CodesignError
+from codesign_ros.types.errors import CodesignError
 from codesign_ros.wire.neck.coder import coder
 from codesign_ros.wire.neck.plain import PROBABILITY_BITS, STATE_BYTES
 from codesign_ros.wire.neck.tables import CodeTables

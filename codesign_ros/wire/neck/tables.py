@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from codesign_ros.errors import CodesignError
+from codesign_ros.types.errors import CodesignError
 
 TOTAL = 1 << 16
 """Sum of the frequencies of a channel's codes."""

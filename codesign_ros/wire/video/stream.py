@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from codesign_ros.errors import CodesignError, one_line
+from codesign_ros.types.errors import CodesignError, one_line
 from codesign_ros.wire.refusal import WireError
 from codesign_ros.wire.video.payload import Place, opened, sealed
 

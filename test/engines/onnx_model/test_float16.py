@@ -16,10 +16,10 @@ from codesign_ros.engines.onnx_model.cpu_kernels import half_for_cpu
 from codesign_ros.engines.onnx_model.export import export_onnx
 from codesign_ros.engines.onnx_model.float16 import to_fp16
 from codesign_ros.engines.onnx_model.pieces import PieceCutter
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import Merge, Structure
 from codesign_ros.models.reparam import reparameterize
 from codesign_ros.pixels.letterbox import normalise
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import Merge, Structure
 from support.detectors import tiny_detector
 from support.paths import BUNDLES
 from support.tiny import TINY_INPUT, tiny_frames

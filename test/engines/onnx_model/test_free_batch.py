@@ -17,11 +17,11 @@ from codesign_ros.bundle import Bundle
 from codesign_ros.engines.onnx_model.forms import as_onnx
 from codesign_ros.engines.onnx_model.free_batch import with_free_batch
 from codesign_ros.engines.onnx_model.pieces import PieceCutter
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import Merge, Structure
 from codesign_ros.models.graph.importing import import_network
 from codesign_ros.pixels.letterbox import normalise
-from codesign_ros.tensors import InputSpec
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import Merge, Structure
+from codesign_ros.types.tensors import InputSpec
 from support.cut_checks import trained
 from support.detectors import tiny_detector
 from support.paths import BUNDLES

@@ -13,11 +13,11 @@ from codesign_ros.engines.onnx_model.int8 import quantise
 from codesign_ros.engines.onnx_model.pieces import PieceCutter
 from codesign_ros.engines.onnx_model.pixels import PixelCodes, code_tables, pixel_piece
 from codesign_ros.engines.ort import OnnxEngine
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import Merge, Structure
 from codesign_ros.models.reparam import reparameterize
 from codesign_ros.pixels.letterbox import normalise
-from codesign_ros.tensors import InputSpec
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import Merge, Structure
+from codesign_ros.types.tensors import InputSpec
 from support.detectors import tiny_detector
 from support.tiny import TINY_INPUT, tiny_frames, tiny_network
 

@@ -13,7 +13,7 @@ from codesign_ros.engines.tensorrt.build import build_engine
 from codesign_ros.engines.tensorrt.request import BuildRequest
 from codesign_ros.engines.tensorrt.tensors import EngineTensor, dtype_of
 from codesign_ros.engines.tensorrt.versions import load_api
-from codesign_ros.errors import CodesignError
+from codesign_ros.types.errors import CodesignError
 from support.tensorrt_pieces import convolution, one_node
 
 pytestmark = pytest.mark.skipif(

@@ -20,7 +20,7 @@ from codesign_ros.engines.tensorrt import build_process, worker
 from codesign_ros.engines.tensorrt.build_process import build_in_process, build_lock
 from codesign_ros.engines.tensorrt.request import BuildRequest
 from codesign_ros.engines.tensorrt.worker import Job, timings_name, work
-from codesign_ros.errors import CodesignError
+from codesign_ros.types.errors import CodesignError
 from support.paths import ROOT
 from support.tensorrt_pieces import convolution, one_node
 

@@ -87,7 +87,7 @@ def test_a_driver_that_does_not_start_is_one_line(double, code, words):
     said = tensorrt.run_on_double(
         double,
         "from codesign_ros.engines.tensorrt.cuda import open_gpu\n"
-        "from codesign_ros.errors import CodesignError\n"
+        "from codesign_ros.types.errors import CodesignError\n"
         "try: open_gpu(0)\nexcept CodesignError as error: print(error)",
         DOUBLE_INIT=str(code),
     )

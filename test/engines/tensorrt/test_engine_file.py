@@ -3,7 +3,7 @@ from dataclasses import fields, replace
 import pytest
 
 from codesign_ros.engines.tensorrt.engine_file import EngineHeader, content_of, pack, unpack
-from codesign_ros.errors import CodesignError
+from codesign_ros.types.errors import CodesignError
 
 HEADER = EngineHeader(
     content=content_of(b"a piece"),

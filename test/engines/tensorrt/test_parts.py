@@ -11,7 +11,7 @@ from itertools import product
 import pytest
 
 from codesign_ros.bundle import Bundle
-from codesign_ros.forms import PRECISIONS, Structure
+from codesign_ros.types.forms import PRECISIONS, Structure
 from support.paths import BUNDLES
 from support.sampling import covering
 from support.tensorrt_parts import build_parts, parts_of

@@ -10,7 +10,7 @@ from codesign_ros.engines.tensorrt.engine_file import content_of
 from codesign_ros.engines.tensorrt.settings import TensorRtSettings
 from codesign_ros.engines.tensorrt.store import EngineStore
 from codesign_ros.engines.tensorrt.target import ANY_RTX, Gpu
-from codesign_ros.errors import CodesignError
+from codesign_ros.types.errors import CodesignError
 
 PIECE = b"a piece of ONNX"
 CONTENT = content_of(PIECE)

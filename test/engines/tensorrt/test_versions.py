@@ -24,8 +24,8 @@ from codesign_ros.engines.tensorrt.settings import TensorRtSettings
 from codesign_ros.engines.tensorrt.target import ANY_RTX, Gpu
 from codesign_ros.engines.tensorrt.tensors import EngineTensor
 from codesign_ros.engines.tensorrt.versions import Api, load_api
-from codesign_ros.errors import CodesignError, one_line
-from codesign_ros.forms import PRECISIONS
+from codesign_ros.types.errors import CodesignError, one_line
+from codesign_ros.types.forms import PRECISIONS
 from support.paths import ROOT
 
 BINDINGS = ROOT / "build" / "tensorrt_bindings"

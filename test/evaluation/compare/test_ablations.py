@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codesign_ros.boxes import GroundTruth
 from codesign_ros.evaluation.compare.ablations import ablations
 from codesign_ros.evaluation.compare.outcome import Outcome, PlanInForce
 from codesign_ros.evaluation.compare.parts import PARTS, parts_here
 from codesign_ros.evaluation.compare.run import Compared
 from codesign_ros.runtime.answers import Answer
 from codesign_ros.simulation.pipeline import Finished, Passage
+from codesign_ros.types.boxes import GroundTruth
 from support.tiny import CLASSES
 
 FRAMES = 40

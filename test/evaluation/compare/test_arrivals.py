@@ -2,8 +2,8 @@
 
 import pytest
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.evaluation.compare.arrivals import Arrivals
+from codesign_ros.types.errors import CodesignError
 
 
 def test_a_clock_that_is_set_is_no_pause_of_years():

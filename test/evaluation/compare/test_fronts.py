@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codesign_ros.boxes import Box, GroundTruth
 from codesign_ros.evaluation.average_precision import measure
 from codesign_ros.evaluation.compare.accuracy import Accuracy
 from codesign_ros.evaluation.compare.charts import front as chart
@@ -15,6 +14,7 @@ from codesign_ros.evaluation.compare.outcome import Outcome
 from codesign_ros.evaluation.compare.summary import Summary
 from codesign_ros.runtime.messages import Answer
 from codesign_ros.simulation.pipeline import Finished, Passage
+from codesign_ros.types.boxes import Box, GroundTruth
 
 
 def policy(name, p95_ms, answered, in_time, kilobytes=1.0):

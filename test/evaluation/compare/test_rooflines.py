@@ -2,12 +2,12 @@
 
 import pytest
 
-from codesign_ros.devices import DeviceSpec
 from codesign_ros.evaluation.compare.rooflines import ROBOT, SERVER, rooflines
-from codesign_ros.forms import Structure
-from codesign_ros.links import LinkSpec
 from codesign_ros.planning.grid import grid
 from codesign_ros.planning.problem import Problem
+from codesign_ros.types.devices import DeviceSpec
+from codesign_ros.types.forms import Structure
+from codesign_ros.types.links import LinkSpec
 from support.planning import random_tables
 
 DEVICE = DeviceSpec("box", {"fp32": 1e11}, 1e10)

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.evaluation.rate.coders import jpeg, still_coders, webp
 from codesign_ros.evaluation.rate.video import FORMATS, VideoCoder, video_coders
+from codesign_ros.types.errors import CodesignError
 from support.tiny import tiny_frames
 
 FRAMES = tiny_frames(6, seed=3)

@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from codesign_ros.codec_names import H264_CODECS, H264_RATES
 from codesign_ros.evaluation.rate.film import coded_films
 from codesign_ros.evaluation.rate.video import FORMATS, VideoCoder
+from codesign_ros.types.codec_names import H264_CODECS, H264_RATES
 from support.tiny import tiny_frames
 
 pytest.importorskip("av")

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from codesign_ros.engines.onnx_model.forms import as_onnx
-from codesign_ros.errors import CodesignError
 from codesign_ros.evaluation.accuracy_forms import Form
 from codesign_ros.evaluation.neck.accuracy import MeasuredNeck, WithNecks
 from codesign_ros.evaluation.pieces import Pieces
 from codesign_ros.evaluation.rate.network import CutDetector
-from codesign_ros.forms import Merge, Structure
 from codesign_ros.runtime.neck_codec import NeckCodec
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import Merge, Structure
 from support.tiny import tiny_frames
 
 CUT = 3

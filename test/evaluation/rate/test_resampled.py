@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from codesign_ros.boxes import Box
 from codesign_ros.evaluation.average_precision import measure
 from codesign_ros.evaluation.rate.resampled import (
     counts,
@@ -11,6 +10,7 @@ from codesign_ros.evaluation.rate.resampled import (
     matched,
     precisions,
 )
+from codesign_ros.types.boxes import Box
 
 CLASSES = ("person", "helmet", "head")
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.evaluation.rate.report import draw, tables
 from codesign_ros.evaluation.rate.resampled import MATCHED
 from codesign_ros.evaluation.rate.result import Found, SourceResult, Way, results
+from codesign_ros.types.errors import CodesignError
 
 CLASSES = ("person", "head")
 FRAMES = 200

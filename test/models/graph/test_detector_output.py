@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch import nn
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.models.graph.detector_output import recognise
 from codesign_ros.models.graph.importing import import_network
 from codesign_ros.pixels.boxes import decode_detections
-from codesign_ros.tensors import InputSpec
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.tensors import InputSpec
 
 SPEC = InputSpec(64, 96)
 IMAGES = np.random.default_rng(0).standard_normal((3, 3, 64, 96)).astype(np.float32)

@@ -16,12 +16,12 @@ from codesign_ros.cost.accuracy import AccuracyTable
 from codesign_ros.cost.profile import profile_network
 from codesign_ros.engines.onnx_model.export import export_onnx
 from codesign_ros.engines.onnx_model.pieces import PieceCutter
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import BRANCH_STRUCTURES, Merge, Structure
 from codesign_ros.models.graph.importing import import_network
 from codesign_ros.models.reparam import reparameterize
 from codesign_ros.models.zoo import build
-from codesign_ros.tensors import InputSpec
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import BRANCH_STRUCTURES, Merge, Structure
+from codesign_ros.types.tensors import InputSpec
 from support.cut_checks import check_every_cut, difference, trained
 
 INPUT = InputSpec(64, 64)

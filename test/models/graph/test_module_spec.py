@@ -7,9 +7,9 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.models.graph.module_spec import make_module
 from codesign_ros.models.graph.module_weights import check_finite, load_module_weights
+from codesign_ros.types.errors import CodesignError
 
 SOURCE = """
 from torch import nn

@@ -8,11 +8,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codesign_ros.errors import CodesignError
 from codesign_ros.models.graph.ops import OPERATIONS, operation
 from codesign_ros.models.graph.steps import Step, Value, Weight, read_step, write_step
 from codesign_ros.models.zoo import build
-from codesign_ros.tensors import InputSpec
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.tensors import InputSpec
 
 INPUT = InputSpec(4, 6)
 names = st.from_regex(r"[a-z_][a-z0-9_]{0,8}", fullmatch=True)

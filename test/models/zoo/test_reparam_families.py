@@ -6,8 +6,6 @@ import pytest
 import timm
 import torch
 
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import BRANCH_STRUCTURES, Merge, Structure
 from codesign_ros.models.blocks import ParallelConv
 from codesign_ros.models.graph.importing import import_network
 from codesign_ros.models.layers import layer_records
@@ -15,7 +13,9 @@ from codesign_ros.models.reparam import reparameterize
 from codesign_ros.models.zoo import rep
 from codesign_ros.models.zoo.mobilenet_v1 import mobilenet_v1
 from codesign_ros.models.zoo.shufflenet_v1 import shufflenet_v1
-from codesign_ros.tensors import InputSpec
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import BRANCH_STRUCTURES, Merge, Structure
+from codesign_ros.types.tensors import InputSpec
 from support.cut_checks import difference, trained
 
 INPUT = InputSpec(224, 224)

@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import Merge, Structure
 from codesign_ros.models.layers import layer_records
 from codesign_ros.models.reparam import reparameterize
 from codesign_ros.models.zoo import build
 from codesign_ros.models.zoo.repvgg import NAMES, repvgg
-from codesign_ros.tensors import InputSpec
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import Merge, Structure
+from codesign_ros.types.tensors import InputSpec
 
 # Millions of parameters for 1000 classes, deployed and in training, and 1e9 multiply-adds of the
 # deployed network at 224 x 224 (RepVGG, tables 4 and 5, and the authors' model list).

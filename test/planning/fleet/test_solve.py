@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import Structure
-from codesign_ros.links import LinkSpec
 from codesign_ros.planning.fleet.options import nondominated, options
 from codesign_ros.planning.fleet.robots import FleetRobot
 from codesign_ros.planning.fleet.solve import best_shares, each_alone
 from codesign_ros.planning.fleet.solve import share as share_fleet
 from codesign_ros.planning.grid import grid
 from codesign_ros.planning.problem import Limits, Problem
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import Structure
+from codesign_ros.types.links import LinkSpec
 from support.planning import random_tables
 
 LINK = LinkSpec(20e6, 0.013)

@@ -6,8 +6,8 @@ from queue import Queue
 import pytest
 
 from codesign_ros.engines.base import EngineKey
-from codesign_ros.errors import CodesignError
 from codesign_ros.runtime.engines.build_queue import BackgroundBuilds
+from codesign_ros.types.errors import CodesignError
 
 A, B = EngineKey("head", 1), EngineKey("head", 2)
 

@@ -6,8 +6,8 @@ import threading
 import pytest
 
 from codesign_ros.engines.base import EngineKey
-from codesign_ros.errors import CodesignError
 from codesign_ros.runtime.engines.pool import EnginePool
+from codesign_ros.types.errors import CodesignError
 from support.runtime import PATIENCE_S, no_thread_left, wait_until
 
 KEYS = [EngineKey("tail", cut) for cut in range(5)]

@@ -9,9 +9,9 @@ import pytest
 from codesign_ros.bundle import Bundle
 from codesign_ros.engines.base import EngineKey
 from codesign_ros.engines.factory import open_backend
-from codesign_ros.errors import CodesignError
 from codesign_ros.runtime.engines import share as engine_share
 from codesign_ros.runtime.engines.share import EngineShare
+from codesign_ros.types.errors import CodesignError
 from support.runtime import PATIENCE_S, no_thread_left
 
 

@@ -6,16 +6,16 @@ import cv2
 import numpy as np
 import pytest
 
-from codesign_ros.boxes import Box
 from codesign_ros.data.frames import SourceFrame
 from codesign_ros.engines.factory import open_backend
 from codesign_ros.evaluation.replay import Runner, is_same
-from codesign_ros.forms import PRECISIONS, Merge, Structure
 from codesign_ros.pixels.boxes import Selection, decode_detections, to_frame
 from codesign_ros.pixels.letterbox import letterbox
 from codesign_ros.runtime.answers import answer_of
 from codesign_ros.runtime.messages import Stamp, Status, TailAnswer
 from codesign_ros.runtime.stages.engine_keys import head_key
+from codesign_ros.types.boxes import Box
+from codesign_ros.types.forms import PRECISIONS, Merge, Structure
 from support.detectors import write_detector_bundle
 from support.runtime import TAIL, Head, Tail, no_thread_left, plan_for, wait_until
 from support.tiny import TINY_INPUT, tiny_frames

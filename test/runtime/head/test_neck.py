@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from codesign_ros.plan import RateLevel
 from codesign_ros.runtime.head import own_tail
 from codesign_ros.runtime.head.uplink import Uplink
 from codesign_ros.runtime.messages import Status
 from codesign_ros.runtime.stages.engine_keys import head_key, tail_key
 from codesign_ros.runtime.stages.head import HeadStage
 from codesign_ros.runtime.stages.tail import TailStage
+from codesign_ros.types.plan import RateLevel
 from support.runtime import (
     PATIENCE_S,
     Head,

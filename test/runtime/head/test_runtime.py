@@ -14,8 +14,6 @@ import cv2
 import numpy as np
 import pytest
 
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import Structure
 from codesign_ros.runtime.answers import classified
 from codesign_ros.runtime.head import own_tail
 from codesign_ros.runtime.head.judgement import Judgement
@@ -29,6 +27,8 @@ from codesign_ros.runtime.messages import (
     TailStatus,
 )
 from codesign_ros.runtime.stages.engine_keys import head_key
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import Structure
 from support.runtime import (
     PATIENCE_S,
     TAIL,

@@ -4,10 +4,10 @@ from collections import Counter
 
 import pytest
 
-from codesign_ros.plan import Plan
 from codesign_ros.runtime.head.ledger import FrameLedger, Phase
 from codesign_ros.runtime.head.server_watch import ServerWatch
 from codesign_ros.runtime.messages import Stamp
+from codesign_ros.types.plan import Plan
 
 USUAL_S, OWN_S = 0.05, 0.06
 # Usual time and least slack, with answers that never vary.

@@ -7,9 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import BRANCH_STRUCTURES, HalfForm, Merge, Structure
-from codesign_ros.plan import Plan
 from codesign_ros.planning.candidates import evaluate
 from codesign_ros.planning.grid import grid
 from codesign_ros.planning.objective import Objective
@@ -24,6 +21,9 @@ from codesign_ros.runtime.planner.engine_wishes import (
     lacking,
     runnable,
 )
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import BRANCH_STRUCTURES, HalfForm, Merge, Structure
+from codesign_ros.types.plan import Plan
 from support.planning import LINK, random_tables
 
 SEGMENTS = 3

@@ -7,13 +7,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from codesign_ros.cost.profile import profile_network
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import BRANCH_STRUCTURES, HalfForm, Merge, Structure
 from codesign_ros.runtime.device import Device, Role
 from codesign_ros.runtime.planner.engine_wishes import form_of
 from codesign_ros.runtime.planner.registry import Registry
 from codesign_ros.runtime.planner.runtime import PlannerRuntime
 from codesign_ros.runtime.planner.settings import PlannerSettings
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import BRANCH_STRUCTURES, HalfForm, Merge, Structure
 from support.planner import CODECS, FRAME_CODECS, ROBOT, beat_of, profile
 from support.planning import ranked
 

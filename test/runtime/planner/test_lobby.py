@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from codesign_ros.cost.half_times import HalfTimes
-from codesign_ros.forms import HalfForm
 from codesign_ros.runtime.device import Device, Role
 from codesign_ros.runtime.planner import strangers as module
 from codesign_ros.runtime.planner.strangers import Lobby
+from codesign_ros.types.forms import HalfForm
 
 HEAD = Device("/robot/head", robot="/robot", role=Role.HEAD, state="active", model_id="model")
 

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from codesign_ros.devices import DeviceSpec
-from codesign_ros.forms import HalfForm, Structure
 from codesign_ros.runtime.device import Device, Payload, Role, StageMedians
 from codesign_ros.runtime.planner.registry import Registry
 from codesign_ros.runtime.planner.runtime import PlannerRuntime
 from codesign_ros.runtime.planner.settings import PlannerSettings
 from codesign_ros.runtime.rate_level import RateLevelChoice
+from codesign_ros.types.devices import DeviceSpec
+from codesign_ros.types.forms import HalfForm, Structure
 from support.planner import CODECS, ROBOT, profile
 
 CUT = 3

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from codesign_ros.plan import Plan
 from codesign_ros.runtime.device import Device, Role
 from codesign_ros.runtime.planner.numbering import Numbering, Straying
+from codesign_ros.types.plan import Plan
 
 MOST = 2**32 - 1
 

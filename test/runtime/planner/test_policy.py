@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 
 from codesign_ros.cost.profile import profile_network
-from codesign_ros.devices import DeviceSpec
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import Structure
 from codesign_ros.runtime.device import Device, Role
 from codesign_ros.runtime.planner.registry import Registry
 from codesign_ros.runtime.planner.runtime import PlannerRuntime
 from codesign_ros.runtime.planner.settings import PlannerSettings
+from codesign_ros.types.devices import DeviceSpec
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import Structure
 from support.planner import CODECS, FRAME_CODECS, ROBOT, profile
 
 

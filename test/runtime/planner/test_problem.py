@@ -4,8 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from codesign_ros.errors import CodesignError
-from codesign_ros.links import LinkSpec, RadioState
 from codesign_ros.planning.fleet.options import options
 from codesign_ros.planning.fleet.robots import FleetRobot
 from codesign_ros.planning.fleet.solve import each_alone, share
@@ -13,6 +11,8 @@ from codesign_ros.runtime.device import Device, Role
 from codesign_ros.runtime.planner.registry import Registry
 from codesign_ros.runtime.planner.runtime import PlannerRuntime
 from codesign_ros.runtime.planner.settings import PlannerSettings
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.links import LinkSpec, RadioState
 from support.planner import CODECS, FRAME_CODECS, ROBOT, profile
 
 RADIO = LinkSpec.radio([RadioState(3e7, 10.0), RadioState(2e6, 1.0)], name="radio")

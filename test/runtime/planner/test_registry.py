@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from codesign_ros.cost.half_times import HalfTimes
-from codesign_ros.forms import HalfForm, Merge, Structure
 from codesign_ros.runtime.device import ONLY_SERVER, Device, Role
 from codesign_ros.runtime.planner.changes import retimed_cuts
 from codesign_ros.runtime.planner.registry import _MOST_REMEMBERED, _REMEMBERED_S, Registry
+from codesign_ros.types.forms import HalfForm, Merge, Structure
 from support.planner import beat_of
 
 COMMON = {"robot": "/robot", "state": "active", "model_id": "model"}

@@ -7,14 +7,14 @@ import pytest
 
 from codesign_ros.cost.accuracy_row import AccuracyRow
 from codesign_ros.cost.profile import profile_network
-from codesign_ros.devices import DeviceSpec
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import HalfForm, Merge, Structure
 from codesign_ros.planning.objective import Objective
 from codesign_ros.runtime.device import Device, Role
 from codesign_ros.runtime.planner.registry import Registry
 from codesign_ros.runtime.planner.runtime import PlannerRuntime
 from codesign_ros.runtime.planner.settings import PlannerSettings
+from codesign_ros.types.devices import DeviceSpec
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import HalfForm, Merge, Structure
 from support.planner import CODECS, FRAME_CODECS, ROBOT, beat_of, profile
 
 

@@ -8,9 +8,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from codesign_ros.devices import DeviceSpec
-from codesign_ros.forms import HalfForm
-from codesign_ros.plan import Plan
 from codesign_ros.planning.objective import Objective
 from codesign_ros.planning.problem import Candidate
 from codesign_ros.runtime.device import Device, Role, StageMedians
@@ -18,6 +15,9 @@ from codesign_ros.runtime.planner.learned.correction import HALF_LIFE_S
 from codesign_ros.runtime.planner.registry import Registry
 from codesign_ros.runtime.planner.runtime import PlannerRuntime
 from codesign_ros.runtime.planner.settings import PlannerSettings
+from codesign_ros.types.devices import DeviceSpec
+from codesign_ros.types.forms import HalfForm
+from codesign_ros.types.plan import Plan
 from support.planner import CODECS, ROBOT, beat_of, profile
 
 BEAT_S = 0.5

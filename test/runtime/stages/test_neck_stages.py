@@ -6,19 +6,19 @@ import torch
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.engines.factory import open_backend
-from codesign_ros.errors import CodesignError
 from codesign_ros.evaluation.offline import evaluate
-from codesign_ros.forms import Merge, Structure
 from codesign_ros.models.halves import split
 from codesign_ros.models.reparam import reparameterize
 from codesign_ros.pixels.letterbox import normalise
-from codesign_ros.plan import RateLevel
 from codesign_ros.runtime.answers import classified
 from codesign_ros.runtime.neck_codec import NeckCodec
 from codesign_ros.runtime.stages.engine_keys import head_key, tail_key
 from codesign_ros.runtime.stages.head import HeadStage
 from codesign_ros.runtime.stages.plan_check import check_plan
 from codesign_ros.runtime.stages.tail import TailStage
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import Merge, Structure
+from codesign_ros.types.plan import RateLevel
 from codesign_ros.wire.codecs import encode
 from codesign_ros.wire.decode import WireError
 from support.runtime import plan_for, whole_scores

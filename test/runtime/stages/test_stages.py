@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 
 from codesign_ros.engines.factory import open_backend
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import Merge, Structure
-from codesign_ros.plan import Plan, RateLevel
 from codesign_ros.runtime.stages.engine_keys import head_key, tail_key
 from codesign_ros.runtime.stages.head import HeadStage, is_sendable
 from codesign_ros.runtime.stages.plan_check import check_plan
 from codesign_ros.runtime.stages.tail import TailStage
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import Merge, Structure
+from codesign_ros.types.plan import Plan, RateLevel
 from codesign_ros.wire.codecs import encode
 from codesign_ros.wire.decode import WireError
 from support.runtime import BatchEngine, plan_for, whole_scores

@@ -11,13 +11,13 @@ import pytest
 import zstandard
 
 from codesign_ros.engines.base import EngineKey
-from codesign_ros.errors import CodesignError
 from codesign_ros.runtime import emulation
 from codesign_ros.runtime.engines.turns import FairTurns
 from codesign_ros.runtime.messages import Embedding, EmbeddingKind, Stamp, TailAnswer, TailStatus
 from codesign_ros.runtime.stages.tail import TailStage
 from codesign_ros.runtime.tail import batch as tail_batch
 from codesign_ros.runtime.tail import runtime
+from codesign_ros.types.errors import CodesignError
 from codesign_ros.wire.codecs import encode
 from codesign_ros.wire.tensor import EncodedTensor
 from support.runtime import (

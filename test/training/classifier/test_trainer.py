@@ -12,9 +12,7 @@ import torch
 from rich.console import Console
 
 from codesign_ros.bundle import Bundle
-from codesign_ros.errors import CodesignError
 from codesign_ros.models.zoo import build
-from codesign_ros.tensors import InputSpec
 from codesign_ros.training.base_run import train
 from codesign_ros.training.classifier import run
 from codesign_ros.training.classifier.options import ClassifierOptions
@@ -27,6 +25,8 @@ from codesign_ros.training.classifier.trainer import (
 )
 from codesign_ros.training.curves import CURVE_FILE, CURVE_PICTURE
 from codesign_ros.training.tensors import classify
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.tensors import InputSpec
 from support.tiny import TINY_ACCURACY
 
 SIDE = 24

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codesign_ros.tensors import InputSpec
 from codesign_ros.training.detector.canvases import Augmentation, CanvasSampler
+from codesign_ros.types.tensors import InputSpec
 
 SPEC = InputSpec(96, 128)
 # Colours of the two classes' squares; nothing else in the pictures has them.

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from codesign_ros.models.detection import DecodeBoxes, anchor_points
-from codesign_ros.tensors import InputSpec
 from codesign_ros.training.detector.loss import detection_loss, side_loss
+from codesign_ros.types.tensors import InputSpec
 
 REG_MAX = 6
 

@@ -11,10 +11,8 @@ from rich.progress import Progress
 
 from codesign_ros.bundle import Bundle
 from codesign_ros.cli.main import main
-from codesign_ros.errors import CodesignError
 from codesign_ros.models.zoo import build
 from codesign_ros.resources import default_bundle
-from codesign_ros.tensors import InputSpec
 from codesign_ros.training.detector.options import fitting_input
 from codesign_ros.training.detector.trainer import (
     DetectorConfig,
@@ -25,6 +23,8 @@ from codesign_ros.training.detector.trainer import (
 from codesign_ros.training.loop import TrainingLoop
 from codesign_ros.training.pace import Pace
 from codesign_ros.training.transfer import start_from
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.tensors import InputSpec
 
 SPEC = InputSpec(64, 96)
 REG_MAX = 6

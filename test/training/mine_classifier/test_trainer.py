@@ -7,14 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from codesign_ros.boxes import Box
 from codesign_ros.bundle import Bundle
 from codesign_ros.cli.main import main
-from codesign_ros.errors import CodesignError
 from codesign_ros.mine.generator import MineGenerator
 from codesign_ros.models.zoo import build
 from codesign_ros.resources import default_bundle
-from codesign_ros.tensors import InputSpec
 from codesign_ros.training.curves import CURVE_FILE
 from codesign_ros.training.mine_classifier.trainer import (
     MineConfig,
@@ -33,6 +30,9 @@ from codesign_ros.training.mine_classifier.views import (
 )
 from codesign_ros.training.scenes import SceneSet, render_scenes
 from codesign_ros.training.tensors import classify
+from codesign_ros.types.boxes import Box
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.tensors import InputSpec
 from support.tiny import CLASSES, TINY_INPUT
 
 STRIDE = 16

@@ -17,7 +17,6 @@ from codesign_ros.cli.main import main
 from codesign_ros.data.sources import open_source
 from codesign_ros.engines.base import EngineKey
 from codesign_ros.engines.factory import open_backend
-from codesign_ros.errors import CodesignError
 from codesign_ros.models.neck import Neck, NeckForm
 from codesign_ros.pixels.letterbox import letterbox
 from codesign_ros.training.base_run import train
@@ -28,6 +27,7 @@ from codesign_ros.training.neck.run import NeckRun, open_neck_run
 from codesign_ros.training.neck.teacher import Teacher
 from codesign_ros.training.neck.trainer import NeckConfig, NeckTrainer
 from codesign_ros.training.tensors import to_input
+from codesign_ros.types.errors import CodesignError
 from codesign_ros.wire.neck.payload import (
     CodedFrame,
     decode_codes,

@@ -17,17 +17,17 @@ import torch.nn.functional as F
 from torch import nn
 
 from codesign_ros.cli.main import main
-from codesign_ros.errors import CodesignError
 from codesign_ros.models.halves import split as split_network
 from codesign_ros.models.network import Network, Segment
 from codesign_ros.models.zoo import build
 from codesign_ros.paper.convergence import make_ridge
-from codesign_ros.tensors import InputSpec, TensorSpec
 from codesign_ros.training.split import link as split_link
 from codesign_ros.training.split.job import SplitJob, Trained, differences
 from codesign_ros.training.split.link import ROLES, PeerError, SplitLink
 from codesign_ros.training.split.process import train_split
 from codesign_ros.training.split.training import train_half, train_whole
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.tensors import InputSpec, TensorSpec
 from support.tiny import CLASSES, tiny_frames, tiny_network
 
 STEPS, BATCH = 3, 4

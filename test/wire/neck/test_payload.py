@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codesign_ros.errors import CodesignError
+from codesign_ros.types.errors import CodesignError
 from codesign_ros.wire.neck import coder, payload, plain
 from codesign_ros.wire.neck.payload import (
     HEADER_BYTES,

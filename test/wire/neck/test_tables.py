@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from codesign_ros.errors import CodesignError
+from codesign_ros.types.errors import CodesignError
 from codesign_ros.wire.neck.tables import TOTAL, CodeTables, frequencies_after, frequencies_of
 from support.neck_tables import film_tables, neck_tables
 

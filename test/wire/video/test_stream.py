@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from codesign_ros.errors import CodesignError
+from codesign_ros.types.errors import CodesignError
 from codesign_ros.wire.refusal import WireError
 from codesign_ros.wire.video import stream
 from codesign_ros.wire.video.payload import HEADER_BYTES, KEY

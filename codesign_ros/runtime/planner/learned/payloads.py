@@ -16,10 +16,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from codesign_ros.codec_names import codec_family
 from codesign_ros.cost.tables import CostTables
 from codesign_ros.runtime.device import Payload
 from codesign_ros.runtime.planner.learned.correction import Correction
+from codesign_ros.types.codec_names import codec_family
 
 # How far payloads may be off a profile, a standard deviation of the logarithm: scenes differ, and
 # what a neck's frames before save of them is a fourth (docs/neck.md).

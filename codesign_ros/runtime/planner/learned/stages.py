@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from enum import Enum, auto
 
-from codesign_ros.plan import Plan
 from codesign_ros.planning.objective import Objective
 from codesign_ros.runtime.device import Role, StageMedians
 from codesign_ros.runtime.planner.learned.correction import Correction
+from codesign_ros.types.plan import Plan
 
 
 class _Stage(Enum):

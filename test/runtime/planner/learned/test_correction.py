@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codesign_ros.forms import Merge, Structure
 from codesign_ros.planning.problem import Candidate
 from codesign_ros.runtime.planner.learned.correction import (
     GREATEST_FACTOR,
@@ -19,6 +18,7 @@ from codesign_ros.runtime.planner.learned.correction import (
     Correction,
     corrected,
 )
+from codesign_ros.types.forms import Merge, Structure
 from support.planning import price
 from support.tiny_plan import solve, tables
 

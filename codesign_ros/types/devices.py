@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from codesign_ros.errors import CodesignError
-from codesign_ros.forms import number_format
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import number_format
 
 
 @dataclass(frozen=True)

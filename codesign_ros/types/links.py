@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from codesign_ros.errors import CodesignError
+from codesign_ros.types.errors import CodesignError
 
 
 class RadioState(NamedTuple):

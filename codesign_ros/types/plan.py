@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from codesign_ros.codec_names import neck_level, rate_levels_of
-from codesign_ros.forms import Merge, Structure
+from codesign_ros.types.codec_names import neck_level, rate_levels_of
+from codesign_ros.types.forms import Merge, Structure
 
 
 class RateLevel(NamedTuple):

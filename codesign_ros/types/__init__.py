@@ -1,0 +1,1 @@
+"""The words that the whole package speaks: forms, tensors, devices, links, plans, boxes, errors."""
