@@ -119,7 +119,7 @@ class AccuracyTable:
         """What the codec loses at ``cut`` against the same network with nothing on the wire.
 
         ``raw`` loses nothing: the tail gets the very tensors. Nor does zstd on top of a codec. What
-        a camera's JPEG loses that is encoded anew (``codec_names.encoded_anew``) is against that
+        a camera's JPEG loses that is encoded anew (``encoded_anew``) is against that
         JPEG. Where a codec was measured at cuts before and behind this one, the larger loss of the
         two nearest stands for it; never for a neck, which is another network at each cut.
 

@@ -18,7 +18,7 @@ class AccuracyRow:
     values of the same measurement, 0 to 1, such as ``map50.helmet`` or ``coco.ap_small``.
     ``standard_error`` is that of the difference which the row is measured for, 0 to 1: from the
     same form uncut where something is sent (with the camera's JPEG where that was encoded anew, see
-    ``codec_names.encoded_anew``), else from the unchanged network, the same frames in both. None =
+    ``encoded_anew``), else from the unchanged network, the same frames in both. None =
     not worked out, as in tables of former versions. ``unsent``, the value that it is compared with,
     where that was measured on other frames than the rest of the table: on a film, which codecs need
     that write a frame after the one before; None = the table's own row.

@@ -79,7 +79,7 @@ class CostTables:
         structure_error: (S, M, P) standard errors of ``structure_loss``; None = not known.
         codec_error: (N+1, K, P, M) likewise of ``codec_loss``.
         neck_head_s: (N+1, S, P) time of ``head_s`` with the encoder of a neck behind, which
-            counts with its codecs (``codec_names.NECK_CODECS``) [s]; None = no cut has one.
+            counts with its codecs (``types.codec_names.NECK_CODECS``) [s]; None = no cut has one.
         neck_tail_s: (V, N+1, S, P) time of the tail with its decoder before it, likewise [s].
         payload_spread: (N+1, K) standard deviation of ``payload_bytes`` from frame to frame, as
             share of it; None = not known, and counts as 0.

@@ -106,7 +106,7 @@ def evaluate(
         head_structure: branches that stay in the head's blocks.
         tail_structure: branches that stay in the tail's blocks.
         merge: what becomes of the others.
-        precision: one of ``forms.PRECISIONS``, of both halves.
+        precision: one of ``types.forms.PRECISIONS``, of both halves.
         codec: how the tensors at the cut are written; not used at cut N.
         backend: see ``open_backend``.
         threads: threads that one engine may use.

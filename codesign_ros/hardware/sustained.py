@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class Run(NamedTuple):
-    """What one run took: time, and processor time of all threads that worked on it [s]."""
+    """What one run took: time, and the processor time that its caller counts for it [s]."""
 
     wall_s: float
     cpu_s: float

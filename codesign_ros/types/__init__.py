@@ -1,1 +1,1 @@
-"""The words that the whole package speaks: forms, tensors, devices, links, plans, boxes, errors."""
+"""What all others speak of: forms, tensors, codecs, devices, links, plans, boxes, errors."""

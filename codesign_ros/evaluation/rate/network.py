@@ -44,7 +44,7 @@ class CutDetector:
 
     Args:
         bundle: the network and its necks.
-        precision: one of ``forms.PRECISIONS``.
+        precision: one of ``types.forms.PRECISIONS``.
         cuts: where tensors are sent by each of ``codecs``.
         codecs: of ``wire.codecs.TENSOR_CODECS``.
         levels: whether the rate levels of the bundle's necks are sent too.

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 _MIB = 1 << 20
 
-# Lines that a node words; `errors.one_line` cuts them long before.
+# Lines that a node words; `types.errors.one_line` cuts them long before.
 _SENTENCES = dict.fromkeys(("reason", "message", "throttled"), 1024)
 # A half for each cut, structure, merge and precision; of each there are a few.
 _ROWS = {

@@ -180,6 +180,7 @@ class HeadCompute:
         return (stages.finishing(frame) if falls_back else stages.following).again()
 
     def _work(self, frame: Frame, stage: HeadStage | TailStage, falls_back: bool) -> None:
+        # Of this thread, which is all of it but where an engine was given several on one core.
         start, start_cpu_s = time.perf_counter(), time.thread_time()
 
         def work() -> tuple[np.ndarray | None, HeadOutput]:

@@ -141,14 +141,9 @@ class RunningTimes:
             tail_s,
             head_gap_s,
             tail_gap_s,
-            self._head_busy_s(),
+            sustained_s(self._runs, self._cores) if self._cores and self._runs else 0.0,
             tuple(self._payloads()),
         )
-
-    def _head_busy_s(self) -> float:
-        if self._cores is None or not self._runs:
-            return 0.0
-        return sustained_s(self._runs, self._cores)
 
     def _payloads(self) -> Iterator[Payload]:
         """How large the last frames were, by codec."""

@@ -43,7 +43,7 @@ class Sized(NamedTuple):
 
 
 Sizes = Mapping[tuple[int, str], Sized]
-"""By cut and family of codecs, see ``codec_names.codec_family``."""
+"""By cut and family of codecs, see ``types.codec_names.codec_family``."""
 
 
 @dataclass
