@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import signal
 import sys
 import threading
@@ -27,6 +28,30 @@ from codesign_ros.types.errors import CodesignError, escaped, one_line, unexpect
 _POLL_S = 0.2
 # How long the end of a process waits until others have been told of it [s].
 _GOODBYE_S = 1.5
+
+
+class Interruption:
+    """That the process is to end: told by a handler of signals or by a thread, awaited by another.
+
+    No Event: a handler runs between any two steps of the thread that it interrupts. Where that one
+    is inside ``Event.wait`` and holds the Event's lock, ``Event.set`` would wait for it for ever.
+    ``SimpleQueue.put`` may run inside ``SimpleQueue.get`` (it is reentrant, says its reference).
+    """
+
+    def __init__(self) -> None:
+        self._told: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def tell(self) -> None:
+        """Have the thread go on that waits, or that will."""
+        self._told.put(None)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until it is told; whether it was, within the time."""
+        try:
+            self._told.get(timeout=timeout_s)
+        except queue.Empty:
+            return False
+        return True
 
 
 def run(make_node: Callable[[], CodesignNode]) -> int:
@@ -55,17 +80,17 @@ def run_together(make_nodes: Callable[[], Sequence[CodesignNode]]) -> int:
         # Ours; or arguments or a parameter file that ROS cannot read, whose classes are private.
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 1
-    interrupted = threading.Event()
+    interruption = Interruption()
     named: set[int] = set()
     broken: list[Exception] = []
 
     def on_end(error: Exception | None) -> None:
         broken.extend([error] if error else [])
-        interrupted.set()
+        interruption.tell()
 
     loop = Loop(make_executor(), rclpy.get_default_context(), on_end)
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: interrupted.set())
+        signal.signal(number, lambda *_: interruption.tell())
     try:
         nodes = make_nodes()
     except CodesignError as error:
@@ -77,7 +102,7 @@ def run_together(make_nodes: Callable[[], Sequence[CodesignNode]]) -> int:
         node.is_made = True
         node.chores.start()
     _start(nodes)
-    while not all(node.done.is_set() for node in nodes) and not interrupted.wait(_POLL_S):
+    while not all(node.done.is_set() for node in nodes) and not interruption.wait(_POLL_S):
         _name_threads(named)
     for node in nodes if broken else ():
         node.fail(unexpected(broken[0]))

@@ -1,0 +1,51 @@
+"""The end of a node's process by a signal, which may come at any moment."""
+
+import sys
+import threading
+
+from codesign_ros.nodes.process import Interruption
+
+
+def wait_and_tell(interruption, at_step):
+    """Wait, told on the same thread as a handler would be, before a step of the wait.
+
+    Returns:
+        How many steps the wait has, and whether it or one more knew of it.
+    """
+    steps = 0
+
+    def handle(frame, event, argument):
+        nonlocal steps
+        steps += 1
+        if steps == at_step:
+            interruption.tell()
+
+    sys.setprofile(handle)
+    told = interruption.wait(0.0)
+    sys.setprofile(None)
+    return steps, told or interruption.wait(0.0)
+
+
+def test_signal_at_any_step_of_the_wait():
+    """A handler runs on the waiting thread itself, between any two of its steps."""
+    knew = []
+
+    def wait_at_each_step():
+        steps, _ = wait_and_tell(Interruption(), at_step=0)
+        for at_step in range(1, steps + 1):
+            knew.append(False)
+            _, knew[-1] = wait_and_tell(Interruption(), at_step)
+
+    thread = threading.Thread(target=wait_at_each_step, daemon=True)
+    thread.start()
+    thread.join(30.0)
+    assert not thread.is_alive(), f"at step {len(knew)} wait and handler wait for each other"
+    assert len(knew) > 3
+    assert all(knew)
+
+
+def test_who_is_told_before_the_wait_knows():
+    interruption = Interruption()
+    assert not interruption.wait(0.0)
+    interruption.tell()
+    assert interruption.wait(0.0)
