@@ -25,11 +25,11 @@ def run_over_link(
     watched_s: float,
     console: Console,
 ) -> list[Compared]:
-    """Draw plans and run each at each rate of the link, one frame in flight.
+    """Draw plans for each rate of the link and run them, one frame in flight.
 
     Args:
         rates_bps: rates of the link [bit/s].
-        count: how many plans.
+        count: how many plans at each rate.
         seed: of the draw.
         robot_cores: the robot's share of a core.
         watched_s: how long a plan is watched [s].
@@ -40,10 +40,12 @@ def run_over_link(
     """
     link = LinkShape(rates_bps[0])
     setup = Setup(link, robot_cores, precision="int8-channel", objective="latency", window=1)
-    last = Bundle.open(default_bundle()).last_cut
-    choices = draw_choices(last, ("fp32", "int8-channel"), count, seed)
+    bundle, precisions = Bundle.open(default_bundle()), ("fp32", "int8-channel")
+    choices = {
+        rate_bps: draw_choices(bundle, precisions, rate_bps, count, seed) for rate_bps in rates_bps
+    }
     with Session(setup, "predictions", default_cache_dir() / "testbed", console.print) as session:
-        return list(compare_over_link(session, choices, rates_bps, watched_s, console.print))
+        return list(compare_over_link(session, choices, watched_s, console.print))
 
 
 def table_of(rows: Sequence[Compared]) -> Table:

@@ -17,7 +17,7 @@ from codesign_ros.cost.accuracy_row import (
     row_from_json,
     share_from_json,
 )
-from codesign_ros.types.codec_names import H264_CODECS, is_encoded_anew, neck_level
+from codesign_ros.types.codec_names import H264_CODECS, LOSSLESS_STAGE, is_encoded_anew, neck_level
 from codesign_ros.types.errors import CodesignError, one_line
 from codesign_ros.types.forms import Merge, Structure
 
@@ -31,7 +31,6 @@ STANDARD_ERRORS = 1.0
 _COUNT = re.compile(r"(\d+) ")
 
 _RAW, _JPEG = "raw", "jpeg"
-_LOSSLESS_STAGE = "+zstd"
 _Shape = tuple[Merge, Structure, Structure, str]
 
 
@@ -130,7 +129,7 @@ class AccuracyTable:
         Returns:
             The loss, or None where the codec was measured neither here nor on both sides.
         """
-        codec = codec.removesuffix(_LOSSLESS_STAGE)
+        codec = codec.removesuffix(LOSSLESS_STAGE)
         if codec == _RAW:
             return _EXACT
         of_codec = self._codec_losses.get((codec, precision), {})
@@ -145,7 +144,7 @@ class AccuracyTable:
 
     def is_codec_measured(self, cut: int, codec: str) -> bool:
         """Whether a codec was measured at this very cut, in whatever form."""
-        codec = codec.removesuffix(_LOSSLESS_STAGE)
+        codec = codec.removesuffix(LOSSLESS_STAGE)
         return any((row.cut, row.codec) == (cut, codec) for row in self.rows)
 
     @property
@@ -237,7 +236,7 @@ class AccuracyTable:
             known = of.get(_shape(row))
             unsent = known.value if row.unsent is None and known is not None else row.unsent
             if row.cut is not None and unsent is not None:
-                codec = row.codec.removesuffix(_LOSSLESS_STAGE)
+                codec = row.codec.removesuffix(LOSSLESS_STAGE)
                 by_cut = losses.setdefault((codec, row.precision), {}).setdefault(row.merge, {})
                 loss = self._loss(max(0.0, unsent - row.value), row)
                 by_cut[row.cut] = max(by_cut.get(row.cut, loss), loss, key=_value)

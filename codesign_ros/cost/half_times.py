@@ -23,6 +23,9 @@ class HalfTimes:
         codec_s: time to encode (head) or decode (tail) by (cut, codec) [s].
         codec_bytes: mean payload by (cut, codec) [bytes].
         codec_spread: its standard deviation from frame to frame [bytes]; none where not known.
+        payload_scale: by (cut, codec, precision) the payload of what heads in a precision other
+            than fp32 make, against fp32's; none where not known. What was rounded to few levels is
+            packed closer by a codec with a lossless stage.
     """
 
     half_s: Mapping[HalfForm, float]
@@ -30,6 +33,7 @@ class HalfTimes:
     codec_s: Mapping[tuple[int, str], float] = field(default_factory=dict)
     codec_bytes: Mapping[tuple[int, str], float] = field(default_factory=dict)
     codec_spread: Mapping[tuple[int, str], float] = field(default_factory=dict)
+    payload_scale: Mapping[tuple[int, str, str], float] = field(default_factory=dict)
 
     @property
     def measured_s(self) -> dict[HalfForm, float]:
@@ -54,10 +58,18 @@ class HalfTimes:
             {**self.codec_s, **newer.codec_s},
             {**self.codec_bytes, **newer.codec_bytes},
             {**self.codec_spread, **newer.codec_spread},
+            {**self.payload_scale, **newer.payload_scale},
         )
 
+    def payload_bytes(self, precision: str) -> dict[tuple[int, str], float]:
+        """Mean payload by (cut, codec) of what heads in a precision make [bytes]."""
+        return {
+            (cut, codec): size * self.payload_scale.get((cut, codec, precision), 1.0)
+            for (cut, codec), size in self.codec_bytes.items()
+        }
+
     def to_json(self) -> dict[str, list[Any]]:
-        """Return all of it as plain values, a row for each half and for each codec at a cut."""
+        """Return all of it as plain values, a row for each half, codec at a cut, and scale."""
         return {
             "halves": [
                 [*form, time_s, form not in self.estimated] for form, time_s in self.half_s.items()
@@ -66,6 +78,7 @@ class HalfTimes:
                 [*key, time_s, self.codec_bytes[key], self.codec_spread.get(key, 0.0)]
                 for key, time_s in self.codec_s.items()
             ],
+            "scales": [[*key, scale] for key, scale in self.payload_scale.items()],
         }
 
     @classmethod
@@ -77,20 +90,23 @@ class HalfTimes:
         """
         try:
             # Files from before merge was told have it not; what they hold was folded. Nor have
-            # older ones necks, or how far sizes vary.
+            # older ones necks, or how far sizes vary, or scales.
             halves = (
                 [*row[:2], Merge.FOLD, *row[2:]] if len(row) == 5 else row
                 for row in content["halves"]
             )
             halves = ([*row[:4], False, *row[4:]] if len(row) == 6 else row for row in halves)
             codecs = ([*row, 0.0] if len(row) == 4 else row for row in content["codecs"])
-            return cls.from_rows(halves, codecs)
-        except (KeyError, TypeError, OverflowError) as error:
+            return cls.from_rows(halves, codecs, content.get("scales", ()))
+        except (AttributeError, KeyError, TypeError, OverflowError) as error:
             raise ValueError(f"no times of halves: {error}") from None
 
     @classmethod
     def from_rows(
-        cls, halves: Iterable[Sequence[Any]], codecs: Iterable[Sequence[Any]]
+        cls,
+        halves: Iterable[Sequence[Any]],
+        codecs: Iterable[Sequence[Any]],
+        scales: Iterable[Sequence[Any]] = (),
     ) -> HalfTimes:
         """Make it of rows that come from elsewhere.
 
@@ -98,10 +114,11 @@ class HalfTimes:
             halves: cut, structure, merge, precision, whether it has a neck, time [s], and
                 whether it was timed.
             codecs: cut, codec, time [s], mean payload [bytes] and its standard deviation [bytes].
+            scales: cut, codec, precision and scale, see ``payload_scale``.
 
         Raises:
-            ValueError: a row has more or less in it, a structure or a merge is not known, or a time
-                or size is negative or not finite.
+            ValueError: a row has more or less in it, a structure or a merge is not known, or a
+                time, size or scale is negative or not finite.
         """
         half_s, estimated = {}, set()
         for cut, structure, merge, precision, neck, time_s, timed in halves:
@@ -117,11 +134,15 @@ class HalfTimes:
             codec_s[key], codec_bytes[key] = float(time_s), float(size)
             if deviation != 0:
                 spread[key] = float(deviation)
-        numbers = (half_s, codec_s, codec_bytes, spread)
+        scale = {
+            (int(cut), str(codec), str(precision)): float(number)
+            for cut, codec, precision, number in scales
+        }
+        numbers = (half_s, codec_s, codec_bytes, spread, scale)
         for number in (each for some in numbers for each in some.values()):
             if not 0 <= number < math.inf:
                 raise ValueError(f"{number} is no time or size")
-        return cls(half_s, frozenset(estimated), codec_s, codec_bytes, spread)
+        return cls(half_s, frozenset(estimated), codec_s, codec_bytes, spread, scale)
 
 
 @dataclass(frozen=True)

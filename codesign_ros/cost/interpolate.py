@@ -136,7 +136,7 @@ def between_cuts(
         half_s |= added
         estimated |= added.keys()
     codecs = _codecs_between(network, times)
-    return HalfTimes(half_s, frozenset(estimated), *codecs, times.codec_spread)
+    return HalfTimes(half_s, frozenset(estimated), *codecs, times.codec_spread, times.payload_scale)
 
 
 def _codecs_between(

@@ -53,6 +53,25 @@ def round_trip_s(
     return 8.0 * payload_bytes / payload_rate_bps(link, late_share) + travel_s(link, answer_bytes)
 
 
+def saved_by_burst_s(
+    payload_bytes: Number, link: LinkSpec, idle_s: Number, late_share: float | None = None
+) -> Number:
+    """By how much sooner a frame is across, whose link carried nothing for a while before it [s].
+
+    The link's token bucket fills at its rate meanwhile, up to its depth, and so much passes at once
+    (RFC 2697). Frames that flow find it empty.
+
+    Args:
+        payload_bytes: what crosses [bytes].
+        link: the link.
+        idle_s: how long it carried nothing [s].
+        late_share: see :func:`payload_rate_bps`.
+    """
+    bytes_s = payload_rate_bps(link, late_share) / 8.0
+    filled_bytes = np.minimum(link.burst_bytes, bytes_s * idle_s)
+    return np.minimum(payload_bytes, filled_bytes) / bytes_s
+
+
 def payload_rate_bps(link: LinkSpec, late_share: float | None = None) -> float:
     """The rate by which one frame's payload takes its mean time, or its time with few exceptions.
 

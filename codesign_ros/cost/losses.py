@@ -10,11 +10,16 @@ import numpy as np
 
 from codesign_ros.cost.accuracy import AccuracyTable, Loss
 from codesign_ros.cost.tables import Axes
-from codesign_ros.types.codec_names import H264_CODECS, JPEG444_CODECS, encoded_anew, neck_level
+from codesign_ros.types.codec_names import (
+    H264_CODECS,
+    JPEG444_CODECS,
+    LOSSLESS_STAGE,
+    encoded_anew,
+    neck_level,
+)
 
 # Codecs that hand on the very values; see ``AccuracyTable.codec_loss``.
 _LOSSLESS = "raw"
-_LOSSLESS_STAGE = "+zstd"
 _JPEG = "jpeg"
 # Codecs of the frame that make another picture of a camera's JPEG.
 _MADE_OF_JPEGS = (*JPEG444_CODECS, *H264_CODECS)
@@ -96,7 +101,7 @@ def losses(
             whose = "a camera's JPEG" if camera_jpegs else "the frame"
             notes.append(f"what {whose} loses as {', '.join(lacking)} was not measured ({how})")
     # zstd on top of a codec loses nothing more, so it needs no note of its own.
-    bases = [name.removesuffix(_LOSSLESS_STAGE) for name in axes.codecs]
+    bases = [name.removesuffix(LOSSLESS_STAGE) for name in axes.codecs]
     for base in dict.fromkeys(bases):
         if base in frames:
             continue

@@ -233,6 +233,7 @@ def measured_tables(
         if necks
         else None,
         payload_spread=_spread(segments, axes, head.codec_bytes, head.codec_spread),
+        payload_scale=_scale(segments, axes, head) if head.payload_scale else None,
     )
     return tables if network is None else _counted(tables, network)
 
@@ -313,6 +314,16 @@ def _spread(
         return deviation.get((cut, codec), 0.0) / size if size > 0 else 0.0
 
     return np.array([[share(cut, k) for k in axes.codecs] for cut in range(last + 1)], float)
+
+
+def _scale(last: int, axes: Axes, head: HalfTimes) -> np.ndarray:
+    """Fill (N+1, K, P)."""
+    scales = head.payload_scale
+    cells = [
+        [[scales.get((cut, k, p), 1.0) for p in axes.precisions] for k in axes.codecs]
+        for cut in range(last + 1)
+    ]
+    return np.array(cells, float)
 
 
 def _stack(arrays: Iterable[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:

@@ -83,6 +83,8 @@ class CostTables:
         neck_tail_s: (V, N+1, S, P) time of the tail with its decoder before it, likewise [s].
         payload_spread: (N+1, K) standard deviation of ``payload_bytes`` from frame to frame, as
             share of it; None = not known, and counts as 0.
+        payload_scale: (N+1, K, P) payload of heads in each precision against ``payload_bytes``,
+            which are fp32's; None = the same.
     """
 
     axes: Axes
@@ -109,6 +111,7 @@ class CostTables:
     neck_head_s: np.ndarray | None = None
     neck_tail_s: np.ndarray | None = None
     payload_spread: np.ndarray | None = None
+    payload_scale: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         a, n = self.axes, len(self.head_s)
@@ -131,6 +134,7 @@ class CostTables:
             "neck_head_s": (n, s, p),
             "neck_tail_s": (v, n, s, p),
             "payload_spread": (n, k),
+            "payload_scale": (n, k, p),
         }
         for name, shape in shapes.items():
             array = getattr(self, name)

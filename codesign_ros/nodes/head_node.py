@@ -146,6 +146,7 @@ class HeadNode(DeviceNode):
             link_bps=self._told_bps,
             link_bps_error=runtime.uplink.bandwidth_error_bps,
             link_delay_s=runtime.uplink.delay_s,
+            link_burst_bytes=runtime.uplink.sure_burst_bytes,
             frame_bytes=runtime.sendable_bytes,
             running=runtime.running,
         )

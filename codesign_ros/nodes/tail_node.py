@@ -82,6 +82,7 @@ class TailNode(DeviceNode):
             self.share.pool,
             settings,
             node=self.get_fully_qualified_name(),
+            session=self.seat.session,
             send_answer=lambda a: self._answers.publish(tail_answer_to_msg(a)),
             turns=self.share.turns,
         )

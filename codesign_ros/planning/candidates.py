@@ -10,10 +10,16 @@ from functools import cached_property
 import numpy as np
 
 from codesign_ros.cost.lateness import margin_s as margin
-from codesign_ros.cost.link import occupancy_s, round_trip_s
+from codesign_ros.cost.link import occupancy_s, round_trip_s, saved_by_burst_s
 from codesign_ros.cost.tables import NO_CODEC
 from codesign_ros.planning.limits import Bound, bounds
-from codesign_ros.planning.objective import joint_objective, pace_s, time_s, total_loss
+from codesign_ros.planning.objective import (
+    Objective,
+    joint_objective,
+    pace_s,
+    time_s,
+    total_loss,
+)
 from codesign_ros.planning.problem import Candidate, CandidateCost, Problem, Row
 from codesign_ros.types.errors import CodesignError
 from codesign_ros.types.links import LinkSpec
@@ -176,6 +182,8 @@ def evaluate(problem: Problem) -> Candidates:
         more_s = np.full(tail.shape, np.nan) if tails is None else tails - tail
         tail_s = tail_s + np.where(neck[:, None], _by_tail(more_s), 0.0)
     payload = t.payload_bytes.reshape(n, 1, 1, 1, 1, k, 1)
+    if t.payload_scale is not None:
+        payload = payload * t.payload_scale.transpose(0, 2, 1).reshape(n, 1, 1, 1, p, k, 1)
     link_s, busy_s = (
         np.concatenate(parts, axis=-1)
         for parts in (
@@ -183,6 +191,14 @@ def evaluate(problem: Problem) -> Candidates:
             [occupancy_s(payload, each) for each in links],
         )
     )
+    if problem.objective is Objective.LATENCY and any(each.burst_bytes for each in links):
+        # One frame at a time: the link is idle while the halves compute.
+        idle_s = head_s + tail_s
+        saved_s = [
+            saved_by_burst_s(payload, each, idle_s[..., [server]], problem.late_share)
+            for server, each in enumerate(links)
+        ]
+        link_s = link_s - np.concatenate(saved_s, axis=-1)
     link_s[-1] = busy_s[-1] = 0.0
 
     share = t.load_fraction.reshape(n, 1, 1, 1, 1, 1, 1)

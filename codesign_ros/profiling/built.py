@@ -131,6 +131,7 @@ def time_built(
         codec_s={**known.codec_s, **codec_s},
         codec_bytes={**known.codec_bytes, **timer.codec_bytes},
         codec_spread={**known.codec_spread, **timer.codec_spread},
+        payload_scale={**known.payload_scale, **timer.payload_scale},
     )
     return _with_estimates(bundle, part, measured, wholes, prepare_s)
 

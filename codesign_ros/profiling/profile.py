@@ -25,7 +25,7 @@ from codesign_ros.profiling.timer import StageTimer
 from codesign_ros.types.forms import HalfForm, Part, Structure
 
 # Part of the cache key; raise it when other things are timed.
-_VERSION = 10
+_VERSION = 11
 
 _BASE = Structure.S3
 
@@ -187,6 +187,7 @@ def profile_from(timer: StageTimer, halves: Collection[HalfForm]) -> HalfTimes:
         codec_s,
         timer.codec_bytes,
         timer.codec_spread,
+        timer.payload_scale,
     )
 
 

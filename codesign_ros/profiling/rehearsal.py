@@ -71,7 +71,21 @@ class Encoding:
     def _sizes(self) -> Sequence[int]:
         if self.counted_bytes:
             return self.counted_bytes
-        return [sum(tensor.payload_bytes for tensor in coded) for coded in self.frames]
+        return [payload_bytes(coded) for coded in self.frames]
+
+
+def encoded(tensors: Mapping[str, np.ndarray], codec: str) -> Coded:
+    """Encode the tensors of a frame.
+
+    Raises:
+        CodesignError: the codec cannot express the values.
+    """
+    return tuple(encode(name, array, codec) for name, array in tensors.items())
+
+
+def payload_bytes(coded: Coded) -> int:
+    """What a frame's encoded tensors have together [bytes]."""
+    return sum(tensor.payload_bytes for tensor in coded)
 
 
 @dataclass(frozen=True)
@@ -174,8 +188,7 @@ class Rehearsal:
         for codec in sorted(usable):
 
             def work(number: int, codec: str = codec) -> Coded:
-                tensors = frames[number % len(frames)]
-                return tuple(encode(name, array, codec) for name, array in tensors.items())
+                return encoded(frames[number % len(frames)], codec)
 
             with contextlib.suppress(CodesignError):
                 encodings[codec] = Encoding(work, tuple(map(work, range(len(frames)))))

@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import cast
 
 from codesign_ros.engines.base import EngineKey
 from codesign_ros.engines.factory import EngineFactory
 from codesign_ros.hardware.cpu_quota import cpu_quota
 from codesign_ros.hardware.heap import give_back_freed
 from codesign_ros.profiling.interleaved import InterleavedTimer, Work
-from codesign_ros.profiling.rehearsal import Rehearsal
-from codesign_ros.types.forms import HalfForm, Part
+from codesign_ros.profiling.rehearsal import Rehearsal, Tensors, encoded, payload_bytes
+from codesign_ros.types.codec_names import LOSSLESS_STAGE
+from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.forms import HalfForm, Part, Structure
 
 # Timed runs of each half and codec, of which the median counts.
 _ROUNDS = 7
@@ -45,6 +48,9 @@ class StageTimer:
         self.segments = factory.bundle.last_cut
         self.codec_bytes: dict[tuple[int, str], float] = {}
         self.codec_spread: dict[tuple[int, str], float] = {}
+        self.payload_scale: dict[tuple[int, str, str], float] = {}
+        # Payload of the first frame by (cut, codec), of codecs whose payloads go by the values.
+        self._first_bytes: dict[tuple[int, str], int] = {}
         self._part = part
         self._progress = progress
         self._done = 0
@@ -84,8 +90,25 @@ class StageTimer:
                 for half in group
             }
             self._timer.time(works)
+            for half in group if self._part == "head" else ():
+                self._scale_payloads(half, works[half])
         give_back_freed()
         self._advance(len(group))
+
+    def _scale_payloads(self, half: HalfForm, work: Work) -> None:
+        """Note what codecs make of the first frame of a head that is not in fp32, against fp32.
+
+        Of structure S3 alone: it is the precision that rounds, whatever the branches.
+        """
+        if half.precision == "fp32" or half.structure is not Structure.S3 or half.neck:
+            return
+        codecs = [codec for cut, codec in self._first_bytes if cut == half.cut]
+        tensors = cast(Tensors, work(0)) if codecs else {}
+        for codec in codecs:
+            with contextlib.suppress(CodesignError):  # it cannot express the values, see encodings
+                size = payload_bytes(encoded(tensors, codec))
+                scale = size / self._first_bytes[half.cut, codec]
+                self.payload_scale[half.cut, codec, half.precision] = scale
 
     def time_codecs(self, cuts: Sequence[int]) -> None:
         """Time every codec that can carry what crosses at each of ``cuts``, and note its sizes."""
@@ -97,6 +120,8 @@ class StageTimer:
                     self.codec_bytes[cut, codec] = encoding.mean_bytes
                     if (spread := encoding.spread_bytes) > 0:
                         self.codec_spread[cut, codec] = spread
+                    if cut > 0 and codec.endswith(LOSSLESS_STAGE):
+                        self._first_bytes[cut, codec] = payload_bytes(encoding.frames[0])
                     works[cut, codec] = (
                         encoding.work
                         if self._part == "head"

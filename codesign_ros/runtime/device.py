@@ -93,6 +93,7 @@ class Heartbeat:
     link_bps: float = 0.0
     link_bps_error: float = 0.0
     link_delay_s: float = 0.0
+    link_burst_bytes: float = 0.0
     frame_bytes: float = 0.0
     running: StageMedians = StageMedians()
 

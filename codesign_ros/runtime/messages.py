@@ -102,7 +102,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class TailAnswer(Answer):
-    """What the tail says of one embedding; boxes are in pixels of the network's input."""
+    """What the tail says of one embedding; boxes are in pixels of the network's input.
+
+    ``session`` is the head's start, ``tail_session`` the tail's.
+    """
 
     stamp: Stamp
     sequence: int
@@ -114,6 +117,7 @@ class TailAnswer(Answer):
     decode_s: float = 0.0
     tail_s: float = 0.0
     session: int = 0
+    tail_session: int = 0
 
 
 @dataclass(frozen=True)

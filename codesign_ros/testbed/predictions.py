@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import math
 import random
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from codesign_ros.bundle import Bundle
 from codesign_ros.runtime.messages import Result
 from codesign_ros.testbed.bed import LinkShape
 from codesign_ros.testbed.measurement import Seen, measurement
 from codesign_ros.testbed.session import FRAME_TIMEOUT_S, Session
 from codesign_ros.testbed.setup import ROBOT
 from codesign_ros.types.errors import CodesignError
-from codesign_ros.types.forms import BRANCH_STRUCTURES
+from codesign_ros.types.forms import BRANCH_STRUCTURES, Merge
 from codesign_ros.types.plan import Plan
 
-_TENSOR_CODECS = ("raw", "fp16+zstd", "uint8+zstd", "uint4+zstd")
-_FRAME_CODECS = ("raw", "jpeg")
+# Bytes of a value at most, of a tensor that crosses and of a frame; a JPEG is mostly smaller.
+_TENSOR_BYTES = {"raw": 4.0, "fp16+zstd": 2.0, "uint8+zstd": 1.0, "uint4+zstd": 0.5}
+_FRAME_BYTES = {"raw": 1.0, "jpeg": 0.1}
+# Plans whose frames may take longer on the link [s] are none that anybody runs, nor would their
+# answers be there within the head's ``deadline_s``.
+_MOST_LINK_S = 0.55
 # Frames under a plan before it counts, and time for the head to learn a rate of the link [s].
-_WARM_FRAMES, _LEARN_S = 5, 12.0
+_WARM_FRAMES, _LEARN_S = 3, 12.0
 # Fewer have no median worth the name.
 _LEAST_FRAMES = 5
 # Halves that were never run here are exported first, on a share of a core [s].
@@ -79,58 +85,71 @@ class Compared:
         return {**asdict(self), "error": self.error}
 
 
-def draw_choices(last: int, precisions: Sequence[str], count: int, seed: int) -> list[Choice]:
-    """Draw different plans, every choice as likely as any other of its kind.
+def draw_choices(
+    bundle: Bundle, precisions: Sequence[str], rate_bps: float, count: int, seed: int
+) -> list[Choice]:
+    """Draw different plans, each as likely as any other, of those that a planner may make.
+
+    That is, whose frames the link can carry, and of which it is known what the codec loses.
 
     Args:
-        last: number of segments of the network; cuts are 0 to one less.
+        bundle: the network, with its accuracy table.
         precisions: those that both sides have.
+        rate_bps: of the link [bit/s].
         count: how many.
         seed: of the draw.
 
     Raises:
         CodesignError: there are not so many.
     """
-    frames = len(_FRAME_CODECS) * len(precisions) * len(BRANCH_STRUCTURES)
-    tensors = (last - 1) * len(_TENSOR_CODECS) * len(precisions) * len(BRANCH_STRUCTURES)
-    if count > frames + tensors:
+    fitting = [
+        Choice(cut, structure.value, precision, codec)
+        for cut in range(bundle.last_cut)
+        for codec, value_bytes in (_TENSOR_BYTES if cut else _FRAME_BYTES).items()
+        if 8 * value_bytes * _values(bundle, cut) <= _MOST_LINK_S * rate_bps
+        for precision in precisions
+        if cut == 0 or _is_measured(bundle, cut, codec, precision)
+        for structure in BRANCH_STRUCTURES
+    ]
+    if count > len(fitting):
         raise CodesignError(
-            f"there are {frames + tensors} plans to draw from, not {count}: ask for fewer"
+            f"at {rate_bps / 1e6:g} Mbit/s there are {len(fitting)} plans to draw from, not "
+            f"{count}: ask for fewer"
         )
-    rng = random.Random(seed)
-    drawn: dict[Choice, None] = {}
-    while len(drawn) < count:
-        cut = rng.randrange(last)
-        structure = rng.choice([each.value for each in BRANCH_STRUCTURES])
-        codec = rng.choice(_TENSOR_CODECS if cut else _FRAME_CODECS)
-        drawn[Choice(cut, structure, rng.choice(list(precisions)), codec)] = None
-    return list(drawn)
+    return random.Random(seed).sample(fitting, count)
+
+
+def _is_measured(bundle: Bundle, cut: int, codec: str, precision: str) -> bool:
+    assert bundle.accuracy is not None
+    return bundle.accuracy.codec_loss(cut, codec, precision, Merge.FOLD) is not None
+
+
+def _values(bundle: Bundle, cut: int) -> int:
+    return sum(math.prod(spec.shape) for spec in bundle.crossings[cut])
 
 
 def compare_over_link(
     session: Session,
-    choices: Sequence[Choice],
-    rates_bps: Sequence[float],
+    choices: Mapping[float, Sequence[Choice]],
     seconds: float,
     tell: Callable[[str], None],
 ) -> Iterator[Compared]:
-    """Put each plan in force at each rate, one frame in flight, and watch it.
+    """Put plans in force, one frame in flight, and watch each.
 
     Args:
         session: nodes whose window is 1.
-        choices: the plans.
-        rates_bps: of the link [bit/s].
+        choices: the plans of each rate of the link [bit/s].
         seconds: how long each is watched at least [s].
         tell: told which plan could not be had, and why.
     """
-    for rate_bps in rates_bps:
+    for rate_bps, plans in choices.items():
         # The head learns the rate anew: what it was before is no matter of a prediction.
         session.observer.change_state(f"{ROBOT}/head", "deactivate")
         session.bed.shape(LinkShape(rate_bps))
         session.observer.change_state(f"{ROBOT}/head", "activate")
         session.wait(_LEARN_S)
         session.play()
-        for choice in choices:
+        for choice in plans:
             try:
                 session.set_planner(choice.planner)
                 session.set_policy(f"cut:{choice.cut}", _BUILD_TIMEOUT_S)
@@ -142,7 +161,7 @@ def compare_over_link(
                 continue
             before = len(session.observer.results)
             # On a thin link a frame may take seconds.
-            session.wait(max(seconds, 2 * _LEAST_FRAMES * plan.latency_s))
+            session.wait(max(seconds, 1.5 * _LEAST_FRAMES * plan.latency_s))
             seen = [result for _, result in session.observer.results[before:]]
             row = compared(choice, rate_bps, plan, seen)
             if row is None:

@@ -32,8 +32,8 @@ class LinkSpec:
         downlink_bps: rate of the way back [bit/s]; None = the uplink's.
         downlink_delay_s: propagation delay of the way back [s]; None = the same as the way there.
         burst_bytes: what the link lets pass at once before its rate holds (a token bucket's depth)
-            [bytes]. No plan counts it: frames that flow leave the bucket empty. Whoever measures
-            the rate must look past it.
+            [bytes]. It counts where latency is the objective, one frame at a time: frames that
+            flow leave the bucket empty. Whoever measures the rate must look past it.
         bandwidth_error_bps: how far off ``bandwidth_bps`` may be, a standard deviation [bit/s].
         states: of a rate that varies; ``bandwidth_bps`` is then their mean over time, as
             :meth:`radio` works it out.

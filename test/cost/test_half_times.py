@@ -38,6 +38,7 @@ def half_times(draw):
         frozenset(form for form in half_s if draw(st.booleans())),
         codec_s,
         {key: draw(sizes) for key in codec_s},
+        payload_scale={(*key, INT8): draw(sizes) for key in codec_s if draw(st.booleans())},
     )
 
 
@@ -85,6 +86,12 @@ def test_a_slower_device_takes_longer_and_sends_the_same(slowdown, factor):
     assert slow.half_s == {form: factor * time_s for form, time_s in TIMES.half_s.items()}
     assert slow.codec_s == {(0, "jpeg"): 0.25 * factor}
     assert (slow.codec_bytes, slow.estimated) == (TIMES.codec_bytes, TIMES.estimated)
+
+
+def test_payloads_of_a_precision():
+    scaled = replace(TIMES, payload_scale={(0, "jpeg", INT8): 0.5, (1, "raw", INT8): 3.0})
+    assert scaled.payload_bytes(INT8) == {(0, "jpeg"): 617.25}
+    assert scaled.payload_bytes("fp32") == TIMES.payload_bytes(INT8) == TIMES.codec_bytes
 
 
 def test_what_was_measured():

@@ -5,7 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codesign_ros.cost.link import occupancy_s, payload_rate_bps, round_trip_s, travel_s
+from codesign_ros.cost.link import (
+    occupancy_s,
+    payload_rate_bps,
+    round_trip_s,
+    saved_by_burst_s,
+    travel_s,
+)
 from codesign_ros.types.errors import CodesignError
 from codesign_ros.types.links import LinkSpec, RadioState
 
@@ -18,6 +24,20 @@ def test_times_by_hand():
     assert round_trip_s(125_000, link, 625) == pytest.approx(0.12)
     # Eq. 7 as it is printed.
     assert round_trip_s(125_000, link, None) == occupancy_s(125_000, link)
+
+
+@given(
+    payload_bytes=st.integers(1, 100_000),
+    burst_bytes=st.integers(1, 60_000),
+    idle_s=st.floats(0.0, 2.0),
+)
+def test_a_burst_saves_what_a_token_bucket_lets_pass_at_once(payload_bytes, burst_bytes, idle_s):
+    """Byte by byte: an empty bucket fills while the link is idle, then the payload is sent."""
+    link = LinkSpec(8e5, burst_bytes=burst_bytes)  # 100 bytes a millisecond
+    tokens = min(burst_bytes, 1e5 * idle_s)
+    left = max(0.0, payload_bytes - tokens)
+    saved_s = saved_by_burst_s(float(payload_bytes), link, idle_s)
+    assert occupancy_s(payload_bytes, link) - saved_s == pytest.approx(left / 1e5, abs=1e-12)
 
 
 def test_the_way_back_is_as_the_way_there_where_nothing_is_said_of_it():

@@ -215,6 +215,16 @@ def test_measured_times_include_coding():
     assert cost.head_s(3, S3, "raw") == 0.11
 
 
+def test_payloads_go_by_the_precision():
+    half = replace(HEAD, payload_scale={(1, "uint8", "int8-channel"): 0.5})
+    tables = measured_tables(3, half, [TAIL], AXES, TABLE)
+    problem = Problem(tables, (LinkSpec(640.0),))
+    for precision, payload_bytes in (("fp32", 80.0), ("int8-channel", 40.0)):
+        prediction = price(problem, Candidate(1, S3, S3, FOLD, precision, "uint8", "server"))
+        assert prediction.prediction.payload_bytes == payload_bytes
+        assert prediction.prediction.link_s == 8 * payload_bytes / 640.0
+
+
 def test_what_was_not_measured_is_not_known():
     cost = measured()
     assert cost.head_s(1, FULL, "uint8") is None

@@ -124,6 +124,7 @@ def profiles(draw):
         codec_s,
         {key: float(draw(uint32)) for key in codec_s},
         {key: size for key in codec_s if (size := draw(size32)) > 0},
+        {(*key, draw(texts)): draw(size32) for key in codec_s if draw(st.booleans())},
     )
 
 
@@ -138,7 +139,8 @@ heartbeat_fields = {
         **dict.fromkeys(("head_s", "link_s", "tail_s"), size64),
         payloads=st.lists(st.builds(Payload, texts, uint16, size32, size32), max_size=3).map(tuple),
     ),
-    **dict.fromkeys(("link_bps", "link_bps_error", "link_delay_s", "frame_bytes"), size64),
+    **dict.fromkeys(("link_bps", "link_bps_error", "link_delay_s"), size64),
+    **dict.fromkeys(("link_burst_bytes", "frame_bytes"), size64),
 }
 devices = st.builds(
     Device,
@@ -341,6 +343,7 @@ def test_measured_and_estimated_halves():
         ({"codec_bytes": array("I")}, "differ in length"),
         ({"codec_bytes_spread": array("f", [1.0, 2.0])}, "differ in length"),
         ({"codec_bytes_spread": array("f", [-1.0])}, "-1.0 is no time or size"),
+        ({"scale": array("f", [0.5])}, "differ in length"),
         ({"engine_cut": array("H", [1])}, "differ in length"),
         (
             {
@@ -395,6 +398,7 @@ def test_a_tail_may_lie_in_the_namespace_of_one_of_several_servers(node, role, i
         ({"node": "/robot/he ad"}, "that is no full name of a node"),
         ({"link_bps": math.inf}, "inf is no time, rate or size"),
         ({"link_delay_s": -1.0}, "-1.0 is no time, rate or size"),
+        ({"link_burst_bytes": -1.0}, "-1.0 is no time, rate or size"),
         ({"frame_bytes": math.nan}, "nan is no time, rate or size"),
         ({"running_tail_s": math.nan}, "nan is no time, rate or size"),
         ({"running_head_s": -1.0}, "-1.0 is no time, rate or size"),

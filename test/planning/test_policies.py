@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from codesign_ros.cost.roofline import RooflineMode
 from codesign_ros.cost.tables import Axes, CostTables
+from codesign_ros.planning.candidates import evaluate
 from codesign_ros.planning.grid import grid
 from codesign_ros.planning.objective import Objective
 from codesign_ros.planning.policies import PARTS_OF_OURS, POLICIES, CloudTier, Situation
@@ -71,6 +72,25 @@ def three_segments(servers=1, codecs=("jpeg", "raw"), sent=((4, 2e4), (1, 1e5)),
         robot_power_w=10.0,
     )
     return replace(tables, **changes)
+
+
+def test_a_burst_counts_where_one_frame_is_on_its_way_and_not_where_they_flow():
+    """``SLOW`` passes a byte in a us: 5 kB at once save 5 ms, or as long as the halves compute."""
+    burst = replace(SLOW, burst_bytes=5e3)
+    saved_ms = {}
+    for objective in Objective:
+        problems = [Problem(three_segments(), (each,), objective) for each in (SLOW, burst)]
+        links = [
+            np.broadcast_to(evaluate(each).link_s, evaluate(each).objective.shape)
+            for each in problems
+        ]
+        saved_ms[objective] = ((links[0] - links[1])[:, 0, 0, 0, 0, -1, 0] / MS).tolist()
+    assert saved_ms[Objective.LATENCY] == pytest.approx([5.0, 5.0, 5.0, 0.0])
+    assert saved_ms[Objective.THROUGHPUT] == [0.0] * 4
+    larger = Problem(three_segments(), (replace(SLOW, burst_bytes=5e4),))
+    link_s = np.broadcast_to(evaluate(larger).link_s, evaluate(larger).objective.shape)
+    # Cut 1: 50 kB, of which 18 ms of computing let 18 kB pass.
+    assert link_s[1, 0, 0, 0, 0, -1, 0] == pytest.approx((1 + 32) * MS)
 
 
 def situation(tables=None, link=SLOW, cloud=None, **problem):

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from codesign_ros.cost.half_times import Extent, HalfTimes
+from codesign_ros.engines.base import EngineKey
 from codesign_ros.engines.cache import FileCache
 from codesign_ros.engines.factory import open_backend
+from codesign_ros.pixels.letterbox import letterbox
 from codesign_ros.profiling import profile as profiling
 from codesign_ros.profiling import timer as stage_timer
 from codesign_ros.profiling.profile import measure, profile_cached
@@ -92,6 +94,31 @@ def test_payloads_are_what_the_codecs_make(tiny_bundle, factory):
 
 
 @pytest.mark.usefixtures("one_run")
+def test_payloads_of_another_precision_are_what_the_codecs_make_of_its_heads(tiny_bundle, factory):
+    """What was rounded to 256 levels is packed closer; no other codec's size goes by the values."""
+    cuts = (2, 3)
+    profile = measure(tiny_bundle, factory, "head", Extent(cuts, precisions=(INT8,), budget_s=0.0))
+    image = {"image": letterbox(tiny_bundle.calibration_frames()[0], tiny_bundle.input)}
+    assert {codec for _, codec, _ in profile.payload_scale} == {
+        "raw+zstd", "fp16+zstd", "uint8+zstd", "uint4+zstd"
+    }  # fmt: skip
+    assert {(cut, precision) for cut, _, precision in profile.payload_scale} == {
+        (cut, INT8) for cut in cuts
+    }
+    for cut, codec, precision in profile.payload_scale:
+        sizes = []
+        for each in ("fp32", precision):
+            engine = factory.build(EngineKey("head", cut, precision=each))
+            made = engine.run(image).items()
+            sizes.append(sum(encode(name, array, codec).payload_bytes for name, array in made))
+            engine.close()
+        assert profile.payload_scale[cut, codec, precision] == sizes[1] / sizes[0]
+    assert profile.payload_scale[3, "raw+zstd", INT8] < 0.8
+    tail = measure(tiny_bundle, factory, "tail", Extent(cuts, precisions=(INT8,), budget_s=0.0))
+    assert not tail.payload_scale
+
+
+@pytest.mark.usefixtures("one_run")
 def test_a_codec_that_cannot_express_the_values_is_left_out(tiny_bundle, factory, monkeypatch):
     build = factory.build
 
@@ -122,7 +149,7 @@ class FakeTimer(StageTimer):
     """Times by a formula; each half takes one second of the clock."""
 
     def __init__(self, part, last, time_of, clock):
-        self.codec_bytes, self.codec_spread = {}, {}
+        self.codec_bytes, self.codec_spread, self.payload_scale = {}, {}, {}
         self._part, self._last, self._time_of, self._clock = part, last, time_of, clock
         self.timed = []
 

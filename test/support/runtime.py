@@ -136,13 +136,16 @@ class Head:
 class Tail:
     """A ``TailRuntime`` with its answers in a list."""
 
-    def __init__(self, bundle, factory, *, send_answer=None, node=TAIL, turns=None, **settings):
+    def __init__(
+        self, bundle, factory, *, send_answer=None, node=TAIL, session=1, turns=None, **settings
+    ):
         self.answers = []
         self.runtime = TailRuntime(
             bundle,
             EnginePool(factory),
             TailSettings(**settings),
             node=node,
+            session=session,
             send_answer=send_answer or self.answers.append,
             turns=turns,
         )

@@ -22,6 +22,7 @@ _ROWS = {
     **dict.fromkeys(("engine_precision", "engine_neck", "engine_built"), 8192),
     **dict.fromkeys(("codec_cut", "codec_name", "codec_bytes", "codec_s"), 8192),
     **dict.fromkeys(("codec_bytes_spread",), 8192),
+    **dict.fromkeys(("scale_cut", "scale_codec", "scale_precision", "scale"), 8192),
 }
 
 

@@ -32,7 +32,7 @@ _DEVICE_FIELDS = (
 )  # fmt: skip
 _HEARTBEAT_FIELDS = (
     "node", "session", "epoch", "throttled", "link_bps", "link_bps_error", "link_delay_s",
-    "frame_bytes",
+    "link_burst_bytes", "frame_bytes",
 )  # fmt: skip
 # Those of StageMedians; the message's have running_ before them.
 _RUNNING_FIELDS = (
@@ -79,7 +79,7 @@ def heartbeat_from_msg(msg: HeartbeatMsg) -> Heartbeat:
         payloads=tuple(map(Payload._make, zip(*payloads, strict=True))),
     )
     for number in (
-        msg.link_bps, msg.link_bps_error, msg.link_delay_s, msg.frame_bytes,
+        msg.link_bps, msg.link_bps_error, msg.link_delay_s, msg.link_burst_bytes, msg.frame_bytes,
         running.head_s, running.link_s, running.tail_s,
         running.head_busy_s, running.head_gap_s, running.tail_gap_s,
         *msg.running_codec_bytes, *msg.running_codec_spread_bytes,
@@ -113,6 +113,11 @@ def device_to_msg(device: Device, stamp: Time) -> DeviceProfileMsg:
         msg.codec_bytes = array("I", [round(profile.codec_bytes[key]) for key in profile.codec_s])
         spread = profile.codec_spread
         msg.codec_bytes_spread = array("f", [spread.get(key, 0.0) for key in profile.codec_s])
+        scale = profile.payload_scale
+        msg.scale_cut = array("H", [cut for cut, _, _ in scale])
+        msg.scale_codec = [codec for _, codec, _ in scale]
+        msg.scale_precision = [precision for _, _, precision in scale]
+        msg.scale = array("f", scale.values())
     return msg
 
 
@@ -138,8 +143,9 @@ def device_from_msg(msg: DeviceProfileMsg) -> Device:
     codecs = (
         msg.codec_cut, msg.codec_name, msg.codec_s, msg.codec_bytes, msg.codec_bytes_spread,
     )  # fmt: skip
+    scales = msg.scale_cut, msg.scale_codec, msg.scale_precision, msg.scale
     engines = *_form_arrays(msg, "engine"), msg.engine_built
-    if any(len({*map(len, arrays)}) > 1 for arrays in (halves, codecs, engines)):
+    if any(len({*map(len, arrays)}) > 1 for arrays in (halves, codecs, scales, engines)):
         raise CodesignError(
             f"profile of {beat.node!r}: arrays that belong together differ in length"
         )
@@ -147,7 +153,8 @@ def device_from_msg(msg: DeviceProfileMsg) -> Device:
         if not 0 <= number < math.inf:
             raise CodesignError(f"profile of {beat.node!r}: {number} is no time, rate or size")
     try:
-        profile = HalfTimes.from_rows(zip(*halves, strict=True), zip(*codecs, strict=True))
+        rows = (zip(*arrays, strict=True) for arrays in (halves, codecs, scales))
+        profile = HalfTimes.from_rows(*rows)
         built = {
             HalfForm(cut, Structure(structure), Merge(merge), precision, neck): is_built
             for cut, structure, merge, precision, neck, is_built in zip(*engines, strict=True)

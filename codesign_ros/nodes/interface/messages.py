@@ -44,7 +44,7 @@ _PLAN_FIELDS = (
 _COMMON_FIELDS = (
     "sequence", "epoch", "reason", "served_by", "label", "score", "queue_s", "decode_s", "tail_s",
 )  # fmt: skip
-_TAIL_ANSWER_FIELDS = ("session", *_COMMON_FIELDS)
+_TAIL_ANSWER_FIELDS = ("session", "tail_session", *_COMMON_FIELDS)
 _RESULT_FIELDS = (
     *_COMMON_FIELDS, "finished_by", "payload_bytes", "age_s", "response_s", "head_s",
     "encode_s", "link_s",

@@ -66,6 +66,8 @@ def through_tiers(situation: Situation, row: Row, cloud_cut: int) -> Decision | 
             tables.decode_s[server, choice.cut, axes.codecs.index(choice.codec)]
         )
     sent_bytes = float(tables.payload_bytes[cloud_cut, codec])
+    if tables.payload_scale is not None:
+        sent_bytes *= float(tables.payload_scale[cloud_cut, codec, precision])
     link_s = round_trip_s(sent_bytes, cloud.link, tables.answer_bytes)
     cloud_s = float(
         cloud.tail_s[cloud_cut, structure, precision] + tables.decode_s[server, cloud_cut, codec]

@@ -160,7 +160,7 @@ class Exchange:
         link = self.uplink.answered(kind, answer.sequence, remote_s)
         book = self._book
         with book.lock:
-            self._server.answered(now_s, answer.served_by)
+            self._server.answered(now_s, answer.served_by, answer.tail_session)
             if is_probe:
                 self._server.probe_answered(answer.sequence, now_s)
         if is_probe:

@@ -35,7 +35,7 @@ class Judgement:
 
     def __init__(self) -> None:
         self._reason = ""
-        self._is_certain = False
+        self._is_certain = self._is_explained = False
         self._overdue = 0
         self._doubts = False
         self._doubted_s = -math.inf
@@ -130,9 +130,17 @@ class Judgement:
         """Note that the server has just got a plan ready: the returns before say nothing of it."""
         self._patience_s = _PATIENCE_S
 
+    def explain(self) -> None:
+        """Note that the server, which was left, started anew: one answer shows that it is back.
+
+        Where returns did not last, for it does so again and again, the rest of the patience stays.
+        """
+        self._is_explained = True
+
     def is_back(self, now_s: float) -> bool:
         """Whether a server that was left has answered for long enough to return to it."""
-        return not self.relies and now_s - self._back_since_s >= self._patience_s
+        patience_s = self._patience_s - (_PATIENCE_S if self._is_explained else 0.0)
+        return not self.relies and now_s - self._back_since_s >= patience_s
 
     def is_on_probation(self, now_s: float) -> bool:
         """Whether it was returned to lately, after it had gone without a word."""
@@ -141,7 +149,7 @@ class Judgement:
     def return_(self, now_s: float) -> None:
         """Rely on the server again."""
         self._on_probation_since_s = -math.inf if self._is_certain else now_s
-        self._reason, self._is_certain = "", False
+        self._reason, self._is_certain, self._is_explained = "", False, False
         self._doubts = False
         self._overdue = 0
         self._waiting_since_s = math.inf

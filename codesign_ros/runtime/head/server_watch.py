@@ -41,6 +41,9 @@ class ServerWatch:
     frames in hardly more time than one has: where the link has become thin, only that one shows it,
     for a small one passes in the burst that a link lets through after a pause.
 
+    Where its first answer shows that it has started anew, it was gone for that, whatever the link
+    is like: then the first answer is enough for a trial.
+
     One that was returned to is on probation for a while: what it has is computed on the robot as
     well, where that has nothing else to do, so that on a link that comes and goes no frame waits
     for an answer that does not come.
@@ -56,7 +59,8 @@ class ServerWatch:
 
     def __init__(self, book: FrameBook) -> None:
         self._book = book
-        self._tail = ""
+        # Who it is, and the number of its start as its answers have it.
+        self._tail, self._session = "", 0
         self._judgement = Judgement()
         self._answer_times = AnswerTimes()
         self._beaten = BeatenFrames()
@@ -122,7 +126,7 @@ class ServerWatch:
         """Begin anew with another server."""
         if self._said:
             _log.info("the robot has another server now: %s", tail)
-        self._judgement = Judgement()
+        self._judgement, self._session = Judgement(), 0
         self._probed_s = -math.inf
         self._trials, self._said = Trials(), ""
         self._beaten.clear()
@@ -141,10 +145,14 @@ class ServerWatch:
         due_s = max(frame.deadline_s, frame.sent_s + times.usual_s)
         frame.deadline_s = min(due_s, frame.sent_s + limit_s)
 
-    def answered(self, now_s: float, tail: str) -> None:
-        """Note an answer of any kind, and from whom."""
+    def answered(self, now_s: float, tail: str, session: int = 0) -> None:
+        """Note an answer of any kind, from whom, and the number of that one's start."""
         if self._tail not in ("", tail):
             return
+        if session != self._session and self._session and not self.relies:
+            self._judgement.explain()
+            self._is_link_new = False
+        self._session = session
         self._judgement.answered(now_s, is_link_busy=self._trials.is_out)
         if self._judgement.is_back(now_s) and not self._frame_bytes:
             self._judgement.return_(now_s)

@@ -185,6 +185,12 @@ class Uplink:
             return self._meter.burst_bytes
 
     @property
+    def sure_burst_bytes(self) -> float:
+        """What it lets through at once, at least [bytes]; 0 = not known yet."""
+        with self._lock:
+            return self._meter.sure_burst_bytes
+
+    @property
     def delay_s(self) -> float:
         """What a tiny transfer usually takes on a free link, both ways [s]; 0 = not measured."""
         with self._lock:

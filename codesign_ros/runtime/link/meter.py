@@ -26,6 +26,8 @@ _KNOWN_SPREAD = 0.25
 _BOUNDED_SPREAD, _MANY = 0.5, 40
 # Share of the rates in doubt that are believed to be below the true one.
 _CAUTIOUS = 0.3
+# Probability that the burst is less than what is sure of it.
+_LEAST_BURST = 0.1
 # Standard deviations in that range to either side of the middle, for a normal distribution.
 _SIGMAS = 1.2816
 # A large probe without an answer after so long is lost; it holds the next one up no longer [s].
@@ -81,6 +83,12 @@ class LinkMeter:
     def burst_bytes(self) -> float:
         """What passes at once after a pause, most likely no more [bytes]; 0 = not known yet."""
         return self._estimator.burst_bytes if self.bandwidth_bps else 0.0
+
+    @property
+    def sure_burst_bytes(self) -> float:
+        """The same, most likely no less [bytes]."""
+        sure = self._estimator.burst_quantile_bytes(_LEAST_BURST)
+        return sure if self.bandwidth_bps else 0.0
 
     @property
     def learning(self) -> bool:

@@ -333,4 +333,5 @@ def _link(head: Device, settings: PlannerSettings, link_bps: float | None) -> Li
     else:
         error = head.link_bps_error / head.link_bps if head.link_bps > 0 else 0.0
         link = LinkSpec(rate_bps, bandwidth_error_bps=error * rate_bps)
-    return replace(link, delay_s=delay_s, downlink_delay_s=delay_s)
+    burst_bytes = head.link_burst_bytes or link.burst_bytes
+    return replace(link, delay_s=delay_s, downlink_delay_s=delay_s, burst_bytes=burst_bytes)

@@ -215,7 +215,7 @@ class RobotWatch:
             # The size of a camera's own JPEGs the head says itself.
             as_camera = device.frame_bytes > 0 and (plan.cut, plan.codec) == (0, "jpeg")
             sent = () if as_camera else running.payloads
-            profiled = device.profile.codec_bytes
+            profiled = device.profile.payload_bytes(plan.precision)
             if self._payloads.report(plan.epoch, plan.cut, sent, profiled, now_s):
                 self.steadiness.load()
 

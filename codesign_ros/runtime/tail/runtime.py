@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from codesign_ros.bundle import Bundle
@@ -63,6 +63,7 @@ class TailRuntime:
         pool: leases its engines.
         settings: see ``TailSettings``; may be changed while running.
         node: who answers, fully qualified.
+        session: number of its start.
         send_answer: hands an answer to the middleware.
         turns: of the device, shared with other robots' tails; None = it is this one's alone.
     """
@@ -74,6 +75,7 @@ class TailRuntime:
         settings: TailSettings,
         *,
         node: str,
+        session: int,
         send_answer: Callable[[TailAnswer], None],
         turns: FairTurns | None = None,
     ) -> None:
@@ -82,7 +84,7 @@ class TailRuntime:
         self.refusals: Counter[str] = Counter()
         self.last_refusal = ""
         self._bundle = bundle
-        self._node = node
+        self._node, self._session = node, session
         self._send_answer = send_answer
         self._turns = turns or FairTurns(at_once=1)
         self._plans = TailPlans(bundle, pool, lambda: settings.selection)
@@ -162,9 +164,7 @@ class TailRuntime:
             sessions = self._plans.sessions
             self._asked_s = time.perf_counter()
         for session in sessions:
-            self._send_answer(
-                TailAnswer(*about, session=session, served_by=self._node, status=TailStatus.LEAVING)
-            )
+            self._send(TailAnswer(*about, session=session, status=TailStatus.LEAVING))
         give_up_s = time.perf_counter() + _LEAVING_S
         with self._changed:
             while (now_s := time.perf_counter()) < give_up_s:
@@ -218,13 +218,14 @@ class TailRuntime:
         """Send a ``TailAnswer`` with these fields."""
         about = embedding.stamp, embedding.sequence, embedding.epoch
         try:
-            self._send_answer(
-                TailAnswer(*about, served_by=self._node, session=embedding.session, **said)
-            )
+            self._send(TailAnswer(*about, session=embedding.session, **said))
         except Exception:
             _log.exception("the answer for frame %d could not be sent", embedding.sequence)
             with self._changed:
                 self.counts["errors"] += 1
+
+    def _send(self, answer: TailAnswer) -> None:
+        self._send_answer(replace(answer, served_by=self._node, tail_session=self._session))
 
     # The compute thread
 

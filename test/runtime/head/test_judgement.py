@@ -83,6 +83,28 @@ def test_one_answer_is_no_return():
     assert judgement.relies
 
 
+def test_one_answer_is_enough_where_the_server_started_anew():
+    judgement = left_without_a_word()
+    judgement.explain()
+    answer(judgement, 14.0)
+    assert judgement.relies
+    # The next outage is explained by nothing.
+    judgement.asked(30.0)
+    judgement.check(33.0, LIMIT_S)
+    answer(judgement, 34.0)
+    assert not judgement.relies
+
+
+def test_a_server_that_starts_anew_again_and_again_is_trusted_no_more_than_such_a_link():
+    judgement = left_without_a_word()
+    judgement.return_(14.0)
+    judgement.asked(15.0)
+    judgement.check(18.0, LIMIT_S)
+    judgement.explain()
+    answer(judgement, 19.0)
+    assert not judgement.relies
+
+
 def test_silence_between_answers_begins_anew():
     judgement = Judgement()
     judgement.leave("nobody listens")

@@ -51,9 +51,9 @@ class Robot:
         self.watch.took(frame, now_s)
         self.book.ledger.finish(frame, None)
 
-    def probe(self, now_s):
+    def probe(self, now_s, session=0):
         self.watch.asked(now_s)
-        self.watch.answered(now_s, "")
+        self.watch.answered(now_s, "", session)
 
 
 @pytest.fixture
@@ -177,6 +177,29 @@ def test_no_trial_before_small_probes_have_come_for_a_while(robot):
     robot.probe(31.0)
     assert robot.watch.trial_bytes(31.3) == 0
     assert robot.watch.trial_bytes(31.5) == 30_000
+
+
+@pytest.mark.parametrize(("session", "trial_bytes"), [(7, 0), (8, 30_000)])
+def test_a_server_that_started_anew_is_tried_at_its_first_answer(robot, session, trial_bytes):
+    """It was gone for that: neither has the link to be learned, nor it to prove itself for long."""
+    robot.probe(29.0, session=7)
+    robot.send(30.0)
+    robot.watch.check(33.0, 0.0)
+    assert robot.watch.reason
+    robot.probe(35.0, session=session)
+    assert not robot.watch.begins_to_return(35.0)
+    assert robot.watch.trial_bytes(35.0) == trial_bytes
+
+
+def test_the_first_answer_of_another_server_is_no_new_start(robot):
+    for number, tail in enumerate(("/robot/tail", "/edge/tail"), 1):
+        plan = Plan(cut=0, epoch=number, model_id="", served_by=tail, server_available=True)
+        robot.watch.follow(plan, 28.0 + number)
+        if tail == "/robot/tail":
+            robot.watch.answered(29.5, tail, 7)
+    robot.watch.left("it has gone", 31.0)
+    robot.watch.answered(32.0, "/edge/tail", 8)
+    assert robot.watch.trial_bytes(32.0) == 0
 
 
 def test_a_frame_that_was_late_before_it_was_sent_has_the_usual_time(robot):

@@ -141,6 +141,7 @@ def test_a_tail_that_leaves_says_so_and_answers_frames_until_none_come(tail, goo
     tail.runtime.on_embedding(good)
     tail.wait_for(5)
     assert [answer.status for answer in tail.answers[4:]] == [TailStatus.OK]
+    assert {answer.tail_session for answer in tail.answers} == {1}
 
 
 def test_a_tail_that_leaves_does_not_wait_for_ever(tail, good, monkeypatch):
