@@ -57,8 +57,9 @@ class Outcome:
         worst_s: longest time of an answer in the outage, from its first second on [s].
         worst_times: the same in times of what the robot alone takes; of that frame, where it took
             longer than usual, for the machine is not always as fast.
-        return_s: from its end, or from when the tail is active again, to the first answer by the
-            server [s]; None = it did not come.
+        return_s: from its end, or from when the tail is active again, to the result of the first
+            frame that went to the server, whoever was first with the answer: for a while the robot
+            computes such a frame as well [s]; None = none did.
         plans: plans that were made from its beginning on.
         returns: how often frames began to go to the server again.
         frames, lost, doubled, unordered, dropped, wrong: frames seen, and those that went wrong.
@@ -185,7 +186,7 @@ class Watch:
         back_s = (
             at_s - there_s
             for at_s, result in results
-            if at_s > ended_s and result.finished_by == "server"
+            if at_s > ended_s and result.payload_bytes > 0
         )
         during = [
             result
@@ -213,7 +214,7 @@ class Watch:
             (
                 at_s,
                 f"frame {r.sequence} after {r.response_s:.3f} s, {r.finished_by or r.reason}, "
-                f"head {r.head_s:.3f} s, link {r.link_s:.3f} s",
+                f"head {r.head_s:.3f} s, {r.payload_bytes} bytes sent, link {r.link_s:.3f} s",
             )
             for at_s, r in results
         ] + [(at_s, f"plan {plan.epoch}: cut {plan.cut}, {plan.reason}") for at_s, plan in plans]
