@@ -1,8 +1,8 @@
 """How soon a planner knows a whole fleet: 500 robots' announcements over DDS, the planner started.
 
-Half of the robots are played by each of two processes, with a head and a tail each, a writer of
-announcements for each of these, heartbeats twice a second, and answers to the planner's calls. The
-planner is the real node, in a process of its own; it is started beside the fleet, killed and
+Half of the robots are played by each of two processes: a node for each head and each tail, with a
+service to take plans, a writer of announcements and one of heartbeats, twice a second, and answers
+to the planner's calls. The planner is the real node, in a process of its own; it is started beside the fleet, killed and
 started again.
 
     scripts/in_ros python benchmarks/fleet_discovery.py
@@ -20,6 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from rclpy.node import Node
 from rclpy.serialization import serialize_message
 
 from codesign_ros.bundle import Bundle
@@ -33,6 +34,7 @@ from codesign_ros.nodes.observer import Observer
 from codesign_ros.resources import default_bundle, resource_path
 from codesign_ros.runtime.device import Device, Role
 from codesign_ros.runtime.sessions import new_session
+from codesign_ros.srv import PreparePlan
 from codesign_ros.testbed.processes import NodeProcesses, private_environment
 from codesign_ros.types.forms import BRANCH_STRUCTURES, HalfForm
 
@@ -76,18 +78,28 @@ def play(first: int, count: int) -> None:
                 model_id=bundle.model_id,
                 profile=profiles[role],
             )
-            writer = node.create_publisher(DeviceProfile, "/codesign/devices", qos.state())
+            # A planner knows nobody whose node, and whose service to take plans, is not there.
+            player = Node(
+                role.name.lower(),
+                namespace=robot,
+                context=node.context,
+                start_parameter_services=False,
+                enable_rosout=False,
+            )
+            writer = player.create_publisher(DeviceProfile, "/codesign/devices", qos.state())
+            beats = player.create_publisher(Heartbeat, "/codesign/heartbeat", qos.heartbeat())
+            player.create_service(PreparePlan, f"{name}/prepare_plan", lambda _, answer: answer)
             now = node.get_clock().now().to_msg()
             # As bytes: the players share the machine with the planner that is measured.
             profile = serialize_message(device_to_msg(device, now))
-            devices[name] = writer, profile, serialize_message(heartbeat_to_msg(device, now))
+            beat = serialize_message(heartbeat_to_msg(device, now))
+            devices[name] = player, writer, profile, beats, beat
             writer.publish(profile)
-    heartbeats = node.create_publisher(Heartbeat, "/codesign/heartbeat", qos.heartbeat())
 
     def on_planner(msg: PresenceMsg) -> None:
         for name in msg.unknown:
             if name in devices:
-                writer, profile, _ = devices[name]
+                _, writer, profile, _, _ = devices[name]
                 writer.publish(profile)
 
     node.listen(PresenceMsg, PLANNERS, on_planner, qos.heartbeat())
@@ -95,8 +107,8 @@ def play(first: int, count: int) -> None:
     parent = os.getppid()
     while os.getppid() == parent:
         begun_s = time.monotonic()
-        for number, (_, _, beat) in enumerate(devices.values()):
-            heartbeats.publish(beat)
+        for number, (_, _, _, beats, beat) in enumerate(devices.values()):
+            beats.publish(beat)
             if number % 20 == 0:  # spread over the period, as those of many nodes are
                 left_s = begun_s + HEARTBEAT_PERIOD_S * number / len(devices) - time.monotonic()
                 time.sleep(max(0.0, left_s))
