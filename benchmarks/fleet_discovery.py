@@ -2,8 +2,8 @@
 
 Half of the robots are played by each of two processes: a node for each head and each tail, with a
 service to take plans, a writer of announcements and one of heartbeats, twice a second, and answers
-to the planner's calls. The planner is the real node, in a process of its own; it is started beside the fleet, killed and
-started again.
+to the planner's calls. The planner is the real node, in a process of its own; it is started beside
+the fleet, killed and started again.
 
     scripts/in_ros python benchmarks/fleet_discovery.py
 """
