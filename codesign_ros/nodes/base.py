@@ -80,6 +80,8 @@ class CodesignNode(WiredNode, LifecycleNode):
         self.starting = False
         # Set once the node is made: one whose parameters are refused goes through no transition.
         self.is_made = False
+        # Set where a transition would not end, so that the node cannot be destroyed.
+        self.is_left = False
         # Set when the node cannot go on; `main` then ends the process with the line ``failure``.
         self.done = threading.Event()
         self.state_label = "unconfigured"
@@ -153,7 +155,8 @@ class CodesignNode(WiredNode, LifecycleNode):
     def destroy_node(self) -> None:
         """Go through the shutdown transition where that can be, and let go of everything."""
         # An engine that is being built is left alone, and the node with it.
-        if self._transitions.close(PATIENCE_S):
+        self.is_left = not self._transitions.close(PATIENCE_S)
+        if not self.is_left:
             if self.is_made and self.state_label != "finalized":
                 self.trigger_shutdown()
             super().destroy_node()

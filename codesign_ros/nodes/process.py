@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import wait
+from concurrent.futures import Future, wait
 from pathlib import Path
 
 import rclpy
@@ -39,19 +39,20 @@ class Interruption:
     """
 
     def __init__(self) -> None:
-        self._told: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._is_told = False
 
     def tell(self) -> None:
         """Have the thread go on that waits, or that will."""
-        self._told.put(None)
+        self._queue.put(None)
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait until it is told; whether it was, within the time."""
-        try:
-            self._told.get(timeout=timeout_s)
-        except queue.Empty:
-            return False
-        return True
+        """Wait until it is told; whether it was, within the time or before."""
+        if not self._is_told:
+            with contextlib.suppress(queue.Empty):
+                self._queue.get(timeout=timeout_s)
+                self._is_told = True
+        return self._is_told
 
 
 def run(make_node: Callable[[], CodesignNode]) -> int:
@@ -101,7 +102,7 @@ def run_together(make_nodes: Callable[[], Sequence[CodesignNode]]) -> int:
     for node in nodes:
         node.is_made = True
         node.chores.start()
-    _start(nodes)
+    _start(nodes, interruption)
     while not all(node.done.is_set() for node in nodes) and not interruption.wait(_POLL_S):
         _name_threads(named)
     for node in nodes if broken else ():
@@ -115,8 +116,19 @@ def run_together(make_nodes: Callable[[], Sequence[CodesignNode]]) -> int:
     loop.stop(nodes, PATIENCE_S)
     for node in nodes:
         node.destroy_node()
-    rclpy.shutdown()
-    return 1 if failed else 0
+    if not any(node.is_left for node in nodes):  # it would be at a loss without DDS
+        rclpy.shutdown()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # As Python ends it would let one more end the process in the middle of that.
+        signal.signal(number, signal.SIG_IGN)
+    status = 1 if failed else 0
+    if any(thread.daemon for thread in threading.enumerate()):
+        # One that builds an engine is left alone. As Python ends it would stop it somewhere in
+        # foreign code, which then aborts the process.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    return status
 
 
 def _check_arguments(arguments: Sequence[str]) -> None:
@@ -165,22 +177,25 @@ def _name_threads(named: set[int]) -> None:
                 Path(f"/proc/self/task/{number}/comm").write_text(thread.name[:15])
 
 
-def _start(nodes: Sequence[CodesignNode]) -> None:
+def _start(nodes: Sequence[CodesignNode], interruption: Interruption) -> None:
     """Configure and activate those that start by themselves; if none can go on, each ends.
 
     All are configured before the first is active: from then on it has to give signs of life. Where
-    a manager made a transition first, ours is refused; that is no failure.
+    a manager made a transition first, ours is refused; that is no failure. An interruption ends
+    the wait for what takes minutes, as to build engines does.
     """
-    succeeded = TransitionCallbackReturn.SUCCESS
+
+    def succeeds(change: Future[TransitionCallbackReturn]) -> bool:
+        while not interruption.wait(0.0):
+            if wait([change], _POLL_S).done:
+                return change.result() is TransitionCallbackReturn.SUCCESS
+        return False
+
     starting = [node for node in nodes if node.params["autostart"]]
     for node in starting:
         node.starting = True
-    configured = [
-        node for node in starting if node.change(node.trigger_configure).result() is succeeded
-    ]
-    started = [
-        node for node in configured if node.change(node.trigger_activate).result() is succeeded
-    ]
+    configured = [node for node in starting if succeeds(node.change(node.trigger_configure))]
+    started = [node for node in configured if succeeds(node.change(node.trigger_activate))]
     failed = [node for node in starting if node not in started and node.failure]
     for node in starting:
         node.starting = False

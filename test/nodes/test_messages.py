@@ -139,7 +139,8 @@ heartbeat_fields = {
         **dict.fromkeys(("head_s", "link_s", "tail_s"), size64),
         payloads=st.lists(st.builds(Payload, texts, uint16, size32, size32), max_size=3).map(tuple),
     ),
-    **dict.fromkeys(("link_bps", "link_bps_error", "link_delay_s"), size64),
+    "link_bps": st.just(0.0) | size64.filter(lambda rate_bps: rate_bps >= 1.0),
+    **dict.fromkeys(("link_bps_error", "link_delay_s"), size64),
     **dict.fromkeys(("link_burst_bytes", "frame_bytes"), size64),
 }
 devices = st.builds(
@@ -399,6 +400,7 @@ def test_a_tail_may_lie_in_the_namespace_of_one_of_several_servers(node, role, i
         ({"link_bps": math.inf}, "inf is no time, rate or size"),
         ({"link_delay_s": -1.0}, "-1.0 is no time, rate or size"),
         ({"link_burst_bytes": -1.0}, "-1.0 is no time, rate or size"),
+        ({"link_bps": 5e-324}, "5e-324 is no time, rate or size"),
         ({"frame_bytes": math.nan}, "nan is no time, rate or size"),
         ({"running_tail_s": math.nan}, "nan is no time, rate or size"),
         ({"running_head_s": -1.0}, "-1.0 is no time, rate or size"),

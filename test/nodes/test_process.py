@@ -3,7 +3,12 @@
 import sys
 import threading
 
+from lifecycle_msgs.srv import GetState
+
 from codesign_ros.nodes.process import Interruption
+from codesign_ros.resources import default_bundle
+
+pytest_plugins = ("support.ros",)
 
 
 def wait_and_tell(interruption, at_step):
@@ -49,3 +54,18 @@ def test_who_is_told_before_the_wait_knows():
     assert not interruption.wait(0.0)
     interruption.tell()
     assert interruption.wait(0.0)
+    assert interruption.wait(0.0)  # and goes on to know
+
+
+def test_interrupted_while_it_builds_engines(site, tmp_path):
+    """It ends as it should without waiting for them: not one of them was kept."""
+    cache_dir = tmp_path / "cache"
+    site.environment["CODESIGN_CACHE_DIR"] = str(cache_dir)
+    robot = site.robot(head={"bundle": str(default_bundle())})
+    robot.start("head")
+    state = "unconfigured"
+    while state == "unconfigured":
+        state = robot.call(GetState, "head/get_state").current_state.label
+    assert state == "configuring"
+    robot.stop()
+    assert not cache_dir.exists() or len(list(cache_dir.iterdir())) < 20

@@ -26,6 +26,8 @@ from codesign_ros.runtime.device import (
 from codesign_ros.types.errors import CodesignError
 from codesign_ros.types.forms import HalfForm, Merge, Structure
 
+# No link is slower [bit/s]; what is not known is 0.
+_LEAST_BPS = 1.0
 _DEVICE_FIELDS = (
     "robot", "state", "model_id", "device", "peak_flops", "memory_bandwidth", "memory_bytes",
     "dla_cores", "power_mode",
@@ -86,6 +88,8 @@ def heartbeat_from_msg(msg: HeartbeatMsg) -> Heartbeat:
     ):  # fmt: skip
         if not 0 <= number < math.inf:
             raise CodesignError(f"heartbeat of {msg.node!r}: {number} is no time, rate or size")
+    if 0 < msg.link_bps < _LEAST_BPS:
+        raise CodesignError(f"heartbeat of {msg.node!r}: {msg.link_bps} is no time, rate or size")
     return Heartbeat(running=running, **copied(msg, _HEARTBEAT_FIELDS))
 
 

@@ -73,6 +73,8 @@ class ServerWatch:
         self._trials = Trials()
         # The link may be another since the server was left; its rate is learned, until when [s].
         self._is_link_new = self._learns = False
+        # It was spared that, for the server had started anew; a trial that fails says otherwise.
+        self._is_spared = False
         self._learn_until_s = -math.inf
         self._stalls = Stalls(_STALL_S)
         # The last reason for which the log says that the robot is alone.
@@ -151,7 +153,7 @@ class ServerWatch:
             return
         if session != self._session and self._session and not self.relies:
             self._judgement.explain()
-            self._is_link_new = False
+            self._is_link_new, self._is_spared = False, True
         self._session = session
         self._judgement.answered(now_s, is_link_busy=self._trials.is_out)
         if self._judgement.is_back(now_s) and not self._frame_bytes:
@@ -279,7 +281,11 @@ class ServerWatch:
         """
         if self._learns or not self._judgement.is_back(now_s):
             return 0
-        return self._trials.payload_bytes(now_s, self._frame_bytes, burst_bytes)
+        was_out = self._trials.is_out
+        size = self._trials.payload_bytes(now_s, self._frame_bytes, burst_bytes)
+        if was_out and not self._trials.is_out and self._failed():
+            return 0
+        return size
 
     def tried(self, number: int, payload_bytes: int, now_s: float) -> None:
         """Note that a trial of that number is sent."""
@@ -287,12 +293,19 @@ class ServerWatch:
 
     def probe_answered(self, number: int, now_s: float) -> None:
         """Note the answer to a probe, which may be the trial."""
-        times = self._answer_times
-        if self._trials.passes(
-            number, now_s, self._frame_bytes, times.usual_s, times.limit_s
-        ) and self._judgement.is_back(now_s):
-            self._judgement.return_(now_s)
+        times, was_out = self._answer_times, self._trials.is_out
+        if self._trials.passes(number, now_s, self._frame_bytes, times.usual_s, times.limit_s):
+            if self._judgement.is_back(now_s):
+                self._judgement.return_(now_s)
+        elif was_out and not self._trials.is_out:
+            self._failed()
         self._follow(now_s)
+
+    def _failed(self) -> bool:
+        """Note that a trial failed; whether the link's rate, not learned anew yet, is now."""
+        is_new, self._is_spared = self._is_spared, False
+        self._is_link_new |= is_new
+        return is_new
 
     def _follow(self, now_s: float) -> None:
         self._book.is_alone = self._judgement.doubts or not self.relies
@@ -302,7 +315,7 @@ class ServerWatch:
         reason = self.reason
         if reason == self._said:
             return
-        self._said = reason
+        self._said, self._is_spared = reason, False
         if not reason:
             _log.info("the server answers again: frames go there as the plan says")
             return

@@ -191,6 +191,26 @@ def test_a_server_that_started_anew_is_tried_at_its_first_answer(robot, session,
     assert robot.watch.trial_bytes(35.0) == trial_bytes
 
 
+def test_where_a_trial_of_a_server_that_started_anew_fails_the_rate_is_learned(robot):
+    """The link may have become thin in the meantime."""
+    robot.probe(29.0, session=7)
+    frame = robot.send(30.0)
+    robot.watch.check(33.0, 0.0)
+    robot.probe(35.0, session=8)
+    robot.watch.tried(1, 30_000, 35.0)
+    for number in range(4):
+        robot.probe(35.2 + 0.25 * number, session=8)
+    assert not robot.watch.begins_to_return(36.0)
+    robot.watch.probe_answered(2, 36.0)  # so the trial is lost
+    assert robot.watch.begins_to_return(36.0)
+    assert robot.watch.trial_bytes(36.1) == 0
+    assert robot.watch.learned(36.2, 10e6, is_sure=True)
+    assert robot.watch.trial_bytes(37.6) == 15_000
+    robot.watch.probe_answered(3, 38.0)
+    assert not robot.watch.begins_to_return(38.1)  # once
+    assert frame.sent_bytes == 10_000
+
+
 def test_the_first_answer_of_another_server_is_no_new_start(robot):
     for number, tail in enumerate(("/robot/tail", "/edge/tail"), 1):
         plan = Plan(cut=0, epoch=number, model_id="", served_by=tail, server_available=True)

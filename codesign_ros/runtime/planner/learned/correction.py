@@ -129,7 +129,8 @@ class Correction:
             self._plan = epoch, cut
             self._start_over()
         self._telling = OWN_SPREAD**2 / (OWN_SPREAD**2 + (_BESIDE_S / predicted_s) ** 2)
-        self._seen.append(_bounded(math.log(measured_s / predicted_s)))
+        # No logarithm of the ratio, which is 0 where what somebody says is small enough.
+        self._seen.append(_bounded(math.log(measured_s) - math.log(predicted_s)))
         if len(self._seen) < _FIRST:
             return False
         if self._is_new:
