@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import os
 import queue
 import signal
@@ -26,6 +27,8 @@ from codesign_ros.types.errors import CodesignError, escaped, one_line, unexpect
 
 # How soon the end of a node by ``fail`` is seen [s].
 _POLL_S = 0.2
+# What the end of a process may take at all, many times what it does [s].
+_MOST_END_S = 30.0
 # How long the end of a process waits until others have been told of it [s].
 _GOODBYE_S = 1.5
 
@@ -105,6 +108,8 @@ def run_together(make_nodes: Callable[[], Sequence[CodesignNode]]) -> int:
     _start(nodes, interruption)
     while not all(node.done.is_set() for node in nodes) and not interruption.wait(_POLL_S):
         _name_threads(named)
+    # Whatever hangs from here on, in foreign code too: the process ends, and says where it was.
+    faulthandler.dump_traceback_later(_MOST_END_S, exit=True)
     for node in nodes if broken else ():
         node.fail(unexpected(broken[0]))
     failed = all(node.done.is_set() and node.failure for node in nodes)
@@ -121,6 +126,7 @@ def run_together(make_nodes: Callable[[], Sequence[CodesignNode]]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         # As Python ends it would let one more end the process in the middle of that.
         signal.signal(number, signal.SIG_IGN)
+    faulthandler.cancel_dump_traceback_later()
     status = 1 if failed else 0
     if any(thread.daemon for thread in threading.enumerate()):
         # One that builds an engine is left alone. As Python ends it would stop it somewhere in

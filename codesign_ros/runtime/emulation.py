@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -9,17 +10,19 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def stretched(work: Callable[[], T], slowdown: float) -> T:
+def stretched(work: Callable[[], T], slowdown: float, closing: threading.Event) -> T:
     """Run ``work`` and idle until ``slowdown`` times its own time has passed.
 
     Args:
         work: what to run.
         slowdown: how many times slower the emulated device is; 0 or 1 = as fast as this machine.
+        closing: ends the idling when it is set: where this machine stood still for a moment,
+            that may be long.
     """
     start = time.perf_counter()
     result = work()
     if slowdown > 1:
-        time.sleep((slowdown - 1) * (time.perf_counter() - start))
+        closing.wait((slowdown - 1) * (time.perf_counter() - start))
     return result
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -19,6 +20,8 @@ from codesign_ros.types.errors import CodesignError
 
 # What a node may take to end after SIGINT before it is killed [s].
 STOP_TIMEOUT_S = 5.0
+# What writing down where it hangs may take [s].
+_ABORT_TIMEOUT_S = 2.0
 NODES = {
     "planner": "/codesign/planner",
     "tail": "{robot}/tail",
@@ -125,7 +128,10 @@ class NodeProcesses:
             del self._processes[node]
 
     def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
-        """Interrupt all nodes, wait, and kill what is left."""
+        """Interrupt all nodes, wait, and kill what is left.
+
+        By SIGABRT first: with ``PYTHONFAULTHANDLER`` set it leaves in the log where a node hangs.
+        """
         for process in self._processes.values():
             if process.poll() is None:
                 process.send_signal(signal.SIGINT)
@@ -134,6 +140,9 @@ class NodeProcesses:
             try:
                 process.wait(max(0.0, give_up_s - time.monotonic()))
             except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGABRT)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(_ABORT_TIMEOUT_S)
                 process.kill()
                 process.wait()
 

@@ -1,5 +1,7 @@
 """Emulation of a slower device and a thinner link, by a clock that the test moves."""
 
+import threading
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -12,10 +14,10 @@ def clock(monkeypatch):
     clock = SimpleNamespace(now=100.0)
     clock.perf_counter = lambda: clock.now
 
-    def sleep(seconds):
+    def wait(seconds):
         clock.now += seconds
 
-    clock.sleep = sleep
+    clock.wait = wait
     monkeypatch.setattr(emulation, "time", clock)
     return clock
 
@@ -26,14 +28,20 @@ def test_work_takes_slowdown_times_its_own_time(clock, slowdown, total_s):
         clock.now += 2.0
         return "done"
 
-    assert emulation.stretched(work, slowdown) == "done"
+    assert emulation.stretched(work, slowdown, clock) == "done"
     assert clock.now - 100.0 == pytest.approx(total_s)
 
 
 def test_work_that_fails_is_not_stretched(clock):
     with pytest.raises(ZeroDivisionError):
-        emulation.stretched(lambda: 1 / 0, 8)
+        emulation.stretched(lambda: 1 / 0, 8, clock)
     assert clock.now == 100.0
+
+
+def test_who_is_closing_does_not_idle():
+    closing = threading.Event()
+    closing.set()
+    assert emulation.stretched(lambda: time.sleep(0.01) or "done", 1e6, closing) == "done"
 
 
 def test_a_payload_takes_its_bits_by_the_rate():

@@ -268,6 +268,7 @@ class Site:
             "ROS_LOG_DIR": str(directory / "log"),
             "CODESIGN_CACHE_DIR": str(cache_dir),
             "OMP_NUM_THREADS": "1",
+            "PYTHONFAULTHANDLER": "1",  # one that hangs is aborted, and says where
         }
 
     def robot(self, namespace="/robot", arguments=None, **overrides):

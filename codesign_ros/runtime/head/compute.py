@@ -66,6 +66,7 @@ class HeadCompute:
         # What the last frame's stage takes of the processor, in a row with others [s].
         self._stage_busy_s = 0.0
         self._processor = ProcessorUse(settings.scarce_cores, settings.cpu_s)
+        self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="head-compute", daemon=True)
         self._thread.start()
 
@@ -121,6 +122,7 @@ class HeadCompute:
 
     def join(self) -> None:
         """Wait until the thread has seen that the book is closed."""
+        self._closing.set()
         self._thread.join()
 
     def _run(self) -> None:
@@ -197,7 +199,7 @@ class HeadCompute:
             return image, stage.run(image, frame.jpeg, sequence)
 
         slowdown = self._settings.slowdown
-        image, output = stretched(work, slowdown)
+        image, output = stretched(work, slowdown, self._closing)
         encode_s = output.encode_s * max(1.0, slowdown)
         self._computed_s = time.perf_counter()
         run = Run(self._computed_s - start, time.thread_time() - start_cpu_s)

@@ -90,6 +90,7 @@ class TailRuntime:
         self._plans = TailPlans(bundle, pool, lambda: settings.selection)
         self._changed = threading.Condition()
         self._closed = self._leaving = False
+        self._closing = threading.Event()
         # When the newest frame came, by ``time.perf_counter`` [s].
         self._asked_s = 0.0
         self._waiting: deque[Waiting] = deque()
@@ -178,6 +179,7 @@ class TailRuntime:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+        self._closing.set()
         self._thread.join()
         with self._changed:
             self._plans.close()
@@ -244,7 +246,7 @@ class TailRuntime:
         with self._turns.turn(self._node, lambda: bool(self._waiting)):
             batch = self._take()
             started_s = time.perf_counter()
-            stretched(lambda: run(batch, self.counts), self.settings.slowdown)
+            stretched(lambda: run(batch, self.counts), self.settings.slowdown, self._closing)
             ended_s = time.perf_counter()
         try:
             self._answer_all(batch, started_s, ended_s)
