@@ -675,7 +675,7 @@ def test_a_frame_s_times_are_all_of_its_time_at_the_tail(
     def work(duration_s):
         now[0] += duration_s
 
-    clock = SimpleNamespace(perf_counter=lambda: now[0], sleep=work)
+    clock = SimpleNamespace(perf_counter=lambda: now[0])
     real_decode = TailStage.decode
 
     def decode(stage, *received):
@@ -685,6 +685,9 @@ def test_a_frame_s_times_are_all_of_its_time_at_the_tail(
     monkeypatch.setattr(TailStage, "decode", decode)
     for module in (runtime, tail_batch, emulation):
         monkeypatch.setattr(module, "time", clock)
+    stretched = emulation.stretched
+    idle = SimpleNamespace(wait=work)
+    monkeypatch.setattr(runtime, "stretched", lambda run, by, closing: stretched(run, by, idle))
     batches = Batches(make, tiny_bundle, factory, slowdown=slowdown)
     batches.gate.on_run = lambda batch: work(6.0)
     answers = batches.put(*batches.good[:4])
