@@ -108,7 +108,7 @@ def draw_choices(
         for codec, value_bytes in (_TENSOR_BYTES if cut else _FRAME_BYTES).items()
         if 8 * value_bytes * _values(bundle, cut) <= _MOST_LINK_S * rate_bps
         for precision in precisions
-        if cut == 0 or _is_measured(bundle, cut, codec, precision)
+        if cut == 0 or bundle.accuracy.codec_loss(cut, codec, precision, Merge.FOLD) is not None
         for structure in BRANCH_STRUCTURES
     ]
     if count > len(fitting):
@@ -117,11 +117,6 @@ def draw_choices(
             f"{count}: ask for fewer"
         )
     return random.Random(seed).sample(fitting, count)
-
-
-def _is_measured(bundle: Bundle, cut: int, codec: str, precision: str) -> bool:
-    assert bundle.accuracy is not None
-    return bundle.accuracy.codec_loss(cut, codec, precision, Merge.FOLD) is not None
 
 
 def _values(bundle: Bundle, cut: int) -> int:

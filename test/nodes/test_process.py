@@ -58,7 +58,7 @@ def test_who_is_told_before_the_wait_knows():
 
 
 def test_interrupted_while_it_builds_engines(site, tmp_path):
-    """It ends as it should without waiting for them: not one of them was kept."""
+    """It ends as it should, long before all are built and timed: no profile was kept."""
     cache_dir = tmp_path / "cache"
     site.environment["CODESIGN_CACHE_DIR"] = str(cache_dir)
     robot = site.robot(head={"bundle": str(default_bundle())})
@@ -68,4 +68,4 @@ def test_interrupted_while_it_builds_engines(site, tmp_path):
         state = robot.call(GetState, "head/get_state").current_state.label
     assert state == "configuring"
     robot.stop()
-    assert not cache_dir.exists() or len(list(cache_dir.iterdir())) < 20
+    assert not list(cache_dir.glob("*.profile.cache"))
