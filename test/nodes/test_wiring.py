@@ -357,7 +357,7 @@ def test_a_manager_that_is_quicker_than_autostart_ends_no_node(running):
     goes_on = threading.Event()
     slow = Slow(goes_on)
     running(slow)
-    starting = threading.Thread(target=process._start, args=([slow],))
+    starting = threading.Thread(target=process._start, args=([slow], process.Interruption()))
     starting.start()
     wait_until(lambda: "frames" in slow.listeners())
     activated = slow.change(slow.trigger_activate)
