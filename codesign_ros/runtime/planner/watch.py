@@ -119,13 +119,13 @@ class RobotWatch:
         self.steadiness.event(now_s)
 
     def factors(self, objective: Objective) -> Factors:
-        """What the model's times should be multiplied by, as far as is known now.
+        """What the model's times should be multiplied by for a plan of the next minutes.
 
         Args:
             objective: what is planned for.
         """
         stages = self._stages.of(objective)
-        head, tail = (stage.factors() for stage in stages)
+        head, tail = (stage.lasting_factors() for stage in stages)
         head_gap_s, tail_gap_s = (self._gaps_s.get(role, 0.0) for role in (Role.HEAD, Role.TAIL))
         noise = (stage.noise for stage in stages)
         # Reports are medians of some frames, which vary more (normal: sqrt(2 n / pi) as much).

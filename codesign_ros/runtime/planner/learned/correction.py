@@ -31,6 +31,7 @@ from statistics import median, pvariance
 import numpy as np
 
 from codesign_ros.cost.tables import CostTables
+from codesign_ros.runtime.planner.learned.passing import PassingLoad
 
 # A device this much faster or slower than predicted is not what the model is about, and one odd
 # figure must not rule a device out for good.
@@ -104,6 +105,7 @@ class Correction:
         self._own = 0.0
         # Squares of what the load changed by lately [log^2].
         self._undone = 0.0
+        self._load = PassingLoad()
         self._as_of_s = -math.inf
 
     def report(
@@ -169,10 +171,18 @@ class Correction:
         return again
 
     def factors(self) -> np.ndarray:
-        """Factor for each cut, (cuts,), within the bounds."""
+        """Factor for each cut at this moment, (cuts,), within the bounds."""
+        return self._factors(0.0)
+
+    def lasting_factors(self) -> np.ndarray:
+        """Factor for each cut over the next minutes, likewise; see ``PassingLoad``."""
+        return self._factors(self._load.passing)
+
+    def _factors(self, passing: float) -> np.ndarray:
         logs = np.full(self._cuts, self._common())
         for cut, level in self._levels.items():
             logs[cut] = level.mean
+        logs -= passing
         return np.exp(np.clip(logs, math.log(LEAST_FACTOR), math.log(GREATEST_FACTOR)))
 
     @property
@@ -206,6 +216,7 @@ class Correction:
             kept = math.exp(-passed_s / _UNDONE_S)
             self._undone *= kept
             self._own *= kept
+            self._load.fade(passed_s)
             left = 0.5 ** (passed_s / HALF_LIFE_S)
             for level in self._levels.values():
                 if now_s - level.as_of_s < _MEASURED_S:
@@ -289,6 +300,7 @@ class Correction:
 
     def _move(self, by: float, besides: int | None = None) -> None:
         """Move the levels of all cuts but one by what the stage that runs is off by [log]."""
+        self._load.move(self._telling * by)
         for cut, level in self._levels.items():
             if cut != besides:
                 runs = self._plan is not None and cut == self._plan[1]
