@@ -1,8 +1,13 @@
 """The end of a node's process by a signal, which may come at any moment."""
 
+import os
+import shutil
+import signal
+import subprocess
 import sys
 import threading
 
+import pytest
 from lifecycle_msgs.srv import GetState
 
 from codesign_ros.nodes.process import Interruption
@@ -55,6 +60,41 @@ def test_who_is_told_before_the_wait_knows():
     interruption.tell()
     assert interruption.wait(0.0)
     assert interruption.wait(0.0)  # and goes on to know
+
+
+# Has the package's import begin and not end.
+SLOW_IMPORT = """
+import sys, time
+
+class Slow:
+    def find_spec(self, name, path, target=None):
+        if name == "codesign_ros":
+            print("importing", flush=True)
+            time.sleep(60)
+
+sys.meta_path.insert(0, Slow())
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(("program", "status"), [("head_node", 0), ("codesign", 130)])
+def test_interrupted_while_it_imports(tmp_path, program, status, number):
+    (tmp_path / "sitecustomize.py").write_text(SLOW_IMPORT)
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(
+        [shutil.which(program)],
+        env={**os.environ, "PYTHONPATH": path},
+        stdout=pipe,
+        stderr=pipe,
+        # As a terminal starts it, whoever runs the tests.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    with process:
+        assert process.stdout.readline() == b"importing\n"
+        process.send_signal(number)
+        assert process.stderr.read() == b""
+        assert process.wait() == status
 
 
 def test_interrupted_while_it_builds_engines(site, tmp_path):
