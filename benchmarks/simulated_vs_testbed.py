@@ -1,10 +1,11 @@
 """The simulation against the test bed: the same scenarios simulated and run on the real nodes.
 
 A scenario is a rate of the link, a policy, and frames either as fast as results come (window 4) or
-at an even rate, 70 % of the simulated pace. For each rate and policy the stages are first timed on
-frames that do not count otherwise, one in flight; the simulation draws from these frames and is
-given the link's rate and burst, and nothing of what it is compared with. Twelve scenarios by
-default. Wants root and a quiet machine; about ten minutes.
+at an even rate, 70 % of the simulated pace. The stages are timed on frames that do not count
+otherwise, one in flight, in turns with the frames that do: a machine that is now fast and now slow
+is so for both. The simulation draws from the frames one in flight and is given the link's rate and
+burst, and nothing of what it is compared with. Twelve scenarios by default. Wants root and a quiet
+machine; about ten minutes.
 
     sudo -E scripts/in_ros python benchmarks/simulated_vs_testbed.py
 """
@@ -32,6 +33,7 @@ from codesign_ros.simulation.link_rate import StateRate
 from codesign_ros.simulation.robot import Robot
 from codesign_ros.simulation.work import Recorded, Work, gaps_s
 from codesign_ros.testbed.bed import LinkShape, why_not
+from codesign_ros.testbed.measurement import Measurement, plan_text
 from codesign_ros.testbed.session import Session
 from codesign_ros.testbed.setup import ROBOT, Setup
 from codesign_ros.types.errors import CodesignError
@@ -89,47 +91,71 @@ def _scenarios(session: Session, arguments: argparse.Namespace) -> Iterator[dict
         shape = LinkShape(1e6 * mbps, arguments.burst)
         session.bed.shape(shape)
         for policy in arguments.policy:
-            stages = _timed(session, policy, shape, arguments.calibrate)
-            pace = _simulated(stages, shape, None)["frames_s"]
-            for rate_hz in (None, _EQUAL_RATE * pace):
-                _play(session, _WINDOW, rate_hz)
-                session.wait_for_frames(_WARM_FRAMES)
-                found = session.watch(arguments.seconds, policy, rate_hz)
+            session.play()
+            session.set_policy(policy)
+            session.wait_for_plans(_WARM_FRAMES)
+            rate_hz = None
+            for _ in range(2):
+                stages, measured = _in_turns(session, policy, shape, rate_hz, arguments)
+                simulated = _simulated(stages, shape, rate_hz)
                 yield {
                     "mbps": mbps,
                     "policy": policy,
                     "rate_hz": rate_hz,
-                    "plan": found.plan,
-                    "measured": {
-                        "frames_s": found.frames_s,
-                        "p50_s": 1e-3 * found.response_ms["p50"],
-                        "p95_s": 1e-3 * found.response_ms["p95"],
-                    },
-                    "simulated": _simulated(stages, shape, rate_hz),
+                    "plan": plan_text(session.plan),
+                    "measured": measured,
+                    "simulated": simulated,
                     "stages_ms": [1e3 * stages.work.head_s, 1e3 * stages.work.tail_s],
                     "payload_bytes": stages.work.payload_bytes,
                     "delay_ms": 1e3 * stages.delay_s,
                 }
+                rate_hz = _EQUAL_RATE * simulated["frames_s"]
 
 
-def _play(session: Session, window: int, rate_hz: float | None) -> None:
-    """Let the camera begin anew, once what was under way is done."""
+def _in_turns(
+    session: Session,
+    policy: str,
+    shape: LinkShape,
+    rate_hz: float | None,
+    arguments: argparse.Namespace,
+) -> tuple[Stages, dict[str, float]]:
+    """Time the stages, one frame in flight, and watch a scenario, in turns.
+
+    Returns:
+        The stages, and what the scenario reached: frames a second and quantiles of the response.
+    """
+    alone: list[Result] = []
+    watched: list[Result] = []
+    sent_bytes, watched_s = [], 0.0
+    for _ in range(arguments.turns):
+        found, results = _watch(session, 1, None, arguments.calibrate / arguments.turns, policy)
+        alone += results
+        sent_bytes.append(found.link_bytes["robot"])
+        seconds = arguments.seconds / arguments.turns
+        found, results = _watch(session, _WINDOW, rate_hz, seconds, policy)
+        watched += results
+        watched_s += found.duration_s
+    is_sent = session.plan.served_by != ""
+    stages = stages_of(alone, float(np.mean(sent_bytes)), shape, is_sent)
+    if len(watched) < _WARM_FRAMES:
+        raise CodesignError(f"only {len(watched)} frames of a scenario: give --seconds")
+    p50_s, p95_s = np.percentile([r.response_s for r in watched], (50, 95)).tolist()
+    return stages, {"frames_s": len(watched) / watched_s, "p50_s": p50_s, "p95_s": p95_s}
+
+
+def _watch(
+    session: Session, window: int, rate_hz: float | None, seconds: float, policy: str
+) -> tuple[Measurement, list[Result]]:
+    """Let the camera begin anew, and watch once what was under way is done; with the answers."""
     session.pause()
     session.observer.set_parameter(_CAMERA, "window", window)
     session.play(rate_hz)
-
-
-def _timed(session: Session, policy: str, shape: LinkShape, seconds: float) -> Stages:
-    """Put a policy in force and time its stages, one frame in flight."""
-    session.play()
-    session.set_policy(policy)
-    _play(session, 1, None)
-    session.wait_for_plans(_WARM_FRAMES)
+    session.wait_for_frames(_WARM_FRAMES)
     before = len(session.observer.results)
-    found = session.watch(seconds, policy)
+    found = session.watch(seconds, policy, rate_hz)
     seen = [result for _, result in session.observer.results[before:]]
     results = [r for r in seen if r.status is Status.OK and not math.isnan(r.response_s)]
-    return stages_of(results, found.link_bytes["robot"], shape, session.plan.served_by != "")
+    return found, results
 
 
 def stages_of(
@@ -243,8 +269,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--policy", nargs="+", default=["device_only", "server_only_jpeg", "cut:8"])
     parser.add_argument("--precision", default="fp32")
     parser.add_argument("--robot-cores", type=float, default=0.5, help="share of a core")
-    parser.add_argument("--calibrate", type=float, default=10.0, help="to time the stages [s]")
+    parser.add_argument("--calibrate", type=float, default=12.0, help="to time the stages [s]")
     parser.add_argument("--seconds", type=float, default=20.0, help="to watch a scenario")
+    parser.add_argument("--turns", type=int, default=4, help="in so many turns")
     parser.add_argument("--out", type=Path, default=Path("log/simulated"))
     return parser
 
