@@ -26,6 +26,8 @@ class Factors:
         head_gap_s, tail_gap_s: what passes between two frames beside them [s].
         spreads: how far a frame's times vary.
         sizes: what payloads have against the profile's, where some were sent.
+        head_passing, tail_passing: how much longer than by ``head`` and ``tail`` the stages take
+            at this moment, for a load that will have passed soon [log].
     """
 
     head: np.ndarray
@@ -34,6 +36,8 @@ class Factors:
     tail_gap_s: float = 0.0
     spreads: Spreads = STEADY
     sizes: Sizes = field(default_factory=dict)
+    head_passing: float = 0.0
+    tail_passing: float = 0.0
 
     @classmethod
     def none(cls, cuts: int) -> Factors:

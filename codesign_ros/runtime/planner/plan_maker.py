@@ -121,7 +121,15 @@ class PlanMaker:
             reason = f"{reason}; {self.building(robot)} (saves {gain_s * 1e3:.1f} ms)"
         plan = self._problems.labelled(solution.plan, robot)
         epoch = self._numbering.next({device.epoch for device in self._registry.devices_of(robot)})
-        plan = replace(plan, epoch=epoch, planner=self._session, reason=reason)
+        plan = replace(
+            plan,
+            epoch=epoch,
+            planner=self._session,
+            reason=reason,
+            # What its first frames will take: whoever waits for them has the load of this moment.
+            head_s=plan.head_s * math.exp(factors.head_passing),
+            tail_s=plan.tail_s * math.exp(factors.tail_passing),
+        )
         if (alone := solution.device_only) is not None:
             plan = replace(
                 plan,
@@ -234,7 +242,7 @@ class PlanMaker:
         factors = self._robots[robot].watch.factors(settings.objective)
         if self._problems.shared(robot, settings) != SHARED[0]:
             # What the others do to the server is in the share already.
-            factors = replace(factors, tail=np.ones(self._cuts), tail_gap_s=0.0)
+            factors = replace(factors, tail=np.ones(self._cuts), tail_gap_s=0.0, tail_passing=0.0)
             tail = self._problems.tail_of(robot)
             if tail is not None and self._problems.is_in_pool(robot):
                 load = self.overload(tail.server)

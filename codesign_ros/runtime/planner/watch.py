@@ -130,7 +130,8 @@ class RobotWatch:
         noise = (stage.noise for stage in stages)
         # Reports are medians of some frames, which vary more (normal: sqrt(2 n / pi) as much).
         spreads = Spreads(*(math.sqrt(2 * WINDOW_FRAMES / math.pi) * each for each in noise))
-        return Factors(head, tail, head_gap_s, tail_gap_s, spreads, self._payloads.sizes)
+        passing = (stage.passing for stage in stages)
+        return Factors(head, tail, head_gap_s, tail_gap_s, spreads, self._payloads.sizes, *passing)
 
     # Plans
 

@@ -1,5 +1,6 @@
 """A planner that hears what its plans really take: one more plan for a load, none for noise."""
 
+import math
 import random
 from dataclasses import replace
 
@@ -157,6 +158,23 @@ def test_a_loaded_server_is_planned_with_and_what_it_takes_is_predicted(world, t
     other.announce()
     assert (world.plan.cut, world.plan.codec) == (other.plan.cut, other.plan.codec)
     assert world.watch.prediction.latency_s == pytest.approx(other.plan.latency_s, rel=0.03)
+
+
+def test_a_server_that_is_now_fast_and_now_slow_is_planned_with_as_it_is_in_the_mean(world):
+    slow = 1.4
+    for beat in range(240):
+        world.tail_load = slow if beat // 12 % 2 else 1.0
+        world.beat()
+        if beat >= 120:
+            assert world.factors.tail[world.plan.cut] == pytest.approx(math.sqrt(slow), rel=0.05)
+    assert len(world.plans) <= 2
+    # What a plan says of itself holds for the frames that come first: the server is slow now.
+    asked = world.planner.next_plan(ROBOT, "asked", world.now_s)
+    assert asked.served_by
+    assert asked.tail_s == pytest.approx(slow * world.times(asked)[2], rel=0.05)
+    world.planner.adopt(asked, world.now_s)
+    lasting_s = math.sqrt(slow) * world.times(asked)[2]
+    assert world.watch.prediction.tail_s == pytest.approx(lasting_s, rel=0.05)
 
 
 def test_noise_makes_no_plan_a_load_one_and_its_end_one_more(world):

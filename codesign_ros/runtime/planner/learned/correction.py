@@ -170,13 +170,18 @@ class Correction:
         again._as_of_s = now_s
         return again
 
+    @property
+    def passing(self) -> float:
+        """What of the load is likely to go back soon, see ``PassingLoad`` [log]."""
+        return self._load.passing
+
     def factors(self) -> np.ndarray:
         """Factor for each cut at this moment, (cuts,), within the bounds."""
         return self._factors(0.0)
 
     def lasting_factors(self) -> np.ndarray:
-        """Factor for each cut over the next minutes, likewise; see ``PassingLoad``."""
-        return self._factors(self._load.passing)
+        """Factor for each cut over the next minutes, likewise: without what is ``passing``."""
+        return self._factors(self.passing)
 
     def _factors(self, passing: float) -> np.ndarray:
         logs = np.full(self._cuts, self._common())

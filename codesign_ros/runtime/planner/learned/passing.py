@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 
-# The mean is that of about so long [s].
+# The mean is that of about so long, or since it is known [s].
 _MEAN_S = 60.0
 # That a load went back falls into oblivion in this time [s].
 _FORGOTTEN_S = 300.0
@@ -24,6 +24,7 @@ class PassingLoad:
 
     def __init__(self) -> None:
         self._now = self._mean = 0.0
+        self._known_s = 0.0
         # Where it turned around last, and how far it has come since.
         self._turn = self._extreme = 0.0
         self._swing = 0.0
@@ -41,7 +42,11 @@ class PassingLoad:
 
     def fade(self, passed_s: float) -> None:
         """Let time pass [s]."""
-        self._mean += (1.0 - math.exp(-passed_s / _MEAN_S)) * (self._now - self._mean)
+        if passed_s <= 0:
+            return
+        self._known_s += passed_s
+        over_s = min(_MEAN_S, self._known_s)
+        self._mean += (1.0 - math.exp(-passed_s / over_s)) * (self._now - self._mean)
         self._swing *= math.exp(-passed_s / _FORGOTTEN_S)
 
     @property
