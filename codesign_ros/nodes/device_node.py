@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
+import cv2
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from codesign_ros.bundle import Bundle
@@ -119,6 +120,8 @@ class DeviceNode(CodesignNode):
         arguments: Sequence[str] = (),
     ) -> None:
         super().__init__(name, (*PARAMS, *params), arguments=arguments)
+        # A frame takes OpenCV less than to wake its threads, which look busily for more work then.
+        cv2.setNumThreads(1)
         self.engines = DeviceEngines(
             self.part, self.params, engines or EngineShare(), self.get_logger(), self.announce
         )
