@@ -79,6 +79,21 @@ def namespace(name: str, value: str) -> str:
     return f"/{value.strip('/')}"
 
 
+def server(value: str) -> str:
+    """Return the name of a server, one word; empty where none is given.
+
+    Raises:
+        LaunchError: it is none.
+    """
+    name = value.strip("/")
+    if name and ("/" in name or not _NAMESPACE.fullmatch(name)):
+        raise LaunchError(
+            f"server:={value} is no name: letters, digits and underscores, no digit first, as in "
+            "server:=edge1"
+        )
+    return name
+
+
 def robots(value: str) -> list[str]:
     """Return the namespaces of a list with commas; one at its end does not matter.
 

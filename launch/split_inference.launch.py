@@ -143,7 +143,7 @@ def start_nodes(context: LaunchContext, names: list[str]) -> list[Action]:
         launching.check_names(sys.argv[1:], names)
     given = {name: LaunchConfiguration(name).perform(context).strip() for name in names}
     given["robot"] = launching.namespace("robot", given["robot"])
-    given["server"] = given["server"].strip("/")
+    given["server"] = launching.server(given["server"])
     source = launching.camera_source(given, launching.read_params(given["params"]))
     chosen = [
         name

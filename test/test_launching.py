@@ -34,6 +34,8 @@ def declared(file="split_inference.launch.py"):
         (lambda: launching.namespace("robot", "miner 1"), "robot:=miner 1 is no name"),
         (lambda: launching.namespace("robot", "/1st"), "robot:=/1st is no name"),
         (lambda: launching.namespace("server", ""), "server:= is no name"),
+        (lambda: launching.server("edge1/x"), "server:=edge1/x is no name"),
+        (lambda: launching.server("edge-1"), "no digit first, as in server:=edge1"),
         (lambda: launching.robots(" , "), "names no robot"),
         (lambda: launching.robots("miner1,,2nd"), "robots:=2nd is no name"),
         (lambda: launching.topic("image", "/cam/image raw"), "image:=/cam/image raw is no topic"),
@@ -99,6 +101,7 @@ def test_what_may_be_given():
     launching.check_names(["codesign_ros", "split.launch.py", "--debug", "role:=all"], declared())
     assert launching.namespace("robot", "miner1") == "/miner1"
     assert launching.namespace("robot", "/site/miner1/") == "/site/miner1"
+    assert (launching.server("/edge1/"), launching.server("")) == ("edge1", "")
     assert launching.robots("miner1, miner2,") == ["/miner1", "/miner2"]
     assert launching.topic("image", "/cam/image_raw") == "/cam/image_raw"
     assert launching.number("lambda_1", "1e-2") == 0.01

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -162,7 +163,12 @@ class DeviceEngines:
             self._build_whole(share.factory)
             if self._params["profile_s"] > 0:
                 self.profile = profile_cached(
-                    share.bundle, share.factory, self._part, default_cache_dir(), self._extent()
+                    share.bundle,
+                    share.factory,
+                    self._part,
+                    default_cache_dir(),
+                    self._extent(),
+                    progress=self._timing(),
                 )
         except BaseException:
             self._shared.release(share)
@@ -170,6 +176,20 @@ class DeviceEngines:
         self.share = share
         if share.factory.builds_ahead:
             self._builds = BackgroundBuilds(share.factory, self._on_built)
+
+    def _timing(self) -> Callable[[int, int], None]:
+        """What tells the log how far the profile is, which takes a minute at the first start."""
+        shown_s = -math.inf
+
+        def show(done: int, total: int) -> None:
+            nonlocal shown_s
+            if done < total and time.monotonic() - shown_s >= _PROGRESS_PERIOD_S:
+                shown_s = time.monotonic()
+                self._log.info(
+                    f"timing {self._part}s on this machine, once for all starts: {done} of {total}"
+                )
+
+        return show
 
     def _build_whole(self, factory: EngineFactory) -> None:
         """Build the whole network, with signs of progress; what comes after finds it built."""

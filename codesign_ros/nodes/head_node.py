@@ -182,8 +182,9 @@ class HeadNode(DeviceNode):
         if account.unaccounted:
             return DiagnosticStatus.ERROR, account.complaint, values
         alone = f"the robot computes alone: {runtime.alone}" if runtime.alone else ""
-        if alone or silence:
-            parts = (silence, alone) if alone else (state, silence)
+        unreadable = f"frames cannot be read: {runtime.unreadable}" if runtime.unreadable else ""
+        if alone or silence or unreadable:
+            parts = ("" if alone else state, silence, unreadable, alone)
             return DiagnosticStatus.WARN, "; ".join(filter(None, parts)), values
         return DiagnosticStatus.OK, state, values
 

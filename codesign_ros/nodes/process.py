@@ -63,17 +63,19 @@ def run(make_node: Callable[[], CodesignNode]) -> int:
     return run_together(lambda: [make_node()])
 
 
-def run_together(make_nodes: Callable[[], Sequence[CodesignNode]]) -> int:
+def run_together(make_nodes: Callable[[], Sequence[CodesignNode]], *, as_one: bool = False) -> int:
     """Run nodes as one process until SIGINT, SIGTERM, or until every one ended by ``fail``.
 
     A node that cannot start says so in one line; the others go on, and it may be configured again.
 
     Args:
         make_nodes: makes them, at least one; may raise CodesignError.
+        as_one: none is of use without the others: where one fails, all end.
 
     Returns:
-        The exit status: 0, or 1 after a failure of all, whose lines went to standard error.
+        The exit status: 0, or 1 after such a failure, whose lines went to standard error.
     """
+    quorum = any if as_one else all
     try:
         _check_arguments(sys.argv)
         transport.check_domain(os.environ)
@@ -105,15 +107,16 @@ def run_together(make_nodes: Callable[[], Sequence[CodesignNode]]) -> int:
     for node in nodes:
         node.is_made = True
         node.chores.start()
-    _start(nodes, interruption)
-    while not all(node.done.is_set() for node in nodes) and not interruption.wait(_POLL_S):
+    _start(nodes, interruption, as_one=as_one)
+    while not quorum(node.done.is_set() for node in nodes) and not interruption.wait(_POLL_S):
         _name_threads(named)
     # Whatever hangs from here on, in foreign code too: the process ends, and says where it was.
     faulthandler.dump_traceback_later(_MOST_END_S, exit=True)
     for node in nodes if broken else ():
         node.fail(unexpected(broken[0]))
-    failed = all(node.done.is_set() and node.failure for node in nodes)
-    for node in nodes if failed else ():
+    ended = [node for node in nodes if node.done.is_set() and node.failure]
+    failed = bool(ended) if as_one else len(ended) == len(nodes)
+    for node in ended if failed else ():
         name = f"{node.get_fully_qualified_name()}: " if len(nodes) > 1 else ""
         print(f"error: {name}{escaped(node.failure or '')}", file=sys.stderr)
     _say_goodbye(nodes)
@@ -183,7 +186,9 @@ def _name_threads(named: set[int]) -> None:
                 Path(f"/proc/self/task/{number}/comm").write_text(thread.name[:15])
 
 
-def _start(nodes: Sequence[CodesignNode], interruption: Interruption) -> None:
+def _start(
+    nodes: Sequence[CodesignNode], interruption: Interruption, *, as_one: bool = False
+) -> None:
     """Configure and activate those that start by themselves; if none can go on, each ends.
 
     All are configured before the first is active: from then on it has to give signs of life. Where
@@ -206,7 +211,7 @@ def _start(nodes: Sequence[CodesignNode], interruption: Interruption) -> None:
     for node in starting:
         node.starting = False
     for node in failed:
-        if len(failed) == len(nodes):
+        if as_one or len(failed) == len(nodes):
             node.done.set()
         else:
             node.get_logger().error(f"{node.get_fully_qualified_name()}: {node.failure}")

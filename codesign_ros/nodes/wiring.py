@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from rclpy.client import Client
+from rclpy.exceptions import ParameterException
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.publisher import Publisher
@@ -50,7 +51,10 @@ class WiredNode(Node):
     """
 
     def __init__(self, name: str, **options: Any) -> None:
-        super().__init__(name, **options)
+        try:
+            super().__init__(name, **options)
+        except ParameterException as error:  # of use_sim_time, which rclpy itself declares
+            raise CodesignError(one_line(error)) from None
         # Why the node cannot go on, or why its last transition failed.
         self.failure: str | None = None
         # What runs the callbacks; None as long as nothing does, or an executor of somebody else.

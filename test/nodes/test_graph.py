@@ -151,7 +151,8 @@ def test_services_as_others_call_them(system):
 
 
 def test_a_manager_of_lifecycle_nodes(site, node_bundle, picture_folder):
-    """As nav2_lifecycle_manager does it: each node up in order, then down, each state asked for."""
+    """As nav2_lifecycle_manager does it: a transition of all nodes in order before the next one,
+    down in the reverse order, each state asked for."""
     common = {"autostart": False}
     bundle = {"bundle": str(node_bundle.path), "profile_s": 0.05, **common}
     robot = site.robot(
@@ -170,6 +171,7 @@ def test_a_manager_of_lifecycle_nodes(site, node_bundle, picture_folder):
 
     for node in NODES:
         change(node, Transition.TRANSITION_CONFIGURE, State.PRIMARY_STATE_INACTIVE)
+    for node in NODES:
         change(node, Transition.TRANSITION_ACTIVATE, State.PRIMARY_STATE_ACTIVE)
     robot.wait(lambda: robot.results, "results")
     for transition, state in (

@@ -186,7 +186,9 @@ def test_compressed_frame_that_cannot_be_read(camera, name):
     assert reason in result.reason
     assert "\n" not in result.reason
     assert (result.label, result.finished_by, result.served_by) == ("", "", "")
+    camera.robot.wait_for_message("head", f"frames cannot be read: {result.reason}")
     camera.check_lives()
+    camera.robot.wait_for_state("head", "active")
 
 
 def test_format_field_that_lies(camera):

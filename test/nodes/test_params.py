@@ -64,6 +64,12 @@ def test_bad_value_on_the_command_line(site, node, name, value, text):
         ("tail", {"device": "abacus"}, "unknown device 'abacus'; known"),
         ("planner", {"codecs": []}, "parameter codecs"),
         ("camera", {"window": True}, "parameter window"),
+        ("head", {"use_sim_time": "yes"}, "use_sim_time"),
+        (
+            "head",
+            {"qos_overrides": {"/robot/embedding": {"publisher": {"dept": 8}}}},
+            "parameter qos_overrides./robot/embedding.publisher.dept is not known; such are",
+        ),
     ],
 )
 def test_bad_value_in_a_file(site, tmp_path, node, parameters, text):

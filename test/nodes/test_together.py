@@ -63,3 +63,20 @@ def test_a_head_with_another_topic_hears_nothing_of_the_camera(start):
     assert robot.observer.node.count_subscribers(f"{robot.namespace}/image_raw") == 1
     listeners = robot.observer.node.count_subscribers(f"{robot.namespace}/{TOPIC}")
     assert listeners == 0
+
+
+@pytest.mark.parametrize(
+    ("node", "bad", "line"),
+    [
+        ("camera", {"source": "/no/where"}, "/robot/camera: source /no/where does not exist"),
+        ("head", {"bundle": "/no/where"}, "/robot/head: there is no bundle at /no/where"),
+    ],
+)
+def test_where_one_cannot_start_both_end(site, node_bundle, picture_folder, node, bad, line):
+    good = {
+        "camera": {"source": str(picture_folder)},
+        "head": {"bundle": str(node_bundle.path), "profile_s": 0.0},
+    }
+    robot = site.robot(**{**good, node: {**good[node], **bad}})
+    robot.start("robot")
+    assert line in robot.failed("robot")

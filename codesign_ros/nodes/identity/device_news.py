@@ -122,7 +122,12 @@ class DeviceNews:
         self._hear(take)
 
     def _hear_device(self, device: Device) -> None:
-        self._hear(lambda runtime: runtime.hear(device, time.monotonic()))
+        def take(runtime: PlannerRuntime) -> str | None:
+            # A new start may have taken its place meanwhile.
+            is_news = runtime.registry.seems_to_leave(device)
+            return runtime.hear(device, time.monotonic()) if is_news else None
+
+        self._hear(take)
 
     def _refuse_goodbye(self, device: Device) -> None:
         why = f"{device.node} is active; it did not say itself that it is {device.state}"

@@ -92,12 +92,14 @@ class Farewells:
         """What the device answers; None as long as it does not."""
         if self._writers.are(farewell.device.node, 2):
             return False
+        is_there = self._client(farewell).service_is_ready()
         if farewell.answer is None:
-            client = self._client(farewell)
-            if client.service_is_ready():
-                farewell.answer = client.call_async(GetState.Request())
-        if farewell.answer is None or not farewell.answer.done():
+            if is_there:
+                farewell.answer = self._client(farewell).call_async(GetState.Request())
             return None
+        if not farewell.answer.done():
+            # Who was there when it was asked, and is no more, left without an answer.
+            return None if is_there else False
         return bool(farewell.answer.result().current_state.id == State.PRIMARY_STATE_ACTIVE)
 
     def _client(self, farewell: _Farewell) -> Client:

@@ -20,6 +20,8 @@ from codesign_ros.types.errors import CodesignError, one_line
 
 # Declared when the topic is made.
 _NOT_YET = "qos_overrides."
+# What may be overridden of a topic, and of whom.
+_POLICIES, _ENDS = ("depth", "history", "reliability", "durability"), ("publisher", "subscription")
 # Names that are so much alike are taken for a slip of the keyboard.
 _LIKENESS = 0.7
 
@@ -132,8 +134,11 @@ class Params:
             A line for each that nobody declared and that is like none of ours.
 
         Raises:
-            CodesignError: one is nearly the name of a parameter of this node.
+            CodesignError: one is nearly the name of a parameter of this node, or overrides what
+                cannot be overridden.
         """
+        for name in self._node._parameter_overrides:
+            _check_override(name)
         # What was given without having been declared has no public name in rclpy.
         given = [
             name
@@ -187,3 +192,19 @@ class Params:
             if transition := self._params[name].held_from:
                 self._node.get_logger().info(f"{name} holds from the next {transition} on")
         return SetParametersResult(successful=True)
+
+
+def _check_override(name: str) -> None:
+    """Refuse a name that would override nothing, and without a word.
+
+    Raises:
+        CodesignError: it is none of rclpy's, ``qos_overrides.TOPIC.END.POLICY``; END may have a
+            number behind it.
+    """
+    topic, _, policy = name.rpartition(".")
+    end = topic.rpartition(".")[2].partition("_")[0]
+    if name.startswith(_NOT_YET) and not (policy in _POLICIES and end in _ENDS):
+        raise CodesignError(
+            f"parameter {name} is not known; such are qos_overrides.TOPIC.publisher.depth, or "
+            f"subscription, and {', '.join(_POLICIES[1:])}"
+        )

@@ -19,5 +19,5 @@ def make_robot() -> list[CodesignNode]:
 
 
 def main() -> int:
-    """Run both as a process."""
-    return run_together(make_robot)
+    """Run both as a process, which ends where either cannot start."""
+    return run_together(make_robot, as_one=True)

@@ -55,6 +55,8 @@ class FrameBook:
         self.is_alone = False
         # The server is on probation: what it has is computed too, where the robot is idle.
         self.hedges = False
+        # Why the newest frame could not be read; empty where it could.
+        self.unreadable = ""
         self._plans = plans
         self._send_result = send_result
         self._clock_ns = clock_ns
@@ -179,8 +181,11 @@ class FrameBook:
         if answer.status is Status.DROPPED:
             self.counts["dropped"] += 1
             self._drops[answer.drop_reason] += 1
+            if answer.drop_reason is DropReason.UNREADABLE:
+                self.unreadable = answer.reason
         else:
             self.counts[answer.finished_by] += 1
+            self.unreadable = ""
 
     def _hand_on(self, frame: Frame) -> None:
         answer = frame.result

@@ -161,6 +161,12 @@ class HeadRuntime:
             return self._server.reason if self._plans.plan.server_available else ""
 
     @property
+    def unreadable(self) -> str:
+        """Why the newest frame could not be read, one line; empty where it could."""
+        with self._book.lock:
+            return self._book.unreadable
+
+    @property
     def running(self) -> StageMedians:
         """What the plan in force takes, measured."""
         with self._book.lock:
