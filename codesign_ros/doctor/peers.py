@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -253,6 +254,13 @@ def clocks(heard: Heard) -> Finding:
     # The largest: what came with the least delay.
     off = {node: max(values) for node, values in offsets.items()}
     ages_s = [r.response_s for _, r in heard.of(Result)]
+    if ages_s and math.isnan(median(ages_s)):
+        return warn(
+            check,
+            "frames have stamps that cannot be right by their head's clock, so response_s is not "
+            "known",
+            "stamp frames on the robot, and leave use_sim_time out where nobody publishes /clock",
+        )
     if ages_s and not -1.0 <= median(ages_s) <= _STRANGE_AGE_S:
         return warn(
             check,

@@ -222,6 +222,8 @@ class CodesignNode(WiredNode, LifecycleNode):
             self.failure = self.defect(error)
             return TransitionCallbackReturn.ERROR
         self.state_label = state_label
+        if state_label == "active":
+            self.get_logger().info("active")
         if not self.done.is_set():
             self.failure = None
         self.announce()

@@ -241,9 +241,12 @@ class HeadNode(DeviceNode):
         now_ns = self.get_clock().now().nanoseconds
         if math.isnan(age_s(stamp.stamp_ns, now_ns)):
             off_s = (now_ns - stamp.stamp_ns) / 1e9
+            way_out = "play the bag with camera_node, which stamps frames anew"
+            if now_ns == 0:
+                way_out = "use_sim_time is on and nobody publishes /clock: leave it out"
             self.get_logger().warning(
                 f"frame stamps are {off_s:.1f} s off this machine's clock, so age_s and response_s "
-                "of their results are NaN; play the bag with camera_node, which stamps frames anew",
+                f"of their results are NaN; {way_out}",
                 once=True,
             )
         runtime.on_frame(stamp, load, jpeg, held_bytes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from rclpy.signals import SignalHandlerOptions
 from codesign_ros.msg import GroundTruth as GroundTruthMsg
 from codesign_ros.msg import InferenceResult
 from codesign_ros.msg import Plan as PlanMsg
-from codesign_ros.nodes.interface import qos
+from codesign_ros.nodes.interface import qos, transport
 from codesign_ros.nodes.interface.messages import (
     ground_truth_from_msg,
     plan_from_msg,
@@ -73,6 +74,7 @@ class Observer:
         self._known: set[str] = set()
         self._known_lock = threading.Lock()
         self._context = Context()
+        transport.check_domain(os.environ)
         rclpy.init(
             context=self._context,
             domain_id=domain_id,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import logging
 import os
 import queue
 import signal
@@ -31,6 +32,24 @@ _POLL_S = 0.2
 _MOST_END_S = 30.0
 # How long the end of a process waits until others have been told of it [s].
 _GOODBYE_S = 1.5
+
+
+class _RosLog(logging.Handler):
+    """Hands what modules without ROS log to ROS, in the name of a node."""
+
+    def __init__(self, node: CodesignNode) -> None:
+        super().__init__()
+        self._log = node.get_logger()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log at the same severity; rclpy wants a place in the code for each."""
+        text = self.format(record)
+        if record.levelno >= logging.ERROR:
+            self._log.error(text)
+        elif record.levelno >= logging.WARNING:
+            self._log.warning(text)
+        else:
+            self._log.info(text)
 
 
 class Interruption:
@@ -103,6 +122,9 @@ def run_together(make_nodes: Callable[[], Sequence[CodesignNode]], *, as_one: bo
         print(f"error: {escaped(error)}", file=sys.stderr)
         rclpy.shutdown()
         return 1
+    log, ros_log = logging.getLogger("codesign_ros"), _RosLog(nodes[0])
+    log.setLevel(logging.INFO)
+    log.addHandler(ros_log)
     loop.start(nodes)
     for node in nodes:
         node.is_made = True
@@ -122,6 +144,7 @@ def run_together(make_nodes: Callable[[], Sequence[CodesignNode]], *, as_one: bo
     _say_goodbye(nodes)
     # First the callbacks end, then the nodes: a callback must not meet destroyed entities.
     loop.stop(nodes, PATIENCE_S)
+    log.removeHandler(ros_log)
     for node in nodes:
         node.destroy_node()
     if not any(node.is_left for node in nodes):  # it would be at a loss without DDS

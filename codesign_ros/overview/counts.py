@@ -14,6 +14,7 @@ class CountHistory:
 
     def __init__(self) -> None:
         self._told: deque[tuple[float, Mapping[str, int]]] = deque(maxlen=_MESSAGES)
+        self._session = ""
 
     def add(self, told_s: float, values: Mapping[str, str]) -> None:
         """Take in the values of a message; those that are whole numbers are counts."""
@@ -22,8 +23,11 @@ class CountHistory:
             last_s, last = self._told[-1]
             frames = ("frames", "embeddings", "solved")
             restarted = any(counts.get(name, 0) < last.get(name, 0) for name in frames)
+            # Of two nodes of one name the one's counts say nothing of the other's.
+            restarted |= values.get("session", "") != self._session
             if restarted or told_s < last_s:
                 self._told.clear()
+        self._session = values.get("session", "")
         self._told.append((told_s, counts))
 
     @property

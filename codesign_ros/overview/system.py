@@ -47,7 +47,8 @@ class System:
             self._statuses[what.node] = what
             self._heard_s[what.node] = news.heard_s
             history = self._counts.setdefault(what.node, CountHistory())
-            history.add(news.stamp_ns / 1e9, what.values)
+            # A simulated clock that nobody publishes stands at 0.
+            history.add(news.stamp_ns / 1e9 if news.stamp_ns else news.heard_s, what.values)
         elif isinstance(what, Plan):
             # The last two: the head may still follow the one before.
             plans = self._plans.setdefault(what.robot, {})
@@ -69,8 +70,9 @@ class System:
 
     @property
     def knows_rates(self) -> bool:
-        """Whether each node that was heard has told its counts twice."""
-        return bool(self._counts) and all(history.spans for history in self._counts.values())
+        """Whether each node that was heard, or only found, has told its counts twice."""
+        names = {*self._heard_s, *self._found}
+        return bool(names) and all(n in self._counts and self._counts[n].spans for n in names)
 
     def snapshot(self, now_s: float, listening_since_s: float, domain: str) -> Snapshot:
         """All that is known now.

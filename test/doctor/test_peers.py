@@ -1,5 +1,6 @@
 """What is heard of the nodes, as the doctor judges it."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -195,8 +196,9 @@ def test_one_message_that_came_late_is_no_clock_that_is_off(sound):
     assert peers.clocks(replace(sound, news=[*sound.news, *beats])).verdict is OK
 
 
-def test_stamps_that_are_not_of_the_robots_clock(sound):
-    result = Result(Stamp(1), 1, 1, response_s=1.8e9)
+@pytest.mark.parametrize("response_s", [1.8e9, math.nan])
+def test_stamps_that_are_not_of_the_robots_clock(sound, response_s):
+    result = Result(Stamp(1), 1, 1, response_s=response_s)
     found = peers.clocks(replace(sound, news=[*sound.news, news(result)]))
     assert (found.verdict, "response_s" in found.found) == (WARN, True)
 

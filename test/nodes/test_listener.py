@@ -92,7 +92,7 @@ def test_a_message_that_is_refused_is_news_and_no_line_in_the_log(robot, domain,
 
 def test_a_domain_that_is_none(monkeypatch):
     monkeypatch.setenv("ROS_DOMAIN_ID", "robot")
-    with pytest.raises(CodesignError, match="ROS cannot be started here"):
+    with pytest.raises(CodesignError, match="ROS_DOMAIN_ID is 'robot', which is no domain"):
         Listener("test_listener")
 
 

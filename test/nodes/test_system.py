@@ -166,6 +166,9 @@ def test_server_that_is_killed_and_restarted(start, node_bundle, picture_folder)
     assert plan.cut == len(node_bundle.segments)
     assert "tail /robot/tail left (lost)" in plan.reason
     wait_for_more(robot)
+    # In ROS's log, as all that a node says, in its own name and as a warning.
+    lines = robot.processes.log("head").read_text().splitlines()
+    assert any("[WARN]" in line and "[robot.head]: the robot computes" in line for line in lines)
 
     robot.start("tail")
     robot.wait_for_plan("with the server", lambda plan: plan.served_by == "/robot/tail")

@@ -56,6 +56,17 @@ def test_counts_become_rates():
     assert (history.rate("frames"), history.last("frames")) == (None, 2)
 
 
+def test_counts_of_two_nodes_of_one_name_give_no_rate():
+    history = CountHistory()
+    for told_s in range(6):
+        session, frames = ("one", 10 * told_s), ("two", 1000 + told_s)
+        for name, count in (session, frames):
+            history.add(told_s, {"session": name, "frames": str(count)})
+            assert history.rate("frames") is None
+    history.add(7.0, {"session": "two", "frames": "1009"})
+    assert history.rate("frames") == 2.0  # the other has ended
+
+
 def test_a_clock_that_steps_back_gives_no_rate():
     history = CountHistory()
     history.add(1000.0, {"frames": "10"})

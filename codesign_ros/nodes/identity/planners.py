@@ -65,8 +65,8 @@ class Planners:
         presence = presence_from_msg(msg)
         if presence.role is not Place.PLANNER:
             return
-        if not self._writers.are(presence.node):
-            raise CodesignError(f"presence of {presence.node}: no such node publishes there")
+        if not self._writers.vouch(presence.node, "presence"):
+            return
         with self._lock:
             self._roster.hear(presence, time.monotonic())
         text = self.contested

@@ -15,7 +15,6 @@ from codesign_ros.nodes.interface import qos
 from codesign_ros.nodes.interface.messages import presence_from_msg, presence_to_msg
 from codesign_ros.nodes.wiring import WiredNode
 from codesign_ros.runtime.sessions import Contest, Place, Presence, new_session
-from codesign_ros.types.errors import CodesignError
 
 PRESENCE_PERIOD_S = 0.5
 # Who serves is looked at as often; a node that did not for so long stood still [s].
@@ -88,8 +87,8 @@ class Seat:
         if other.session == self.session:
             return
         # One of our own name is another only where there are two.
-        if not self._writers.are(other.node, 2 if other.node == self._own.node else 1):
-            raise CodesignError(f"presence of {other.node}: no such node publishes there")
+        if not self._writers.vouch(other.node, "presence", 1 + (other.node == self._own.node)):
+            return
         with self._judging:
             self._contest.hear(other, time.monotonic())
         self.look()

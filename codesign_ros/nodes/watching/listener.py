@@ -26,7 +26,7 @@ from codesign_ros.nodes.border.version import (
     our_version,
     read_version,
 )
-from codesign_ros.nodes.interface import qos
+from codesign_ros.nodes.interface import qos, transport
 from codesign_ros.nodes.interface.device_messages import device_from_msg, heartbeat_from_msg
 from codesign_ros.nodes.interface.messages import plan_from_msg, result_from_msg, time_to_ns
 from codesign_ros.nodes.loop import Loop, make_executor
@@ -66,6 +66,7 @@ class Listener:
         self._news: SimpleQueue[News] = SimpleQueue()
         self._followed: set[str] = set()
         self._context = Context()
+        transport.check_domain(os.environ)
         try:
             rclpy.init(
                 args=[], context=self._context, signal_handler_options=SignalHandlerOptions.NO

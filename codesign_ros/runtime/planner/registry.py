@@ -14,6 +14,8 @@ from codesign_ros.runtime.sessions import GONE_S
 GONE_STATES = ("unconfigured", "finalized")
 # Devices that fell silent are remembered for so long [s], and so many of them.
 _REMEMBERED_S, _MOST_REMEMBERED = 600.0, 1024
+# The last words of a node that ends come within so long [s], heartbeats of one that lives do not.
+_LAST_WORDS_S = 0.4
 
 
 class Registry:
@@ -217,8 +219,10 @@ class Registry:
         lines += [
             f"two nodes are named {node}; the one that started last serves; stop one of them"
             for node, (first_s, last_s) in self._twins_s.items()
-            # Both live: a node that was killed is not heard again after the one that follows it.
-            if now_s - last_s <= GONE_S and self._heard_s.get(node, first_s) > first_s
+            # Both live: a node that was killed is not heard again after the one that follows it,
+            # and one that was stopped only by a late last word.
+            if now_s - last_s <= GONE_S and last_s - first_s >= _LAST_WORDS_S
+            if self._heard_s.get(node, first_s) > first_s
         ]
         return sorted(lines)
 
