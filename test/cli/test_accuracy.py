@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import re
 import shutil
 import subprocess
 import sys
@@ -22,10 +23,15 @@ from support.paths import ROOT
 @pytest.fixture
 def program(tmp_path):
     """The launcher that CMake installs as ``codesign``."""
+    values = {
+        "Python3_EXECUTABLE": sys.executable,
+        "module": "codesign_ros.cli.main",
+        "interrupted": "130",
+        "ready": "",
+    }
     text = (ROOT / "resource" / "launcher.py.in").read_text()
-    text = text.replace("@Python3_EXECUTABLE@", sys.executable)
     file = tmp_path / "codesign"
-    file.write_text(text.replace("@module@", "codesign_ros.cli.main"))
+    file.write_text(re.sub(r"@(\w+)@", lambda match: values[match[1]], text))
     file.chmod(0o755)
     return file
 
