@@ -281,6 +281,17 @@ def test_damaged_bytes_give_nothing_but_the_one_error(bags, tmp_path, storage, d
     play_or_refuse(broken)
 
 
+def test_what_sqlite_says_of_a_damaged_table_is_one_line(bags, tmp_path):
+    """It quotes the table's definition, which has several."""
+    whole = storage_file(bags["sqlite3", False]).read_bytes()
+    assert b"TABLE metadata(" in whole
+    broken = tmp_path / "broken.db3"
+    broken.write_bytes(whole.replace(b"TABLE metadata(", b"TABLE `etadata("))
+    with pytest.raises(CodesignError, match="it is damaged: malformed database schema") as caught:
+        BagSource(broken)
+    assert "\n" not in str(caught.value)
+
+
 def test_missing_and_no_bag(tmp_path, bags):
     with pytest.raises(CodesignError, match="does not exist"):
         BagSource(tmp_path / "nowhere")

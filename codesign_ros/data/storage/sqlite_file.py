@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from codesign_ros.data.storage.channel import Channel, StorageError
+from codesign_ros.types.errors import one_line
 
 _MAGIC = b"SQLite format 3\0"
 _HEADER_BYTES = 100
@@ -75,11 +76,11 @@ def open_sqlite(path: Path) -> Iterator[SqliteFile]:
         with closing(connection) as database:
             yield SqliteFile(database, is_cut=has_log and _log_is_cut(log))
     except sqlite3.DatabaseError as error:
-        reason = f"it is damaged: {error}"
+        reason = f"it is damaged: {one_line(error)}"
         if "immutable" not in mode:
             reason = (
                 f"{log.name} beside it has what the recorder had not stored yet, and cannot be "
-                f"read here ({error}); copy both to a folder that can be written"
+                f"read here ({one_line(error)}); copy both to a folder that can be written"
             )
         raise StorageError(reason) from None
 
