@@ -46,7 +46,7 @@ class Fleet:
             "head": {
                 **common,
                 # So slow that a server wins even when a busy machine delays what goes to and fro.
-                "emulation.slowdown": 50.0,
+                "emulation.slowdown": 100.0,
                 "image_reliability": "reliable",
                 "deadline_s": 5.0,
             },
