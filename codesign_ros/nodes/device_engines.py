@@ -179,29 +179,34 @@ class DeviceEngines:
 
     def _timing(self) -> Callable[[int, int], None]:
         """What tells the log how far the profile is, which takes a minute at the first start."""
-        shown_s = -math.inf
+        say = self._now_and_then(-math.inf)
+        what = f"timing {self._part}s on this machine, once for all starts"
 
         def show(done: int, total: int) -> None:
-            nonlocal shown_s
-            if done < total and time.monotonic() - shown_s >= _PROGRESS_PERIOD_S:
-                shown_s = time.monotonic()
-                self._log.info(
-                    f"timing {self._part}s on this machine, once for all starts: {done} of {total}"
-                )
+            if done < total:
+                say(f"{what}: {done} of {total}")
 
         return show
 
+    def _now_and_then(self, said_s: float) -> Callable[[str], None]:
+        """What logs a text unless one was logged a moment ago, at first at ``said_s`` [s]."""
+
+        def say(text: str) -> None:
+            nonlocal said_s
+            if time.monotonic() - said_s >= _PROGRESS_PERIOD_S:
+                said_s = time.monotonic()
+                self._log.info(text)
+
+        return say
+
     def _build_whole(self, factory: EngineFactory) -> None:
         """Build the whole network, with signs of progress; what comes after finds it built."""
-        shown_s = time.monotonic()
+        say = self._now_and_then(time.monotonic())
 
         def show(fraction: float | None, text: str) -> None:
-            nonlocal shown_s
             share = "" if fraction is None else f" {100 * fraction:.0f} %"
             self._first_build = f"the whole network:{share} {text}"
-            if time.monotonic() - shown_s >= _PROGRESS_PERIOD_S:
-                shown_s = time.monotonic()
-                self._log.info(f"building {self._first_build}")
+            say(f"building {self._first_build}")
 
         if factory.builds_ahead:
             try:
