@@ -5,7 +5,7 @@ at an even rate, 70 % of the simulated pace. The stages are timed on frames that
 otherwise, one in flight, in turns with the frames that do: a machine that is now fast and now slow
 is so for both. The simulation draws from the frames one in flight and is given the link's rate and
 burst, and nothing of what it is compared with. Twelve scenarios by default. Wants root and a quiet
-machine; about ten minutes.
+machine; about a quarter of an hour.
 
     sudo -E scripts/in_ros python benchmarks/simulated_vs_testbed.py
 """
