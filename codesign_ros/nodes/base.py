@@ -174,6 +174,8 @@ class CodesignNode(WiredNode, LifecycleNode):
         returned = self._transition(self.activate, "active")
         if returned is TransitionCallbackReturn.SUCCESS:
             super().on_activate(state)
+            for line in self.params.without_topic(self.topics()):
+                self.get_logger().warning(line)
         return returned
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:

@@ -181,6 +181,12 @@ class WiredNode(Node):
                     counts[topic] = endpoint.get_subscription_count()
         return counts
 
+    def topics(self) -> set[str]:
+        """Full names of the topics of this node."""
+        with contextlib.suppress(rclpy_implementation.InvalidHandle):  # just destroyed
+            return {endpoint.topic_name for _, endpoint in list(self._endpoints)}
+        return set()
+
     def disconnect(self, lasting: int) -> None:
         """Destroy publishers and subscriptions except for the oldest ``lasting``."""
         self.withdraw([endpoint for _, endpoint in self._endpoints[lasting:]])

@@ -62,7 +62,7 @@ def test_bad_value_on_the_command_line(site, node, name, value, text):
     [
         ("head", {"device": "abacus"}, "unknown device 'abacus'; known"),
         ("tail", {"device": "abacus"}, "unknown device 'abacus'; known"),
-        ("planner", {"codecs": []}, "parameter codecs"),
+        ("planner", {"codecs": []}, "parameter codecs must not be empty"),
         ("camera", {"window": True}, "parameter window"),
         ("head", {"use_sim_time": "yes"}, "use_sim_time"),
         (
@@ -103,6 +103,18 @@ def test_names_of_others_are_no_mistake(site, tmp_path):
     log = robot.logs()
     assert "parameter exposure_us is not known to any node here" in log
     assert log.count("is not known") == 1
+
+
+def test_quality_of_service_of_no_topic(site):
+    """Nearly the name of a topic of the node; that of another node is none of its business."""
+    named = ("/robot/resultt.publisher.depth:=8", "/robot/overlay.publisher.depth:=2")
+    arguments = [word for name in named for word in ("-p", f"qos_overrides.{name}")]
+    robot = site.robot(arguments={"head": arguments})
+    robot.start("head", "tail", "planner")
+    robot.wait_for_state("head", "active")
+    mistake = "qos_overrides./robot/resultt has no effect: this node has no topic /robot/resultt"
+    robot.wait(lambda: f"{mistake}; did you mean /robot/result?" in robot.logs(), mistake)
+    assert "/robot/overlay has no effect" not in robot.logs()
 
 
 def test_what_holds_later_is_said_and_looked_at_when_it_is_set(site, node_bundle, tmp_path):

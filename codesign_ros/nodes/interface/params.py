@@ -110,6 +110,10 @@ class Params:
         self._listeners: list[Callable[[Mapping[str, Any]], None]] = []
         self._checks: list[Callable[[Mapping[str, Any]], object]] = []
         for param in params:
+            # An empty list has no type, and ROS knows no other value without one.
+            given = node._parameter_overrides.get(param.name)
+            if given is not None and given.type_ is Parameter.Type.NOT_SET:
+                raise CodesignError(f"parameter {param.name} must not be empty")
             try:
                 node.declare_parameter(param.name, param.default, param.descriptor())
                 value = node.get_parameter(param.name).value
@@ -155,6 +159,33 @@ class Params:
                 )
         return [f"parameter {name} is not known to any node here" for name in sorted(unknown)]
 
+    def without_topic(self, topics: Collection[str]) -> list[str]:
+        """Say which ``qos_overrides.*`` are of a topic whose name is nearly one of this node's.
+
+        Of others nothing is said: one file may serve several nodes, and a topic may come later.
+
+        Args:
+            topics: full names of this node's topics.
+
+        Returns:
+            A line for each such topic.
+        """
+        given = {
+            name.removeprefix(_NOT_YET).rsplit(".", 2)[0]
+            for name in self._node._parameter_overrides
+            if name.startswith(_NOT_YET) and not self._node.has_parameter(name)
+        }
+        lines = []
+        for topic in sorted(given.difference(topics)):
+            place, _, last = topic.rpartition("/")
+            beside = {each.rpartition("/")[2]: each for each in topics if _is_in(place, each)}
+            for near in difflib.get_close_matches(last, beside, n=1, cutoff=_LIKENESS):
+                lines.append(
+                    f"{_NOT_YET}{topic} has no effect: this node has no topic {topic}; did you "
+                    f"mean {beside[near]}?"
+                )
+        return lines
+
     def refuse_where(self, check: Callable[[Mapping[str, Any]], object]) -> None:
         """Have ``check`` called with new values by name before anybody acts on them.
 
@@ -192,6 +223,11 @@ class Params:
             if transition := self._params[name].held_from:
                 self._node.get_logger().info(f"{name} holds from the next {transition} on")
         return SetParametersResult(successful=True)
+
+
+def _is_in(place: str, topic: str) -> bool:
+    """Whether a topic is right in a namespace."""
+    return topic.rpartition("/")[0] == place
 
 
 def _check_override(name: str) -> None:
