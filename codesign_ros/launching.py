@@ -217,7 +217,9 @@ def camera_source(given: Mapping[str, str], params: Mapping[str, Any]) -> str | 
     if camera:
         path = os.path.realpath(os.path.expanduser(camera))
         if camera.isdecimal() and not os.path.exists(path):
-            raise LaunchError(f"camera:={camera} is no source; a camera has a path, /dev/video{camera}")
+            raise LaunchError(
+                f"camera:={camera} is no source; a camera has a path, /dev/video{camera}"
+            )
         return path if os.path.exists(path) else camera
     source = _source_in(params)
     invented = source.partition(":")[0] in _INVENTED

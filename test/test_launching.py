@@ -52,7 +52,7 @@ def declared(file="split_inference.launch.py"):
         (lambda: launching.camera_source({**GIVEN, "bag": "/no/bag"}, OURS), "bag:=/no/bag: there"),
         (lambda: launching.camera_source({**GIVEN, "bag": "/x", "camera": "csi"}, OURS),
          "camera:=csi and bag:=/x both say"),
-        (lambda: launching.camera_source({**GIVEN, "camera": "0"}, OURS), "has a path, /dev/video0"),
+        (lambda: launching.camera_source({**GIVEN, "camera": "0"}, OURS), "a path, /dev/video0"),
     ],
 )  # fmt: skip
 def test_what_is_refused(check, words):
