@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -85,6 +86,8 @@ class CodesignNode(WiredNode, LifecycleNode):
         # Set when the node cannot go on; `main` then ends the process with the line ``failure``.
         self.done = threading.Event()
         self.state_label = "unconfigured"
+        # The state to which a transition that runs leads; empty = none runs.
+        self._next_label = ""
         self._transitions = Worker(f"{name}-transitions")
         for service in self.services:
             if service.srv_type is ChangeState:
@@ -122,9 +125,11 @@ class CodesignNode(WiredNode, LifecycleNode):
     def status(self) -> tuple[bytes, str, Mapping[str, Any]]:
         """As ``diagnostics``, but what failed last stands in front until a transition succeeds.
 
-        Nodes of other versions make it a warning.
+        Nodes of other versions make it a warning. While a transition runs its end is a value.
         """
         level, message, values = self.diagnostics()
+        if self._next_label:
+            values = {**values, "on the way to": self._next_label}
         if self.failure:
             return DiagnosticStatus.ERROR, f"{self.state_label}: {self.failure}", values
         if self.versions and (others := self.versions.mismatches(time.monotonic())):
@@ -210,9 +215,18 @@ class CodesignNode(WiredNode, LifecycleNode):
         self.cleanup()
         self.disconnect(self._lasting)
 
+    @contextlib.contextmanager
+    def _on_the_way(self, state_label: str) -> Iterator[None]:
+        self._next_label = state_label
+        try:
+            yield
+        finally:
+            self._next_label = ""
+
     def _transition(self, work: Callable[[], None], state_label: str) -> TransitionCallbackReturn:
         try:
-            work()
+            with self._on_the_way(state_label):
+                work()
         except CodesignError as error:
             self.failure = str(error)
             if not self.starting:  # else `run` ends the process with this line

@@ -123,7 +123,6 @@ class PlannerNode(CodesignNode):
                 *filter(None, [self.seat.contested]),
                 *self._conflicts,
                 *(leader.failures if leader else ()),
-                *runtime.problems.foreign_tails(),
             ]
         if problems:
             return DiagnosticStatus.WARN, "; ".join(problems), values
@@ -155,7 +154,7 @@ class PlannerNode(CodesignNode):
                 return
             registry = self._runtime.registry
             unknown = self._runtime.call(now_s) if self.seat.serves else ()
-            conflicts = registry.conflicts(now_s)
+            conflicts = [*registry.conflicts(now_s), *self._runtime.problems.foreign_tails()]
             robots = {device.robot for device in registry.devices}
         self._plans.keep(robots, now_s)
         for line in conflicts:

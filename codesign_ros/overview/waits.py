@@ -40,6 +40,8 @@ def what_it_waits_for(node: str, known: Known) -> str:
     if status is None:
         return ""
     if transition := _NEXT_TRANSITION.get(status.message.partition(":")[0]):
+        if state := status.values.get("on the way to", ""):
+            return f"itself: it is on the way to {state}"
         why = status.message.partition(": ")[2]
         return f"transition {transition}" + (f"; the last failed: {why}" if why else "")
     if building := status.values.get("building", ""):

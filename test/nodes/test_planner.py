@@ -270,6 +270,7 @@ def test_foreign_tail_is_named(module_site, node_bundle, other_bundle, robot):
         f"tail /half/tail runs network '{other_bundle.model_id}', the planner has "
         f"'{node_bundle.model_id}' (nodes); give both the same bundle",
     )
+    assert robot.logs().count("tail /half/tail runs network") == 1
     half.stop()
     robot.wait_for_state("planner", "active")
 

@@ -165,6 +165,11 @@ def test_a_node_that_is_not_active(watched, message, waits):
     assert watched.waits("/r/head") == waits
 
 
+def test_a_node_that_is_about_to_be_active(watched):
+    watched.status("/r/head", "unconfigured", **{"on the way to": "inactive"})
+    assert watched.waits("/r/head") == "itself: it is on the way to inactive"
+
+
 @pytest.mark.parametrize(
     ("node", "values", "waits"),
     [
