@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from codesign_ros import resources
+from codesign_ros import resources, types
 from codesign_ros.resources import default_bundle, resource_path
 from codesign_ros.types.errors import CodesignError
 
@@ -47,3 +47,7 @@ def test_missing_and_unknown(tmp_path, monkeypatch):
         resource_path("launch")
     with pytest.raises(CodesignError, match="known are msg"):
         resource_path("weights")
+
+
+def test_the_error_that_users_catch_is_at_the_top_of_the_types():
+    assert types.CodesignError is CodesignError

@@ -66,6 +66,8 @@ _COMMANDS = (
 
 
 _MESSAGES = ("codesign_ros.msg", "codesign_ros.srv")
+# What requirements/robot.txt has beside what every machine of ours needs.
+_OF_A_ROBOT = ("rosbags", "mcap", "lz4", "faster_coco_eval")
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -145,9 +147,10 @@ def _missing(command: str, error: ImportError) -> CodesignError:
         )
     if top == "codesign_ros":
         raise error
+    file = "robot" if top in _OF_A_ROBOT else "training"
     return CodesignError(
         f"{command} needs {top or 'a library'}, which does not load here ({error}): install "
-        "requirements/training.txt"
+        f"requirements/{file}.txt"
     )
 
 

@@ -41,6 +41,19 @@ _MISSING = (
 )
 
 
+def check_no_address(spec: str) -> None:
+    """Refuse the address of a stream.
+
+    Raises:
+        CodesignError: it is one.
+    """
+    if "://" in spec:
+        raise CodesignError(
+            f"source {spec} is an address, and no file: give a pipeline that opens it, as in "
+            "'gstreamer:rtspsrc location=rtsp://HOST/PATH ! decodebin'"
+        )
+
+
 def is_gstreamer(spec: str) -> bool:
     """Whether a source is ``csi``, ``csi:SENSOR_ID`` or ``gstreamer:PIPELINE``."""
     return spec.partition(":")[0] in ("csi", "gstreamer")

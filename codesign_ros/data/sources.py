@@ -11,7 +11,7 @@ from pathlib import Path
 
 from codesign_ros.data.bags import BagSource
 from codesign_ros.data.frames import FrameSource, SourceFrame
-from codesign_ros.data.gstreamer import GstreamerSource, is_gstreamer
+from codesign_ros.data.gstreamer import GstreamerSource, check_no_address, is_gstreamer
 from codesign_ros.data.image_files import IMAGE_SUFFIXES
 from codesign_ros.data.images import upright_picture
 from codesign_ros.data.labelled import (
@@ -105,19 +105,6 @@ def open_source(
         return Limited(source, frames) if frames else source
     except OSError as error:
         raise CodesignError(f"source {spec} cannot be opened: {error.strerror}") from error
-
-
-def check_no_address(spec: str) -> None:
-    """Refuse the address of a stream.
-
-    Raises:
-        CodesignError: it is one.
-    """
-    if "://" in spec:
-        raise CodesignError(
-            f"source {spec} is an address, and no file: give a pipeline that opens it, as in "
-            "'gstreamer:rtspsrc location=rtsp://HOST/PATH ! decodebin'"
-        )
 
 
 def _is_labelled(path: Path) -> bool:

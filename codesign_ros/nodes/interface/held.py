@@ -11,8 +11,7 @@ from typing import Any
 
 from codesign_ros.bundle import BundleError
 from codesign_ros.cost.catalogue import find_device, load_devices
-from codesign_ros.data.gstreamer import is_gstreamer
-from codesign_ros.data.sources import check_no_address
+from codesign_ros.data.gstreamer import check_no_address, is_gstreamer
 from codesign_ros.resources import resource_path
 from codesign_ros.types.errors import CodesignError
 
