@@ -15,6 +15,7 @@ from concurrent.futures import Future, wait
 from pathlib import Path
 
 import rclpy
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
@@ -103,7 +104,9 @@ def run_together(make_nodes: Callable[[], Sequence[CodesignNode]], *, as_one: bo
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     except Exception as error:
         # Ours; or arguments or a parameter file that ROS cannot read, whose classes are private.
-        print(f"error: {one_line(error)}", file=sys.stderr)
+        unknown = isinstance(error, rclpy_implementation.UnknownROSArgsError)
+        why = "ROS does not know these words behind --ros-args: " if unknown else ""
+        print(f"error: {why}{one_line(error)}", file=sys.stderr)
         return 1
     interruption = Interruption()
     named: set[int] = set()
