@@ -72,7 +72,7 @@ class VocFolder:
         part = _part(path, "")
         if part is not None:
             # Files like boat_train.txt list the pictures of one class.
-            splits = [f.stem for f in sorted(lists.glob("*.txt")) if "_" not in f.stem]
+            splits = [f.stem for f in sorted(lists.glob("[!.]*.txt")) if "_" not in f.stem]
             return cls(path, tuple(splits), (part,), lists)
         found = (_part(path / name, name) for name in SPLIT_FOLDERS)
         parts = tuple(part for part in found if part is not None)

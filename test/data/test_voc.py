@@ -43,6 +43,7 @@ def test_lists_of_the_splits(tmp_path):
     (lists / "train.txt").write_text("c\na\nd\n\n")
     (lists / "val.txt").write_text("b\nb\n")
     (lists / "head_train.txt").write_text("a -1\nc 1\n")
+    (lists / ".val.txt").write_bytes(b"\0\5\x16\7")
     assert VocFolder.find(root).splits == ("train", "val")
     train, val = open_train_and_val(root)
     assert [i.path.stem for i in train.images] == ["c", "a", "d"]
