@@ -15,7 +15,7 @@ A picture without an .xml says nothing of what is in it: it is left out, and not
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -126,7 +126,7 @@ class VocFolder:
     ) -> Iterator[str]:
         """Yield which annotations to take."""
         if part.split or split is None:
-            named = {document.image_stem for document in documents.values()} | documents.keys()
+            named = {_image_stem(stem, each, images) for stem, each in documents.items()}
             for stem, path in images.items():
                 if stem not in named:
                     collector.note("images have no .xml file and were left out", str(path))
@@ -138,8 +138,9 @@ class VocFolder:
             if not line.strip():
                 continue
             stem = _listed(line, documents)
-            if stem not in documents:
-                raise DataSetError(f"{file}, line {number}: there is no {part.labels / stem}.xml")
+            if stem is None:
+                missing = part.labels / line.strip()
+                raise DataSetError(f"{file}, line {number}: there is no {missing}.xml")
             if stem in seen:
                 collector.note("images are listed twice and were taken once", f"{file}:{number}")
                 continue
@@ -147,27 +148,28 @@ class VocFolder:
             yield stem
 
 
-def _listed(line: str, documents: Mapping[str, _Document]) -> str:
-    """Return the name that a line of a list means: alone, with an ending, or with a mark behind."""
-    whole = line.strip()
-    first = whole.split()[0]
-    meant = (whole, PurePosixPath(whole).stem, first, PurePosixPath(first).stem)
-    return next((stem for stem in meant if stem in documents), whole)
+def _listed(line: str, documents: Collection[str]) -> str | None:
+    """Return the name that a line of a list means: alone, as a path, or with a mark behind."""
+    return _meant(line.strip(), documents) or _meant(line.split()[0], documents)
+
+
+def _meant(path: str, stems: Collection[str]) -> str | None:
+    """Return which of some names, with their folders, a path means: the longest that ends it."""
+    parts = PurePosixPath(path.replace("\\", "/")).parts
+    ends = (PurePosixPath(*parts[start:]) for start in range(len(parts)))
+    names = (name for end in ends for name in (str(end), str(end.parent / end.stem)))
+    return next((name for name in names if name in stems), None)
 
 
 @dataclass(frozen=True)
 class _Document:
-    """What one .xml says; ``size`` is (height, width) or None, ``image_stem`` may be empty."""
+    """What one .xml says; ``size`` is (height, width) or None, ``image_name`` may be empty."""
 
     path: Path
     image_name: str
     size: tuple[int, int] | None
     objects: tuple[Label, ...]
     difficult: tuple[str, ...]
-
-    @property
-    def image_stem(self) -> str:
-        return PurePosixPath(self.image_name).stem
 
 
 def _part(path: Path, split: str) -> _Part | None:
@@ -189,11 +191,17 @@ def _xml_files(folder: Path, *, nested: bool = False) -> list[Path]:
 
 
 def _image_of(stem: str, document: _Document, images: dict[str, Path], folder: Path) -> Path:
-    """Find the picture: by the name of the .xml, which outlives renaming, else by what it says."""
-    found = images.get(stem) or images.get(document.image_stem)
+    found = _image_stem(stem, document, images)
     if found is None:
         raise DataSetError(f"{document.path}: there is no image {stem} (.jpg, .png) in {folder}")
-    return found
+    return images[found]
+
+
+def _image_stem(stem: str, document: _Document, images: Collection[str]) -> str | None:
+    """Find the picture: by the name of the .xml, which outlives renaming, else by what it says."""
+    if stem in images or not document.image_name:
+        return stem if stem in images else None
+    return _meant(f"{PurePosixPath(stem).parent}/{document.image_name}", images)
 
 
 class _NoDoctype(ElementTree.TreeBuilder):
@@ -227,7 +235,7 @@ def _parse(path: Path) -> _Document:
         objects.append(Label(where, name, *corners))
         if (element.findtext("difficult") or "0").strip() not in ("0", ""):
             difficult.append(where)
-    image_name = (root.findtext("filename") or "").strip().replace("\\", "/")
+    image_name = (root.findtext("filename") or "").strip()
     return _Document(path, image_name, _size(root, path), tuple(objects), tuple(difficult))
 
 

@@ -133,7 +133,7 @@ def _described(file: Path) -> YoloFolder:
     if not isinstance(content, dict):
         raise DataSetError(f"{file} describes no data set: it is not a YAML mapping")
     names = _described_names(file, content)
-    root = file.parent / str(content.get("path") or ".")
+    root = file.parent / _slashes(str(content.get("path") or "."))
     sources: dict[str, tuple[Path, ...]] = {}
     absent: dict[str, str] = {}
     for split in SPLIT_FOLDERS:
@@ -176,12 +176,18 @@ def _described_names(file: Path, content: dict[Any, Any]) -> tuple[str, ...]:
 
 def _resolved(root: Path, entry: str) -> Path:
     """Return the place that an entry means, whether it is there or not."""
+    entry = _slashes(entry)
     place = root / entry
     if not place.exists() and entry.startswith("../"):
         # Some exporters write paths as seen from a folder beside their own file.
         beside = root / entry[3:]
         return beside if beside.exists() else place
     return place
+
+
+def _slashes(entry: str) -> str:
+    """Return a path as it is written here; on Windows backslashes part its folders."""
+    return entry.replace("\\", "/")
 
 
 def _folders(path: Path) -> dict[str, Path]:
@@ -251,7 +257,7 @@ def _images(source: Path, collector: Collector) -> Iterator[Path]:
         return
     for line in read_text(source).splitlines():
         if line.strip():
-            yield source.parent / line.strip()
+            yield source.parent / _slashes(line.strip())
 
 
 def _labels(image: ImageFile, names: Sequence[str], collector: Collector) -> Iterator[Label]:

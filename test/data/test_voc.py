@@ -213,6 +213,54 @@ def test_lines_of_lists_with_an_ending_or_a_mark(tmp_path, line):
     assert [image.path.stem for image in open_detection_set(root, "val").images] == ["a"]
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["s1/a", "s1/a.jpg", "s1/a.xml", "s1\\a", "s1\\a.jpg", "./s1/a", "s1/a.jpg 1", "s1/a -1"],
+)
+def test_lines_of_lists_with_a_folder(tmp_path, line):
+    root = tmp_path
+    for folder, box in (("s1", HELMET), ("s2", HEAD), ("", HEAD)):
+        picture(root / "JPEGImages" / folder / "a.jpg")
+        (root / "Annotations" / folder).mkdir(parents=True, exist_ok=True)
+        (root / "Annotations" / folder / "a.xml").write_text(voc_xml("a.jpg", [box]))
+    lists = root / "ImageSets" / "Main"
+    lists.mkdir(parents=True)
+    (lists / "val.txt").write_text(line + "\n")
+    (image,) = open_detection_set(root, "val").images
+    assert image.path == root / "JPEGImages" / "s1" / "a.jpg"
+    assert image.boxes == (HELMET,)
+
+
+@pytest.mark.parametrize("start", ["JPEGImages/", "/x/JPEGImages/", "C:\\x\\JPEGImages\\"])
+def test_lines_of_lists_that_are_paths_of_pictures(tmp_path, start):
+    root = write_voc(tmp_path, [("a", [HELMET]), ("b", [HEAD])])
+    lists = root / "ImageSets" / "Main"
+    lists.mkdir(parents=True)
+    (lists / "val.txt").write_text(f"{start}b.jpg\n")
+    assert [image.boxes for image in open_detection_set(root, "val").images] == [(HEAD,)]
+
+
+@pytest.mark.parametrize("line", ["/", ".", "..", "s3/b.jpg"])
+def test_lines_of_lists_that_name_nothing(tmp_path, line):
+    root = write_voc(tmp_path, [("a", [HELMET])])
+    lists = root / "ImageSets" / "Main"
+    lists.mkdir(parents=True)
+    (lists / "val.txt").write_text(line + "\n")
+    with pytest.raises(DataSetError, match=r"val\.txt, line 1: there is no .*\.xml"):
+        open_detection_set(root, "val")
+
+
+@pytest.mark.parametrize("name", ["frame.jpg", "s1/frame.jpg", "s1\\frame.jpg"])
+def test_the_name_that_a_file_in_a_folder_states(tmp_path, name):
+    picture(tmp_path / "JPEGImages" / "s1" / "frame.jpg")
+    picture(tmp_path / "JPEGImages" / "s2" / "frame.jpg")
+    (tmp_path / "Annotations" / "s1").mkdir(parents=True)
+    (tmp_path / "Annotations" / "s1" / "0001.xml").write_text(voc_xml(name, [HEAD]))
+    found = open_detection_set(tmp_path)
+    assert [image.path.parent.name for image in found.images] == ["s1"]
+    assert "1 images have no .xml file" in found.warnings[0]
+
+
 def test_folders_inside(tmp_path):
     root = write_voc(tmp_path, [("a", [HELMET]), ("b", [HEAD])])
     for folder, name in (("Annotations", "b.xml"), ("JPEGImages", "b.jpg")):

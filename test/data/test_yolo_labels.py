@@ -81,13 +81,15 @@ def test_lists_of_classes_that_differ(tmp_path):
         ({0.0: "head", 1.0: "helmet"}, {"train": "images/train", "val": "images/val", "nc": None}),
         # As an exporter writes it, seen from a folder beside the file.
         (["head", "helmet"], {"train": "../images/train", "val": "../images/val"}),
+        # As Windows writes paths.
+        (["head", "helmet"], {"path": ".\\", "train": "images\\train", "val": "images\\val"}),
     ],
 )
 def test_described_by_a_file(tmp_path, names, places):
     root = tmp_path / "set"
     write_yolo(root, [("a", [HELMET])], split="train")
     write_yolo(root, [("b", [HEAD])], split="val")
-    (root / "val.txt").write_text("./images/val/b.png\n")
+    (root / "val.txt").write_text("./images/val/b.png\n.\\images\\val\\b.png\n")
     file = write_data_yaml(root, **{"names": names, "nc": 2, **places})
     for path in (file, root):
         train, val = open_train_and_val(path)
