@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from codesign_ros.data.annotations import Collector, DetectionSet, Label
+from codesign_ros.data.annotations import Collector, DetectionSet, Label, is_marked
 from codesign_ros.data.image_files import (
     SPLIT_FOLDERS,
     DataSetError,
@@ -137,15 +137,15 @@ class VocFolder:
         for number, line in enumerate(read_text(file).splitlines(), start=1):
             if not line.strip():
                 continue
-            stem = _listed(line, documents)
-            if stem is None:
+            found = _listed(line, documents)
+            if found is None:
                 missing = part.labels / line.strip()
                 raise DataSetError(f"{file}, line {number}: there is no {missing}.xml")
-            if stem in seen:
+            if found in seen:
                 collector.note("images are listed twice and were taken once", f"{file}:{number}")
                 continue
-            seen.add(stem)
-            yield stem
+            seen.add(found)
+            yield found
 
 
 def _listed(line: str, documents: Collection[str]) -> str | None:
@@ -233,7 +233,7 @@ def _parse(path: Path) -> _Document:
             raise DataSetError(f"{where} ('{name}') has no <bndbox>")
         corners = (_number(box, corner, where) for corner in _CORNERS)
         objects.append(Label(where, name, *corners))
-        if (element.findtext("difficult") or "0").strip() not in ("0", ""):
+        if is_marked(element.findtext("difficult")):
             difficult.append(where)
     image_name = (root.findtext("filename") or "").strip()
     return _Document(path, image_name, _size(root, path), tuple(objects), tuple(difficult))

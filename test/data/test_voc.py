@@ -85,6 +85,12 @@ def test_difficult_objects_are_kept_and_noted(tmp_path):
     assert "a.xml, object 1" in warning
 
 
+@pytest.mark.parametrize("no", ["0", " 0.0 ", "00", "false", "False", "no", ""])
+def test_objects_that_are_not_difficult(tmp_path, no):
+    root = one_file(tmp_path, voc_xml("a.jpg", [HELMET], difficult=no))
+    assert open_detection_set(root).warnings == ()
+
+
 def test_a_picture_without_annotation_is_left_out_and_noted(tmp_path):
     root = write_voc(tmp_path, [("a", [HELMET])])
     picture(root / "JPEGImages" / "b.jpg")
