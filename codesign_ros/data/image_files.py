@@ -220,7 +220,7 @@ def read_text(path: Path) -> str:
     except LookupError:
         said = f"{path} says that it is written in '{encoding}', which is no known encoding"
         raise DataSetError(said) from None
-    except UnicodeDecodeError:
+    except UnicodeError:  # punycode and its like raise no UnicodeDecodeError
         raise DataSetError(f"{path} is not {encoding.upper()} text") from None
 
 

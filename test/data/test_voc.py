@@ -201,6 +201,15 @@ def test_an_encoding_that_nobody_knows(tmp_path):
         open_detection_set(root)
 
 
+@pytest.mark.parametrize("encoding", ["undefined", "punycode", "idna", "utf-7", "unicode_escape"])
+def test_text_that_is_not_in_the_encoding_that_it_declares(tmp_path, encoding):
+    root = write_voc(tmp_path, [("a", [HELMET])])
+    text = f'<?xml version="1.0" encoding="{encoding}"?>\n<annotation>\\x\xff</annotation>'
+    (root / "Annotations" / "a.xml").write_bytes(text.encode("latin1"))
+    with pytest.raises(DataSetError, match=rf"a\.xml is not {encoding.upper()} text"):
+        open_detection_set(root)
+
+
 def test_a_box_without_area_is_left_out_and_counted(tmp_path):
     root = write_voc(tmp_path, [("a", [HELMET, HEAD])])
     file = root / "Annotations" / "a.xml"
