@@ -15,7 +15,7 @@ A picture without an .xml says nothing of what is in it: it is left out, and not
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -92,28 +92,34 @@ class VocFolder:
                 every split has the same.
 
         Raises:
-            DataSetError: A file is no such annotation, a picture is missing, or a label is wrong.
+            DataSetError: A file of the split is no such annotation, a picture is missing, or a
+                label is wrong.
         """
         parts = [p for p in self._parts if not p.split or split in (None, p.split)]
-        documents = {}
-        for part in self._parts if classes is None else parts:
-            files = _xml_files(part.labels, nested=part.nested)
-            documents[part] = {stem_inside(f, part.labels): _parse(f) for f in files}
+        documents = {part: _parsed(part) for part in (self._parts if classes is None else parts)}
+        each = [document for part in documents.values() for document in part.values()]
+        refused = [document for document in each if isinstance(document, DataSetError)]
         if classes is None:
-            labels = (o for part in documents.values() for d in part.values() for o in d.objects)
-            classes = sorted({label.name for label in labels})
+            sound = (document for document in each if isinstance(document, _Document))
+            classes = sorted({label.name for document in sound for label in document.objects})
             if not classes:
-                raise DataSetError(f"data set {self.path} has no object in any .xml file")
+                nothing = DataSetError(f"data set {self.path} has no object in any .xml file")
+                raise next(iter(refused), nothing)
         name = str(self.path) if split is None else f"{self.path} ({split})"
         collector = Collector(name, classes)
         for part in parts:
             images = images_by_stem(part.images, nested=part.nested)
             for stem in self._stems(part, split, images, documents[part], collector):
                 document = documents[part][stem]
+                if isinstance(document, DataSetError):
+                    raise document
                 image = open_image(_image_of(stem, document, images, part.images), document.size)
                 collector.add(image, document.objects)
                 for where in document.difficult:
                     collector.note("objects are marked difficult; they are kept", where)
+        left_out = ".xml files of other parts cannot be read; their classes were left out"
+        for error in refused:  # each that was asked for has been raised
+            collector.note(left_out, str(error))
         return collector.finish()
 
     def _stems(
@@ -121,12 +127,16 @@ class VocFolder:
         part: _Part,
         split: str | None,
         images: dict[str, Path],
-        documents: dict[str, _Document],
+        documents: Mapping[str, _Document | DataSetError],
         collector: Collector,
     ) -> Iterator[str]:
         """Yield which annotations to take."""
         if part.split or split is None:
-            named = {_image_stem(stem, each, images) for stem, each in documents.items()}
+            named = {
+                _image_stem(stem, document, images)
+                for stem, document in documents.items()
+                if isinstance(document, _Document)
+            }
             for stem, path in images.items():
                 if stem not in named:
                     collector.note("images have no .xml file and were left out", str(path))
@@ -209,6 +219,18 @@ class _NoDoctype(ElementTree.TreeBuilder):
 
     def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
         raise ElementTree.ParseError("it has a document type, which labels have no use for")
+
+
+def _parsed(part: _Part) -> dict[str, _Document | DataSetError]:
+    """Read all .xml files of a part; of one that is not as it should be, why."""
+    found: dict[str, _Document | DataSetError] = {}
+    for file in _xml_files(part.labels, nested=part.nested):
+        stem = stem_inside(file, part.labels)
+        try:
+            found[stem] = _parse(file)
+        except DataSetError as error:
+            found[stem] = error
+    return found
 
 
 def _parse(path: Path) -> _Document:

@@ -2,7 +2,11 @@ import pytest
 from hypothesis import given, settings
 
 from codesign_ros.data.image_files import DataSetError
-from codesign_ros.data.labelled import open_detection_set, open_train_and_val
+from codesign_ros.data.labelled import (
+    open_detection_set,
+    open_for_measuring,
+    open_train_and_val,
+)
 from codesign_ros.data.voc import VocFolder
 from codesign_ros.types.boxes import Box
 from support.label_files import (
@@ -54,6 +58,30 @@ def test_lists_of_the_splits(tmp_path):
     (lists / "val.txt").write_text("b\nghost\n")
     with pytest.raises(DataSetError, match=r"val\.txt, line 2: there is no .*ghost\.xml"):
         open_detection_set(root, "val")
+
+
+@pytest.mark.parametrize("layout", ["lists", "folders"])
+def test_a_broken_file_matters_to_whom_asks_for_it(tmp_path, layout):
+    if layout == "lists":
+        write_voc(tmp_path, [("a", [HELMET]), ("b", [HEAD])])
+        lists = tmp_path / "ImageSets" / "Main"
+        lists.mkdir(parents=True)
+        (lists / "train.txt").write_text("a\n")
+        (lists / "val.txt").write_text("b\n")
+        broken = tmp_path / "Annotations" / "a.xml"
+    else:
+        write_voc(tmp_path / "train", [("a", [HELMET])])
+        write_voc(tmp_path / "val", [("b", [HEAD])])
+        broken = tmp_path / "train" / "Annotations" / "a.xml"
+    broken.write_text("<annotation><object>")
+    found = open_for_measuring(tmp_path)
+    assert [image.boxes for image in found.images] == [(HEAD,)]
+    (warning,) = found.warnings
+    assert "1 .xml files of other parts cannot be read; their classes were left out" in warning
+    assert f"{broken} is no sound XML" in warning
+    for read in (open_train_and_val, open_detection_set):
+        with pytest.raises(DataSetError, match=r"a\.xml is no sound XML"):
+            read(tmp_path)
 
 
 def test_pictures_and_annotations_side_by_side(tmp_path):
