@@ -190,3 +190,9 @@ def whole_number(text: str) -> int | None:
     except ValueError:
         return None
     return int(value) if 0 <= value < 2**53 and value.is_integer() else None
+
+
+def is_marked(value: object) -> bool:
+    """Whether a mark on a label, such as ``difficult``, is set: not by 0, 0.0, false or nothing."""
+    text = str(value).strip().lower()
+    return text not in ("", "none", "null", "false", "no") and whole_number(text) != 0

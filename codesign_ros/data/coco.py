@@ -7,7 +7,8 @@
 
 Regions that are marked ``iscrowd`` are left out, and noted: they are no boxes of single objects. So
 are boxes without any width or height, of which the data set that gave the layout its name has two.
-A picture that no annotation names is one without objects.
+A picture that no annotation names is one without objects; but a file that has no annotations at all
+says nothing of its pictures, and is left out where others have some.
 """
 
 from __future__ import annotations
@@ -19,14 +20,17 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from codesign_ros.data.annotations import Collector, DetectionSet, Label, whole_number
+from codesign_ros.data.annotations import (
+    Collector,
+    DetectionSet,
+    Label,
+    is_marked,
+    whole_number,
+)
 from codesign_ros.data.image_files import SPLIT_FOLDERS, DataSetError, open_image, read_text
 
 _PREFIX = "instances_"
 _BESIDE = "_annotations.coco.json"
-_PARTS = ("images", "annotations", "categories")
-# What stands for "no crowd" in files of the field.
-_NO = (None, False, 0, "", "0", "0.0", "false", "False")
 
 
 @dataclass(frozen=True)
@@ -68,17 +72,32 @@ class CocoFiles:
             classes: Their names and order; None = all categories of the folder's files by id.
 
         Raises:
-            DataSetError: A file is no such JSON, a picture is missing, or a label is wrong.
+            DataSetError: A file of the split is no such JSON, a picture is missing, or a label is
+                wrong.
         """
         chosen = [f for f, s in zip(self._files, self.splits or ("",), strict=True)
                   if split in (None, s)]  # fmt: skip
-        documents = {file: _Document(file) for file in (self._files if classes is None else chosen)}
+        documents = [_Document(file) for file in chosen]
+        warnings = []
         if classes is None:
-            classes = _merged([document.categories for document in documents.values()], self.path)
+            categories = [document.categories for document in documents]
+            for file in (file for file in self._files if file not in chosen):
+                try:
+                    categories.append(_Document(file).categories)
+                except DataSetError as error:  # nothing else of this file is asked for
+                    warnings.append(f"{error}; its categories were left out")
+            classes = _merged(categories, self.path)
+        # Who keeps the labels of a part to himself delivers it without; alone it is of no use.
+        labelled = [document for document in documents if document.is_labelled] or documents
+        unlabelled = [document for document in documents if document not in labelled]
+        warnings += [
+            f"{each.path} has no annotations: its {each.image_count} images were left out"
+            for each in unlabelled
+        ]
         name = str(self.path) if split is None else f"{self.path} ({split})"
-        collector = Collector(name, classes)
-        for file in chosen:
-            documents[file].collect(collector)
+        collector = Collector(name, classes, warnings)
+        for document in labelled:
+            document.collect(collector)
         return collector.finish()
 
 
@@ -96,100 +115,113 @@ def _merged(categories: Sequence[dict[int, str]], path: Path) -> list[str]:
 
 
 class _Document:
-    """One JSON file.
+    """One JSON file, of which only the categories are looked at before ``collect``.
 
     Args:
         path: The file.
 
     Raises:
-        DataSetError: It is no such JSON.
+        DataSetError: It is no such JSON, or its categories are wrong.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         try:
             content = json.loads(read_text(path))
         except (ValueError, RecursionError) as error:
             raise DataSetError(f"{path} is no sound JSON: {error}") from None
         if not isinstance(content, dict):
             raise DataSetError(f"{path} is no COCO annotation: it is not a JSON object")
-        for part in _PARTS:
-            if not isinstance(content.get(part), list):
-                raise DataSetError(f"{path} is no COCO annotation: it has no list '{part}'")
-        self._images: dict[int, dict[str, Any]] = {}
-        for index, entry in enumerate(content["images"]):
-            where = f"{path}, image {index}"
-            number = _field(entry, "id", int, where)
-            _field(entry, "file_name", str, where)
-            if number in self._images:
-                raise DataSetError(f"{where}: id {number} stands twice")
-            self._images[number] = entry
+        self._content = content
         self.categories: dict[int, str] = {}
-        for index, entry in enumerate(content["categories"]):
+        has_none = not self.is_labelled and "categories" not in content
+        for index, entry in enumerate(() if has_none else self._part("categories")):
             where = f"{path}, category {index}"
             number, name = _field(entry, "id", int, where), _field(entry, "name", str, where)
             if number in self.categories:
                 raise DataSetError(f"{where}: id {number} stands twice")
             self.categories[number] = name
-        self._annotations = content["annotations"]
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether it has annotations, if only an empty list of them."""
+        return self._content.get("annotations") is not None
+
+    @property
+    def image_count(self) -> int:
+        """How many pictures it names."""
+        return len(self._part("images"))
 
     def collect(self, collector: Collector) -> None:
         """Add all pictures with their labels.
 
         Raises:
-            DataSetError: A picture is missing or a label is wrong.
+            DataSetError: It has no lists of pictures and annotations, a picture is missing, or a
+                label is wrong.
         """
+        images: dict[int, dict[str, Any]] = {}
+        for index, entry in enumerate(self._part("images")):
+            where = f"{self.path}, image {index}"
+            number = _field(entry, "id", int, where)
+            _field(entry, "file_name", str, where)
+            if number in images:
+                raise DataSetError(f"{where}: id {number} stands twice")
+            images[number] = entry
         labels: dict[int, list[Label]] = defaultdict(list)
-        for index, entry in enumerate(self._annotations):
-            where = f"{self._path}, annotation {index}"
+        for index, entry in enumerate(self._part("annotations")):
+            where = f"{self.path}, annotation {index}"
             if isinstance(entry, dict) and "id" in entry:
                 where += f" (id {entry['id']})"
-            image_id, label = self._label(entry, where)
-            if entry.get("iscrowd") not in _NO:
+            # A crowd is an outline and may have no box.
+            if isinstance(entry, dict) and is_marked(entry.get("iscrowd")):
                 collector.note("annotations are crowds, not objects, and were left out", where)
-            else:
-                labels[image_id].append(label)
-        if not self._images:
+                continue
+            number = _field(entry, "image_id", int, where)
+            if number not in images:
+                raise DataSetError(f"{where}: there is no image with id {number}")
+            labels[number].append(self._label(entry, where))
+        if not images:
             return
-        folder = self._image_folder()
-        for number, entry in self._images.items():
+        folder = self._image_folder(next(iter(images.values()))["file_name"])
+        for number, entry in images.items():
             height, width = (whole_number(str(entry.get(key))) for key in ("height", "width"))
             stated = (height, width) if height and width else None
-            image = open_image(folder / _relative(entry["file_name"], self._path), stated)
+            image = open_image(folder / _relative(entry["file_name"], self.path), stated)
             collector.add(image, labels[number])
 
-    def _label(self, entry: Any, where: str) -> tuple[int, Label]:
-        """Return the number of the picture and the box."""
-        image = _field(entry, "image_id", int, where)
+    def _part(self, key: str) -> list[Any]:
+        part = self._content.get(key)
+        if not isinstance(part, list):
+            raise DataSetError(f"{self.path} is no COCO annotation: it has no list '{key}'")
+        return part
+
+    def _label(self, entry: Any, where: str) -> Label:
         category = _field(entry, "category_id", int, where)
         box = _field(entry, "bbox", list, where)
-        if image not in self._images:
-            raise DataSetError(f"{where}: there is no image with id {image}")
         if category not in self.categories:
             raise DataSetError(f"{where}: there is no category with id {category}")
         try:
             x, y, width, height = map(float, box)
         except (TypeError, ValueError, OverflowError):
             raise DataSetError(f"{where}: bbox must be 4 numbers, x, y, width and height") from None
-        return image, Label(where, self.categories[category], x, y, x + width, y + height)
+        return Label(where, self.categories[category], x, y, x + width, y + height)
 
-    def _image_folder(self) -> Path:
+    def _image_folder(self, first: str) -> Path:
         """Find the folder that has the first picture.
 
         Raises:
             DataSetError: None has.
         """
-        first = next(iter(self._images.values()))["file_name"]
-        folder = self._path.parent
-        split = self._path.stem.removeprefix(_PREFIX)
+        folder = self.path.parent
+        split = self.path.stem.removeprefix(_PREFIX)
         candidates = [folder, folder / "images"]
         for root in (folder.parent, folder.parent / "images"):
             candidates += [root, root / split]
         for candidate in candidates:
-            if (candidate / _relative(first, self._path)).is_file():
+            if (candidate / _relative(first, self.path)).is_file():
                 return candidate
         looked = ", ".join(str(candidate) for candidate in candidates)
-        raise DataSetError(f"{self._path}: image {first} is in none of {looked}")
+        raise DataSetError(f"{self.path}: image {first} is in none of {looked}")
 
 
 def _relative(file_name: str, path: Path) -> PurePosixPath:

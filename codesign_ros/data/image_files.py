@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,7 @@ SPLIT_FOLDERS = ("train", "val", "valid", "validation", "test")
 """Folders that hold a part of a data set each."""
 
 # Pictures that other programs know and this package does not decode: refused, not overlooked.
-_OTHER_SUFFIXES = (".bmp", ".gif", ".tif", ".tiff", ".webp")
+_OTHER_SUFFIXES = (".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
 # A header is nearly always in the first bytes; where a profile makes it longer, all is read.
 _HEAD_BYTES = 1 << 16
 # What a whole picture usually ends with; where something is behind that, all is read.
@@ -149,17 +150,26 @@ def images_by_stem(folder: Path, *, nested: bool = False) -> dict[str, Path]:
             differ in the suffix only: which one would a label file mean?
     """
     found: dict[str, Path] = {}
-    for path in files_inside(folder) if nested else entries(folder):
-        suffix = path.suffix.lower()
-        if suffix in _OTHER_SUFFIXES:
-            raise DataSetError(f"image {path} is neither JPEG nor PNG; convert it or take it away")
-        if suffix not in IMAGE_SUFFIXES:
-            continue
+    for path in images_of(files_inside(folder) if nested else entries(folder)):
         stem = stem_inside(path, folder)
         if stem in found:
             raise DataSetError(f"{found[stem]} and {path.name} would share one label file")
         found[stem] = path
     return found
+
+
+def images_of(files: Iterable[Path]) -> Iterator[Path]:
+    """Yield those of some files that are pictures by their names.
+
+    Raises:
+        DataSetError: One is a picture in another format.
+    """
+    for path in files:
+        suffix = path.suffix.lower()
+        if suffix in _OTHER_SUFFIXES:
+            raise DataSetError(f"image {path} is neither JPEG nor PNG; convert it or take it away")
+        if suffix in IMAGE_SUFFIXES:
+            yield path
 
 
 def stem_inside(path: Path, folder: Path) -> str:
@@ -168,28 +178,26 @@ def stem_inside(path: Path, folder: Path) -> str:
 
 
 def files_inside(folder: Path) -> list[Path]:
-    """List the files of a folder and of those inside, sorted; hidden folders are left alone.
+    """List the files of a folder and of those inside, sorted; what is hidden is left alone.
 
     Raises:
         DataSetError: One cannot be read.
     """
     found = []
     for path in entries(folder):
-        if not path.is_dir():
-            found.append(path)
-        elif not path.name.startswith("."):
-            found += files_inside(path)
+        found += files_inside(path) if path.is_dir() else [path]
     return found
 
 
 def entries(folder: Path) -> list[Path]:
-    """List a folder, sorted by name.
+    """List a folder, sorted by name; what is hidden is left alone.
 
     Raises:
         DataSetError: It cannot be read.
     """
     try:
-        return sorted(folder.iterdir())
+        # A Mac puts a hidden ._a.jpg beside a.jpg on disks that are not its own.
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:
         raise DataSetError(f"folder {folder} cannot be read: {_reason(error)}") from None
 
@@ -212,7 +220,7 @@ def read_text(path: Path) -> str:
     except LookupError:
         said = f"{path} says that it is written in '{encoding}', which is no known encoding"
         raise DataSetError(said) from None
-    except UnicodeDecodeError:
+    except UnicodeError:  # punycode and its like raise no UnicodeDecodeError
         raise DataSetError(f"{path} is not {encoding.upper()} text") from None
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from codesign_ros.data.bags import BagSource
 from codesign_ros.data.frames import FrameSource, SourceFrame
 from codesign_ros.data.gstreamer import GstreamerSource, check_no_address, is_gstreamer
-from codesign_ros.data.image_files import IMAGE_SUFFIXES
+from codesign_ros.data.image_files import IMAGE_SUFFIXES, entries
 from codesign_ros.data.images import upright_picture
 from codesign_ros.data.labelled import (
     DetectionSet,
@@ -183,7 +183,7 @@ class FolderSource:
     live = False
 
     def __init__(self, path: Path, fps: float) -> None:
-        self._files = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+        self._files = [p for p in entries(path) if p.suffix.lower() in IMAGE_SUFFIXES]
         if not self._files:
             raise CodesignError(f"folder {path} has no images ({', '.join(IMAGE_SUFFIXES)})")
         self.frames: int | None = len(self._files)

@@ -15,13 +15,13 @@ A picture without an .xml says nothing of what is in it: it is left out, and not
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from codesign_ros.data.annotations import Collector, DetectionSet, Label
+from codesign_ros.data.annotations import Collector, DetectionSet, Label, is_marked
 from codesign_ros.data.image_files import (
     SPLIT_FOLDERS,
     DataSetError,
@@ -72,7 +72,7 @@ class VocFolder:
         part = _part(path, "")
         if part is not None:
             # Files like boat_train.txt list the pictures of one class.
-            splits = [f.stem for f in sorted(lists.glob("*.txt")) if "_" not in f.stem]
+            splits = [f.stem for f in sorted(lists.glob("[!.]*.txt")) if "_" not in f.stem]
             return cls(path, tuple(splits), (part,), lists)
         found = (_part(path / name, name) for name in SPLIT_FOLDERS)
         parts = tuple(part for part in found if part is not None)
@@ -92,28 +92,34 @@ class VocFolder:
                 every split has the same.
 
         Raises:
-            DataSetError: A file is no such annotation, a picture is missing, or a label is wrong.
+            DataSetError: A file of the split is no such annotation, a picture is missing, or a
+                label is wrong.
         """
         parts = [p for p in self._parts if not p.split or split in (None, p.split)]
-        documents = {}
-        for part in self._parts if classes is None else parts:
-            files = _xml_files(part.labels, nested=part.nested)
-            documents[part] = {stem_inside(f, part.labels): _parse(f) for f in files}
+        documents = {part: _parsed(part) for part in (self._parts if classes is None else parts)}
+        each = [document for part in documents.values() for document in part.values()]
+        refused = [document for document in each if isinstance(document, DataSetError)]
         if classes is None:
-            labels = (o for part in documents.values() for d in part.values() for o in d.objects)
-            classes = sorted({label.name for label in labels})
+            sound = (document for document in each if isinstance(document, _Document))
+            classes = sorted({label.name for document in sound for label in document.objects})
             if not classes:
-                raise DataSetError(f"data set {self.path} has no object in any .xml file")
+                nothing = DataSetError(f"data set {self.path} has no object in any .xml file")
+                raise next(iter(refused), nothing)
         name = str(self.path) if split is None else f"{self.path} ({split})"
         collector = Collector(name, classes)
         for part in parts:
             images = images_by_stem(part.images, nested=part.nested)
             for stem in self._stems(part, split, images, documents[part], collector):
                 document = documents[part][stem]
+                if isinstance(document, DataSetError):
+                    raise document
                 image = open_image(_image_of(stem, document, images, part.images), document.size)
                 collector.add(image, document.objects)
                 for where in document.difficult:
                     collector.note("objects are marked difficult; they are kept", where)
+        left_out = ".xml files of other parts cannot be read; their classes were left out"
+        for error in refused:  # each that was asked for has been raised
+            collector.note(left_out, str(error))
         return collector.finish()
 
     def _stems(
@@ -121,12 +127,16 @@ class VocFolder:
         part: _Part,
         split: str | None,
         images: dict[str, Path],
-        documents: dict[str, _Document],
+        documents: Mapping[str, _Document | DataSetError],
         collector: Collector,
     ) -> Iterator[str]:
         """Yield which annotations to take."""
         if part.split or split is None:
-            named = {document.image_stem for document in documents.values()} | documents.keys()
+            named = {
+                _image_stem(stem, document, images)
+                for stem, document in documents.items()
+                if isinstance(document, _Document)
+            }
             for stem, path in images.items():
                 if stem not in named:
                     collector.note("images have no .xml file and were left out", str(path))
@@ -137,37 +147,39 @@ class VocFolder:
         for number, line in enumerate(read_text(file).splitlines(), start=1):
             if not line.strip():
                 continue
-            stem = _listed(line, documents)
-            if stem not in documents:
-                raise DataSetError(f"{file}, line {number}: there is no {part.labels / stem}.xml")
-            if stem in seen:
+            found = _listed(line, documents)
+            if found is None:
+                missing = part.labels / line.strip()
+                raise DataSetError(f"{file}, line {number}: there is no {missing}.xml")
+            if found in seen:
                 collector.note("images are listed twice and were taken once", f"{file}:{number}")
                 continue
-            seen.add(stem)
-            yield stem
+            seen.add(found)
+            yield found
 
 
-def _listed(line: str, documents: Mapping[str, _Document]) -> str:
-    """Return the name that a line of a list means: alone, with an ending, or with a mark behind."""
-    whole = line.strip()
-    first = whole.split()[0]
-    meant = (whole, PurePosixPath(whole).stem, first, PurePosixPath(first).stem)
-    return next((stem for stem in meant if stem in documents), whole)
+def _listed(line: str, documents: Collection[str]) -> str | None:
+    """Return the name that a line of a list means: alone, as a path, or with a mark behind."""
+    return _meant(line.strip(), documents) or _meant(line.split()[0], documents)
+
+
+def _meant(path: str, stems: Collection[str]) -> str | None:
+    """Return which of some names, with their folders, a path means: the longest that ends it."""
+    parts = PurePosixPath(path.replace("\\", "/")).parts
+    ends = (PurePosixPath(*parts[start:]) for start in range(len(parts)))
+    names = (name for end in ends for name in (str(end), str(end.parent / end.stem)))
+    return next((name for name in names if name in stems), None)
 
 
 @dataclass(frozen=True)
 class _Document:
-    """What one .xml says; ``size`` is (height, width) or None, ``image_stem`` may be empty."""
+    """What one .xml says; ``size`` is (height, width) or None, ``image_name`` may be empty."""
 
     path: Path
     image_name: str
     size: tuple[int, int] | None
     objects: tuple[Label, ...]
     difficult: tuple[str, ...]
-
-    @property
-    def image_stem(self) -> str:
-        return PurePosixPath(self.image_name).stem
 
 
 def _part(path: Path, split: str) -> _Part | None:
@@ -189,11 +201,17 @@ def _xml_files(folder: Path, *, nested: bool = False) -> list[Path]:
 
 
 def _image_of(stem: str, document: _Document, images: dict[str, Path], folder: Path) -> Path:
-    """Find the picture: by the name of the .xml, which outlives renaming, else by what it says."""
-    found = images.get(stem) or images.get(document.image_stem)
+    found = _image_stem(stem, document, images)
     if found is None:
         raise DataSetError(f"{document.path}: there is no image {stem} (.jpg, .png) in {folder}")
-    return found
+    return images[found]
+
+
+def _image_stem(stem: str, document: _Document, images: Collection[str]) -> str | None:
+    """Find the picture: by the name of the .xml, which outlives renaming, else by what it says."""
+    if stem in images or not document.image_name:
+        return stem if stem in images else None
+    return _meant(f"{PurePosixPath(stem).parent}/{document.image_name}", images)
 
 
 class _NoDoctype(ElementTree.TreeBuilder):
@@ -201,6 +219,18 @@ class _NoDoctype(ElementTree.TreeBuilder):
 
     def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
         raise ElementTree.ParseError("it has a document type, which labels have no use for")
+
+
+def _parsed(part: _Part) -> dict[str, _Document | DataSetError]:
+    """Read all .xml files of a part; of one that is not as it should be, why."""
+    found: dict[str, _Document | DataSetError] = {}
+    for file in _xml_files(part.labels, nested=part.nested):
+        stem = stem_inside(file, part.labels)
+        try:
+            found[stem] = _parse(file)
+        except DataSetError as error:
+            found[stem] = error
+    return found
 
 
 def _parse(path: Path) -> _Document:
@@ -225,9 +255,9 @@ def _parse(path: Path) -> _Document:
             raise DataSetError(f"{where} ('{name}') has no <bndbox>")
         corners = (_number(box, corner, where) for corner in _CORNERS)
         objects.append(Label(where, name, *corners))
-        if (element.findtext("difficult") or "0").strip() not in ("0", ""):
+        if is_marked(element.findtext("difficult")):
             difficult.append(where)
-    image_name = (root.findtext("filename") or "").strip().replace("\\", "/")
+    image_name = (root.findtext("filename") or "").strip()
     return _Document(path, image_name, _size(root, path), tuple(objects), tuple(difficult))
 
 

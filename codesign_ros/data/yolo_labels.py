@@ -38,6 +38,8 @@ from codesign_ros.types.errors import one_line
 
 _DESCRIPTIONS = ("data.yaml", "data.yml", "dataset.yaml")
 _YAML_SUFFIXES = (".yaml", ".yml")
+# What the metadata.yaml of a bag says, which is no description of labels.
+_BAG = "rosbag2_bagfile_information"
 _NAMES_FILE = "classes.txt"
 _IMAGES, _LABELS = "images", "labels"
 _COLUMNS = 5
@@ -132,8 +134,10 @@ def _described(file: Path) -> YoloFolder:
         raise DataSetError(f"{file} is no sound YAML: {one_line(error)}") from None
     if not isinstance(content, dict):
         raise DataSetError(f"{file} describes no data set: it is not a YAML mapping")
+    if _BAG in content:
+        raise DataSetError(f"{file} is a bag's metadata; give its folder, {file.parent}")
     names = _described_names(file, content)
-    root = file.parent / str(content.get("path") or ".")
+    root = file.parent / _slashes(str(content.get("path") or "."))
     sources: dict[str, tuple[Path, ...]] = {}
     absent: dict[str, str] = {}
     for split in SPLIT_FOLDERS:
@@ -167,8 +171,13 @@ def _described_names(file: Path, content: dict[Any, Any]) -> tuple[str, ...]:
         names = [of_index[index] for index in range(len(names))]
     if not isinstance(names, list) or not names:
         raise DataSetError(f"{file}: 'names' must list the names of the classes")
-    if not all(isinstance(name, (str, int, float)) for name in names):
-        raise DataSetError(f"{file}: every one of 'names' must be a text")
+    for name in names:
+        # To Python a truth value is a number too; but it was written as yes, on or true.
+        if isinstance(name, bool) or not isinstance(name, (str, int, float)):
+            raise DataSetError(
+                f"{file}: every one of 'names' must be a text, and YAML reads one as "
+                f"{one_line(str(name)[:40])}: put it in quotes, as in 'yes'"
+            )
     if content.get("nc") is not None and whole_number(str(content["nc"])) != len(names):
         raise DataSetError(f"{file}: 'nc' is {content['nc']}, but 'names' has {len(names)} names")
     return tuple(map(str, names))
@@ -176,12 +185,18 @@ def _described_names(file: Path, content: dict[Any, Any]) -> tuple[str, ...]:
 
 def _resolved(root: Path, entry: str) -> Path:
     """Return the place that an entry means, whether it is there or not."""
+    entry = _slashes(entry)
     place = root / entry
     if not place.exists() and entry.startswith("../"):
         # Some exporters write paths as seen from a folder beside their own file.
         beside = root / entry[3:]
         return beside if beside.exists() else place
     return place
+
+
+def _slashes(entry: str) -> str:
+    """Return a path as it is written here; on Windows backslashes part its folders."""
+    return entry.replace("\\", "/")
 
 
 def _folders(path: Path) -> dict[str, Path]:
@@ -251,7 +266,7 @@ def _images(source: Path, collector: Collector) -> Iterator[Path]:
         return
     for line in read_text(source).splitlines():
         if line.strip():
-            yield source.parent / line.strip()
+            yield source.parent / _slashes(line.strip())
 
 
 def _labels(image: ImageFile, names: Sequence[str], collector: Collector) -> Iterator[Label]:

@@ -118,6 +118,16 @@ def test_folder_without_parts(tmp_path):
     assert open_classification_set(str(tmp_path), "val").labels.tolist() == val.labels.tolist()
 
 
+def test_what_is_hidden_is_no_class_and_no_picture(tmp_path):
+    write_folder(tmp_path, {"cat": 3, "dog": 3, ".git": 0})
+    write_folder(tmp_path / "owl", {"night": 2})
+    (tmp_path / "cat" / "._cat0.png").write_bytes(b"\0\5\x16\7")
+    (tmp_path / "notes.txt").write_text("beside the classes")
+    found = [open_classification_set(str(tmp_path), split) for split in ("train", "val")]
+    assert {each.classes for each in found} == {("cat", "dog", "owl")}
+    assert sum(np.bincount(each.labels) for each in found).tolist() == [3, 3, 2]
+
+
 def test_pictures_of_several_sizes(tmp_path):
     write_folder(tmp_path / "train", {"cat": 2, "dog": 2})
     write_folder(tmp_path / "val", {"cat": 2})
@@ -214,10 +224,14 @@ def test_bad_folders(tmp_path):
     with pytest.raises(DataSetError, match="dog has one image; to train and to measure needs two"):
         open_classification_set(str(tmp_path), "train")
     (tmp_path / "owl").mkdir()
-    with pytest.raises(DataSetError, match="valid file for the classes owl"):
+    with pytest.raises(DataSetError, match="folder of images a class: there is none in owl"):
         open_classification_set(str(tmp_path), "train")
-    (tmp_path / "owl" / "a.bmp").write_bytes(b"BM")
-    (tmp_path / "owl" / "b.bmp").write_bytes(b"BM")
+    (tmp_path / "owl" / "a.ppm").write_bytes(b"P6")
+    with pytest.raises(DataSetError, match=r"a\.ppm is neither JPEG nor PNG; convert it"):
+        open_classification_set(str(tmp_path), "train")
+    (tmp_path / "owl" / "a.ppm").unlink()
+    for name in ("a.png", "b.png"):
+        (tmp_path / "owl" / name).write_bytes(b"cut")
     (tmp_path / "dog" / "dog1.png").write_bytes(b"cut")
     with pytest.raises(DataSetError, match=r"cannot be read: .* neither JPEG nor PNG"):
         open_classification_set(str(tmp_path), "train")

@@ -4,7 +4,11 @@ import pytest
 from hypothesis import given, settings
 
 from codesign_ros.data.image_files import DataSetError
-from codesign_ros.data.labelled import open_detection_set, open_train_and_val
+from codesign_ros.data.labelled import (
+    open_detection_set,
+    open_for_measuring,
+    open_train_and_val,
+)
 from codesign_ros.types.boxes import Box
 from support.label_files import (
     CLASSES,
@@ -84,6 +88,60 @@ def test_crowds_and_boxes_of_no_size_are_left_out_and_noted(tmp_path):
     assert "1 annotations are crowds" in crowd
     assert "annotation 2 (id 1)" in crowd
     assert "1 boxes have no width or no height" in empty
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"bbox": None}, {"bbox": []}, {"category_id": 5}, {"image_id": 5}, {"image_id": None}],
+)
+@pytest.mark.parametrize("yes", [1, "1", 1.0, True, "true"])
+def test_nothing_is_asked_of_a_crowd(tmp_path, fields, yes):
+    def change(document):
+        document["annotations"].append({**document["annotations"][0], "iscrowd": yes, **fields})
+
+    found = open_detection_set(one_file(tmp_path, change))
+    assert found.images[0].boxes == (HELMET, HEAD)
+    assert "1 annotations are crowds" in found.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{", "is no sound JSON"),
+        ("[]", "it is not a JSON object"),
+        ('{"images": [], "annotations": []}', "it has no list 'categories'"),
+        ('{"categories": [{"id": 1}]}', "category 0: 'name' must be a text"),
+    ],
+)
+def test_a_broken_file_matters_to_whom_asks_for_it(tmp_path, text, reason):
+    write_coco(tmp_path, [("a.jpg", [HELMET])], split="val2017")
+    file = tmp_path / "annotations" / "instances_train2017.json"
+    file.write_text(text)
+    found = open_for_measuring(tmp_path)
+    assert [image.boxes for image in found.images] == [(HELMET,)]
+    (warning,) = found.warnings
+    assert str(file) in warning
+    assert reason in warning
+    assert warning.endswith("; its categories were left out")
+    for read in (open_train_and_val, open_detection_set):
+        with pytest.raises(DataSetError, match=reason):
+            read(tmp_path)
+
+
+@pytest.mark.parametrize("lacking", [["annotations"], ["annotations", "categories"]])
+def test_a_part_that_came_without_annotations(tmp_path, lacking):
+    write_coco(tmp_path, [("a.jpg", [HELMET])], split="val2017")
+    document = coco_document([("b.jpg", []), ("c.jpg", [])])
+    for key in lacking:
+        del document[key]
+    file = tmp_path / "annotations" / "instances_test2017.json"
+    file.write_text(json.dumps(document))
+    assert open_for_measuring(tmp_path).warnings == ()
+    whole = open_detection_set(tmp_path)
+    assert [image.path.name for image in whole.images] == ["a.jpg"]
+    assert whole.warnings == (f"{file} has no annotations: its 2 images were left out",)
+    with pytest.raises(DataSetError, match="it has no list 'annotations'"):
+        open_detection_set(tmp_path, "test2017")
 
 
 def without(key):
@@ -171,7 +229,7 @@ def test_classes_that_are_asked_for(tmp_path):
         open_detection_set(file, classes=("helmet",))
 
 
-@pytest.mark.parametrize("no", ["0", 0.0, "", None, "false"])
+@pytest.mark.parametrize("no", ["0", " 0", 0.0, "", None, False, "false", "FALSE", "no"])
 def test_numbers_as_other_programs_write_them(tmp_path, no):
     root = write_coco(tmp_path, [("a.png", [HELMET])])
     file = root / "annotations" / "instances_train2017.json"

@@ -105,6 +105,28 @@ def test_pictures_without_labels_are_a_plain_folder(tmp_path):
         open_detection_set(tmp_path)
 
 
+@pytest.mark.parametrize("layout", ["voc", "yolo", "coco"])
+def test_hidden_files_are_left_alone(tmp_path, layout):
+    root = written(tmp_path, layout)
+    for file in [file for file in root.rglob("*") if file.is_file()]:
+        file.with_name(f"._{file.name}").write_bytes(b"\0\5\x16\7 of a Mac")
+    found = open_detection_set(root)
+    assert [image.path.stem for image in found.images] == ["a", "b", "c"]
+    assert found.warnings == ()
+
+
+def test_hidden_files_beside_pictures(tmp_path):
+    for name in ("a.jpg", "b.jpg"):
+        picture(tmp_path / name)
+        (tmp_path / f"._{name}").write_bytes(b"\0\5\x16\7 of a Mac")
+    assert len(list(open_source(str(tmp_path)))) == 2
+    (tmp_path / "a.xml").write_text(voc_xml("a.jpg", [HEAD]))
+    (tmp_path / "._b.xml").write_bytes(b"\0\5\x16\7 of a Mac")
+    found = open_detection_set(tmp_path)
+    assert [image.path.name for image in found.images] == ["a.jpg"]
+    assert [line.partition(": ")[2][:8] for line in found.warnings] == ["1 images"]
+
+
 def test_nothing_there(tmp_path):
     with pytest.raises(DataSetError, match="there is no data set at"):
         open_detection_set(tmp_path / "nowhere")

@@ -58,6 +58,12 @@ def test_bag(tmp_path):
     assert open_source(str(tmp_path / "bag"), frames=9).frames == 3
 
 
+def test_the_metadata_of_a_bag_are_not_the_bag(tmp_path):
+    write_mine_bag(tmp_path / "bag", seed=1, frames=1)
+    with pytest.raises(CodesignError, match=r"metadata; give its folder, .*/bag$"):
+        open_source(str(tmp_path / "bag" / "metadata.yaml"))
+
+
 def test_folder_is_read_in_order_of_names(tmp_path):
     for name, picture in zip(("b.png", "a.jpg", "c.PNG"), pictures(3), strict=True):
         cv2.imwrite(str(tmp_path / name), picture)

@@ -2,7 +2,11 @@ import pytest
 from hypothesis import given, settings
 
 from codesign_ros.data.image_files import DataSetError
-from codesign_ros.data.labelled import open_detection_set, open_train_and_val
+from codesign_ros.data.labelled import (
+    open_detection_set,
+    open_for_measuring,
+    open_train_and_val,
+)
 from codesign_ros.data.voc import VocFolder
 from codesign_ros.types.boxes import Box
 from support.label_files import (
@@ -43,6 +47,7 @@ def test_lists_of_the_splits(tmp_path):
     (lists / "train.txt").write_text("c\na\nd\n\n")
     (lists / "val.txt").write_text("b\nb\n")
     (lists / "head_train.txt").write_text("a -1\nc 1\n")
+    (lists / ".val.txt").write_bytes(b"\0\5\x16\7")
     assert VocFolder.find(root).splits == ("train", "val")
     train, val = open_train_and_val(root)
     assert [i.path.stem for i in train.images] == ["c", "a", "d"]
@@ -53,6 +58,30 @@ def test_lists_of_the_splits(tmp_path):
     (lists / "val.txt").write_text("b\nghost\n")
     with pytest.raises(DataSetError, match=r"val\.txt, line 2: there is no .*ghost\.xml"):
         open_detection_set(root, "val")
+
+
+@pytest.mark.parametrize("layout", ["lists", "folders"])
+def test_a_broken_file_matters_to_whom_asks_for_it(tmp_path, layout):
+    if layout == "lists":
+        write_voc(tmp_path, [("a", [HELMET]), ("b", [HEAD])])
+        lists = tmp_path / "ImageSets" / "Main"
+        lists.mkdir(parents=True)
+        (lists / "train.txt").write_text("a\n")
+        (lists / "val.txt").write_text("b\n")
+        broken = tmp_path / "Annotations" / "a.xml"
+    else:
+        write_voc(tmp_path / "train", [("a", [HELMET])])
+        write_voc(tmp_path / "val", [("b", [HEAD])])
+        broken = tmp_path / "train" / "Annotations" / "a.xml"
+    broken.write_text("<annotation><object>")
+    found = open_for_measuring(tmp_path)
+    assert [image.boxes for image in found.images] == [(HEAD,)]
+    (warning,) = found.warnings
+    assert "1 .xml files of other parts cannot be read; their classes were left out" in warning
+    assert f"{broken} is no sound XML" in warning
+    for read in (open_train_and_val, open_detection_set):
+        with pytest.raises(DataSetError, match=r"a\.xml is no sound XML"):
+            read(tmp_path)
 
 
 def test_pictures_and_annotations_side_by_side(tmp_path):
@@ -82,6 +111,12 @@ def test_difficult_objects_are_kept_and_noted(tmp_path):
     (warning,) = found.warnings
     assert "2 objects are marked difficult" in warning
     assert "a.xml, object 1" in warning
+
+
+@pytest.mark.parametrize("no", ["0", " 0.0 ", "00", "false", "False", "no", ""])
+def test_objects_that_are_not_difficult(tmp_path, no):
+    root = one_file(tmp_path, voc_xml("a.jpg", [HELMET], difficult=no))
+    assert open_detection_set(root).warnings == ()
 
 
 def test_a_picture_without_annotation_is_left_out_and_noted(tmp_path):
@@ -194,6 +229,15 @@ def test_an_encoding_that_nobody_knows(tmp_path):
         open_detection_set(root)
 
 
+@pytest.mark.parametrize("encoding", ["undefined", "punycode", "idna", "utf-7", "unicode_escape"])
+def test_text_that_is_not_in_the_encoding_that_it_declares(tmp_path, encoding):
+    root = write_voc(tmp_path, [("a", [HELMET])])
+    text = f'<?xml version="1.0" encoding="{encoding}"?>\n<annotation>\\x\xff</annotation>'
+    (root / "Annotations" / "a.xml").write_bytes(text.encode("latin1"))
+    with pytest.raises(DataSetError, match=rf"a\.xml is not {encoding.upper()} text"):
+        open_detection_set(root)
+
+
 def test_a_box_without_area_is_left_out_and_counted(tmp_path):
     root = write_voc(tmp_path, [("a", [HELMET, HEAD])])
     file = root / "Annotations" / "a.xml"
@@ -210,6 +254,54 @@ def test_lines_of_lists_with_an_ending_or_a_mark(tmp_path, line):
     lists.mkdir(parents=True)
     (lists / "val.txt").write_text(line + "\n")
     assert [image.path.stem for image in open_detection_set(root, "val").images] == ["a"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["s1/a", "s1/a.jpg", "s1/a.xml", "s1\\a", "s1\\a.jpg", "./s1/a", "s1/a.jpg 1", "s1/a -1"],
+)
+def test_lines_of_lists_with_a_folder(tmp_path, line):
+    root = tmp_path
+    for folder, box in (("s1", HELMET), ("s2", HEAD), ("", HEAD)):
+        picture(root / "JPEGImages" / folder / "a.jpg")
+        (root / "Annotations" / folder).mkdir(parents=True, exist_ok=True)
+        (root / "Annotations" / folder / "a.xml").write_text(voc_xml("a.jpg", [box]))
+    lists = root / "ImageSets" / "Main"
+    lists.mkdir(parents=True)
+    (lists / "val.txt").write_text(line + "\n")
+    (image,) = open_detection_set(root, "val").images
+    assert image.path == root / "JPEGImages" / "s1" / "a.jpg"
+    assert image.boxes == (HELMET,)
+
+
+@pytest.mark.parametrize("start", ["JPEGImages/", "/x/JPEGImages/", "C:\\x\\JPEGImages\\"])
+def test_lines_of_lists_that_are_paths_of_pictures(tmp_path, start):
+    root = write_voc(tmp_path, [("a", [HELMET]), ("b", [HEAD])])
+    lists = root / "ImageSets" / "Main"
+    lists.mkdir(parents=True)
+    (lists / "val.txt").write_text(f"{start}b.jpg\n")
+    assert [image.boxes for image in open_detection_set(root, "val").images] == [(HEAD,)]
+
+
+@pytest.mark.parametrize("line", ["/", ".", "..", "s3/b.jpg"])
+def test_lines_of_lists_that_name_nothing(tmp_path, line):
+    root = write_voc(tmp_path, [("a", [HELMET])])
+    lists = root / "ImageSets" / "Main"
+    lists.mkdir(parents=True)
+    (lists / "val.txt").write_text(line + "\n")
+    with pytest.raises(DataSetError, match=r"val\.txt, line 1: there is no .*\.xml"):
+        open_detection_set(root, "val")
+
+
+@pytest.mark.parametrize("name", ["frame.jpg", "s1/frame.jpg", "s1\\frame.jpg"])
+def test_the_name_that_a_file_in_a_folder_states(tmp_path, name):
+    picture(tmp_path / "JPEGImages" / "s1" / "frame.jpg")
+    picture(tmp_path / "JPEGImages" / "s2" / "frame.jpg")
+    (tmp_path / "Annotations" / "s1").mkdir(parents=True)
+    (tmp_path / "Annotations" / "s1" / "0001.xml").write_text(voc_xml(name, [HEAD]))
+    found = open_detection_set(tmp_path)
+    assert [image.path.parent.name for image in found.images] == ["s1"]
+    assert "1 images have no .xml file" in found.warnings[0]
 
 
 def test_folders_inside(tmp_path):

@@ -81,13 +81,15 @@ def test_lists_of_classes_that_differ(tmp_path):
         ({0.0: "head", 1.0: "helmet"}, {"train": "images/train", "val": "images/val", "nc": None}),
         # As an exporter writes it, seen from a folder beside the file.
         (["head", "helmet"], {"train": "../images/train", "val": "../images/val"}),
+        # As Windows writes paths.
+        (["head", "helmet"], {"path": ".\\", "train": "images\\train", "val": "images\\val"}),
     ],
 )
 def test_described_by_a_file(tmp_path, names, places):
     root = tmp_path / "set"
     write_yolo(root, [("a", [HELMET])], split="train")
     write_yolo(root, [("b", [HEAD])], split="val")
-    (root / "val.txt").write_text("./images/val/b.png\n")
+    (root / "val.txt").write_text("./images/val/b.png\n.\\images\\val\\b.png\n")
     file = write_data_yaml(root, **{"names": names, "nc": 2, **places})
     for path in (file, root):
         train, val = open_train_and_val(path)
@@ -111,6 +113,10 @@ def test_the_description_may_lie_elsewhere(tmp_path):
         ("- a", "is not a YAML mapping"),
         ("train: images", "'names' must list the names"),
         ("names: [a, [b]]\ntrain: images", "every one of 'names' must be a text"),
+        ("names: [yes, no]\ntrain: images", r"reads one as True: put it in quotes, as in 'yes'"),
+        ("names: {0: a, 1: off}\ntrain: images", "reads one as False: put it in quotes"),
+        ("names: [a, ~]\ntrain: images", "reads one as None: put it in quotes"),
+        ("names: [2024-01-31]\ntrain: images", "reads one as 2024-01-31: put it in quotes"),
         ("names: {0: a, 2: b}\ntrain: images", "the keys of 'names' must be 0 to 1"),
         ("names: {0: a, x: b}\ntrain: images", "the keys of 'names' must be 0 to 1"),
         ("names: {0: a, '0': b}\ntrain: images", "the keys of 'names' must be 0 to 1"),
@@ -127,6 +133,12 @@ def test_bad_description(tmp_path, text, message):
     with pytest.raises(DataSetError, match=message) as caught:
         open_detection_set(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_names_that_are_numbers_or_in_quotes(tmp_path):
+    write_yolo(tmp_path, [("a", [HELMET])])
+    (tmp_path / "data.yaml").write_text("names: ['yes', 7]\nval: images\n")
+    assert open_detection_set(tmp_path).classes == ("yes", "7")
 
 
 @pytest.mark.parametrize(

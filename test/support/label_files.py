@@ -34,7 +34,7 @@ def with_orientation(path: Path, orientation: int) -> Path:
     return path
 
 
-def voc_xml(file_name: str, boxes, size=(HEIGHT, WIDTH), difficult: int = 0) -> str:
+def voc_xml(file_name: str, boxes, size=(HEIGHT, WIDTH), difficult: object = 0) -> str:
     objects = "".join(
         f"<object><name>{b.label}</name><difficult>{difficult}</difficult><bndbox>"
         f"<xmin>{b.x_min!r}</xmin><ymin>{b.y_min!r}</ymin><xmax>{b.x_max!r}</xmax>"

@@ -16,12 +16,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from torchvision.datasets import ImageFolder
 
 from codesign_ros.data.classes import ClassNames
-from codesign_ros.data.image_files import DataSetError, ImageFile, open_image, read_text
+from codesign_ros.data.image_files import (
+    DataSetError,
+    ImageFile,
+    entries,
+    files_inside,
+    images_of,
+    open_image,
+    read_text,
+)
 from codesign_ros.data.labelled import VAL_SHARE, held_out
-from codesign_ros.types.errors import listed, one_line
+from codesign_ros.types.errors import listed
 
 TRAIN, VAL = "train", "val"
 
@@ -273,13 +280,15 @@ def _image_folder(path: Path, split: str) -> ClassificationSet:
 
 
 def _listed(path: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
-    """List classes and files of a folder, as torchvision orders them."""
-    try:
-        folder = ImageFolder(str(path))
-    except OSError as error:
-        reason = one_line(error)
-        raise DataSetError(f"{path} must have a folder of images a class: {reason}") from None
-    return tuple(folder.classes), [(Path(file), label) for file, label in folder.samples]
+    """List classes and files of a folder, each with the index of its class, sorted by name."""
+    folders = [entry for entry in entries(path) if entry.is_dir()]
+    files = [(folder, list(images_of(files_inside(folder)))) for folder in folders]
+    empty = [folder.name for folder, images in files if not images]
+    if empty or not folders:
+        reason = f"there is none in {listed(empty)}" if empty else "it has no folder"
+        raise DataSetError(f"{path} must have a folder of images a class: {reason}")
+    samples = [(file, label) for label, (_, images) in enumerate(files) for file in images]
+    return tuple(folder.name for folder in folders), samples
 
 
 def _held_out(files: Sequence[tuple[Path, int]]) -> frozenset[Path]:
