@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from codesign_ros.bundle import Bundle
@@ -165,9 +165,17 @@ def compare(
 
 
 def nobody_can_choose(unavailable: dict[str, str]) -> CodesignError:
-    """Tell that no policy can, and why; by name."""
-    why = "; ".join(unavailable.values()) or "none was named"
+    """Tell that no policy can, and why, each reason once; by name."""
+    why = "; ".join(dict.fromkeys(unavailable.values())) or "none was named"
     return CodesignError(f"no policy can choose here: {why}")
+
+
+def refusals(unavailable: Mapping[str, str]) -> list[str]:
+    """Why policies could not choose, by name: a line for each reason, with all that have it."""
+    names: dict[str, list[str]] = {}
+    for name, why in unavailable.items():
+        names.setdefault(why, []).append(name)
+    return [f"{', '.join(each)}: {why}" for why, each in names.items()]
 
 
 def _stamps_of(
