@@ -5,12 +5,14 @@ import re
 import shutil
 import subprocess
 
+import cv2
 import numpy as np
 import pytest
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from codesign_ros.cli.main import main
 from codesign_ros.data.storage.decoding import IMAGE_TYPE, TRUTH_TYPE, typestore
+from codesign_ros.evaluation.compare.run import refusals
 from support.tiny import CLASSES, tiny_frames
 
 POLICIES = ["--policy", "ours", "device_only", "server_only_raw", "cut:5"]
@@ -116,6 +118,13 @@ def test_as_fast_as_results_come(tmp_path, tiny_bundle, window):
     assert alone["response_ms"]["p95"] == pytest.approx(window * robot_ms)
 
 
+def test_a_window_of_all_frames_drops_none(tmp_path, tiny_bundle):
+    bag = write_bag(tmp_path / "bag")
+    more = ["--arrivals", "fast", "--window", str(COUNT)]
+    for each in run(bag, tiny_bundle, tmp_path / "a.json", *more)["policies"].values():
+        assert each["answered"] == COUNT
+
+
 def test_without_truth_the_uncut_network_is_the_measure(tmp_path, tiny_bundle):
     bag = write_bag(tmp_path / "bag", truth=False)
     found = run(bag, tiny_bundle, tmp_path / "a.json")
@@ -129,6 +138,41 @@ def test_a_slow_link_keeps_all_on_the_robot(tmp_path, tiny_bundle):
     assert found["policies"]["ours"]["plans"][-1]["words"].startswith("all on the robot")
 
 
+def test_late_share_on_a_link_with_states(tmp_path, tiny_bundle, capsys):
+    bag = write_bag(tmp_path / "bag")
+    more = ["--link", "fading-radio", "--late-share", "0.05", "--ablate"]
+    found = run(bag, tiny_bundle, tmp_path / "a.json", *more)
+    assert found["unavailable"] == {}
+    assert "wo_late_share" in {each["policy"] for each in found["ablations"]}
+    # On a steady link all but ours without it say the same: once.
+    given = ["compare", str(bag), "--bundle", str(tiny_bundle.path), "--late-share", "0.05"]
+    capsys.readouterr()
+    assert main([*given, "--link", "16mbps"]) == 2
+    assert capsys.readouterr().err.count("late_share needs a link whose rate varies") == 1
+
+
+def test_a_reason_of_several_policies_is_said_once():
+    lines = refusals({"mpms": "no server", "roofsplit": "no peaks", "adia": "no server"})
+    assert lines == ["mpms, adia: no server", "roofsplit: no peaks"]
+
+
+def test_a_broken_picture_changes_no_time(tmp_path, tiny_bundle):
+    """The camera's JPEGs are sent as they are, and those that are broken nobody sends."""
+    made = {}
+    for name, broken in (("whole", ()), ("broken", (2,))):
+        folder = tmp_path / name
+        folder.mkdir()
+        for number, rgb in enumerate(tiny_frames(COUNT, seed=5)):
+            data = cv2.imencode(".jpg", rgb)[1].tobytes()
+            kept = len(data) // 3 if number in broken else len(data)
+            (folder / f"{number}.jpg").write_bytes(data[:kept])
+        more = ["--policy", "server_only_jpeg"]
+        made[name] = run(folder, tiny_bundle, tmp_path / f"{name}.json", *more)
+    assert (made["whole"]["frames"], made["broken"]["frames"]) == (COUNT, COUNT - 1)
+    for each in made.values():
+        assert each["policies"]["server_only_jpeg"]["stages_ms"]["robot"] == 0.0
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
@@ -137,6 +181,8 @@ def test_a_slow_link_keeps_all_on_the_robot(tmp_path, tiny_bundle):
         (["--robot", "nano"], "go together"),
         (["--robot", "nano", "--robot-profile", "x"], "give one kind"),
         (["--link", "nowhere"], "unknown link 'nowhere'"),
+        (["--link", "0.9kbps"], "link 0.9kbps passes 900 bit/s on average: 1000 at least"),
+        (["--arrivals", "0.001hz"], "a rate as 10hz (from 0.01hz to below 1000000hz)"),
     ],
 )
 def test_mistakes(tmp_path, tiny_bundle, capsys, given, words):

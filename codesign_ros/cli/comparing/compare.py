@@ -83,8 +83,8 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--arrivals",
         default="recorded",
-        help="recorded (as stamped), fast (as results come), a rate as 10hz, or poisson:10hz "
-        "(default: recorded)",
+        help="recorded (as stamped), fast (as results come), a rate as 10hz (0.01 at least), or "
+        "poisson:10hz (default: recorded)",
     )
     parser.add_argument("--window", type=COUNT, default=4, help="frames in flight of fast (4)")
     parser.add_argument("--seed", type=SEED, default=0, help="of poisson (default: 0)")
