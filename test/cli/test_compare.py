@@ -35,7 +35,8 @@ def image(number, rgb, encoding, padding):
     )
 
 
-def write_bag(path, storage="mcap", encoding="rgb8", padding=0, second=False, truth=True):
+def write_bag(path, storage="mcap", encoding="rgb8", padding=0, second=False, truth=COUNT):
+    """A bag with ground truth of its first frames; False = without its topic."""
     store = typestore()
     writer = Writer(path, version=9, storage_plugin=StoragePlugin[storage.upper()])
     with writer:
@@ -47,7 +48,7 @@ def write_bag(path, storage="mcap", encoding="rgb8", padding=0, second=False, tr
             message = image(number, rgb, encoding, padding)
             for connection in images:
                 writer.write(connection, stamp_ns, store.serialize_cdr(message, IMAGE_TYPE))
-            if truths is not None:
+            if truths is not None and number < truth:
                 label = CLASSES[number % len(CLASSES)]
                 said = store.types[TRUTH_TYPE](header(number), label, [])
                 writer.write(truths, stamp_ns, store.serialize_cdr(said, TRUTH_TYPE))
@@ -130,6 +131,22 @@ def test_without_truth_the_uncut_network_is_the_measure(tmp_path, tiny_bundle):
     found = run(bag, tiny_bundle, tmp_path / "a.json")
     assert found["truth_is"] == "the uncut network in fp32"
     assert found["policies"]["device_only"]["accuracy"] == 1.0
+
+
+def test_truth_of_some_frames_is_said_to_be_so(tmp_path, tiny_bundle, capsys):
+    found = run(write_bag(tmp_path / "bag", truth=3), tiny_bundle, tmp_path / "a.json")
+    assert found["truth_is"] == "ground truth"
+    assert f"truth is known of 3 of {COUNT} frames" in found["notes"]
+    assert f"truth is known of 3 of {COUNT} frames" in capsys.readouterr().out
+    whole = run(write_bag(tmp_path / "whole"), tiny_bundle, tmp_path / "a.json")
+    assert not [note for note in whole["notes"] if note.startswith("truth is known")]
+
+
+def test_ground_truth_is_named_once(tmp_path, tiny_bundle, capsys):
+    bag = write_bag(tmp_path / "bag")
+    given = ["compare", str(bag), "--bundle", str(tiny_bundle.path), "--truth-topic", "/labels"]
+    assert main([*given, "--labels", str(tmp_path)]) == 2
+    assert "both name ground truth: give one" in capsys.readouterr().err
 
 
 def test_a_slow_link_keeps_all_on_the_robot(tmp_path, tiny_bundle):

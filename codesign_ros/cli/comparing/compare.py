@@ -11,7 +11,7 @@ from codesign_ros.cli.common import (
     add_classes,
     add_json,
     add_objective,
-    add_topic,
+    add_topics,
     command,
     open_bundle,
     open_chosen_source,
@@ -45,7 +45,7 @@ def add(commands: Any) -> None:
         commands, "compare", _run, "compare policies on a recording, simulated or on real nodes"
     )
     parser.add_argument("source", help="bag, or any other source that 'codesign evaluate' takes")
-    add_topic(parser)
+    add_topics(parser)
     parser.add_argument("--split", help="part of a labelled data set (default: val, if it has one)")
     parser.add_argument(
         "--labels",
@@ -185,7 +185,7 @@ def _run(options: argparse.Namespace) -> int:
         times=made.times,
         objective=made.objective.value,
         deadline_ms=options.deadline_ms,
-        notes=(*made.notes, *arrivals.notes(compared.stamps_ns), *left_out),
+        notes=(*compared.notes, *made.notes, *arrivals.notes(compared.stamps_ns), *left_out),
         is_run=made.is_run,
         how=made.how or SIMULATED,
     )

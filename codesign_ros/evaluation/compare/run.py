@@ -43,6 +43,14 @@ class Compared:
     truths: tuple[GroundTruth | None, ...]
     truth_is: str
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is not known of the frames, a line each."""
+        known = sum(truth is not None for truth in self.truths)
+        if known == len(self.truths):
+            return ()
+        return (f"truth is known of {known} of {len(self.truths)} frames",)
+
     def of(self, policies: Collection[str]) -> Compared:
         """The same of these policies alone.
 
