@@ -58,6 +58,17 @@ def add_topic(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def add_topics(parser: argparse._ActionsContainer) -> None:
+    """Add ``--topic`` and ``--truth-topic``."""
+    add_topic(parser)
+    parser.add_argument(
+        "--truth-topic",
+        default="",
+        help="topic of ground truth of a bag that has several (default: the one whose namespace is "
+        "nearest to the images')",
+    )
+
+
 def add_json(parser: argparse.ArgumentParser) -> None:
     """Add ``--json``; see ``write_json``."""
     parser.add_argument(
@@ -137,8 +148,8 @@ def open_chosen_source(options: argparse.Namespace, name: str, bundle: Bundle) -
     """Open a source with the classes and the frames that the options say; print its warnings.
 
     Args:
-        options: with ``frames``, ``split``, ``topic`` and those of ``add_classes``; some commands
-            have ``labels``.
+        options: with ``frames``, ``split`` and those of ``add_topics`` and ``add_classes``; some
+            commands have ``labels``.
         name: bag, folder, video, data set ..., as ``open_source`` takes it.
         bundle: the network that it is for.
 
@@ -155,6 +166,7 @@ def open_chosen_source(options: argparse.Namespace, name: str, bundle: Bundle) -
         frames=options.frames,
         split=options.split,
         topic=options.topic or None,
+        truth_topic=options.truth_topic or None,
         labels=getattr(options, "labels", None),
     )
     for warning in source.warnings:

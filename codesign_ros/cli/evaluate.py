@@ -12,7 +12,7 @@ from codesign_ros.cli.common import (
     add_bundle,
     add_classes,
     add_json,
-    add_topic,
+    add_topics,
     command,
     open_bundle,
     open_chosen_source,
@@ -41,7 +41,7 @@ def add(commands: Any) -> None:
         help="bag, video file, folder of images, labelled data set, mine[:SEED] (a film) or "
         "scenes[:SEED] (independent scenes)",
     )
-    add_topic(parser)
+    add_topics(parser)
     parser.add_argument("--split", help="part of a labelled data set (default: val, if it has one)")
     add_bundle(parser)
     parser.add_argument("--cut", type=CUT, help="0 to N (default: N, the whole network)")

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from codesign_ros.cli.common import add_classes, add_topic, open_chosen_source, print_broken
+from codesign_ros.cli.common import add_classes, add_topics, open_chosen_source, print_broken
 from codesign_ros.cli.options.numbers import COUNT_OR_ALL
 from codesign_ros.console import progress_bar
 from codesign_ros.mine.generator import seed_of
@@ -40,7 +40,7 @@ def add_data(parser: argparse.ArgumentParser, text: str = "", *, required: bool 
         help="frames with known truth: bag, labelled data set, or scenes:SEED (independent scenes, "
         f"of a seed not trained on){text}",
     )
-    add_topic(parser)
+    add_topics(parser)
     parser.add_argument("--split", help="part of a labelled data set (default: val, if it has one)")
     parser.add_argument(
         "--frames", type=COUNT_OR_ALL, default=0, help="so many frames; 0 = all there are"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,13 @@ from codesign_ros.data.storage.channel import CDR, ROS1, Channel
 from codesign_ros.data.storage.decoding import (
     COMPRESSED_TYPE,
     IMAGE_TYPE,
-    OLD_TRUTH_TYPE,
-    TRUTH_TYPE,
     decoder_of,
     message_type,
 )
+from codesign_ros.data.storage.ground_truth import read_truth, stamp_of
 from codesign_ros.data.storage.recording import Recording, open_recording
-from codesign_ros.data.storage.vision_truth import VISION_TYPE, vision_boxes
 from codesign_ros.pixels.decode import ImageError, compressed_encoding, compressed_size
-from codesign_ros.types.boxes import Box, GroundTruth
+from codesign_ros.types.boxes import GroundTruth
 from codesign_ros.types.errors import CodesignError
 
 IMAGE_TOPIC = "/camera/image_raw"
@@ -38,27 +37,32 @@ class BagSource:
 
     live = False
 
-    def __init__(self, path: Path, *, topic: str | None = None) -> None:
+    def __init__(
+        self, path: Path, *, topic: str | None = None, truth_topic: str | None = None
+    ) -> None:
         """Open a bag.
 
         Args:
             path: A bag directory, or a bare .mcap, .db3 or .bag file.
             topic: The image topic; may be left out where only one has messages.
+            truth_topic: The topic of ground truth; None = the one that is nearest to the image
+                topic by its namespace.
 
         Raises:
-            CodesignError: The path is missing, is no bag, is damaged, or has no such image topic.
+            CodesignError: The path is missing, is no bag, is damaged, or has no such topic.
         """
         self.path = path
         with open_recording(path) as recording:
             self.topic = _image_topic(recording, topic)
             self._check_encoding(recording)
-            stamps = [stamp for _, stamp, _ in recording.messages([self.topic])]
+            self._truth = read_truth(recording, self.topic, truth_topic)
+            stamps, own_stamps = self._stamps(recording)
             self.frames: int | None = len(stamps)
             self._check_count(recording)
             if not stamps:
                 raise CodesignError(f"bag {path}: there is no message on topic {self.topic}")
-            self._truth, unread = self._ground_truth(recording)
-            self.warnings = (*self._unfinished(recording), *unread)
+            strays = (f"bag {path}: {line}" for line in self._truth.strays(own_stamps))
+            self.warnings = (*self._unfinished(recording), *self._truth.warnings, *strays)
         seconds = (stamps[-1] - stamps[0]) * 1e-9
         self.fps = (len(stamps) - 1) / seconds if seconds > 0 else 30.0
 
@@ -81,8 +85,27 @@ class BagSource:
 
     @property
     def truths(self) -> tuple[GroundTruth, ...]:
-        """What is in the frames whose truth the bag has."""
-        return tuple(self._truth.values())
+        """What is in the frames whose truth the bag has.
+
+        Raises:
+            CodesignError: Several topics say so, and none was chosen.
+        """
+        if self._truth.unclear:
+            raise CodesignError(self._truth.unclear)
+        return tuple(self._truth.by_stamp.values())
+
+    def _stamps(self, recording: Recording) -> tuple[list[int], set[int]]:
+        """When the frames were recorded and, where there is truth, which stamps they have [ns]."""
+        decoders = {c: decoder_of(c) for c in recording.channels if c.topic == self.topic}
+        recorded: list[int] = []
+        own: set[int] = set()
+        for channel, recorded_ns, data in recording.messages([self.topic]):
+            recorded.append(recorded_ns)
+            decode = decoders[channel]
+            if self._truth.by_stamp and decode is not None:
+                with contextlib.suppress(Exception):  # a frame that nobody can decode
+                    own.add(stamp_of(decode(data), recorded_ns))
+        return recorded, own
 
     def _check_encoding(self, recording: Recording) -> None:
         for channel in recording.channels:
@@ -121,10 +144,9 @@ class BagSource:
             message = decode(data)
         except Exception:  # whatever broken bytes lead to
             return SourceFrame(recorded_ns, b"", "jpeg", 0, 0, 0)
-        # A driver that does not stamp its pictures leaves zero: the recorder's stamp is next best.
-        stamp_ns = _stamp_ns(message.header) or recorded_ns
+        stamp_ns = stamp_of(message, recorded_ns)
         picture = message.data.tobytes()
-        truth = self._truth.get(stamp_ns)
+        truth = self._truth.by_stamp.get(stamp_ns)
         if kind == COMPRESSED_TYPE:
             try:
                 encoding, size = compressed_encoding(picture), compressed_size(picture)
@@ -140,24 +162,6 @@ class BagSource:
             int(message.step),
             truth,
         )
-
-    def _ground_truth(self, recording: Recording) -> tuple[dict[int, GroundTruth], tuple[str, ...]]:
-        """Ground truth by the stamp of its frame [ns], and what of it could not be read."""
-        decoders = {c: decoder_of(c) for c in recording.channels if _is_truth(c)}
-        topics = {channel.topic for channel in decoders}
-        truths: dict[int, GroundTruth] = {}
-        unread = 0
-        for channel, _, data in recording.messages(topics) if topics else ():
-            decode = decoders.get(channel)
-            try:
-                message: Any = decode(data) if decode else None
-                truths[_stamp_ns(message.header)] = _truth_of(message, message_type(channel))
-            except Exception:  # a message of another form, or none
-                unread += 1
-        if not unread:
-            return truths, ()
-        lost = f"bag {self.path}: {unread} messages of ground truth cannot be read and are left out"
-        return truths, (lost,)
 
 
 def _image_topic(recording: Recording, topic: str | None) -> str:
@@ -190,25 +194,3 @@ def _has_messages(recording: Recording, channel: Channel) -> bool:
     if channel.count is not None:
         return channel.count > 0
     return next(iter(recording.messages([channel.topic])), None) is not None
-
-
-def _is_truth(channel: Channel) -> bool:
-    kind = message_type(channel)
-    # Of detections a bag may have a detector's too: the topic's name says what they are.
-    return (
-        kind == TRUTH_TYPE
-        or (kind == OLD_TRUTH_TYPE and channel.topic.endswith("ground_truth"))
-        or (kind == VISION_TYPE and "truth" in channel.topic)
-    )
-
-
-def _truth_of(message: Any, kind: str) -> GroundTruth:
-    if kind == VISION_TYPE:
-        return GroundTruth("", vision_boxes(message))
-    found = message.boxes if kind == TRUTH_TYPE else message.detections
-    boxes = (Box(d.label, d.x_min, d.y_min, d.x_max, d.y_max, d.score) for d in found)
-    return GroundTruth(message.label, tuple(boxes))
-
-
-def _stamp_ns(header: Any) -> int:
-    return int(header.stamp.sec) * 1_000_000_000 + int(header.stamp.nanosec)

@@ -145,6 +145,7 @@ def open_chosen(
     frames: int = 0,
     split: str | None = None,
     topic: str | None = None,
+    truth_topic: str | None = None,
     labels: str | None = None,
 ) -> ChosenSource:
     """Open a source for a network; what does not fit the network is refused before any frame.
@@ -157,14 +158,25 @@ def open_chosen(
         frames: see ``open_source``.
         split: see ``open_source``.
         topic: see ``open_source``.
+        truth_topic: see ``open_source``.
         labels: a labelled data set with the ground truth of these frames, see ``StampedLabels``.
 
     Raises:
         CodesignError: as ``open_source``, ``StampedLabels`` and ``ClassChoice.resolve``;
-            or there are no labels, or none for this task, and the choice is of labels.
+            or there are no labels, or none for this task, and the choice is of labels; or several
+            topics of a bag, or a topic and ``labels``, say what is in the frames.
     """
-    source = open_source(spec, topic=topic, frames=frames, split=split, names=choice.kept or ())
+    source = open_source(
+        spec,
+        topic=topic,
+        truth_topic=truth_topic,
+        frames=frames,
+        split=split,
+        names=choice.kept or (),
+    )
     if labels is not None:
+        if truth_topic:
+            raise CodesignError("--labels and --truth-topic both name ground truth: give one")
         named = names_for(labels, choice.kept or ())
         source = StampedLabels(source, open_detection_set(labels, None, named))
     of_frames = task == CLASSIFICATION

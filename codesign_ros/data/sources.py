@@ -35,6 +35,7 @@ def open_source(
     spec: str,
     *,
     topic: str | None = None,
+    truth_topic: str | None = None,
     seed: int = 0,
     frames: int = 0,
     fps: float = 30.0,
@@ -51,6 +52,7 @@ def open_source(
             ``mine`` or ``mine:SEED`` (a film), ``scenes`` or ``scenes:SEED`` (independent scenes
             of the mine).
         topic: The image topic, for bags with several.
+        truth_topic: The topic of ground truth, for bags with several; see ``BagSource``.
         seed: Seed of the mine where ``spec`` names none.
         frames: Stop after so many frames; 0 = all there are (the mine and cameras: no end).
         fps: Rate of sources that have none of their own (folder, mine); asked of a camera.
@@ -69,8 +71,8 @@ def open_source(
     if spec.startswith("~"):
         spec = os.path.expanduser(spec)
     try:
-        if topic and not is_bag(Path(spec)):
-            raise CodesignError(f"topic '{topic}' is of no use: source {spec} is no bag")
+        if (named := topic or truth_topic) and not is_bag(Path(spec)):
+            raise CodesignError(f"topic '{named}' is of no use: source {spec} is no bag")
         if is_gstreamer(spec):
             camera = GstreamerSource(spec, fps, size, stopping)
             return Limited(camera, frames) if frames else camera
@@ -95,7 +97,7 @@ def open_source(
         elif not path.exists():
             raise CodesignError(f"source {spec} does not exist")
         elif is_bag(path):
-            source = BagSource(path, topic=topic)
+            source = BagSource(path, topic=topic, truth_topic=truth_topic)
         elif path.is_dir():
             source = FolderSource(path, fps)
         elif not path.is_file():  # a pipe that nobody writes to would keep OpenCV for ever

@@ -25,8 +25,6 @@ from codesign_ros.types.errors import CodesignError
 # Nodes measure themselves first, and may export the network [s].
 START_TIMEOUT_S = 600.0
 LINK_TIMEOUT_S = 60.0
-# Frames that may wait for the head: as many as are in flight, and those of its default.
-_LEAST_QUEUE = 3
 
 
 def pacing_of(arrivals: Arrivals) -> str:
@@ -91,8 +89,11 @@ class RealRun:
     @property
     def head(self) -> dict[str, Any]:
         """Parameters of the head."""
-        depth = max(_LEAST_QUEUE, self.arrivals.window)
-        return {**self.tail, "image_reliability": "reliable", "queue_depth": depth}
+        return {
+            **self.tail,
+            "image_reliability": "reliable",
+            "queue_depth": self.arrivals.queue_depth,
+        }
 
     @property
     def tail(self) -> dict[str, Any]:

@@ -42,7 +42,8 @@ class Passage:
     Attributes:
         number: of the frame.
         arrival_s: when it came.
-        begin_s: when the robot began with it, at last; of a dropped frame when it was dropped.
+        begin_s: when the robot began with it, the second time where it gave the answer after all;
+            of a dropped frame when it was dropped.
         done_s: when its answer was there, or it was dropped; infinite before.
         finished: who finished it; None before.
         head_s, link_wait_s, link_s, tail_s: what it took at each station; the server's with the
@@ -161,12 +162,12 @@ class Pipeline:
             else:
                 yield self._changed
                 continue
-            passage.begin_s = float(self._env.now)
-            work = self._stations.asks(passage.number, passage.begin_s, alone=alone)
+            begin_s = float(self._env.now)
+            work = self._stations.asks(passage.number, begin_s, alone=alone)
             yield self._env.timeout(work.head_s)
-            if passage.finished is not None:  # its late answer came first
+            if passage.finished is not None:  # its late answer came first: it has the first times
                 continue
-            passage.head_s = work.head_s
+            passage.begin_s, passage.head_s = begin_s, work.head_s
             if alone:
                 passage.link_wait_s = passage.link_s = passage.tail_s = 0.0
                 self._settle(passage, Finished.FALLBACK)

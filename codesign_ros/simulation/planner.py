@@ -90,7 +90,11 @@ class LivePlanner:
         return self.rate_bps or self._problem.links[0].bandwidth_bps
 
     def _solve(self, rate_bps: float) -> Solution:
-        link = self._problem.links[0].at_rate(rate_bps)
+        known = self._problem.links[0]
+        # As on real nodes the measured rate is the mean, and the states' rates keep their ratios.
+        link = replace(
+            known.scaled(rate_bps / known.bandwidth_bps), downlink_bps=known.downlink_bps
+        )
         problem = replace(self._problem, links=(link,))
         return under_policy(grid(problem), self._policy, *self._devices)
 

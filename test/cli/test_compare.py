@@ -5,12 +5,14 @@ import re
 import shutil
 import subprocess
 
+import cv2
 import numpy as np
 import pytest
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from codesign_ros.cli.main import main
 from codesign_ros.data.storage.decoding import IMAGE_TYPE, TRUTH_TYPE, typestore
+from codesign_ros.evaluation.compare.run import refusals
 from support.tiny import CLASSES, tiny_frames
 
 POLICIES = ["--policy", "ours", "device_only", "server_only_raw", "cut:5"]
@@ -33,7 +35,8 @@ def image(number, rgb, encoding, padding):
     )
 
 
-def write_bag(path, storage="mcap", encoding="rgb8", padding=0, second=False, truth=True):
+def write_bag(path, storage="mcap", encoding="rgb8", padding=0, second=False, truth=COUNT):
+    """A bag with ground truth of its first frames; False = without its topic."""
     store = typestore()
     writer = Writer(path, version=9, storage_plugin=StoragePlugin[storage.upper()])
     with writer:
@@ -45,7 +48,7 @@ def write_bag(path, storage="mcap", encoding="rgb8", padding=0, second=False, tr
             message = image(number, rgb, encoding, padding)
             for connection in images:
                 writer.write(connection, stamp_ns, store.serialize_cdr(message, IMAGE_TYPE))
-            if truths is not None:
+            if truths is not None and number < truth:
                 label = CLASSES[number % len(CLASSES)]
                 said = store.types[TRUTH_TYPE](header(number), label, [])
                 writer.write(truths, stamp_ns, store.serialize_cdr(said, TRUTH_TYPE))
@@ -116,6 +119,13 @@ def test_as_fast_as_results_come(tmp_path, tiny_bundle, window):
     assert alone["response_ms"]["p95"] == pytest.approx(window * robot_ms)
 
 
+def test_a_window_of_all_frames_drops_none(tmp_path, tiny_bundle):
+    bag = write_bag(tmp_path / "bag")
+    more = ["--arrivals", "fast", "--window", str(COUNT)]
+    for each in run(bag, tiny_bundle, tmp_path / "a.json", *more)["policies"].values():
+        assert each["answered"] == COUNT
+
+
 def test_without_truth_the_uncut_network_is_the_measure(tmp_path, tiny_bundle):
     bag = write_bag(tmp_path / "bag", truth=False)
     found = run(bag, tiny_bundle, tmp_path / "a.json")
@@ -123,10 +133,61 @@ def test_without_truth_the_uncut_network_is_the_measure(tmp_path, tiny_bundle):
     assert found["policies"]["device_only"]["accuracy"] == 1.0
 
 
+def test_truth_of_some_frames_is_said_to_be_so(tmp_path, tiny_bundle, capsys):
+    found = run(write_bag(tmp_path / "bag", truth=3), tiny_bundle, tmp_path / "a.json")
+    assert found["truth_is"] == "ground truth"
+    assert f"truth is known of 3 of {COUNT} frames" in found["notes"]
+    assert f"truth is known of 3 of {COUNT} frames" in capsys.readouterr().out
+    whole = run(write_bag(tmp_path / "whole"), tiny_bundle, tmp_path / "a.json")
+    assert not [note for note in whole["notes"] if note.startswith("truth is known")]
+
+
+def test_ground_truth_is_named_once(tmp_path, tiny_bundle, capsys):
+    bag = write_bag(tmp_path / "bag")
+    given = ["compare", str(bag), "--bundle", str(tiny_bundle.path), "--truth-topic", "/labels"]
+    assert main([*given, "--labels", str(tmp_path)]) == 2
+    assert "both name ground truth: give one" in capsys.readouterr().err
+
+
 def test_a_slow_link_keeps_all_on_the_robot(tmp_path, tiny_bundle):
     bag = write_bag(tmp_path / "bag")
     found = run(bag, tiny_bundle, tmp_path / "a.json", "--link", "20kbps")
     assert found["policies"]["ours"]["plans"][-1]["words"].startswith("all on the robot")
+
+
+def test_late_share_on_a_link_with_states(tmp_path, tiny_bundle, capsys):
+    bag = write_bag(tmp_path / "bag")
+    more = ["--link", "fading-radio", "--late-share", "0.05", "--ablate"]
+    found = run(bag, tiny_bundle, tmp_path / "a.json", *more)
+    assert found["unavailable"] == {}
+    assert "wo_late_share" in {each["policy"] for each in found["ablations"]}
+    # On a steady link all but ours without it say the same: once.
+    given = ["compare", str(bag), "--bundle", str(tiny_bundle.path), "--late-share", "0.05"]
+    capsys.readouterr()
+    assert main([*given, "--link", "16mbps"]) == 2
+    assert capsys.readouterr().err.count("late_share needs a link whose rate varies") == 1
+
+
+def test_a_reason_of_several_policies_is_said_once():
+    lines = refusals({"mpms": "no server", "roofsplit": "no peaks", "adia": "no server"})
+    assert lines == ["mpms, adia: no server", "roofsplit: no peaks"]
+
+
+def test_a_broken_picture_changes_no_time(tmp_path, tiny_bundle):
+    """The camera's JPEGs are sent as they are, and those that are broken nobody sends."""
+    made = {}
+    for name, broken in (("whole", ()), ("broken", (2,))):
+        folder = tmp_path / name
+        folder.mkdir()
+        for number, rgb in enumerate(tiny_frames(COUNT, seed=5)):
+            data = cv2.imencode(".jpg", rgb)[1].tobytes()
+            kept = len(data) // 3 if number in broken else len(data)
+            (folder / f"{number}.jpg").write_bytes(data[:kept])
+        more = ["--policy", "server_only_jpeg"]
+        made[name] = run(folder, tiny_bundle, tmp_path / f"{name}.json", *more)
+    assert (made["whole"]["frames"], made["broken"]["frames"]) == (COUNT, COUNT - 1)
+    for each in made.values():
+        assert each["policies"]["server_only_jpeg"]["stages_ms"]["robot"] == 0.0
 
 
 @pytest.mark.parametrize(
@@ -137,6 +198,8 @@ def test_a_slow_link_keeps_all_on_the_robot(tmp_path, tiny_bundle):
         (["--robot", "nano"], "go together"),
         (["--robot", "nano", "--robot-profile", "x"], "give one kind"),
         (["--link", "nowhere"], "unknown link 'nowhere'"),
+        (["--link", "0.9kbps"], "link 0.9kbps passes 900 bit/s on average: 1000 at least"),
+        (["--arrivals", "0.001hz"], "a rate as 10hz (from 0.01hz to below 1000000hz)"),
     ],
 )
 def test_mistakes(tmp_path, tiny_bundle, capsys, given, words):

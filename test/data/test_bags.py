@@ -12,7 +12,10 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from codesign_ros.data.bag_writer import START_NS, write_mine_bag
 from codesign_ros.data.bags import BagSource
-from codesign_ros.data.storage.decoding import typestore
+from codesign_ros.data.chosen import CLASSIFICATION, open_chosen
+from codesign_ros.data.classes import ClassChoice
+from codesign_ros.data.sources import open_source
+from codesign_ros.data.storage.decoding import TRUTH_TYPE, typestore
 from codesign_ros.data.storage.recording import is_bag
 from codesign_ros.mine.generator import MineGenerator
 from codesign_ros.pixels.decode import to_rgb
@@ -20,6 +23,7 @@ from codesign_ros.resources import resource_path
 from codesign_ros.types.errors import CodesignError
 
 FRAMES = 6
+IMAGE = "sensor_msgs/msg/Image"
 BAGS = [("mcap", False), ("mcap", True), ("sqlite3", False), ("sqlite3", True)]
 
 
@@ -323,6 +327,96 @@ def test_several_image_topics(tmp_path):
     # Unstamped pictures get the recorder's stamp.
     assert [f.stamp_ns for f in source] == [1_000_000_000 + n for n in range(3)]
     assert [f.truth for f in source] == [None] * 3
+
+
+def truth_bag(path, images, truths, *, offset_ns=0, stamped=True):
+    """Pictures on ``images``; on each of ``truths``, by its stamps, the topic as the label."""
+    store = typestore()
+    types = store.types
+    with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        kinds = {**dict.fromkeys(images, IMAGE), **dict.fromkeys(truths, TRUTH_TYPE)}
+        topics = {t: writer.add_connection(t, kind, typestore=store) for t, kind in kinds.items()}
+        for number in range(4):
+            for topic, kind in kinds.items():
+                at_ns = 10**9 + number * 10**8 + (offset_ns if kind == TRUTH_TYPE else 0)
+                stamp_ns = at_ns if stamped else 0
+                stamp = types["builtin_interfaces/msg/Time"](stamp_ns // 10**9, stamp_ns % 10**9)
+                header = types["std_msgs/msg/Header"](stamp=stamp, frame_id="")
+                message = (
+                    types[kind](header, topic, [])
+                    if kind == TRUTH_TYPE
+                    else types[kind](header, 2, 2, "mono8", 0, 2, np.zeros(4, np.uint8))
+                )
+                writer.write(topics[topic], at_ns, store.serialize_cdr(message, kind))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("images", "topic", "truths", "taken"),
+    [
+        (["/front/image", "/rear/image"], "/front/image", ["/front/gt", "/rear/gt"], "/front/gt"),
+        (["/front/image", "/rear/image"], "/rear/image", ["/front/gt", "/rear/gt"], "/rear/gt"),
+        (["/a/b/raw", "/a/c/raw/x"], "/a/c/raw/x", ["/a/gt", "/a/c/gt"], "/a/c/gt"),
+        (["/front/image", "/rear/image"], "/rear/image", ["/front/gt", "/labels"], "/labels"),
+        # Raw and compressed are one camera's.
+        (["/cam/image", "/cam/image/compressed"], "/cam/image", ["/cam/gt"], "/cam/gt"),
+        (["/front_image"], None, ["/anything/else"], "/anything/else"),
+    ],
+)  # fmt: skip
+def test_each_camera_has_its_own_truth(tmp_path, images, topic, truths, taken):
+    source = BagSource(truth_bag(tmp_path / "bag", images, truths), topic=topic)
+    assert [frame.truth.label for frame in source] == [taken] * 4
+    assert source.warnings == ()
+
+
+def test_truth_that_may_be_of_several_cameras_is_not_guessed(tmp_path):
+    images, truths = ["/front_image", "/rear_image"], ["/front_truth", "/rear_truth"]
+    bag = truth_bag(tmp_path / "bag", images, truths)
+    said = (
+        "has several topics of ground truth for /rear_image: /front_truth, /rear_truth; choose one "
+        "with --truth-topic"
+    )
+    source = BagSource(bag, topic="/rear_image")  # its pictures can be played all the same
+    assert [frame.truth for frame in source] == [None] * 4
+    (line,) = source.warnings
+    assert f"{said} (none is taken)" in line
+    with pytest.raises(CodesignError, match=f"{said}$"):
+        open_chosen(str(bag), ClassChoice(), CLASSIFICATION, truths, topic="/rear_image")
+    chosen = open_chosen(
+        str(bag), ClassChoice(), CLASSIFICATION, truths, topic="/rear_image",
+        truth_topic="/rear_truth",
+    )  # fmt: skip
+    assert [frame.truth.label for frame in chosen] == ["/rear_truth"] * 4
+    assert chosen.warnings == ()
+    with pytest.raises(
+        CodesignError, match=r"no topic of ground truth /up \(it has /front_truth, /"
+    ):
+        BagSource(bag, topic="/rear_image", truth_topic="/up")
+    with pytest.raises(CodesignError, match="topic '/rear_truth' is of no use: source mine is no"):
+        open_source("mine", truth_topic="/rear_truth")
+
+
+def test_another_cameras_truth_is_left_out_and_named(tmp_path):
+    bag = truth_bag(tmp_path / "bag", ["/front/image", "/rear/image"], ["/front/gt"])
+    source = BagSource(bag, topic="/rear/image")
+    assert [frame.truth for frame in source] == [None] * 4
+    (line,) = source.warnings
+    assert "ground truth on /front/gt is of another camera than /rear/image by its name" in line
+    taken = BagSource(bag, topic="/rear/image", truth_topic="/front/gt")
+    assert [frame.truth.label for frame in taken] == ["/front/gt"] * 4
+
+
+@pytest.mark.parametrize(
+    ("offset_ns", "stamped", "strays"),
+    [(0, True, 0), (0, False, 0), (1_000_000, True, 4), (100_000_000, True, 1), (1000, False, 4)],
+)
+def test_truth_of_no_frame_is_counted(tmp_path, offset_ns, stamped, strays):
+    """Unstamped truth has the recorder's stamp, as unstamped pictures have."""
+    bag = truth_bag(tmp_path / "bag", ["/i"], ["/t"], offset_ns=offset_ns, stamped=stamped)
+    source = BagSource(bag)
+    assert sum(frame.truth is not None for frame in source) == 4 - strays
+    said = f"bag {bag}: {strays} of 4 messages of ground truth on /t belong to no frame "
+    assert source.warnings == ((f"{said}(stamps differ)",) if strays else ())
 
 
 @pytest.mark.parametrize("storage", [StoragePlugin.MCAP, StoragePlugin.SQLITE3])

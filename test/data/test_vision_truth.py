@@ -38,7 +38,7 @@ def detections(header, boxes):
 
 
 @pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
-@pytest.mark.parametrize("topic", ["/labels/truth", "/detector/found"])
+@pytest.mark.parametrize("topic", ["/labels/truth", "/GroundTruth", "/detector/found"])
 def test_a_bag_with_vision_msgs(tmp_path, storage, topic):
     store = typestore()
     types = store.types
@@ -52,10 +52,13 @@ def test_a_bag_with_vision_msgs(tmp_path, storage, topic):
         message = detections(header, [("helmet", 10.0, 20.0, 4.0, 6.0)])
         writer.write(truths, 7, store.serialize_cdr(message, VISION_TYPE))
     (frame,) = BagSource(tmp_path / "bag")
-    if "truth" in topic:
-        assert frame.truth.boxes == (Box("helmet", 8.0, 17.0, 12.0, 23.0),)
-    else:  # a detector's own answers are no truth
+    boxes = (Box("helmet", 8.0, 17.0, 12.0, 23.0),)
+    if "truth" in topic.lower():
+        assert frame.truth.boxes == boxes
+    else:  # a detector's own answers are no truth, unless somebody says so
         assert frame.truth is None
+    (named,) = BagSource(tmp_path / "bag", truth_topic=topic)
+    assert named.truth.boxes == boxes
 
 
 def test_the_older_generation():

@@ -101,6 +101,9 @@ def test_a_late_answer_counts_where_the_robot_has_none_yet():
     (only,) = run(sent(0.01, 100_000, 0.0), [0.0], rate_bps=8e5 / 1.26, deadline_s=1.0)
     assert only.finished is Finished.SERVER
     assert only.done_s == pytest.approx(0.01 + 1.26 + 0.03)
+    # What the robot had begun a second time is nowhere in it.
+    assert (only.begin_s, only.head_s) == (0.0, 0.01)
+    assert only.link_wait_s + only.link_s + only.tail_s == pytest.approx(1.26 + 0.03)
 
 
 def test_what_is_overdue_before_it_has_the_link_stays_on_the_robot():

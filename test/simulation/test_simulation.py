@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from codesign_ros.cost.tables import Axes, CostTables
 from codesign_ros.planning.objective import Objective, pace_s
 from codesign_ros.planning.policies import Situation
 from codesign_ros.planning.problem import Problem
+from codesign_ros.runtime.link.meter import LinkMeter
 from codesign_ros.simulation.fleet import (
     Conditions,
     fleet_curve,
@@ -239,6 +241,19 @@ def test_the_planner_follows_a_link_that_becomes_slow():
     assert robot.planner.rate_bps == pytest.approx(2e6, rel=0.3)
     responses_s = [r for at_s, r in robot.settled_s if at_s > last.since_s + 5]
     assert np.mean(responses_s) == pytest.approx(0.05 + 0.016 + 0.008, rel=0.05)
+
+
+def test_the_planner_knows_the_states_of_its_link():
+    """Cut 1 sends 32 kbit: 0.6 ms by the mean rate, and 64 ms for a sixth of the frames."""
+    link = LinkSpec.radio((RadioState(60e6, 5.0), RadioState(0.5e6, 1.0)))
+    problem = Problem(tables(), (link,), Objective.LATENCY, late_share=0.1)
+    first = LivePlanner("ours", problem, (None, None), LinkMeter()).plans[0]
+    assert first.plan.cut == 1  # 122 ms
+    meter = LinkMeter()
+    meter.bandwidth_bps = link.bandwidth_bps / 10  # and so is each state
+    assert LivePlanner("ours", problem, (None, None), meter).plans[0].plan.cut == 2
+    steady = replace(problem, late_share=None, links=(LinkSpec(link.bandwidth_bps),))
+    assert LivePlanner("ours", steady, (None, None), meter).plans[0].plan.cut == 1
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from codesign_ros.cli.common import (
     add_classes,
     add_json,
     add_objective,
-    add_topic,
+    add_topics,
     command,
     open_bundle,
     open_chosen_source,
@@ -45,7 +45,7 @@ def add(commands: Any) -> None:
         commands, "compare", _run, "compare policies on a recording, simulated or on real nodes"
     )
     parser.add_argument("source", help="bag, or any other source that 'codesign evaluate' takes")
-    add_topic(parser)
+    add_topics(parser)
     parser.add_argument("--split", help="part of a labelled data set (default: val, if it has one)")
     parser.add_argument(
         "--labels",
@@ -83,8 +83,8 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--arrivals",
         default="recorded",
-        help="recorded (as stamped), fast (as results come), a rate as 10hz, or poisson:10hz "
-        "(default: recorded)",
+        help="recorded (as stamped), fast (as results come), a rate as 10hz (0.01 at least), or "
+        "poisson:10hz (default: recorded)",
     )
     parser.add_argument("--window", type=COUNT, default=4, help="frames in flight of fast (4)")
     parser.add_argument("--seed", type=SEED, default=0, help="of poisson (default: 0)")
@@ -185,7 +185,7 @@ def _run(options: argparse.Namespace) -> int:
         times=made.times,
         objective=made.objective.value,
         deadline_ms=options.deadline_ms,
-        notes=(*made.notes, *arrivals.notes(compared.stamps_ns), *left_out),
+        notes=(*compared.notes, *made.notes, *arrivals.notes(compared.stamps_ns), *left_out),
         is_run=made.is_run,
         how=made.how or SIMULATED,
     )

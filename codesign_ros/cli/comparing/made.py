@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codesign_ros.resources import resource_path
+from codesign_ros.types.errors import CodesignError
 from codesign_ros.types.links import LinkSpec
 
 if TYPE_CHECKING:
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from codesign_ros.evaluation.compare.run import Compared
     from codesign_ros.planning.objective import Objective
     from codesign_ros.simulation.link_rate import LinkRate
+
+# A link that is slower than this is nobody's for pictures [bit/s].
+_SLOWEST_BPS = 1000.0
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ def planned_link(options: argparse.Namespace) -> PlannedLink:
     """Read ``--link``, ``--links`` and ``--link-delay-ms``.
 
     Raises:
-        CodesignError: there is no such link, or the file is no trace.
+        CodesignError: there is no such link, the file is no trace, or hardly anything passes.
     """
     from codesign_ros.cost.catalogue import find_link, load_links
     from codesign_ros.evaluation.compare.report import link_words
@@ -78,6 +82,11 @@ def planned_link(options: argparse.Namespace) -> PlannedLink:
         link = find_link(known, options.link)
         rate = StateRate(link)
         how = f"{len(link.states)} states in turn, mean " if link.states else ""
+    if link.bandwidth_bps < _SLOWEST_BPS:
+        raise CodesignError(
+            f"link {options.link} passes {link.bandwidth_bps:g} bit/s on average: "
+            f"{_SLOWEST_BPS:g} at least, or a picture is under way for days"
+        )
     if options.link_delay_ms is not None:
         delay_s = options.link_delay_ms * 1e-3
         link = replace(link, delay_s=delay_s, downlink_delay_s=delay_s)

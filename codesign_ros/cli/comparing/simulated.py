@@ -46,6 +46,7 @@ def compare_simulated(
     with alive("working out what each half costs"):
         sendable_bytes = _sendable_bytes(source, bundle)
         conditions, devices, times_said = _conditions(options, bundle, link, sendable_bytes)
+        conditions = replace(conditions, queue_depth=arrivals.queue_depth)
     with progress_bar() as progress:
         task = progress.add_task("comparing", total=source.frames)
         compared = compare(
@@ -74,7 +75,8 @@ def _sendable_bytes(source: ChosenSource, bundle: Bundle) -> float:
     """Mean size of the first frames where all are JPEGs that cut 0 sends as they are, else 0."""
     from codesign_ros.runtime.stages.head import is_sendable
 
-    first = list(itertools.islice(source.source, _FIRST_FRAMES))
+    # Of the source itself: a frame that cannot be decoded is never sent.
+    first = list(itertools.islice(source, _FIRST_FRAMES))
     if not all(f.encoding == "jpeg" and is_sendable(f.data, bundle.input) for f in first):
         return 0.0
     return statistics.fmean(len(frame.data) for frame in first) if first else 0.0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from codesign_ros.cli.common import (
     add_classes,
-    add_topic,
+    add_topics,
     command,
     open_chosen_source,
     print_broken,
@@ -54,7 +54,7 @@ def add(commands: Any) -> None:
         default=[0],
         help="so many of each source; one number for all, or one for each; 0 = all there are",
     )
-    add_topic(parser)
+    add_topics(parser)
     parser.add_argument("--split", help="part of a labelled data set (default: val, if it has one)")
     add_classes(parser)
     parser.add_argument(

@@ -9,9 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from codesign_ros.data.pacing import LONGEST_PAUSE_S
+from codesign_ros.runtime.head.settings import HeadSettings
 from codesign_ros.types.errors import CodesignError
 
 RECORDED, FAST = "recorded", "fast"
+# Rates of frames, as slow as a camera's and as fast as makes sense [Hz].
+_SLOWEST_HZ, _FASTEST_HZ = 0.01, 1e6
 _RATES = {"hz": "at a fixed rate", "poisson": "exponential gaps"}
 
 
@@ -37,7 +40,7 @@ class Arrivals:
         """Read ``recorded``, ``fast``, ``10hz`` or ``poisson:10hz``.
 
         Raises:
-            CodesignError: it is none of them.
+            CodesignError: it is none of them, or the rate is out of range.
         """
         if text in (RECORDED, FAST):
             return cls(text, window=window if text == FAST else 0)
@@ -47,12 +50,20 @@ class Arrivals:
             rate_hz = float(number) if number != rate else 0.0
         except ValueError:
             rate_hz = 0.0
-        if process not in ("", "poisson") or not 0 < rate_hz < 1e6:
+        if process not in ("", "poisson") or not _SLOWEST_HZ <= rate_hz < _FASTEST_HZ:
             raise CodesignError(
-                f"--arrivals {text!r} is not known; give {RECORDED}, {FAST}, a rate as 10hz, or "
-                "poisson:10hz"
+                f"--arrivals {text!r} is not known; give {RECORDED}, {FAST}, a rate as 10hz (from "
+                f"{_SLOWEST_HZ:g}hz to below {_FASTEST_HZ:.0f}hz), or poisson:10hz"
             )
         return cls(process or "hz", rate_hz, seed=seed if process else 0)
+
+    @property
+    def queue_depth(self) -> int:
+        """Frames that may wait for the robot: all in flight, so that they drop none of their own.
+
+        At least as many as wait for a head by default.
+        """
+        return max(HeadSettings().queue_depth, self.window)
 
     @property
     def words(self) -> str:

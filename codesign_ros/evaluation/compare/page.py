@@ -19,7 +19,7 @@ from codesign_ros.evaluation.compare.charts import roofs as roof_chart
 from codesign_ros.evaluation.compare.fronts import fronts, losses
 from codesign_ros.evaluation.compare.report import IN_TIME, Setting, accuracy_words
 from codesign_ros.evaluation.compare.rooflines import ROBOT, SERVER, Rooflines
-from codesign_ros.evaluation.compare.run import Compared
+from codesign_ros.evaluation.compare.run import Compared, refusals
 from codesign_ros.evaluation.compare.summary import Summary
 from codesign_ros.evaluation.compare.worst import WorstFrame
 from codesign_ros.simulation.link_rate import LinkRate
@@ -88,9 +88,7 @@ def page(
     conditions = f"{setting.source} with {setting.bundle}: {setting.frames} frames, "
     conditions += f"{setting.arrivals}; {setting.link}; {setting.times}. "
     conditions += f"{setting.how[0].upper()}{setting.how[1:]}."
-    missing = "".join(
-        f"<li>{escape(f'{name}: {why}')}</li>" for name, why in compared.unavailable.items()
-    )
+    missing = "".join(f"<li>{escape(line)}</li>" for line in refusals(compared.unavailable))
     notes = "".join(f"<li>{escape(note)}</li>" for note in setting.notes)
     charts = _charts(setting, compared, summaries, advice, sweep, roofs, rate)
     return (

@@ -12,7 +12,7 @@ from codesign_ros.console import link_rate, right, slim_table
 from codesign_ros.evaluation.compare.advice import Advice
 from codesign_ros.evaluation.compare.fronts import fronts, losses
 from codesign_ros.evaluation.compare.rooflines import Rooflines
-from codesign_ros.evaluation.compare.run import GROUND_TRUTH
+from codesign_ros.evaluation.compare.run import GROUND_TRUTH, refusals
 from codesign_ros.evaluation.compare.summary import Summary
 from codesign_ros.planning.grid import Solution
 
@@ -161,8 +161,7 @@ def lines(
     said.append(advice.rule)
     said += losses(fronts(summaries))
     said.append(f"answers are held against {setting.truth_is}; {IN_TIME}")
-    said += [f"{name}: {why}" for name, why in unavailable.items()]
-    return [*said, *setting.notes]
+    return [*said, *refusals(unavailable), *setting.notes]
 
 
 def link_words(name: str, mean_bps: float, delay_s: float, how: str) -> str:

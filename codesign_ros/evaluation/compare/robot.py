@@ -16,7 +16,7 @@ from codesign_ros.runtime.link.estimate import OVERHEAD_BYTES
 from codesign_ros.runtime.rate_level import RateLevelChoice
 from codesign_ros.simulation.line import Line, Process
 from codesign_ros.simulation.link_rate import LinkRate, StateRate
-from codesign_ros.simulation.pipeline import Passage, Pipeline, Way
+from codesign_ros.simulation.pipeline import Finished, Passage, Pipeline, Way
 from codesign_ros.simulation.planner import LivePlanner, Planned
 from codesign_ros.simulation.work import Work
 from codesign_ros.types.codec_names import rate_levels_of
@@ -104,6 +104,8 @@ class Robot:
         self._transform = transform
         self._last_cut = conditions.problem.tables.segments
         self._found: dict[int, Answer] = {}
+        # Answers for frames that are not finished, the robot's own for those it computes alone.
+        self._asked: dict[tuple[int, bool], Answer] = {}
         self._level: tuple[int, RateLevelChoice] | None = None
 
     def offer(self, number: int, arrival_s: float | None, window: int) -> None:
@@ -148,11 +150,11 @@ class Robot:
         if alone and plan.cut < self._last_cut:
             row = self._planner.alone
             plan = planned.solution.plan_of(row)
-            self._answer(number, plan, plan.codec)
+            self._answer(number, plan, plan.codec, alone)
             return Work(row.prediction.head_s)
         choice = self._choice(planned)
         codec = rate_levels_of(plan.codec)[choice.choose()] if choice else plan.codec
-        payload_bytes = self._answer(number, plan, codec)
+        payload_bytes = self._answer(number, plan, codec, alone)
         cost = planned.cost(codec)
         if plan.cut == self._last_cut:
             return Work(cost.head_s)
@@ -164,17 +166,23 @@ class Robot:
 
     def settled(self, passage: Passage) -> None:
         """See ``Stations``."""
-        self._passages[passage.number] = passage
+        number, finished = passage.number, passage.finished
+        self._passages[number] = passage
+        if finished is not Finished.DROPPED:
+            # A late answer of the server may come while the robot works on its own.
+            self._found[number] = self._asked[number, finished is Finished.FALLBACK]
+        for alone in (False, True):
+            self._asked.pop((number, alone), None)
 
     def _look(self) -> Process:
         while True:
             self._planner.look(float(self._env.now))
             yield self._env.timeout(_LOOK_S)
 
-    def _answer(self, number: int, plan: Plan, codec: str) -> int:
+    def _answer(self, number: int, plan: Plan, codec: str, alone: bool) -> int:
         """Have a frame computed; returns what crosses the cut [bytes]."""
         replayed = self._answers.of(number, plan, codec)
-        self._found[number] = self._transform(replayed.answer)
+        self._asked[number, alone] = self._transform(replayed.answer)
         return replayed.payload_bytes
 
     def _choice(self, planned: Planned) -> RateLevelChoice | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from codesign_ros.bundle import Bundle
@@ -42,6 +42,14 @@ class Compared:
     stamps_ns: tuple[int, ...]
     truths: tuple[GroundTruth | None, ...]
     truth_is: str
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is not known of the frames, a line each."""
+        known = sum(truth is not None for truth in self.truths)
+        if known == len(self.truths):
+            return ()
+        return (f"truth is known of {known} of {len(self.truths)} frames",)
 
     def of(self, policies: Collection[str]) -> Compared:
         """The same of these policies alone.
@@ -165,9 +173,17 @@ def compare(
 
 
 def nobody_can_choose(unavailable: dict[str, str]) -> CodesignError:
-    """Tell that no policy can, and why; by name."""
-    why = "; ".join(unavailable.values()) or "none was named"
+    """Tell that no policy can, and why, each reason once; by name."""
+    why = "; ".join(dict.fromkeys(unavailable.values())) or "none was named"
     return CodesignError(f"no policy can choose here: {why}")
+
+
+def refusals(unavailable: Mapping[str, str]) -> list[str]:
+    """Why policies could not choose, by name: a line for each reason, with all that have it."""
+    names: dict[str, list[str]] = {}
+    for name, why in unavailable.items():
+        names.setdefault(why, []).append(name)
+    return [f"{', '.join(each)}: {why}" for why, each in names.items()]
 
 
 def _stamps_of(

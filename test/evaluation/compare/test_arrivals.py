@@ -19,6 +19,13 @@ def test_a_clock_that_is_set_is_no_pause_of_years():
     assert Arrivals.parse("4hz", window=4, seed=0).notes(stamps_ns) == ()
 
 
+@pytest.mark.parametrize(
+    ("text", "window", "depth"), [("fast", 1, 3), ("fast", 9, 9), ("2hz", 9, 3)]
+)
+def test_all_frames_in_flight_have_a_place(text, window, depth):
+    assert Arrivals.parse(text, window=window, seed=0).queue_depth == depth
+
+
 def test_arrivals():
     stamps = [5_000_000_000, 5_100_000_000, 5_050_000_000, 5_300_000_000]
     recorded = Arrivals.parse("recorded", window=4, seed=0)
@@ -29,6 +36,9 @@ def test_arrivals():
     times_s = list(poisson.times_s(range(4000)))
     assert times_s == list(poisson.times_s(range(4000)))
     assert times_s[-1] == pytest.approx(400, rel=0.1)
-    for text in ("10", "hz", "poisson", "poison:10hz", "-1hz"):
+    assert list(Arrivals.parse("0.01hz", window=4, seed=0).times_s(stamps[:2])) == [0, 100]
+    # Slower ones take minutes of looks at an idle link, and no camera node plays them.
+    slow = ("0.0099hz", "0.0001hz", "poisson:1e-9hz", "nanhz")
+    for text in ("10", "hz", "poisson", "poison:10hz", "-1hz", *slow, "1e6hz"):
         with pytest.raises(CodesignError, match="is not known"):
             Arrivals.parse(text, window=4, seed=0)
