@@ -59,6 +59,7 @@ def robot(site, node_bundle):
 def test_a_recording_is_played_recorded_and_heard_again(robot, codesign, node_bundle, tmp_path):
     bundle = ["--bundle", node_bundle.path]
     bag, report = tmp_path / "said", tmp_path / "report.json"
+    bag.mkdir()  # an empty folder is taken
     codesign("follow", "--play", "window", "--record", bag, "--json", report, *bundle)
     said = json.loads(report.read_text())
     assert (said["frames"], said["results"], said["lost"]) == (FRAMES, FRAMES, 0)
