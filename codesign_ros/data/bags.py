@@ -38,19 +38,22 @@ class BagSource:
 
     live = False
 
-    def __init__(self, path: Path, *, topic: str | None = None) -> None:
+    def __init__(
+        self, path: Path, *, topic: str | None = None, topic_option: str = "--topic"
+    ) -> None:
         """Open a bag.
 
         Args:
             path: A bag directory, or a bare .mcap, .db3 or .bag file.
             topic: The image topic; may be left out where only one has messages.
+            topic_option: What whoever reads the error says it with.
 
         Raises:
             CodesignError: The path is missing, is no bag, is damaged, or has no such image topic.
         """
         self.path = path
         with open_recording(path) as recording:
-            self.topic = _image_topic(recording, topic)
+            self.topic = _image_topic(recording, topic, topic_option)
             self._check_encoding(recording)
             stamps = [stamp for _, stamp, _ in recording.messages([self.topic])]
             self.frames: int | None = len(stamps)
@@ -160,7 +163,7 @@ class BagSource:
         return truths, (lost,)
 
 
-def _image_topic(recording: Recording, topic: str | None) -> str:
+def _image_topic(recording: Recording, topic: str | None, option: str) -> str:
     """Return the topic of pictures: the one that was asked for, or the only one with messages.
 
     Raises:
@@ -181,7 +184,7 @@ def _image_topic(recording: Recording, topic: str | None) -> str:
     filled = sorted({c.topic for c in images if _has_messages(recording, c)}) or topics
     if len(filled) > 1:
         raise CodesignError(
-            f"bag {path} has several image topics, choose one with topic: {', '.join(filled)}"
+            f"bag {path} has several image topics: {', '.join(filled)}; choose one with {option}"
         )
     return filled[0]
 

@@ -315,7 +315,7 @@ def test_no_image_topic(tmp_path):
 def test_several_image_topics(tmp_path):
     image = "sensor_msgs/msg/Image"
     bag = bag_of(tmp_path / "bag", ("/left", image), ("/right", image), messages=3)
-    with pytest.raises(CodesignError, match="choose one with topic: /left, /right"):
+    with pytest.raises(CodesignError, match="topics: /left, /right; choose one with --topic"):
         BagSource(bag)
     with pytest.raises(
         CodesignError, match="no image topic /up; its image topics are /left, /right"
