@@ -36,6 +36,8 @@ _MEANT_FOR = {
     "lambda_1": ("planner",),
     "objective": ("planner",),
 }
+# Parameters that an error may name, and what a launch file calls them.
+_ARGUMENT_OF = {"source_topic": "bag_topic:="}
 _NOTHING = ("", "false", NO_CAMERA)
 
 
@@ -266,6 +268,8 @@ def why_ended(node: str, status: int, last_error: str) -> str:
         status: exit status; negative = number of the signal.
         last_error: the last line of its own that says why; empty = it said none.
     """
+    for parameter, argument in _ARGUMENT_OF.items():
+        last_error = last_error.replace(parameter, argument)
     how = f"signal {-status}" if status < 0 else f"exit status {status}"
     return f"{node} ended: {last_error or f'{how}; its last lines are above'}"
 

@@ -158,6 +158,10 @@ def test_why_a_node_ended():
     assert launching.why_ended("head_node-1", 1, "error: x") == "head_node-1 ended: error: x"
     assert "exit status 2; its last lines are above" in launching.why_ended("head_node-1", 2, "")
     assert "signal 11" in launching.why_ended("head_node-1", -11, "")
+    # A launch argument has another name than the parameter that it sets.
+    said = launching.why_ended("camera_node-1", 1, "error: choose one with source_topic")
+    assert said == "camera_node-1 ended: error: choose one with bag_topic:="
+    assert "bag_topic" in declared()
 
 
 def test_what_a_replay_passes_on_is_known_on_both_sides():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -17,6 +16,7 @@ from codesign_ros.data.storage.decoding import (
     TRUTH_TYPE,
     typestore,
 )
+from codesign_ros.data.storage.writing import NewBag
 from codesign_ros.mine.generator import MineFrame, MineGenerator
 from codesign_ros.types.boxes import GroundTruth
 from codesign_ros.types.errors import CodesignError
@@ -41,7 +41,7 @@ def write_mine_bag(
     """Write a bag directory that `ros2 bag play` and Foxglove read.
 
     Args:
-        out: The directory to make.
+        out: The directory to make; one that is there must be empty.
         seed: Seed of the mine; the same seed gives the same messages.
         frames: How many frames, at least 1.
         storage: ``mcap`` (chunks compressed with zstd) or ``sqlite3``.
@@ -50,7 +50,8 @@ def write_mine_bag(
         progress: Called with (frames written, frames in all) after each frame.
 
     Raises:
-        CodesignError: ``out`` exists or cannot be written, or an argument makes no sense.
+        CodesignError: ``out`` is there and not empty or cannot be written, or an argument makes no
+            sense.
     """
     if frames < 1 or fps <= 0:
         raise CodesignError(f"a mine bag needs frames >= 1 and fps > 0 (not {frames}, {fps})")
@@ -58,19 +59,17 @@ def write_mine_bag(
     if storage not in get_args(Storage):
         known = ", ".join(get_args(Storage))
         raise CodesignError(f"unknown bag storage '{storage}'; known are {known}")
-    if out.exists():
-        raise CodesignError(f"{out} exists already; choose another name or remove it first")
-    writer = Writer(out, version=9, storage_plugin=StoragePlugin[storage.upper()])
+    writer = NewBag(out, StoragePlugin[storage.upper()])
     if storage == "mcap":
         writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
     try:
         _write(writer, mine, frames, raw, fps, progress)
     except (OSError, WriterError) as error:
-        shutil.rmtree(out, ignore_errors=True)
+        writer.discard()
         raise CodesignError(f"cannot write bag {out}: {error}") from error
     except BaseException:
         # Half a bag would only be refused later; Ctrl-C leaves nothing behind.
-        shutil.rmtree(out, ignore_errors=True)
+        writer.discard()
         raise
 
 

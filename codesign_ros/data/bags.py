@@ -38,7 +38,12 @@ class BagSource:
     live = False
 
     def __init__(
-        self, path: Path, *, topic: str | None = None, truth_topic: str | None = None
+        self,
+        path: Path,
+        *,
+        topic: str | None = None,
+        truth_topic: str | None = None,
+        topic_option: str = "--topic",
     ) -> None:
         """Open a bag.
 
@@ -47,13 +52,14 @@ class BagSource:
             topic: The image topic; may be left out where only one has messages.
             truth_topic: The topic of ground truth; None = the one that is nearest to the image
                 topic by its namespace.
+            topic_option: What whoever reads the error says it with.
 
         Raises:
             CodesignError: The path is missing, is no bag, is damaged, or has no such topic.
         """
         self.path = path
         with open_recording(path) as recording:
-            self.topic = _image_topic(recording, topic)
+            self.topic = _image_topic(recording, topic, topic_option)
             self._check_encoding(recording)
             self._truth = read_truth(recording, self.topic, truth_topic)
             stamps, own_stamps = self._stamps(recording)
@@ -164,7 +170,7 @@ class BagSource:
         )
 
 
-def _image_topic(recording: Recording, topic: str | None) -> str:
+def _image_topic(recording: Recording, topic: str | None, option: str) -> str:
     """Return the topic of pictures: the one that was asked for, or the only one with messages.
 
     Raises:
@@ -185,7 +191,7 @@ def _image_topic(recording: Recording, topic: str | None) -> str:
     filled = sorted({c.topic for c in images if _has_messages(recording, c)}) or topics
     if len(filled) > 1:
         raise CodesignError(
-            f"bag {path} has several image topics, choose one with topic: {', '.join(filled)}"
+            f"bag {path} has several image topics: {', '.join(filled)}; choose one with {option}"
         )
     return filled[0]
 

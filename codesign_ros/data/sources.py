@@ -36,6 +36,7 @@ def open_source(
     *,
     topic: str | None = None,
     truth_topic: str | None = None,
+    topic_option: str = "--topic",
     seed: int = 0,
     frames: int = 0,
     fps: float = 30.0,
@@ -53,6 +54,7 @@ def open_source(
             of the mine).
         topic: The image topic, for bags with several.
         truth_topic: The topic of ground truth, for bags with several; see ``BagSource``.
+        topic_option: What whoever reads the error says it with.
         seed: Seed of the mine where ``spec`` names none.
         frames: Stop after so many frames; 0 = all there are (the mine and cameras: no end).
         fps: Rate of sources that have none of their own (folder, mine); asked of a camera.
@@ -97,7 +99,9 @@ def open_source(
         elif not path.exists():
             raise CodesignError(f"source {spec} does not exist")
         elif is_bag(path):
-            source = BagSource(path, topic=topic, truth_topic=truth_topic)
+            source = BagSource(
+                path, topic=topic, truth_topic=truth_topic, topic_option=topic_option
+            )
         elif path.is_dir():
             source = FolderSource(path, fps)
         elif not path.is_file():  # a pipe that nobody writes to would keep OpenCV for ever

@@ -156,6 +156,7 @@ class CameraNode(CodesignNode):
         source = open_source(
             self.params["source"],
             topic=self.params["source_topic"] or None,
+            topic_option="source_topic",
             frames=self.params["frames"],
             fps=self.params["rate_hz"],
             size=(self.params["camera.width"], self.params["camera.height"]),

@@ -82,6 +82,7 @@ class HeadNode(DeviceNode):
                 self.params["image_reliability"],
                 self._on_message,
                 on_missed=self._on_missed,
+                unreadable=self._why_unreadable,
             )
         self._camera_infos = CameraInfoRelay(self, self._images_topic)
         self._paused = False
@@ -204,6 +205,11 @@ class HeadNode(DeviceNode):
             self.runtime.settings.paused = self._paused
         response.message = _PAUSED if self._paused else "enabled"
         self.publish_diagnostics()
+
+    def _why_unreadable(self) -> str:
+        """Why the newest frame could not be read; empty where it could."""
+        runtime = self.runtime
+        return "" if runtime is None else runtime.unreadable
 
     def _images_topic(self) -> str:
         """Full name of the topic of images; empty while it is not known."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -22,6 +23,7 @@ from rclpy.signals import SignalHandlerOptions
 from codesign_ros.msg import GroundTruth as GroundTruthMsg
 from codesign_ros.msg import InferenceResult
 from codesign_ros.msg import Plan as PlanMsg
+from codesign_ros.nodes.base import DIAGNOSTICS_PERIOD_S
 from codesign_ros.nodes.interface import qos, transport
 from codesign_ros.nodes.interface.messages import (
     ground_truth_from_msg,
@@ -40,6 +42,8 @@ from codesign_ros.types.plan import Plan
 # A server drops an answer to a client that it does not know yet, and DDS gives a client no sign of
 # when that is over; hence clients are kept, and a new one waits so long [s].
 _SETTLE_S = 0.3
+# In so long every node says how it is [s].
+_NEWS_S = 2.0 * DIAGNOSTICS_PERIOD_S
 
 TRANSITIONS = {
     "configure": Transition.TRANSITION_CONFIGURE,
@@ -57,6 +61,7 @@ class Observer:
         truths: what is truly in a frame by its stamp [ns], as the camera published it.
         plans: plans in order of arrival.
         diagnostics: last values by node name.
+        messages: what each node said of itself last, beside those.
 
     Args:
         robot: the robot's namespace.
@@ -115,11 +120,16 @@ class Observer:
         """Ask a lifecycle node for a transition, as `ros2 lifecycle set` does.
 
         Raises:
-            CodesignError: the node is not there, refuses, or does not answer in time.
+            CodesignError: the node is not there, refuses, or does not answer in time; where it
+                refuses the text has what it says of itself then.
         """
         request = ChangeState.Request(transition=Transition(id=TRANSITIONS[transition]))
         if not self.call(ChangeState, f"{node}/change_state", request, timeout_s).success:
-            raise CodesignError(f"{node} did not {transition}")
+            self.messages.pop(node, None)
+            with contextlib.suppress(CodesignError):
+                self.wait_until(lambda: node in self.messages, f"news of {node}", _NEWS_S)
+            news = f"; it is {self.messages[node]}" if node in self.messages else ""
+            raise CodesignError(f"{node} did not {transition}{news}")
 
     def set_parameter(self, node: str, name: str, value: Any, timeout_s: float = 30.0) -> None:
         """Set a parameter of a node, as `ros2 param set` does.

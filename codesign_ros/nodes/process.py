@@ -7,6 +7,7 @@ import faulthandler
 import logging
 import os
 import queue
+import select
 import signal
 import sys
 import threading
@@ -27,7 +28,10 @@ from codesign_ros.nodes.wiring import PATIENCE_S
 from codesign_ros.resources import resource_path
 from codesign_ros.types.errors import CodesignError, escaped, one_line, unexpected
 
-# How soon the end of a node by ``fail`` is seen [s].
+ENDS_WITH_INPUT = "CODESIGN_ENDS_WITH_INPUT"
+"""Environment variable: where it is set, the process ends as its standard input does. So whoever
+starts it with a pipe takes it along, however that one ends."""
+# How soon the end of a node by ``fail`` is seen, and that of the input [s].
 _POLL_S = 0.2
 # What the end of a process may take at all, many times what it does [s].
 _MOST_END_S = 30.0
@@ -59,11 +63,15 @@ class Interruption:
     No Event: a handler runs between any two steps of the thread that it interrupts. Where that one
     is inside ``Event.wait`` and holds the Event's lock, ``Event.set`` would wait for it for ever.
     ``SimpleQueue.put`` may run inside ``SimpleQueue.get`` (it is reentrant, says its reference).
+
+    Args:
+        pipe: file descriptor to which nobody writes; its end tells it too.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, pipe: int | None = None) -> None:
         self._queue: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._is_told = False
+        self._pipes = [] if pipe is None else [pipe]
 
     def tell(self) -> None:
         """Have the thread go on that waits, or that will."""
@@ -75,6 +83,8 @@ class Interruption:
             with contextlib.suppress(queue.Empty):
                 self._queue.get(timeout=timeout_s)
                 self._is_told = True
+            if select.select(self._pipes, [], [], 0.0)[0]:
+                self._is_told = True
         return self._is_told
 
 
@@ -85,6 +95,8 @@ def run(make_node: Callable[[], CodesignNode]) -> int:
 
 def run_together(make_nodes: Callable[[], Sequence[CodesignNode]], *, as_one: bool = False) -> int:
     """Run nodes as one process until SIGINT, SIGTERM, or until every one ended by ``fail``.
+
+    Or until the end of standard input, where ``ENDS_WITH_INPUT`` says so.
 
     A node that cannot start says so in one line; the others go on, and it may be configured again.
 
@@ -108,7 +120,7 @@ def run_together(make_nodes: Callable[[], Sequence[CodesignNode]], *, as_one: bo
         why = "ROS does not know these words behind --ros-args: " if unknown else ""
         print(f"error: {why}{one_line(error)}", file=sys.stderr)
         return 1
-    interruption = Interruption()
+    interruption = Interruption(0 if ENDS_WITH_INPUT in os.environ else None)
     named: set[int] = set()
     broken: list[Exception] = []
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from codesign_ros.nodes.process import ENDS_WITH_INPUT
 from codesign_ros.types.errors import CodesignError
 
 # What a node may take to end after SIGINT before it is killed [s].
@@ -34,7 +35,7 @@ TOGETHER = {"robot": ("head", "camera")}
 
 
 class NodeProcesses:
-    """Starts nodes with a parameter file and stops them.
+    """Starts nodes with a parameter file and stops them; where it is killed they end by themselves.
 
     Args:
         robot: namespace of head, tail and camera.
@@ -80,13 +81,16 @@ class NodeProcesses:
         command = [str(executable(program)), "--ros-args"]
         command += ["--params-file", str(self._params), "--params-file", str(self._overrides)]
         command += ["-r", f"__ns:={namespace}"]
+        if node in self._processes:  # which has ended
+            _close_input(self._processes[node])
         with self.log(node).open("wb") as log:
             self._processes[node] = subprocess.Popen(
                 self._place(node, command),
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                env=self._environment,
+                # A pipe whose only other end is here, and that ends with us.
+                stdin=subprocess.PIPE,
+                env={**self._environment, ENDS_WITH_INPUT: "1"},
                 # A Ctrl-C at the terminal reaches us alone; we end them in order.
                 start_new_session=True,
             )
@@ -125,6 +129,7 @@ class NodeProcesses:
         process.send_signal(number)
         if number in (signal.SIGKILL, signal.SIGINT, signal.SIGTERM):
             process.wait(STOP_TIMEOUT_S)
+            _close_input(process)
             del self._processes[node]
 
     def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
@@ -145,6 +150,12 @@ class NodeProcesses:
                     process.wait(_ABORT_TIMEOUT_S)
                 process.kill()
                 process.wait()
+            _close_input(process)
+
+
+def _close_input(process: subprocess.Popen[bytes]) -> None:
+    assert process.stdin is not None
+    process.stdin.close()
 
 
 def executable(name: str) -> Path:

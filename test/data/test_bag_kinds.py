@@ -459,8 +459,10 @@ def test_a_second_topic_of_pictures_counts_where_it_has_some(tmp_path):
     database.execute("INSERT INTO messages(topic_id, timestamp, data) VALUES(2, 1, 'x')")
     database.commit()
     database.close()
-    with pytest.raises(CodesignError, match="several image topics, choose one with topic: "):
+    with pytest.raises(CodesignError, match=r"several image topics: /.*; choose one with --topic$"):
         BagSource(tmp_path / "a.db3")
+    with pytest.raises(CodesignError, match=r"; choose one with source_topic$"):
+        open_source(str(tmp_path / "a.db3"), topic_option="source_topic")
 
 
 def test_ground_truth_that_cannot_be_read_is_counted(tmp_path):

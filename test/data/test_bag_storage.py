@@ -294,12 +294,93 @@ def test_any_name_will_do(tmp_path, suffix, name):
     assert stamps(describe(path.parent, [path.name], FRAMES)) == WHOLE
 
 
-def test_what_a_killed_recorder_left_beside_its_database_is_read(tmp_path):
+@pytest.fixture
+def killed(tmp_path):
+    """A database as a killed recorder leaves it: two messages, and the others in the log."""
     database = write_sqlite(tmp_path / "x" / "a.db3", [CAMERA], messages(), wal_after=2)
+    for number in range(FRAMES, 2 * FRAMES):  # each in a transaction of several pages
+        picture = message(number, JPEG + bytes(9000))
+        database.execute("INSERT INTO messages VALUES(NULL,1,?,?)", picture)
+        database.commit()
     shutil.copytree(tmp_path / "x", tmp_path / "killed")
     database.close()
     assert (tmp_path / "killed" / "a.db3-wal").stat().st_size
-    assert stamps(tmp_path / "killed" / "a.db3") == WHOLE
+    return tmp_path / "killed" / "a.db3"
+
+
+TWICE = [stamp for _, stamp, _ in messages(2 * FRAMES)]
+
+
+def test_what_a_killed_recorder_left_beside_its_database_is_read(killed, tmp_path):
+    assert stamps(killed) == TWICE
+    (tmp_path / "link.db3").symlink_to(killed)
+    assert stamps(tmp_path / "link.db3") == TWICE
+    (tmp_path / "chain.db3").symlink_to("link.db3")
+    assert stamps(tmp_path / "chain.db3") == TWICE
+
+
+@pytest.mark.parametrize("packed", PACKERS)
+@pytest.mark.parametrize("which", [["a.db3"], ["a.db3", "a.db3-wal"], ["a.db3-wal"]], ids=str)
+def test_what_it_left_is_read_where_either_was_packed(killed, tmp_path, packed, which):
+    for name in which:
+        plain = killed.with_name(name)
+        plain.with_name(name + packed).write_bytes(PACKERS[packed](plain.read_bytes()))
+        plain.unlink()
+    killed.with_name("a.db3-shm").unlink()
+    path = next(each for each in killed.parent.iterdir() if "-wal" not in each.name)
+    assert stamps(path) == TWICE
+    assert stamps(killed.parent) == TWICE
+    (tmp_path / f"link{path.suffix}").symlink_to(path)
+    if path.suffix == ".db3":
+        assert stamps(tmp_path / "link.db3") == TWICE
+
+
+def flipped(log, at):
+    return log[:at] + bytes([log[at] ^ 0x40]) + log[at + 1 :]
+
+
+def without_commit(log):
+    """A log whose last transaction lacks its last frame; a page of SQLite has 4096 bytes."""
+    return log[: -4096 - 24]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        pytest.param(lambda log: flipped(log, 32 + 4120 + 500), id="a page"),
+        pytest.param(lambda log: flipped(log, 32 + 4120), id="a page's number"),
+        pytest.param(lambda log: flipped(log, 32 + 4120 + 9), id="a page's salt"),
+        pytest.param(lambda log: flipped(log, 32 + 4120 + 20), id="a page's checksum"),
+        pytest.param(lambda log: flipped(log, 3), id="the magic number"),
+        pytest.param(lambda log: flipped(log, 9), id="the size of a page"),
+        pytest.param(lambda log: flipped(log, 17), id="the log's salt"),
+        pytest.param(lambda log: flipped(log, 30), id="the log's checksum"),
+        pytest.param(lambda log: log[:-100], id="cut off in a page"),
+        pytest.param(lambda log: log[:20], id="cut off in its header"),
+        pytest.param(without_commit, id="cut off in a transaction"),
+    ],
+)
+def test_a_log_that_is_not_read_to_its_end_is_said(killed, spoil):
+    log = killed.with_name("a.db3-wal")
+    log.write_bytes(spoil(log.read_bytes()))
+    source = BagSource(killed)
+    assert 2 <= len(list(source)) < 2 * FRAMES
+    (warning,) = source.warnings
+    assert f"has no end in a.db3, which a recorder writes last; the {source.frames} " in warning
+
+
+def test_what_a_log_has_of_a_time_before_is_no_loss(tmp_path):
+    database = write_sqlite(tmp_path / "x" / "a.db3", [CAMERA], messages(), wal_after=0)
+    database.execute("PRAGMA wal_checkpoint(RESTART)")
+    database.execute("INSERT INTO messages VALUES(NULL,1,?,?)", message(FRAMES))
+    database.commit()
+    length = (tmp_path / "x" / "a.db3-wal").stat().st_size
+    shutil.copytree(tmp_path / "x", tmp_path / "killed")
+    database.close()
+    assert length > 3 * 4120  # more than the one message that is new
+    source = BagSource(tmp_path / "killed" / "a.db3")
+    assert source.frames == FRAMES + 1
+    assert source.warnings == ()
 
 
 def test_an_empty_second_topic_does_not_count(tmp_path):

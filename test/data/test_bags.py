@@ -1,8 +1,10 @@
 import shutil
 import sqlite3
+from pathlib import Path
 
 import numpy as np
 import pytest
+import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rosbags.highlevel import AnyReader
@@ -316,7 +318,7 @@ def test_no_image_topic(tmp_path):
 def test_several_image_topics(tmp_path):
     image = "sensor_msgs/msg/Image"
     bag = bag_of(tmp_path / "bag", ("/left", image), ("/right", image), messages=3)
-    with pytest.raises(CodesignError, match="choose one with topic: /left, /right"):
+    with pytest.raises(CodesignError, match="topics: /left, /right; choose one with --topic"):
         BagSource(bag)
     with pytest.raises(
         CodesignError, match="no image topic /up; its image topics are /left, /right"
@@ -426,7 +428,9 @@ def test_empty(tmp_path, storage):
         BagSource(bag)
 
 
-def test_ros1_bag(tmp_path):
+@pytest.fixture
+def ros1_bag(tmp_path):
+    """A bag of ROS 1 with one image."""
     store = get_typestore(Stores.ROS1_NOETIC)
     path = tmp_path / "old.bag"
     with Writer1(path) as writer:
@@ -447,14 +451,65 @@ def test_ros1_bag(tmp_path):
         )
         raw = store.serialize_ros1(image, "sensor_msgs/msg/Image")
         writer.write(connection, 5_000_000_000, raw)
-    (frame,) = play(path)
+    return path
+
+
+def test_ros1_bag(ros1_bag):
+    (frame,) = play(ros1_bag)
     assert (frame.stamp_ns, frame.data, frame.width) == (3_000_000_004, b"\x01\x02", 2)
+
+
+def test_a_ros1_bag_without_its_index_names_what_mends_it(ros1_bag, tmp_path):
+    whole = ros1_bag.read_bytes()
+    start = whole.index(b"index_pos=") + len(b"index_pos=")
+    index = int.from_bytes(whole[start : start + 8], "little")
+    killed = whole[:start] + bytes(8) + whole[start + 8 : index]
+    for content in (killed, whole[:index], whole[:-10]):
+        for name in ("a.bag", "a.bag.active", "index.bag.zst"):
+            packed = name.endswith(".zst")
+            path = tmp_path / name
+            path.write_bytes(zstandard.compress(content) if packed else content)
+            with pytest.raises(CodesignError) as caught:
+                open_source(str(path))
+            assert str(caught.value) == (
+                f"bag {path}: its index, which a recorder writes last, is missing or cut off; "
+                "`rosbag reindex` writes it anew"
+            )
+    # What it leaves then has the same name.
+    (tmp_path / "a.bag.active").write_bytes(whole)
+    assert len(play(tmp_path / "a.bag.active")) == 1
+    (tmp_path / "index.bag").write_bytes(b"")
+    with pytest.raises(CodesignError, match="it is damaged: "):
+        BagSource(tmp_path / "index.bag")
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_writer_takes_an_empty_folder_and_keeps_it(tmp_path, monkeypatch, storage):
+    def interrupt(done, total):
+        raise KeyboardInterrupt
+
+    here = tmp_path / "here"
+    here.mkdir()
+    here.chmod(0o700)
+    (tmp_path / "link").symlink_to("here")
+    monkeypatch.chdir(here)
+    for name in (".", str(tmp_path / "link")):
+        with pytest.raises(KeyboardInterrupt):
+            write_mine_bag(Path(name), seed=4, frames=2, storage=storage, progress=interrupt)
+        assert not any(here.iterdir())
+        write_mine_bag(Path(name), seed=4, frames=1, storage=storage)
+        assert len(list(open_source(name))) == 1
+        assert here.stat().st_mode & 0o777 == 0o700
+        for file in here.iterdir():
+            file.unlink()
 
 
 def test_writer_refuses(tmp_path):
     (tmp_path / "there").mkdir()
-    with pytest.raises(CodesignError, match="exists already"):
-        write_mine_bag(tmp_path / "there", seed=0, frames=1)
+    (tmp_path / "there" / "x").touch()
+    for name in ("there", "there/x"):
+        with pytest.raises(CodesignError, match="exists already"):
+            write_mine_bag(tmp_path / name, seed=0, frames=1)
     with pytest.raises(CodesignError, match="unknown bag storage 'tape'; known are mcap, sqlite3"):
         write_mine_bag(tmp_path / "new", seed=0, frames=1, storage="tape")
     with pytest.raises(CodesignError, match="frames >= 1"):

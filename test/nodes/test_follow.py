@@ -9,6 +9,7 @@ from codesign_ros.nodes.watching.recorded import read_news
 from codesign_ros.runtime.device import Device
 from codesign_ros.testbed.processes import executable
 from codesign_ros.types.plan import Plan
+from support.two_cameras import LEFT, RIGHT, write_two_cameras
 
 pytest_plugins = ("support.ros",)
 
@@ -59,6 +60,7 @@ def robot(site, node_bundle):
 def test_a_recording_is_played_recorded_and_heard_again(robot, codesign, node_bundle, tmp_path):
     bundle = ["--bundle", node_bundle.path]
     bag, report = tmp_path / "said", tmp_path / "report.json"
+    bag.mkdir()  # an empty folder is taken
     codesign("follow", "--play", "window", "--record", bag, "--json", report, *bundle)
     said = json.loads(report.read_text())
     assert (said["frames"], said["results"], said["lost"]) == (FRAMES, FRAMES, 0)
@@ -88,6 +90,24 @@ def test_a_recording_is_played_recorded_and_heard_again(robot, codesign, node_bu
     by = {each["by"]: each for each in found["plans"]}
     assert by["this planner"]["plan"] == by["recorded"]["plan"]
     assert found["same_s"] > 0.9 * found["both_s"] > 0
+
+
+def test_why_the_camera_does_not_play_is_in_the_line(site, codesign, node_bundle, tmp_path):
+    bag = write_two_cameras(tmp_path / "bag", FRAMES)
+    common = {"bundle": str(node_bundle.path), "profile_s": 0.05}
+    robot = site.robot(
+        camera={"autostart": False, "source": str(bag)},
+        head=common,
+        tail=common,
+        planner={"bundle": common["bundle"]},
+    )
+    robot.start("planner", "tail", "head", "camera")
+    said = codesign("follow", "--play", "window", "--bundle", node_bundle.path, status=2)
+    (line,) = (line for line in said.splitlines() if line.startswith("error: "))
+    assert line == (
+        f"error: /robot/camera did not configure; it is unconfigured: bag {bag} has several image "
+        f"topics: {LEFT}, {RIGHT}; choose one with source_topic"
+    )
 
 
 def test_one_line_where_nobody_is_there(codesign, node_bundle, tmp_path):

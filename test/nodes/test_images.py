@@ -208,6 +208,30 @@ def test_the_transport_changes_with_the_driver(listening, driver, pictures):
     listening.wait_for_state("head", "active")
 
 
+def test_where_images_cannot_be_read_those_beside_them_are_taken(listening, driver):
+    """As of drivers that send H.264 in CompressedImage."""
+    packets = {"format": "h264", "data": array("B", b"\0\0\0\1\x67")}
+    camera = driver(CompressedImage, "/cam/image_raw/compressed", RELIABLE)
+    sent = []
+    with Driver(listening, Image, "/cam/image_raw", RELIABLE) as beside:
+
+        def is_read():
+            camera.send(**packets)
+            sent.append(beside.send(**raw("rgb8")))
+            time.sleep(0.05)
+            return any(r.status is Status.OK and r.stamp in sent for r in listening.results)
+
+        listening.wait(is_read, "images that can be read")
+        beside.wait_for_the_head()
+    # Where these end, the others are all there is: said by the frames that are dropped.
+    camera.wait_for_the_head()
+    assert camera.answer_to(**packets).drop_reason is DropReason.UNREADABLE
+    lines = [line for line in listening.logs().splitlines() if "cannot be read (" in line]
+    assert len(lines) == 1, lines
+    assert "images on /cam/image_raw/compressed cannot be read (" in lines[0]
+    assert lines[0].endswith("): those on /cam/image_raw are taken")
+
+
 def head(site, bundle, **parameters):
     robot = site.robot(
         arguments={"head": TO_CAM},

@@ -308,7 +308,9 @@ def test_lifecycle_step_by_step(site, node_bundle, picture_folder):
 
     # What the state does not allow is refused, and changes nothing.
     for node in NODES:
-        with pytest.raises(CodesignError, match=f"{robot.name(node)} did not configure"):
+        with pytest.raises(
+            CodesignError, match=f"{robot.name(node)} did not configure; it is active"
+        ):
             robot.observer.change_state(robot.name(node), "configure")
         assert state_of(robot, node) == "active"
 
@@ -330,9 +332,12 @@ def test_configuring_again_after_a_mistake(site, node_bundle, picture_folder, tm
         planner={"autostart": False, "bundle": str(tmp_path / "nothing")},
     )
     robot.start(*NODES)
+    nothing = tmp_path / "nothing"
     for node in NODES:
         name = robot.name(node)
-        with pytest.raises(CodesignError, match=f"{name} did not configure"):
+        with pytest.raises(
+            CodesignError, match=f"{name} did not configure; it is unconf.*{nothing}"
+        ):
             robot.observer.change_state(name, "configure")
         assert state_of(robot, node) == "unconfigured"
         log = robot.processes.log(node).read_text()
@@ -354,7 +359,7 @@ def test_value_that_makes_no_sense_is_refused_before_the_node_is_configured(site
         robot.observer.set_parameter(name, "policy", "jpeg")
     # How many cuts there are shows when the network is open.
     robot.observer.set_parameter(name, "policy", "cut:99")
-    with pytest.raises(CodesignError, match="did not configure"):
+    with pytest.raises(CodesignError, match=r"did not configure; .*: cut 99 does not exist"):
         robot.observer.change_state(name, "configure")
     assert "cut 99 does not exist: cuts are 0 to" in robot.logs()
     robot.observer.set_parameter(name, "policy", "server_only_jpeg")

@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from pathlib import Path
 
 import pytest
 from lifecycle_msgs.srv import GetState
@@ -14,6 +16,9 @@ from codesign_ros.nodes.process import Interruption
 from codesign_ros.resources import default_bundle
 
 pytest_plugins = ("support.ros",)
+
+# Far beyond what it takes, on a busy machine [s].
+PATIENCE_S = 60.0
 
 
 def wait_and_tell(interruption, at_step):
@@ -109,3 +114,64 @@ def test_interrupted_while_it_builds_engines(site, tmp_path):
     assert state == "configuring"
     robot.stop()
     assert not list(cache_dir.glob("*.profile.cache"))
+
+
+# Starts a planner, says its number, and waits to be killed.
+STARTER = """
+import pathlib, sys, time
+from codesign_ros.resources import resource_path
+from codesign_ros.testbed.processes import NodeProcesses, private_environment
+
+params = resource_path("config") / "split_inference.yaml"
+nodes = NodeProcesses("/robot", params, {}, pathlib.Path(sys.argv[1]), private_environment())
+nodes.start("planner")
+print(nodes.pid("planner"), flush=True)
+time.sleep(600)
+"""
+
+
+def test_nodes_end_with_whoever_started_them(site, tmp_path):
+    with subprocess.Popen(
+        [sys.executable, "-c", STARTER, str(tmp_path)],
+        env=site.environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as starter:
+        number = int(starter.stdout.readline())
+        log = tmp_path / "planner.log"
+        wait_until(lambda: "active" in log.read_text(), log)
+        starter.kill()
+    wait_until(lambda: not is_running(number), log)
+    assert "error: " not in log.read_text()
+
+
+def is_running(number):
+    """Whether a process does anything; nobody may have asked for the status of one that ended."""
+    try:
+        stat = Path(f"/proc/{number}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+def wait_until(holds, log):
+    give_up_s = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < give_up_s, log.read_text()
+        time.sleep(0.05)
+
+
+def test_an_input_that_ends_does_not_end_a_node_that_anybody_else_started(site, tmp_path):
+    """As in a script in the background, or under a service manager."""
+    with subprocess.Popen(
+        [shutil.which("planner_node")],
+        env=site.environment,
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as node:
+        assert any("active" in line for line in node.stderr)
+        with pytest.raises(subprocess.TimeoutExpired):
+            node.wait(1.0)
+        node.terminate()
+        assert node.wait(PATIENCE_S) == 0

@@ -19,6 +19,7 @@ from codesign_ros.data.storage.channel import Channel, OpenStorage, StorageError
 from codesign_ros.data.storage.mcap_file import open_mcap
 from codesign_ros.data.storage.ros1_file import open_ros1
 from codesign_ros.data.storage.sqlite_file import open_sqlite
+from codesign_ros.data.storage.sqlite_log import LOG_SUFFIX
 from codesign_ros.types.errors import CodesignError, one_line
 from codesign_ros.types.lfs import is_lfs_pointer
 
@@ -31,6 +32,8 @@ BAG_SUFFIXES = tuple(_OPENERS)
 _METADATA = "metadata.yaml"
 # Storage files that were compressed as a whole have this after their own suffix.
 _PACKED_SUFFIXES = (".zstd", ".zst", ".lz4")
+# `rosbag record` takes this away where it comes to its end.
+_UNFINISHED_SUFFIX = ".active"
 # What is compressed begins so, and nothing else that we read does.
 _ZSTD_MAGIC, _LZ4_MAGIC = b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18"
 
@@ -39,6 +42,8 @@ def storage_suffix(path: Path) -> str | None:
     """Which kind of storage file a name is of (``.mcap``, ``.db3``, ``.bag``); None = of none."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes and suffixes[-1] in _PACKED_SUFFIXES:
+        suffixes.pop()
+    if suffixes[-2:] == [".bag", _UNFINISHED_SUFFIX]:
         suffixes.pop()
     return suffixes[-1] if suffixes and suffixes[-1] in _OPENERS else None
 
@@ -116,26 +121,49 @@ def _open(path: Path, stack: ExitStack) -> Iterator[StorageFile]:
             f"{path.name} was not fetched, it is a pointer of Git LFS: run 'git lfs pull' "
             "where it came from"
         )
-    with path.open("rb") as file:
-        start = file.read(4)
-    if start in (_ZSTD_MAGIC, _LZ4_MAGIC):
+    log = _log_of(path) if suffix == ".db3" else None
+    if _magic(path) or (log is not None and _magic(log)):
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="codesign_bag_")))
         plain = folder / f"plain{suffix}"
-        _unpack(path, plain, start)
+        _unpack(path, plain)
+        if log is not None:
+            _unpack(log, folder / f"{plain.name}{LOG_SUFFIX}")
         path = plain
     with _OPENERS[suffix](path) as opened:
         yield opened
 
 
-def _unpack(path: Path, plain: Path, start: bytes) -> None:
-    """Decompress a storage file.
+def _magic(path: Path) -> bytes:
+    """The mark of the compressor that packed a file; empty = none did."""
+    with path.open("rb") as file:
+        start = file.read(4)
+    return start if start in (_ZSTD_MAGIC, _LZ4_MAGIC) else b""
+
+
+def _log_of(database: Path) -> Path | None:
+    """What a recorder that was killed left beside a database; None = nothing.
+
+    Either may have been packed since, and the database be named by a link.
+    """
+    database = database.resolve()
+    is_packed = database.suffix.lower() in _PACKED_SUFFIXES
+    name = f"{database.stem if is_packed else database.name}{LOG_SUFFIX}"
+    log = _named(database.parent, name)
+    return log if log.is_file() else None
+
+
+def _unpack(path: Path, plain: Path) -> None:
+    """Decompress a file, or copy one that is not compressed.
 
     Raises:
         StorageError: it is damaged, or there is no room.
     """
+    magic = _magic(path)
     try:
         with path.open("rb") as packed, plain.open("wb") as out:
-            if start == _LZ4_MAGIC:
+            if not magic:
+                shutil.copyfileobj(packed, out, 1 << 20)
+            elif magic == _LZ4_MAGIC:
                 with lz4.frame.open(packed, "rb") as reader:
                     shutil.copyfileobj(reader, out, 1 << 20)
             else:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from rosbags.interfaces import Connection
-from rosbags.rosbag1 import Reader
+from rosbags.rosbag1 import Reader, ReaderError
 
-from codesign_ros.data.storage.channel import ROS1, Channel
+from codesign_ros.data.storage.channel import ROS1, Channel, StorageError
 
 
 class Ros1File:
@@ -43,5 +43,15 @@ def _channel(connection: Connection) -> Channel:
 @contextmanager
 def open_ros1(path: Path) -> Iterator[Ros1File]:
     """Open a bag of ROS 1."""
-    with Reader(path) as reader:
+    reader = Reader(path)
+    try:
+        reader.open()
+    except ReaderError as error:
+        if not str(error).startswith(("Bag is not indexed", "Bag index")):
+            raise
+        raise StorageError(
+            "its index, which a recorder writes last, is missing or cut off; `rosbag reindex` "
+            "writes it anew"
+        ) from None
+    with closing(reader):
         yield Ros1File(reader)

@@ -9,14 +9,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 from codesign_ros.data.storage.channel import Channel, StorageError
+from codesign_ros.data.storage.sqlite_log import LOG_SUFFIX, log_is_cut
 from codesign_ros.types.errors import one_line
 
 _MAGIC = b"SQLite format 3\0"
 _HEADER_BYTES = 100
-# Of the log beside it (sqlite.org/walformat.html): its header, each frame, its first bytes.
-_LOG_HEADER_BYTES = 32
-_LOG_FRAME_BYTES = 24
-_LOG_MAGICS = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
 
 
 class SqliteFile:
@@ -67,14 +64,15 @@ class SqliteFile:
 def open_sqlite(path: Path) -> Iterator[SqliteFile]:
     """Open a SQLite file, with what a recorder that was killed left in ``-wal`` beside it."""
     _check(path)
-    log = path.with_name(path.name + "-wal")
+    path = path.resolve()  # the log lies beside the file, not beside a link to it
+    log = path.with_name(path.name + LOG_SUFFIX)
     # An immutable file is read without a lock, and without the log beside it.
     has_log = log.exists() and log.stat().st_size > 0
     mode = "mode=ro" if has_log else "mode=ro&immutable=1"
     try:
         connection = sqlite3.connect(f"file:{quote(str(path))}?{mode}", uri=True)
         with closing(connection) as database:
-            yield SqliteFile(database, is_cut=has_log and _log_is_cut(log))
+            yield SqliteFile(database, is_cut=has_log and log_is_cut(log))
     except sqlite3.DatabaseError as error:
         reason = f"it is damaged: {one_line(error)}"
         if "immutable" not in mode:
@@ -83,15 +81,6 @@ def open_sqlite(path: Path) -> Iterator[SqliteFile]:
                 f"read here ({one_line(error)}); copy both to a folder that can be written"
             )
         raise StorageError(reason) from None
-
-
-def _log_is_cut(log: Path) -> bool:
-    """Whether a log does not end with a whole frame; SQLite passes over such a rest in silence."""
-    with log.open("rb") as file:
-        header = file.read(_LOG_HEADER_BYTES)
-    frame_bytes = _LOG_FRAME_BYTES + int.from_bytes(header[8:12], "big")
-    frames_bytes = log.stat().st_size - _LOG_HEADER_BYTES
-    return not header.startswith(_LOG_MAGICS) or frames_bytes % frame_bytes != 0
 
 
 def _check(path: Path) -> None:

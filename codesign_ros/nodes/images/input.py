@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rclpy.qos import QoSProfile
@@ -26,6 +26,8 @@ _LOOK_S = 0.25
 _SILENCE_S, _PERIODS = 1.9, 2.5
 # How long after an image DDS may tell what it lost before that one [s].
 _LOSS_TOLD_S = 0.25
+# After so long, and so many images of which none could be read, another topic is taken [s].
+_UNREADABLE_S, _UNREADABLE = 3.0, 5
 
 
 class ImageInput:
@@ -38,6 +40,7 @@ class ImageInput:
             ``AUTO``: reliable where every publisher is. Images of megabytes hardly arrive else.
         take: called with each message.
         on_missed: called when DDS has lost images, with how many.
+        unreadable: says why the newest of them could not be read, one line; empty where it could.
     """
 
     def __init__(
@@ -47,12 +50,18 @@ class ImageInput:
         reliability: str,
         take: Callable[[Any], None],
         on_missed: Callable[[int], None],
+        unreadable: Callable[[], str],
     ) -> None:
         self._node = node
         self._reliability = reliability
         self._profile = qos.image(reliability == "reliable", 1)
         self._take = take
         self._on_missed = on_missed
+        self._why_unreadable = unreadable
+        # Topics whose images cannot be read, and why, as long as somebody publishes them.
+        self._unreadable: dict[ImageTopic, str] = {}
+        # When the last image could be read, and what came since.
+        self._read_s, self._unread = time.monotonic(), 0
         self._subscription: Subscription | None = None
         self._topic: ImageTopic | None = None
         # What was found by the last look: who has just come may be about to publish more.
@@ -95,18 +104,39 @@ class ImageInput:
         return f"no frame for {silent_s:.0f} s: {why}"
 
     def _look(self) -> None:
-        """Listen to the best topic that somebody publishes, unless the one at hand still is."""
-        topics = self._candidates
-        if self._topic is not None and publishers_of(self._node, self._topic):
-            topics = (self._topic,)
-        topic = next((each for each in topics if publishers_of(self._node, each)), None)
+        """Listen to the best topic that somebody publishes, unless the one at hand still is.
+
+        And can be read, where another one might.
+        """
+        published = [each for each in self._candidates if publishers_of(self._node, each)]
+        self._note_unreadable(published)
+        at_hand = [each for each in published if each == self._topic]
+        choice = [each for each in (*at_hand, *published) if each not in self._unreadable]
+        topic = next(iter((*choice, *at_hand, *published)), None)
         found = None if topic is None else (topic, self._profile_for(topic))
         settled, self._seen = found == self._seen, found
         if found is None or not settled or found == (self._topic, self._profile):
             return
         if self._subscription is not None:
             self._node.withdraw([self._subscription])
+        before, why = self.topic, self._unreadable.get(self._topic) if self._topic else None
         self._subscribe(*found)
+        if why and self.topic != before:
+            self._node.get_logger().warning(
+                f"images on {before} cannot be read ({why}): those on {self.topic} are taken"
+            )
+
+    def _note_unreadable(self, published: Sequence[ImageTopic]) -> None:
+        """Note whether the topic at hand is one whose images cannot be read."""
+        # Whoever publishes it after a while may send others.
+        self._unreadable = {at: why for at, why in self._unreadable.items() if at in published}
+        why = self._why_unreadable()
+        if not why:
+            self._read_s, self._unread = time.monotonic(), 0
+            return
+        lasts = self._unread >= _UNREADABLE and time.monotonic() - self._read_s > _UNREADABLE_S
+        if self._topic is not None and lasts:
+            self._unreadable[self._topic] = why
 
     def _subscribe(self, topic: ImageTopic, profile: QoSProfile) -> None:
         self._subscription = self._node.listen(
@@ -118,6 +148,7 @@ class ImageInput:
             adapts=self._reliability == AUTO,
         )
         self._topic, self._profile = topic, profile
+        self._read_s, self._unread = time.monotonic(), 0
 
     def _profile_for(self, topic: ImageTopic) -> QoSProfile:
         reliable = self._reliability == "reliable"
@@ -131,6 +162,7 @@ class ImageInput:
         if self._heard:
             self._periods_s.append(now_s - self._since_s)
         self._since_s, self._heard, self._loses = now_s, True, False
+        self._unread += 1
         self._take(msg)
 
     def _lose(self, count: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
 from collections import Counter
@@ -12,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from rclpy.qos import QoSProfile
-from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
+from rosbags.rosbag2 import StoragePlugin, WriterError
 
 from codesign_ros.data.storage.decoding import own_types
+from codesign_ros.data.storage.writing import NewBag
 from codesign_ros.msg import (
     DeviceProfile,
     Embedding,
@@ -45,7 +45,7 @@ class Recorder:
 
     Args:
         node: subscribes; whoever closes it closes the recorder after it.
-        path: the bag's folder, which must not be there.
+        path: the bag's folder; one that is there must be empty.
 
     Raises:
         CodesignError: it cannot be made.
@@ -56,7 +56,7 @@ class Recorder:
         # Messages that DDS lost on their way here, by topic; not every middleware tells.
         self.missed: Counter[str] = Counter()
         self._node, self._path = node, path
-        self._writer = Writer(path, version=9, storage_plugin=StoragePlugin.MCAP)
+        self._writer = NewBag(path, StoragePlugin.MCAP)
         self._open = False
         # Callbacks come one after another; ``close`` comes from elsewhere.
         self._lock = threading.Lock()
@@ -81,7 +81,7 @@ class Recorder:
             except OSError as error:
                 raise CodesignError(f"cannot write bag {self._path}: {error.strerror}") from None
         if not self.counts.total():
-            shutil.rmtree(self._path)
+            self._writer.discard()
 
     def _look(self) -> None:
         """Record topics that are new and have somebody who sends."""

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from codesign_ros.data.sources import FolderSource, LabelledSource, MineSource, open_source
+from codesign_ros.pixels.decode import ImageError
 from codesign_ros.pixels.letterbox import letterbox
 from codesign_ros.training.neck.measure import latent_of
 from codesign_ros.training.neck.options import NeckOptions
@@ -34,13 +35,17 @@ def film_frames(options: NeckOptions, spec: InputSpec) -> Iterator[np.ndarray]:
     Raises:
         CodesignError: the source cannot be read.
     """
-    source = open_source(options.data, seed=options.seed, fps=_MINE_FPS)
+    source = open_source(options.data, topic=options.topic, seed=options.seed, fps=_MINE_FPS)
     if isinstance(source, FolderSource | LabelledSource):
         return
     if isinstance(source, MineSource) and source.independent:
         return
     for frame in itertools.islice(source, _FRAMES):
-        yield letterbox(frame.rgb(), spec)
+        try:
+            rgb = frame.rgb()
+        except ImageError:  # said already, as pictures were taken from there
+            continue
+        yield letterbox(rgb, spec)
 
 
 @torch.no_grad()

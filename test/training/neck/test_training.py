@@ -20,6 +20,7 @@ from codesign_ros.engines.factory import open_backend
 from codesign_ros.models.neck import Neck, NeckForm
 from codesign_ros.pixels.letterbox import letterbox
 from codesign_ros.training.base_run import train
+from codesign_ros.training.neck.film import film_frames
 from codesign_ros.training.neck.frames import Pictures
 from codesign_ros.training.neck.likeness import judged_segment
 from codesign_ros.training.neck.options import NeckOptions
@@ -37,6 +38,7 @@ from codesign_ros.wire.neck.payload import (
 )
 from support.detectors import write_detector_bundle
 from support.tiny import tiny_frames
+from support.two_cameras import RIGHT, write_two_cameras
 from support.two_maps import LATER, ONE, TWO
 
 CUT, ENTER = 3, 5
@@ -330,3 +332,12 @@ def test_what_makes_no_sense_is_refused(detector, tmp_path, more, said):
     assert said in str(raised.value)
     assert "\n" not in str(raised.value)
     assert not (tmp_path / "out.bundle").exists()
+
+
+def test_a_film_is_of_the_topic_that_was_named_and_goes_on_after_a_broken_frame(
+    tiny_bundle, tmp_path
+):
+    bag = write_two_cameras(tmp_path / "bag", 5, broken=[1])
+    options = NeckOptions(data=str(bag), topic=RIGHT, neck=CUT, init=tiny_bundle.path)
+    frames = list(film_frames(options, tiny_bundle.input))
+    assert len(frames) == 4
