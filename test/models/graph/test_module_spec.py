@@ -68,7 +68,7 @@ def test_from_torchvision_and_timm():
         ("torchvision:resnet18", {"depth": 3}, "unexpected keyword argument 'depth'"),
         ("timm:resnet19", {}, "timm has no model 'resnet19'"),
         ("nowhere.py:Net", {}, "there is no file nowhere.py"),
-        ("nowhere_at_all:Net", {}, "nowhere_at_all cannot be imported: ModuleNotFoundError"),
+        ("nowhere_at_all:Net", {}, "nowhere_at_all cannot be imported: there is no package"),
         ("FOLDER/own_net.py:Nat", {}, "has no 'Nat'"),
         ("FOLDER/own_net.py:Net", {"height": 1}, "unexpected keyword argument 'height'"),
         ("FOLDER/own_net.py:ready", {"width": 1}, "takes no arguments"),
