@@ -13,6 +13,7 @@ import yaml
 from rich.table import Column
 
 from codesign_ros.cli.common import add_json, add_topic, command
+from codesign_ros.cli.interrupts import lasting_interrupts
 from codesign_ros.cli.options.classes import class_names
 from codesign_ros.cli.options.numbers import POSITIVE, Real, image_size
 from codesign_ros.cli.options.places import BUNDLE_FOLDER
@@ -113,7 +114,7 @@ def _run(options: argparse.Namespace) -> int:
     notes: list[str] = []
     boxes = CORNERS
     trained = options.pretrained or options.weights is not None
-    with alive(options.network) as tell:
+    with lasting_interrupts(), alive(options.network) as tell:
 
         def progress(text: str) -> None:
             tell(f"{options.network}: {text}")
