@@ -8,8 +8,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codesign_ros.cli.common import MERGES, STRUCTURES, add_json, command
-from codesign_ros.cli.measuring import add_data, measured_frames
+from codesign_ros.cli.common import MERGES, STRUCTURES, add_json, check_cuts, command
+from codesign_ros.cli.measuring import add_data, measured_frames, open_data
 from codesign_ros.cli.options.numbers import CUT, THREADS
 from codesign_ros.cli.options.places import OUTPUT_FILE, OUTPUT_FOLDER
 from codesign_ros.console import alive, minutes, result_console, write_json
@@ -188,15 +188,7 @@ def _films(
 
 
 def _measured(bundle: Bundle, options: argparse.Namespace) -> AccuracyTable:
-    with alive(f"opening {bundle.path}"):
-        from codesign_ros.evaluation.accuracy_forms import quick_cuts
-        from codesign_ros.evaluation.accuracy_table import measure_forms
-        from codesign_ros.evaluation.neck.accuracy import MeasuredNeck
-
-        network, forms = bundle.network(), _forms_of(bundle, options)
-    for cut in options.cuts or ():
-        if cut > bundle.last_cut:
-            raise CodesignError(f"cut {cut} does not exist: cuts are 0 to {bundle.last_cut}")
+    check_cuts(bundle, options.cuts or ())
     if _VIDEO in options.codec and len({*options.codec}) > 1:
         raise CodesignError(
             "--codec h264 stands alone: it is measured on a film, which tells little of the others"
@@ -206,7 +198,14 @@ def _measured(bundle: Bundle, options: argparse.Namespace) -> AccuracyTable:
             "--codec h264 goes with --add: its rows are of a film, and stand beside those of the "
             "bundle's table"
         )
-    with measured_frames(options, bundle) as (frames, progress):
+    chosen = open_data(options, bundle)
+    with alive(f"opening {bundle.path}"):
+        from codesign_ros.evaluation.accuracy_forms import quick_cuts
+        from codesign_ros.evaluation.accuracy_table import measure_forms
+        from codesign_ros.evaluation.neck.accuracy import MeasuredNeck
+
+        network, forms = bundle.network(), _forms_of(bundle, options)
+    with measured_frames(options, bundle, chosen) as (frames, progress):
         _check_metric(options, bundle, frames)
         films = _films(options, frames, progress) if _VIDEO in options.codec else {}
         task = progress.add_task("measuring", total=None)

@@ -7,8 +7,8 @@ import math
 import os
 from typing import Any
 
-from codesign_ros.cli.common import add_bundle, add_json, command, open_bundle
-from codesign_ros.cli.measuring import add_data, measured_frames
+from codesign_ros.cli.common import add_bundle, add_json, check_cuts, command, open_bundle
+from codesign_ros.cli.measuring import add_data, measured_frames, open_data
 from codesign_ros.cli.options.numbers import CUT, NOT_NEGATIVE, THREADS, Whole
 from codesign_ros.console import alive, result_console, write_json
 from codesign_ros.types.forms import BRANCH_STRUCTURES, PRECISIONS, Structure
@@ -53,7 +53,10 @@ def add(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    with alive("opening the bundle"):
+    bundle = open_bundle(options)
+    check_cuts(bundle, [options.cut or 0])
+    chosen = open_data(options, bundle)
+    with alive("loading torch"):
         from codesign_ros.evaluation.per_block import measure_per_block
         from codesign_ros.evaluation.per_block_report import (
             per_block_json,
@@ -61,8 +64,7 @@ def _run(options: argparse.Namespace) -> int:
             verdict,
         )
 
-        bundle = open_bundle(options)
-    with measured_frames(options, bundle) as (frames, progress):
+    with measured_frames(options, bundle, chosen) as (frames, progress):
         task = progress.add_task("measuring networks", total=None)
         result = measure_per_block(
             bundle.network(),

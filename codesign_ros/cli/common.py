@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from codesign_ros.engines.factory import BACKENDS, DEFAULT_BACKEND
 from codesign_ros.planning.objective import Objective
 from codesign_ros.resources import default_bundle
 from codesign_ros.types.codec_names import H264_CODECS, NECK_CODECS
+from codesign_ros.types.errors import CodesignError
 from codesign_ros.types.forms import BRANCH_STRUCTURES, Merge, Structure
 from codesign_ros.wire.codecs import FRAME_CODECS, KNOWN_CODECS, TENSOR_CODECS
 
@@ -180,6 +182,17 @@ def print_broken(source: ChosenSource) -> None:
         from codesign_ros.data.chosen import told_once
 
         print(f"warning: {told_once(source.broken)}", file=sys.stderr)
+
+
+def check_cuts(bundle: Bundle, cuts: Iterable[int]) -> None:
+    """Refuse cuts that a network has not, before it is read.
+
+    Raises:
+        CodesignError: the line says which there are.
+    """
+    for cut in cuts:
+        if cut > bundle.last_cut:
+            raise CodesignError(f"cut {cut} does not exist: cuts are 0 to {bundle.last_cut}")
 
 
 def open_bundle(options: argparse.Namespace) -> Bundle:

@@ -13,6 +13,7 @@ from codesign_ros.cli.common import (
     add_classes,
     add_json,
     add_topics,
+    check_cuts,
     command,
     open_bundle,
     open_chosen_source,
@@ -83,10 +84,7 @@ def _run(options: argparse.Namespace) -> int:
         from codesign_ros.evaluation.tables import evaluation_tables
 
         bundle = open_bundle(options)
-        if options.cut is not None and options.cut > bundle.last_cut:
-            raise CodesignError(
-                f"cut {options.cut} does not exist: cuts are 0 to {bundle.last_cut}"
-            )
+        check_cuts(bundle, [options.cut or 0])
         source = open_chosen_source(options, options.source, bundle)
     if source.frames is None:
         raise CodesignError(f"source {options.source} has no known end; give --frames")

@@ -37,13 +37,16 @@ def add(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from codesign_ros.explain.asked import check_asked
+    from codesign_ros.explain.scene import open_scene
+
+    bundle = open_bundle(options)
+    check_asked(bundle, options.label, options.segment)
+    scene = open_scene(options.image)
     with alive(f"explaining {options.image}") as tell:
         from codesign_ros.explain.explanation import explain
         from codesign_ros.explain.pictures import write_pictures
-        from codesign_ros.explain.scene import open_scene
 
-        bundle = open_bundle(options)
-        scene = open_scene(options.image)
         explanation = explain(scene, bundle, label=options.label, segment=options.segment)
         tell(f"drawing into {options.out}")
         files = write_pictures(explanation, options.out)

@@ -13,6 +13,8 @@ import yaml
 from rich.table import Column
 
 from codesign_ros.cli.common import add_json, add_topic, command
+from codesign_ros.cli.interrupts import lasting_interrupts
+from codesign_ros.cli.options.classes import class_names
 from codesign_ros.cli.options.numbers import POSITIVE, Real, image_size
 from codesign_ros.cli.options.places import BUNDLE_FOLDER
 from codesign_ros.console import alive, right, show, slim_table
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
 _TASKS = ("classification", "detection", "features")
 _CALIBRATION_FRAMES = 16
 _LOOKED_AT = 4
-_MOST_DIGITS = 6
 _MINE = "mine"
 
 
@@ -98,19 +99,22 @@ def add(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from codesign_ros.models.graph.network_name import split_name
+
     height, width = options.input
     spec = InputSpec(height, width, tuple(options.mean), tuple(options.std))
     arguments = _arguments(options.args)
-    names = _names(options.classes)
+    names = class_names(options.classes)
     source = _calibration_source(options.calibration, options.topic)
     if options.weights is not None and not options.weights.is_file():
         raise CodesignError(f"there is no file of weights at {options.weights}")
+    split_name(options.network, pretrained=options.pretrained)
     if options.boxes is not None and options.task != "detection":
         raise CodesignError("--boxes is of a detector: say --task detection")
     notes: list[str] = []
     boxes = CORNERS
     trained = options.pretrained or options.weights is not None
-    with alive(options.network) as tell:
+    with lasting_interrupts(), alive(options.network) as tell:
 
         def progress(text: str) -> None:
             tell(f"{options.network}: {text}")
@@ -176,21 +180,6 @@ def _arguments(pairs: list[str]) -> dict[str, Any]:
 
 def _task_of(outputs: tuple[TensorSpec, ...]) -> str:
     return "classification" if [len(spec.shape) for spec in outputs] == [2] else "features"
-
-
-def _names(named: str | None) -> tuple[str, ...] | None:
-    """Names of the classes that the user gives; None = as many numbers as the output has."""
-    if named is None:
-        return None
-    if named.isdecimal():
-        if len(named) > _MOST_DIGITS:
-            raise CodesignError(f"--classes {named[:20]}: no network has so many")
-        return tuple(f"class {i}" for i in range(int(named)))
-    try:
-        lines = Path(named).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise CodesignError(f"classes {named} cannot be read: {error}") from None
-    return tuple(line.strip() for line in lines if line.strip())
 
 
 def _detections(

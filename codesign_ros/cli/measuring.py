@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from codesign_ros.bundle import Bundle
+    from codesign_ros.data.chosen import ChosenSource
     from codesign_ros.evaluation.labelled_frames import MeasuredFrames
 
 _SCENES = "scenes:"
@@ -48,15 +49,26 @@ def add_data(parser: argparse.ArgumentParser, text: str = "", *, required: bool 
     add_classes(parser)
 
 
+def open_data(options: argparse.Namespace, bundle: Bundle) -> ChosenSource:
+    """Open the source of ``--data``, before what takes seconds to load; print its warnings.
+
+    Raises:
+        CodesignError: there is none, or its classes do not fit the network.
+    """
+    _scenes_seed(options)
+    return open_chosen_source(options, options.data, bundle)
+
+
 @contextlib.contextmanager
 def measured_frames(
-    options: argparse.Namespace, bundle: Bundle
+    options: argparse.Namespace, bundle: Bundle, chosen: ChosenSource
 ) -> Iterator[tuple[MeasuredFrames, Progress]]:
     """Read the frames of ``--data``, or render them; what is rendered goes when they are done with.
 
     Args:
         options: with ``threads`` beside those of ``add_data``.
         bundle: the network that they are for.
+        chosen: what ``open_data`` opened.
 
     Yields:
         The frames, and progress bars for what is measured on them.
@@ -68,17 +80,20 @@ def measured_frames(
         tempfile.TemporaryDirectory(prefix="codesign_frames_") as folder,
         progress_bar() as progress,
     ):
-        yield _frames(options, bundle, Path(folder), progress), progress
+        yield _frames(options, bundle, chosen, Path(folder), progress), progress
 
 
 def _frames(
-    options: argparse.Namespace, bundle: Bundle, folder: Path, progress: Progress
+    options: argparse.Namespace,
+    bundle: Bundle,
+    chosen: ChosenSource,
+    folder: Path,
+    progress: Progress,
 ) -> MeasuredFrames:
     from codesign_ros.data.sources import LabelledSource, MineSource
     from codesign_ros.evaluation.labelled_frames import MeasuredFrames
 
     scenes_seed = _scenes_seed(options)
-    chosen = open_chosen_source(options, options.data, bundle)
     if scenes_seed is None:
         frames = MeasuredFrames.of_source(chosen, bundle.input)
         print_broken(chosen)

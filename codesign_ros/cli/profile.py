@@ -13,18 +13,19 @@ from codesign_ros.cli.common import (
     add_bundle,
     add_json,
     add_structures,
+    check_cuts,
     command,
     open_bundle,
 )
 from codesign_ros.cli.options.numbers import CUT, NOT_NEGATIVE, THREADS
 from codesign_ros.cli.options.places import OUTPUT_FILE_IN_NEW_FOLDER
 from codesign_ros.console import alive, progress_bar, result_console, write_json
-from codesign_ros.types.errors import CodesignError
 from codesign_ros.types.forms import PRECISIONS, Part, Structure
 
 if TYPE_CHECKING:
     from codesign_ros.bundle import Bundle
     from codesign_ros.cost.half_times import HalfTimes
+    from codesign_ros.engines.factory import EngineFactory
 
 
 def add(commands: Any) -> None:
@@ -67,6 +68,19 @@ def add(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from codesign_ros.engines.factory import open_backend
+
+    bundle = open_bundle(options)
+    check_cuts(bundle, options.cuts or ())
+    with contextlib.closing(
+        open_backend(bundle, options.backend, threads=options.threads)
+    ) as factory:
+        for precision in options.precision:
+            factory.check_precision(precision)
+        return _profile(options, bundle, factory)
+
+
+def _profile(options: argparse.Namespace, bundle: Bundle, factory: EngineFactory) -> int:
     with alive("counting operations"):
         from codesign_ros.cost.profile import profile_network
         from codesign_ros.evaluation.tables import (
@@ -77,12 +91,8 @@ def _run(options: argparse.Namespace) -> int:
         )
         from codesign_ros.whatif.device_times import write_device_times
 
-        bundle = open_bundle(options)
-        for cut in options.cuts or ():
-            if cut > bundle.last_cut:
-                raise CodesignError(f"cut {cut} does not exist: cuts are 0 to {bundle.last_cut}")
         network = profile_network(bundle.network())
-    times, conditions = _measured(bundle, options)
+    times, conditions = _measured(factory, options)
     content = profile_json(bundle, network, times)
     if options.out is not None:
         write_device_times(options.out, times, conditions)
@@ -95,10 +105,9 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _measured(
-    bundle: Bundle, options: argparse.Namespace
+    factory: EngineFactory, options: argparse.Namespace
 ) -> tuple[dict[Part, HalfTimes], dict[str, str | int]]:
     from codesign_ros.cost.half_times import Extent
-    from codesign_ros.engines.factory import open_backend
     from codesign_ros.whatif.device_times import PARTS, measure_device
 
     extent = Extent(
@@ -107,12 +116,7 @@ def _measured(
         precisions=tuple(options.precision),
         budget_s=math.inf if options.complete else options.budget_s,
     )
-    with (
-        contextlib.closing(
-            open_backend(bundle, options.backend, threads=options.threads)
-        ) as factory,
-        progress_bar() as progress,
-    ):
+    with progress_bar() as progress:
         tasks = {part: progress.add_task(f"timing {part}s", total=None) for part in PARTS}
         return measure_device(
             factory,

@@ -5,7 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from codesign_ros.cli.common import add_bundle, add_json, bundle_path, command
+from codesign_ros.cli.common import (
+    add_bundle,
+    add_json,
+    bundle_path,
+    check_cuts,
+    command,
+    open_bundle,
+)
 from codesign_ros.cli.options.numbers import (
     COUNT,
     CUT,
@@ -60,6 +67,16 @@ def add(commands: Any) -> None:
 def _run(options: argparse.Namespace) -> int:
     if options.convergence:
         return _run_convergence(options)
+    if options.plot is not None:
+        raise CodesignError("--plot draws what --convergence simulates; give both")
+    if options.cut is None:
+        raise CodesignError("--cut is missing: say after which segment the head ends, 0 to N")
+    names = (*_NUMBERS, "learning_rate", "timeout_s")
+    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    if options.architecture is None:
+        if given.keys() & {"height", "width"}:
+            raise CodesignError("--height and --width go with --architecture: a bundle has its own")
+        check_cuts(open_bundle(options), [options.cut])
     with alive("loading torch"):
         from codesign_ros.training.split.command import (
             ARCHITECTURES,
@@ -67,20 +84,12 @@ def _run(options: argparse.Namespace) -> int:
             run_split_training,
         )
 
-    if options.plot is not None:
-        raise CodesignError("--plot draws what --convergence simulates; give both")
-    if options.cut is None:
-        raise CodesignError("--cut is missing: say after which segment the head ends, 0 to N")
     if options.architecture not in (None, *ARCHITECTURES):
         raise CodesignError(
             f"unknown architecture {options.architecture!r}"
             f"{did_you_mean(options.architecture, ARCHITECTURES)}; known are "
             f"{', '.join(ARCHITECTURES)}"
         )
-    names = (*_NUMBERS, "learning_rate", "timeout_s")
-    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-    if options.architecture is None and given.keys() & {"height", "width"}:
-        raise CodesignError("--height and --width go with --architecture: a bundle has its own")
     document = run_split_training(
         SplitOptions(
             bundle=None if options.architecture else bundle_path(options),

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from codesign_ros.bundle import Bundle
+from codesign_ros.explain.asked import check_asked
 from codesign_ros.explain.class_activation import (
     ClassActivation,
     class_activation,
@@ -25,7 +26,7 @@ from codesign_ros.models.network import Network
 from codesign_ros.pixels.boxes import DISPLAY_THRESHOLD, decode_detections, to_frame
 from codesign_ros.pixels.letterbox import Letterbox, letterbox, normalise
 from codesign_ros.types.boxes import Box
-from codesign_ros.types.errors import CodesignError, did_you_mean
+from codesign_ros.types.errors import CodesignError
 
 _CLASSES_SAID = 5
 
@@ -202,9 +203,8 @@ def explain(
         CodesignError: class or segment is not known or makes no map, or the network's output is
             not finite.
     """
+    check_asked(bundle, label, segment)
     trained = bundle.network()
-    _check_name("class", label, bundle.classes)
-    _check_name("segment", segment, bundle.segments)
     height, width = scene.image.shape[:2]
     image = normalise(letterbox(scene.image, bundle.input), bundle.input)
     networks = networks_to_compare(trained)
@@ -272,14 +272,6 @@ def explain(
             for view in neck_views(bundle, trained, image)
         ),
     )
-
-
-def _check_name(kind: str, name: str | None, known: tuple[str, ...]) -> None:
-    if name is not None and name not in known:
-        raise CodesignError(
-            f"there is no {kind} '{name}' in this bundle{did_you_mean(name, known)}; known are "
-            f"{', '.join(known) or 'none'}"
-        )
 
 
 def _run(network: Network, image: np.ndarray) -> np.ndarray:

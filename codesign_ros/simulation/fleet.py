@@ -89,6 +89,17 @@ class FleetPoint:
         return {**finite, "plans": dict(self.plans)}
 
 
+def check_policy(policy: str) -> None:
+    """Refuse a policy that nobody knows.
+
+    Raises:
+        CodesignError: the line says which there are.
+    """
+    if policy not in POLICIES:
+        near = did_you_mean(policy, POLICIES)
+        raise CodesignError(f"unknown policy {policy!r}{near}; known are {', '.join(POLICIES)}")
+
+
 def fleet_rows(situation: Situation, policy: str, robots: int, rate_hz: float) -> list[Row]:
     """Plan a fleet of robots that are alike, share one link and one server.
 
@@ -101,9 +112,7 @@ def fleet_rows(situation: Situation, policy: str, robots: int, rate_hz: float) -
     Raises:
         CodesignError: there is no such policy, or it cannot choose here.
     """
-    if policy not in POLICIES:
-        near = did_you_mean(policy, POLICIES)
-        raise CodesignError(f"unknown policy {policy!r}{near}; known are {', '.join(POLICIES)}")
+    check_policy(policy)
     problem = situation.problem
     if policy != OURS:
         decision = POLICIES[policy].decide(situation)

@@ -12,6 +12,7 @@ import pytest
 from codesign_ros.cli.main import main
 from codesign_ros.console import write_json
 from codesign_ros.data.bag_writer import write_mine_bag
+from codesign_ros.resources import default_bundle
 
 
 def run(capsys, *arguments):
@@ -151,11 +152,12 @@ def test_without_pytorch_a_command_says_that_it_needs_it(tiny_bundle, bag, tmp_p
     bundle, data = str(tiny_bundle.path), ["--data", "scenes:1", "--frames", "2"]
     commands = [
         ["accuracy", bundle, *data], ["blocks", "--bundle", bundle, *data], ["intensity"],
-        ["compare", str(bag), "--bundle", bundle], ["rate-accuracy", bundle, *data],
-        ["explain", str(bag), "--bundle", bundle], ["export", bundle, "--likely"],
+        ["compare", str(bag), "--bundle", bundle], ["rate-accuracy", str(default_bundle()), *data],
+        ["explain", "mine:1:0", "--bundle", bundle],
+        ["export", bundle, "--likely", "--backend", "onnxruntime"],
         ["import", "torchvision:resnet18", "--out", str(tmp_path / "x.bundle")],
         ["plan", "--bundle", bundle], ["profile", "--bundle", bundle], ["reproduce", "table2"],
-        ["simulate", "--bundle", bundle], ["split-train", "--bundle", bundle],
+        ["simulate", "--bundle", bundle], ["split-train", "--bundle", bundle, "--cut", "2"],
         ["train", str(tmp_path / "y.bundle")],
     ]  # fmt: skip
     for command, (status, error) in zip(commands, without(["torch"], *commands), strict=True):
@@ -167,6 +169,48 @@ def test_without_pytorch_a_command_says_that_it_needs_it(tiny_bundle, bag, tmp_p
         ["torch"], ["evaluate", str(bag), "--bundle", bundle, "--cut", "99"]
     )
     assert (status, "99" in error) == (2, True)
+
+
+def test_what_is_wrong_is_said_before_torch_is_loaded(tiny_bundle, tmp_path):
+    """It takes seconds to load; here there is none at all."""
+    bundle, out = str(tiny_bundle.path), str(tmp_path / "x.bundle")
+    (tmp_path / "twice.txt").write_text("a\nb\na\n")
+    (tmp_path / "none.txt").write_text("\n")
+    one = ["--frames", "1"]
+    asked = ["explain", "mine:1:0", "--bundle", bundle, "--out", out]
+    cases = [
+        (["import", "nocolon"], "network 'nocolon' is not written as"),
+        (["import", ":x"], "network ':x' is not written as"),
+        (["import", "/nowhere.py:Net"], "there is no file /nowhere.py"),
+        (["import", "nowhere.at.all:Net"], "there is no package 'nowhere'"),
+        (["import", ".nowhere:Net"], "there is no package ''"),
+        (["import", "json:Net", "--pretrained"], "only torchvision and timm"),
+        (["import", "timm:x", "--classes", "0"], "--classes 0: a network has at least one"),
+        (["import", "timm:x", "--classes", "FOLDER/none.txt"], "a network has at least one"),
+        (["import", "timm:x", "--classes", "FOLDER/twice.txt"], "'a' stands in it more than once"),
+        (["explain", "/nowhere", "--bundle", bundle, "--out", out], "image /nowhere cannot be"),
+        ([*asked, "--class", "fish"], "there is no class 'fish'"),
+        ([*asked, "--segment", "fish"], "there is no segment 'fish'"),
+        (["accuracy", bundle, "--data", "/nowhere"], "source /nowhere does not exist"),
+        (["accuracy", bundle, "--data", "mine:1", *one, "--cuts", "99"], "cut 99 does not exist"),
+        (["accuracy", bundle, "--data", "scenes:x", *one], "need a seed"),
+        (["blocks", "--bundle", bundle, "--data", "/nowhere"], "source /nowhere does not exist"),
+        (["blocks", "--bundle", bundle, "--data", "mine", *one, "--cut", "99"], "cut 99 does not"),
+        (["compare", "mine:1", *one, "--bundle", bundle, "--policy", "cut:99"], "cut 99 does not"),
+        (["compare", "mine:1", *one, "--bundle", bundle, "--policy", "x"], "unknown policy 'x'"),
+        (["simulate", "--bundle", bundle, "--policy", "x"], "unknown policy 'x'"),
+        (["profile", "--bundle", bundle, "--cuts", "99"], "cut 99 does not exist"),
+        (["split-train", "--bundle", bundle], "--cut is missing"),
+        (["split-train", "--bundle", bundle, "--cut", "99"], "cut 99 does not exist"),
+    ]  # fmt: skip
+    commands = [
+        [each.replace("FOLDER", str(tmp_path)) for each in command]
+        + (["--out", out] if command[0] == "import" else [])
+        for command, _ in cases
+    ]
+    for (command, text), (status, error) in zip(cases, without(["torch"], *commands), strict=True):
+        (line,) = (each for each in error.splitlines() if each.startswith("error: "))
+        assert (status, text in line) == (2, True), (command, line)
 
 
 def test_without_ros_a_command_says_that_it_needs_it(bag):

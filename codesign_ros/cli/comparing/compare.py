@@ -151,6 +151,8 @@ def _run(options: argparse.Namespace) -> int:
         on_nodes.check(options, arrivals, link)
     with alive(f"opening {options.source}"):
         bundle = open_bundle(options)
+        for policy in options.policy:
+            check_policy(policy, bundle.last_cut)
         source = open_chosen_source(options, options.source, bundle)
     if source.frames is None:
         raise CodesignError(f"source {options.source} has no known end; give --frames")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from codesign_ros.bundle import Bundle
+    from codesign_ros.data.chosen import ChosenSource
     from codesign_ros.evaluation.rate.network import CutDetector
     from codesign_ros.evaluation.rate.result import SourceResult
 
@@ -91,8 +92,6 @@ def add(commands: Any) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     from codesign_ros.bundle import Bundle
-    from codesign_ros.evaluation.rate.network import CutDetector
-    from codesign_ros.evaluation.rate.report import draw, tables
 
     bundle = Bundle.open(options.bundle)
     if bundle.task != "detection":
@@ -100,16 +99,24 @@ def _run(options: argparse.Namespace) -> int:
             f"{options.bundle} is for {bundle.task}, and rate-accuracy compares detectors; "
             "codesign accuracy measures other networks"
         )
-    counts = _frames_by_source(options)
+    sources = [
+        open_chosen_source(argparse.Namespace(**{**vars(options), "frames": frames}), name, bundle)
+        for name, frames in zip(options.data, _frames_by_source(options), strict=True)
+    ]
+    from codesign_ros.evaluation.rate.network import CutDetector
+    from codesign_ros.evaluation.rate.report import draw, tables
+
     cuts = [neck.cut for neck in bundle.necks] if options.cuts is None else options.cuts
     detector = CutDetector(bundle, options.precision, cuts, _CODECS)
     results = []
     checkpoints = []
     with progress_bar() as progress:
-        for number, (name, frames) in enumerate(zip(options.data, counts, strict=True)):
+        for number, chosen in enumerate(sources):
             checkpoints.append(Path(f"{options.out}.{number}.checkpoint"))
-            one = argparse.Namespace(**{**vars(options), "frames": frames})
-            results.append(_measured(one, bundle, detector, name, checkpoints[-1], progress))
+            name = options.data[number]
+            results.append(
+                _measured(options, bundle, detector, chosen, name, checkpoints[-1], progress)
+            )
     content = {
         "bundle": str(options.bundle),
         "model_id": bundle.model_id,
@@ -144,6 +151,7 @@ def _measured(
     options: argparse.Namespace,
     bundle: Bundle,
     detector: CutDetector,
+    chosen: ChosenSource,
     name: str,
     checkpoint: Path,
     progress: Progress,
@@ -155,7 +163,6 @@ def _measured(
     from codesign_ros.evaluation.rate.result import SourceResult, results
     from codesign_ros.evaluation.rate.video import video_coders
 
-    chosen = open_chosen_source(options, name, bundle)
     source = chosen.source
     single = isinstance(source, LabelledSource)
     single |= isinstance(source, MineSource) and source.independent

@@ -79,8 +79,11 @@ def add(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from codesign_ros.simulation.fleet import Conditions, fleet_curve, most_robots
+    from codesign_ros.simulation.fleet import Conditions, check_policy, fleet_curve, most_robots
 
+    policies = list(dict.fromkeys(options.policy))
+    for policy in policies:
+        check_policy(policy)
     conditions = Conditions(
         options.rate_hz,
         options.deadline_ms * 1e-3,
@@ -91,7 +94,6 @@ def _run(options: argparse.Namespace) -> int:
     most = {}
     with alive("reading bundle and devices") as tell:
         situation = _situation(options)
-        policies = list(dict.fromkeys(options.policy))
         points = list(fleet_curve(situation, policies, options.robots, conditions, tell))
         for policy in policies:
             own = [point for point in points if point.policy == policy]

@@ -107,6 +107,8 @@ def recognise(
         notes.append("its rows (box, score, class) become boxes with a score for each class")
     elif transposed:
         notes.append("its output is transposed, to (1, 4 + C, anchors)")
+    if classes is None:
+        notes.append(_count_note(output.shape[1:], transposed=transposed))
     found = DetectorOutput(index, transposed, rows_of, CORNERS, ())
     standard = found.read([torch.from_numpy(output)] * (index + 1)).numpy()
     odd = _odd(standard, images.shape[2:])
@@ -170,6 +172,19 @@ def _layout(output: np.ndarray, classes: int | None) -> tuple[bool, int | None]:
         )
     # There are more anchors than classes, if there are enough numbers for a box and a class.
     return (b < a and b > 4) or a <= 4, None
+
+
+def _count_note(shape: tuple[int, ...], *, transposed: bool) -> str:
+    """Say how many classes an output (a, b) is taken to have where nobody says it."""
+    count = shape[transposed] - 4
+    note = f"classes: {count}, as many as there are numbers behind a box; --classes is not given"
+    if not transposed or count == 1:
+        return note
+    return (
+        f"{note}. YOLOv5 and 7 give (1, anchors, 5 + C) like this (1, {shape[0]}, {shape[1]}), "
+        f"with a score for any object before those of {count - 1} classes, which would be taken "
+        f"for class 0: give --classes to be sure"
+    )
 
 
 def _has_classes(output: np.ndarray) -> bool:

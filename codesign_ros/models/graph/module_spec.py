@@ -14,17 +14,16 @@ from typing import Any
 from torch import nn
 
 from codesign_ros.models.graph.export import first_line
+from codesign_ros.models.graph.network_name import ZOOS, split_name
 from codesign_ros.types.errors import CodesignError
-
-FORMS = "torchvision:NAME, timm:NAME, path/to/file.py:NAME or package.module:NAME"
 
 
 def make_module(spec: str, args: Mapping[str, Any], *, pretrained: bool = False) -> nn.Module:
     """Make the module that ``spec`` names.
 
     Args:
-        spec: one of ``FORMS``; in a file or package a class, a function that makes a module, or a
-            module. That code is run.
+        spec: as :func:`split_name` takes it; in a file or package a class, a function that makes a
+            module, or a module. That code is run.
         args: arguments for it.
         pretrained: with torchvision and timm, download the weights that they come with.
 
@@ -32,16 +31,10 @@ def make_module(spec: str, args: Mapping[str, Any], *, pretrained: bool = False)
         CodesignError: there is no such thing, it does not take the arguments, it makes no module,
             or the weights cannot be downloaded.
     """
-    source, colon, name = spec.rpartition(":")
-    if not colon or not source or not name:
-        raise CodesignError(f"network {spec!r} is not written as {FORMS}")
-    if source in ("torchvision", "timm"):
+    source, name = split_name(spec, pretrained=pretrained)
+    if source in ZOOS:
         find = _torchvision if source == "torchvision" else _timm
         make, own = find(name, pretrained)
-    elif pretrained:
-        raise CodesignError(
-            "only torchvision and timm have pretrained weights; give a file with --weights"
-        )
     else:
         make, own = _attribute(source, name), {}
     if isinstance(make, nn.Module):
@@ -94,8 +87,6 @@ def _attribute(source: str, name: str) -> Any:
     """Import a file or a module, and return what it calls ``name``."""
     try:
         module = _file(Path(source)) if source.endswith(".py") else _package(source)
-    except CodesignError:
-        raise
     except (Exception, SystemExit) as error:  # the user's code may raise anything, a program ends
         raise CodesignError(f"{source} cannot be imported: {first_line(error)}") from error
     if not hasattr(module, name):
@@ -104,8 +95,6 @@ def _attribute(source: str, name: str) -> Any:
 
 
 def _file(path: Path) -> Any:
-    if not path.is_file():
-        raise CodesignError(f"there is no file {path}")
     # Under its own name, so that it may import what lies beside it.
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None

@@ -129,6 +129,28 @@ def test_what_random_weights_say_is_noted_alone():
     assert "random weights do not tell" in recognised.notes[-1]
     recognised = recognise(Detector("centre", logits=True), IMAGES, None, None, trained=False)
     assert any("not probabilities" in note for note in recognised.notes)
-    assert recognise(Detector("corners"), IMAGES, None, "corners", trained=True).notes == (
+    assert recognise(Detector("corners"), IMAGES, CLASSES, "corners", trained=True).notes == (
         "boxes: corners (x_min, y_min, x_max, y_max), as --boxes says",
     )
+
+
+@pytest.mark.parametrize(
+    ("order", "classes", "said"),
+    [
+        ("plain", None, "classes: 3, as many as there are numbers behind a box; --classes is not"),
+        ("transposed", None, "like this (1, 96, 7), with a score for any object before those of 2"),
+        ("plain", CLASSES, None),
+        ("transposed", CLASSES, None),
+    ],
+)
+def test_classes_that_nobody_counted_are_said(order, classes, said):
+    notes = recognise(Detector("centre", order), IMAGES, classes, None, trained=True).notes
+    about = [note for note in notes if note.startswith("classes: ")]
+    assert len(about) == (said is not None)
+    assert all(said in note for note in about)
+    assert any("YOLOv5" in note for note in about) == (order == "transposed" and classes is None)
+
+
+def test_one_number_behind_a_box_is_a_class():
+    notes = recognise(Detector("centre", "transposed", 1), IMAGES, None, None, trained=True).notes
+    assert not any("YOLOv5" in note for note in notes)

@@ -68,7 +68,7 @@ def test_from_torchvision_and_timm():
         ("torchvision:resnet18", {"depth": 3}, "unexpected keyword argument 'depth'"),
         ("timm:resnet19", {}, "timm has no model 'resnet19'"),
         ("nowhere.py:Net", {}, "there is no file nowhere.py"),
-        ("nowhere_at_all:Net", {}, "nowhere_at_all cannot be imported: ModuleNotFoundError"),
+        ("nowhere_at_all:Net", {}, "nowhere_at_all cannot be imported: there is no package"),
         ("FOLDER/own_net.py:Nat", {}, "has no 'Nat'"),
         ("FOLDER/own_net.py:Net", {"height": 1}, "unexpected keyword argument 'height'"),
         ("FOLDER/own_net.py:ready", {"width": 1}, "takes no arguments"),
@@ -113,7 +113,7 @@ def test_wrong_weights_are_one_line_and_change_nothing(net, folder):
         ({**good, "fc.bias": bias}, r"they have 'fc.bias' \(0 missing, 1 foreign\)"),
         ({**good, "conv.bias": torch.zeros(4)}, r"'conv.bias' is \(4,\)"),
         ({"conv.weight": 3}, "are not tensors by name"),
-        (nn.Linear(2, 2), "cannot be read .*give safetensors"),
+        (nn.Linear(2, 2), r"hold a torch\.nn\.modules\.linear\.Linear.*save its state_dict alone"),
         (b"nothing", "are not tensors by name"),
     ):
         torch.save(content, folder / "net.pth")
