@@ -155,6 +155,7 @@ def test_it_stands_on_values_alone():
         "codesign_ros.cost",
         "codesign_ros.cost.half_times",
         "codesign_ros.types",
+        "codesign_ros.types.errors",
         "codesign_ros.types.forms",
     }
     assert not {"cv2", "torch", "onnxruntime"} & {*loaded}

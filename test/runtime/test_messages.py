@@ -21,6 +21,7 @@ def test_a_value_type_loads_values_alone():
         "codesign_ros.runtime.messages",
         "codesign_ros.types",
         "codesign_ros.types.boxes",
+        "codesign_ros.types.errors",
         "codesign_ros.wire",
         "codesign_ros.wire.tensor",
     ]
