@@ -341,11 +341,11 @@ def test_delay_does_not_slow_a_pipeline_down(plan, detector, delay_ms):
     assert (best["cut"], best["codec"]) == (0, "jpeg")
     sending_ms, answer_ms = (8e-5 * size for size in (best["payload_bytes"], ANSWER_BYTES))
     assert best["throughput_fps"] == pytest.approx(1e3 / sending_ms)
-    assert best["throughput_fps"] == pytest.approx(264.3, abs=0.1)
+    assert best["throughput_fps"] == pytest.approx(289.2, abs=0.1)
     assert best["wire_ms"] == pytest.approx(sending_ms + 2 * delay_ms + answer_ms)
     assert 0 < best["loss_error"] < 0.01
     assert "ours by part: cut alone 37.6 ms a frame" in said.out
-    assert "structure 1.00 x, codec 3.57 x, precision 2.79 x" in " ".join(said.out.split())
+    assert "structure 1.00 x, codec 4.51 x, precision 2.41 x" in " ".join(said.out.split())
     # The same precisions for all.
     assert content["policies"]["roofsplit"]["precision"] == "fp16"
 
@@ -354,9 +354,9 @@ def test_a_deadline_counts_the_way_back(plan, detector):
     papers = *detector, "--robot", "tx2", "--server", "rtx-4090", "--link", "paper"
     _, content, _ = plan(*papers, "--deadline-ms", 12, "--objective", "throughput")
     assert content["best"]["latency_ms"] <= 12
-    # Sending the frame is within 12 ms one way, and its answer comes after nearly 17.
+    # Sending the frame is within 12 ms one way, and its answer comes after more than 16.
     sending = content["policies"]["server_only_jpeg"]
-    assert sending["latency_ms"] == pytest.approx(16.7, abs=0.1)
+    assert sending["latency_ms"] == pytest.approx(16.4, abs=0.1)
     (broken,) = sending["broken_limits"]
     assert broken.startswith("the deadline of 12 ms is missed by 4.")
     assert not sending["in_decision_space"]
