@@ -178,7 +178,8 @@ class Params:
         lines = []
         for topic in sorted(given.difference(topics)):
             place, _, last = topic.rpartition("/")
-            beside = {each.rpartition("/")[2]: each for each in topics if _is_in(place, each)}
+            parts = {each: each.rpartition("/") for each in topics}
+            beside = {name: each for each, (own, _, name) in parts.items() if own == place}
             for near in difflib.get_close_matches(last, beside, n=1, cutoff=_LIKENESS):
                 lines.append(
                     f"{_NOT_YET}{topic} has no effect: this node has no topic {topic}; did you "
@@ -223,11 +224,6 @@ class Params:
             if transition := self._params[name].held_from:
                 self._node.get_logger().info(f"{name} holds from the next {transition} on")
         return SetParametersResult(successful=True)
-
-
-def _is_in(place: str, topic: str) -> bool:
-    """Whether a topic is right in a namespace."""
-    return topic.rpartition("/")[0] == place
 
 
 def _check_override(name: str) -> None:
