@@ -55,8 +55,9 @@ class Outcome:
         duration_s: how long it lasted [s].
         own_s: what the robot alone takes to compute a frame [s].
         worst_s: longest time of an answer in the outage, from its first second on [s].
-        worst_times: the same in times of what the robot alone takes; of that frame, where it took
-            longer than usual, for the machine is not always as fast.
+        worst_times: the same in times of what the robot alone takes; of that frame, or of the last
+            one before that it computed, where it took longer than usual, for the machine is not
+            always as fast.
         return_s: from its end, or from when the tail is active again, to the result of the first
             frame that went to the server, whoever was first with the answer: for a while the robot
             computes such a frame as well [s]; None = none did.
@@ -242,7 +243,7 @@ def outcome(
         duration_s=fault.duration_s,
         own_s=own_s,
         worst_s=max((r.response_s for r in during), default=0.0),
-        worst_times=max((r.response_s / max(own_s, r.head_s) for r in during), default=0.0),
+        worst_times=max(_in_own_times(during, own_s), default=0.0),
         return_s=return_s,
         plans=plans,
         returns=sum(now and not before for before, now in itertools.pairwise(served)),
@@ -251,6 +252,15 @@ def outcome(
         wrong=wrong,
         is_distrusted=fault.is_distrusted,
     )
+
+
+def _in_own_times(during: Sequence[Result], own_s: float) -> Iterator[float]:
+    """How long answers took, in times of what the robot alone took then."""
+    at_last_s = own_s
+    for result in during:
+        if result.finished_by != "server":
+            at_last_s = result.head_s
+        yield result.response_s / max(own_s, at_last_s)
 
 
 def order(numbers: Sequence[int]) -> dict[str, int]:

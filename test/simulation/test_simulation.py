@@ -304,6 +304,17 @@ def test_ours_is_planned_for_all_together(situation):
     assert refused.to_json()["p95_s"] is None
 
 
+def test_ours_sends_while_the_server_has_room(situation):
+    # 20 robots at 4 Hz keep the server busy for 0.8 of the time: none has to compute alone.
+    point = simulate_fleet(situation, "ours", 20, CONDITIONS)
+    assert point.keeps(0.1)
+    assert point.server_busy == pytest.approx(0.8, abs=0.05)
+    # 40 do not fit: as many go there as may, and the others keep their rate by themselves.
+    point = simulate_fleet(situation, "ours", 40, CONDITIONS)
+    assert point.dropped == 0
+    assert 0.7 < point.server_busy < 1
+
+
 def test_robots_share_one_line():
     works = [Work(0.0, 1e5, 0.0, True)] * 4
     seen, _, busy_s = run_fleet(works, LinkSpec(8e6), Conditions(2.0, 1.0, 10.0))

@@ -71,8 +71,9 @@ class Robots:
     """A fleet as arrays.
 
     ``parts`` are what a robot adds to the sums of ``relaxation``: its own time and weighted loss
-    [s], the roots of its work on each link and server [s^0.5], and the part of each that its frame
-    rate fills. ``choices`` hold each robot's index into its options.
+    [s], and for each link and server its work [s] and the root of it [s^0.5], the part of it that
+    its frame rate fills, and that times the root. ``choices`` hold each robot's index into its
+    options.
 
     Attributes:
         robots: the robots (R).
@@ -92,29 +93,34 @@ class Robots:
         self.links = tuple(dict.fromkeys(robot.link for robot in robots))
         self.servers = robots[0].options.evaluation.problem.tables.axes.servers
         links, servers = len(self.links), len(self.servers)
-        self.where = Sums(links + servers)
+        self.where = Sums(links + servers, paced=all(robot.frame_rate_hz for robot in robots))
         self.rates_hz = np.array([robot.frame_rate_hz or 0.0 for robot in robots])
         self._members: list[np.ndarray] = []
         self._features: list[np.ndarray] = []
         self._class_of = np.zeros(len(robots), dtype=np.int64)
         self._place = np.zeros(len(robots), dtype=np.int64)
-        # What multiplies a choice's features to give a robot's parts: (R, features, 1 + 2 D).
-        self._scales = np.zeros((len(robots), 5 + 2 * servers, 1 + 2 * self.where.shared))
+        # What multiplies a choice's features to give a robot's parts: (R, features, 1 + 4 D).
+        self._scales = np.zeros((len(robots), 6 + 3 * servers, self.where.size))
         link_s_per_byte = np.array([8.0 / (r.link.bandwidth_bps * r.link_rate) for r in robots])
         self._scales[:, 0, OWN] = [robot.slowdown for robot in robots]
         self._scales[:, 1, OWN] = [robot.lambda_1 for robot in robots]
         self._scales[:, 2, OWN] = [robot.travel_s for robot in robots]
-        root = self.where.roots.start + np.array([self.links.index(r.link) for r in robots])
-        use = root + self.where.shared
-        each = np.arange(len(robots))
-        self._scales[each, 3, root] = np.sqrt(link_s_per_byte)
-        self._scales[each, 4, use] = self.rates_hz * link_s_per_byte
+        each, its_link = np.arange(len(robots)), [self.links.index(r.link) for r in robots]
+        roots, uses, works, busy = (
+            np.arange(self.where.size)[part]
+            for part in (self.where.roots, self.where.uses, self.where.works, self.where.busy)
+        )
+        # Of the root of a choice's bytes, of the bytes, and of their power of 3/2.
+        self._scales[each, 3, roots[its_link]] = np.sqrt(link_s_per_byte)
+        self._scales[each, 4, uses[its_link]] = self.rates_hz * link_s_per_byte
+        self._scales[each, 4, works[its_link]] = link_s_per_byte
+        self._scales[each, 5, busy[its_link]] = self.rates_hz * link_s_per_byte**1.5
         for server in range(servers):
-            root_of_server = self.where.roots.start + links + server
-            self._scales[:, 5 + server, root_of_server] = 1.0
-            self._scales[:, 5 + servers + server, root_of_server + self.where.shared] = (
-                self.rates_hz
-            )
+            root, use, power = (6 + number * servers + server for number in range(3))
+            self._scales[:, root, roots[links + server]] = 1.0
+            self._scales[:, use, uses[links + server]] = self.rates_hz
+            self._scales[:, use, works[links + server]] = 1.0
+            self._scales[:, power, busy[links + server]] = self.rates_hz
         by_class: dict[int, list[int]] = {}
         for i, robot in enumerate(robots):
             by_class.setdefault(id(robot.options), []).append(i)
@@ -132,8 +138,10 @@ class Robots:
                         np.where(choices.payload_bytes > 0, 1.0, 0.0),
                         np.sqrt(choices.payload_bytes),
                         choices.payload_bytes,
+                        choices.payload_bytes**1.5,
                         *np.sqrt(choices.tail_s),
                         *choices.tail_s,
+                        *choices.tail_s**1.5,
                     )
                 )
             )
@@ -142,7 +150,7 @@ class Robots:
         self._penalty = 10.0 * self._dearest_s()
 
     def parts(self, choices: np.ndarray) -> np.ndarray:
-        """What each robot adds to the sums: (R, 1 + 2 D)."""
+        """What each robot adds to the sums: (R, 1 + 4 D)."""
         found = np.empty((len(self.robots), self._scales.shape[-1]))
         for members, features in zip(self._members, self._features, strict=True):
             chosen = features[:, choices[members]]
@@ -150,7 +158,7 @@ class Robots:
         return found
 
     def sums(self, choices: np.ndarray) -> np.ndarray:
-        """The sums over the fleet: (1 + 2 D,)."""
+        """The sums over the fleet: (1 + 4 D,)."""
         return self.parts(choices).sum(axis=0)
 
     def uses(self, choices: np.ndarray) -> np.ndarray:
@@ -158,7 +166,7 @@ class Robots:
         return self.sums(choices)[self.where.uses]
 
     def parts_of(self, robot: int) -> np.ndarray:
-        """What each choice of one robot would add: (K, 1 + 2 D), infinite where it is too slow."""
+        """What each choice of one robot would add: (K, 1 + 4 D), infinite where it is too slow."""
         number = self._class_of[robot]
         found = self._features[number].T @ self._scales[robot]
         too_slow = self._too_slow[number]
@@ -168,7 +176,7 @@ class Robots:
 
     def works(self, choices: np.ndarray) -> np.ndarray:
         """Each robot's work: payload on whole links, tail on whole servers (R, D) [s]."""
-        return self.parts(choices)[:, self.where.roots] ** 2
+        return self.parts(choices)[:, self.where.works]
 
     def answer(self, prices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Every robot's cheapest choice at these prices of the sums, and the sums then."""
@@ -184,9 +192,9 @@ class Robots:
         return choices, self.sums(choices)
 
     def value(self, sums: np.ndarray) -> np.ndarray:
-        """The fleet's objective of sums (..., 1 + 2 D) [s]; to use more than there is is dear."""
+        """The fleet's objective of sums (..., 1 + 4 D) [s]; to use more than there is is dear."""
         over = np.maximum(0.0, sums[..., self.where.uses] - 1.0).sum(axis=-1)
-        return self.where.objective(sums) + self._penalty * over
+        return self.where.objective(sums, self.where.met(sums)) + self._penalty * over
 
     def _slow_choices(self, members: list[int], each: Options) -> np.ndarray | None:
         """Choices with which a robot's head misses its frame rate: (members, K); None for none."""
@@ -210,4 +218,4 @@ class Robots:
         most = np.zeros(self._scales.shape[-1])
         for members, features in zip(self._members, self._features, strict=True):
             most += np.einsum("f,rfc->c", features.max(axis=1), self._scales[members])
-        return float(self.where.objective(most))
+        return float(self.where.objective(most, np.ones(self.where.shared)))

@@ -1,16 +1,25 @@
 """Plans for many robots that share links and servers, found together.
 
-Robot i with share b_i of its link and s_i of its server takes a_i + p_i / b_i + t_i / s_i, where
-a_i is what does not depend on the shares (T1, the delay both ways and lambda_1 times the loss), p_i
-the payload's time on the whole link and t_i the tail's time on the whole server. For given choices
-the Karush-Kuhn-Tucker conditions make the best shares b_i ~ sqrt(p_i) and s_i ~ sqrt(t_i) among
-those that share the same one, and the objectives of Eq. 11 add up to
+Robot i takes a_i + p_i / b_i + t_i / s_i, where a_i is what does not depend on the others (T1, the
+delay both ways and lambda_1 times the loss), p_i the payload's time on the whole link, t_i the
+tail's on the whole server, and b_i and s_i the shares that it gets of them.
 
-    sum a_i + sum over the links (sum sqrt(p_i))^2 + sum over the servers (sum sqrt(t_i))^2.
+Where robots are always at work the Karush-Kuhn-Tucker conditions make the best shares of a link
+b_i ~ sqrt(p_i), so that the time on it is p_i + sqrt(p_i) sum over the others (sqrt(p_j)). A robot
+with a frame rate f_j is in the others' way for the part f_j times that time of its frame alone, and
+the sum counts it with that part. With one mean part m for all, which is then
 
-If robots could mix choices this would be a convex problem; ``relaxation`` solves it and gives a
-lower bound. In it only few robots mix (Shapley and Folkman); these are rounded one after the other,
-then every robot changes its choice, server and all, as long as that helps the fleet.
+    m = A / (R (1 - U) + A),  R = sum sqrt(p_i),  U = sum f_i p_i,  A = sum f_i p_i sqrt(p_i)
+
+(of n robots that are alike the time is p / (1 - (n - 1) f p), as of a processor that serves all at
+once; 1 where U is 1 or a frame rate is not known), the objectives of Eq. 11 add up to
+
+    sum a_i + sum over the links (m R^2 + (1 - m) sum p_i) + the same over the servers.
+
+If robots could mix choices this would be a convex problem for given m; ``relaxation`` solves it. At
+m = 0 it gives a lower bound where robots have frame rates, at m = 1 where they have none. In it
+only few robots mix (Shapley and Folkman); these are rounded one after the other, then every robot
+changes its choice, server and all, as long as that helps the fleet, with m as it comes of that.
 """
 
 from __future__ import annotations
@@ -18,14 +27,15 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from codesign_ros.planning.fleet.fit import pack
 from codesign_ros.planning.fleet.relaxation import Mix, relax
 from codesign_ros.planning.fleet.robots import FleetRobot, Robots
-from codesign_ros.planning.problem import CandidateCost, Row
+from codesign_ros.planning.fleet.shares import rows_of, shares_of
+from codesign_ros.planning.problem import Row
 from codesign_ros.types.errors import CodesignError
 
 # All of a link or server, with room for rounding.
@@ -38,11 +48,13 @@ class FleetPlan:
 
     Attributes:
         rows: each robot's choice with its times at its shares (R).
-        link_shares: (R,) share of the robot's link; 0 where nothing is sent. Those of the robots on
-            one link sum to at most 1.
+        link_shares: (R,) what part of its link's rate a robot's frame gets; 0 where nothing is
+            sent. Without frame rates those of the robots on one link sum to at most 1; with them
+            robots are not always in each other's way.
         server_shares: (R,) share of the server that it chose, likewise.
         objective_s: sum of the robots' objectives, L of Eq. 11 [s].
-        lower_bound_s: no plan has a lower sum [s].
+        lower_bound_s: no plan has a lower sum [s]; with frame rates it is what would be if robots
+            never met on links and servers.
         uses: part of each link and server that the robots' frame rates need, up to 1, by name;
             robots without a frame rate count for nothing.
         solve_s: time that the search took [s].
@@ -86,9 +98,9 @@ def share(robots: Sequence[FleetRobot], tolerance: float = 1e-3) -> FleetPlan:
     """Choose for all robots together, and divide links and servers among them.
 
     A robot with a frame rate keeps it: its head takes no longer than a frame, and its shares are
-    at least what its frames fill. The search does not know what these floors under the shares cost;
-    where a link or a server is nearly full they do, and the gap shows it. Ties go to the choice
-    that the reduction to non-dominated choices lists first.
+    at least what its frames fill. The search does not know what these floors under the shares cost,
+    where a link or a server is nearly full. Ties go to the choice that the reduction to
+    non-dominated choices lists first.
 
     Args:
         robots: the fleet; robots of one class hold the same ``Options``, and all options are of the
@@ -101,33 +113,24 @@ def share(robots: Sequence[FleetRobot], tolerance: float = 1e-3) -> FleetPlan:
     """
     started_s = time.perf_counter()
     fleet = Robots(robots)
-    mix = relax(fleet.answer, fleet.where, limited=False)
+    always = np.ones(fleet.where.shared)
+    # Where it is not known how often robots meet, they always do, and there is no other bound.
+    mix = _relaxed(fleet, 0.0 * always if fleet.where.paced else always)
     lower_bound_s = mix.lower_bound
-    uses = mix.weights @ [fleet.uses(choices) for choices in mix.choices]
-    if uses.max() > 1.0:
-        _check_capacity(fleet)
-        mix = relax(fleet.answer, fleet.where, limited=True)
-        lower_bound_s = max(lower_bound_s, mix.lower_bound)
-    best: np.ndarray | None = None
-    best_value = math.inf
-    # The mix, then what its parts say without the others.
-    starts = [_rounded(fleet, mix), *mix.choices]
-    nearest, nearest_use = starts[0], math.inf
-    for start in starts:
-        choices = _polished(fleet, start)
-        most_used = float(fleet.uses(choices).max())
-        if most_used < nearest_use:
-            nearest, nearest_use = choices, most_used
-        value = float(fleet.value(fleet.sums(choices)))
-        if most_used <= _FULL and value < best_value:
-            best, best_value = choices, value
-        if best_value <= (1.0 + tolerance) * lower_bound_s:
-            break
+    best = _best(fleet, mix, None, (1.0 + tolerance) * lower_bound_s)
+    if fleet.where.paced:
+        if best is None or _value(fleet, best) > (1.0 + tolerance) * lower_bound_s:
+            best = _best(fleet, _relaxed(fleet, always), best, lower_bound_s)
+        if best is not None:
+            met = fleet.where.met(fleet.sums(best))
+            best = _best(fleet, _relaxed(fleet, met), best, lower_bound_s)
     if best is None:
         # Single moves found none that fits; perhaps several robots must change at once.
-        best = _polished(fleet, _packed(fleet, nearest), fitting=True)
-    shares = _shares(fleet, best)
-    rows = _rows(fleet, best, shares)
+        best = _polished(
+            fleet, _packed(fleet, _polished(fleet, _rounded(fleet, mix))), fitting=True
+        )
+    shares = shares_of(fleet, best)
+    rows = rows_of(fleet, best, shares)
     links = len(fleet.links)
     return FleetPlan(
         rows,
@@ -152,37 +155,45 @@ def each_alone(robots: Sequence[FleetRobot]) -> Alone:
     )
     fit = fleet.uses(choices).max() <= _FULL
     return Alone(
-        _rows(fleet, choices, np.ones((len(robots), fleet.where.shared))),
-        _rows(fleet, choices, _shares(fleet, choices)) if fit else (),
+        rows_of(fleet, choices, np.ones((len(robots), fleet.where.shared))),
+        rows_of(fleet, choices, shares_of(fleet, choices)) if fit else (),
         _uses(fleet, choices),
     )
 
 
-def best_shares(work_s: np.ndarray, least: np.ndarray) -> np.ndarray:
-    """Divide one resource so that sum(work / share) is least: shares ~ sqrt(work), by floors.
+def _relaxed(fleet: Robots, met: np.ndarray) -> Mix:
+    """Solve the relaxation where robots meet so often (D,), within what links and servers carry.
 
-    A robot whose part would be below its floor gets the floor, and the others divide what is left
-    (water-filling).
+    Raises:
+        CodesignError: they cannot carry the frame rates.
+    """
+    mix = relax(fleet.answer, fleet.where, met, limited=False)
+    uses = mix.weights @ [fleet.uses(choices) for choices in mix.choices]
+    if uses.max() <= 1.0:
+        return mix
+    _check_capacity(fleet)
+    limited = relax(fleet.answer, fleet.where, met, limited=True)
+    return replace(limited, lower_bound=max(mix.lower_bound, limited.lower_bound))
 
-    Args:
-        work_s: (R,) time that each needs of the whole resource [s].
-        least: (R,) least share of each; sums to at most 1.
+
+def _best(fleet: Robots, mix: Mix, best: np.ndarray | None, enough_s: float) -> np.ndarray | None:
+    """Round a mix, and take what its parts say without the others; polish each of them.
 
     Returns:
-        (R,) shares that sum to 1; 0 where there is no work, also if nobody has any.
+        The best choices that fit, ``best`` among them; None where there are none.
     """
-    roots = np.sqrt(work_s)
-    at_floor = roots == 0
-    shares = np.zeros_like(roots)
-    while True:
-        left = max(0.0, 1.0 - float(least[at_floor & (roots > 0)].sum()))
-        free = roots[~at_floor]
-        shares[~at_floor] = left * free / free.sum() if len(free) else 0.0
-        below = ~at_floor & (shares < least)
-        if not below.any():
-            return shares
-        shares[below] = least[below]
-        at_floor |= below
+    for start in (_rounded(fleet, mix), *mix.choices):
+        choices = _polished(fleet, start)
+        fits = float(fleet.uses(choices).max()) <= _FULL
+        if fits and (best is None or _value(fleet, choices) < _value(fleet, best)):
+            best = choices
+        if best is not None and _value(fleet, best) <= enough_s:
+            break
+    return best
+
+
+def _value(fleet: Robots, choices: np.ndarray) -> float:
+    return float(fleet.value(fleet.sums(choices)))
 
 
 def _rounded(fleet: Robots, mix: Mix) -> np.ndarray:
@@ -274,7 +285,7 @@ def _check_capacity(fleet: Robots) -> None:
 
 def _least_use(fleet: Robots, which: slice) -> float:
     """Sum of the uses of some links and servers when the robots spare these above all."""
-    prices = np.zeros(1 + 2 * fleet.where.shared)
+    prices = np.zeros(fleet.where.size)
     prices[fleet.where.uses][which] = 1.0
     return float(fleet.answer(prices)[1][fleet.where.uses][which].sum())
 
@@ -286,38 +297,3 @@ def _uses(fleet: Robots, choices: np.ndarray) -> dict[str, float]:
         *(f"server {v}" for v in fleet.servers),
     )
     return dict(zip(names, fleet.uses(choices).tolist(), strict=True))
-
-
-def _shares(fleet: Robots, choices: np.ndarray) -> np.ndarray:
-    """Divide every link and server at its best: (R, D), 0 where a robot does not need it."""
-    work = fleet.works(choices)
-    return np.array([best_shares(each, each * fleet.rates_hz) for each in work.T]).T
-
-
-def _rows(fleet: Robots, choices: np.ndarray, shares: np.ndarray) -> tuple[Row, ...]:
-    """Price each robot's choice at its shares (R, D) of links and servers."""
-    work = fleet.works(choices)
-    shared_s = np.divide(work, shares, where=shares > 0, out=np.zeros_like(work))
-    links = len(fleet.links)
-    on_link_s, tails_s = shared_s[:, :links].sum(axis=1), shared_s[:, links:].sum(axis=1)
-    sending_s = work[:, :links].sum(axis=1)
-    rows = []
-    for robot, choice, sent_s, radio_s, tail_s in zip(
-        *(fleet.robots, choices, on_link_s.tolist(), sending_s.tolist(), tails_s.tolist()),
-        strict=True,
-    ):
-        each, link = robot.options, robot.link
-        payload = float(each.payload_bytes[choice])
-        loss = float(each.accuracy_loss[choice])
-        head_s = robot.slowdown * float(each.head_s[choice])
-        link_s = sent_s + (robot.travel_s if payload > 0 else 0.0)
-        power_w, energy_j = each.evaluation.problem.tables.robot_power_w, None
-        if power_w is not None and (payload == 0 or link.transmit_w is not None):
-            # Robots take turns on a link: each sends at the full rate for its share of the time.
-            energy_j = power_w * head_s + (link.transmit_w or 0.0) * radio_s
-        objective_s = head_s + link_s + tail_s + robot.lambda_1 * loss
-        cost = CandidateCost(
-            *(head_s, link_s, sent_s, tail_s, loss, payload, objective_s, energy_j)
-        )
-        rows.append(Row(each.evaluation.candidate(each.places[choice]), cost))
-    return tuple(rows)

@@ -7,6 +7,7 @@ not know, are kept by the robot's own problem.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -40,7 +41,8 @@ def share_of(place: int, problems: Sequence[Problem], link: LinkSpec | None) -> 
 
     Among equal robots the order decides who does what, so it must be the same for all of them.
 
-    A robot that keeps all to itself gets the share that one more user would, in equal parts.
+    A robot that keeps all to itself gets the share that one more user would, in equal parts with
+    those that it would find at work.
 
     Args:
         place: of the robot among the problems.
@@ -51,10 +53,13 @@ def share_of(place: int, problems: Sequence[Problem], link: LinkSpec | None) -> 
         CodesignError: a robot has nothing to choose from, or the frame rates cannot be kept.
     """
     plan = share([fleet_robot(i, problem, link) for i, problem in enumerate(problems)])
+    rates_hz = [problem.frame_rate_hz or math.inf for problem in problems]
+    on_link_s = [row.prediction.occupancy_s for row in plan.rows]
+    at_server_s = [row.prediction.tail_s for row in plan.rows]
     return Share(
         plan.rows[place].candidate,
-        _own(plan.link_shares, place) if link is not None else 1.0,
-        _own(plan.server_shares, place),
+        _own(place, plan.link_shares, on_link_s, rates_hz) if link is not None else 1.0,
+        _own(place, plan.server_shares, at_server_s, rates_hz),
     )
 
 
@@ -108,7 +113,11 @@ def fleet_robot(number: int, problem: Problem, link: LinkSpec | None) -> FleetRo
     )
 
 
-def _own(shares: np.ndarray, place: int) -> float:
+def _own(
+    place: int, shares: np.ndarray, times_s: Sequence[float], rates_hz: Sequence[float]
+) -> float:
     """One robot's share, or what it would be if it came to those that have one."""
-    users = int(np.count_nonzero(shares))
-    return float(shares[place]) if shares[place] > 0 else 1.0 / (users + 1)
+    if shares[place] > 0:
+        return float(shares[place])
+    users = zip(shares, times_s, rates_hz, strict=True)
+    return 1.0 / (1.0 + sum(min(1.0, time * rate) for share, time, rate in users if share > 0))
