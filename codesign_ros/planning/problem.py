@@ -181,6 +181,8 @@ class Problem:
         halves: which halves may be chosen; None for all that have a known cost.
         frame_rate_hz: frames a second that a plan must keep, and that the limit on the uplink
             counts with; None = each plan at its own pace.
+        usual_rate_hz: frames a second that come, whether a plan keeps up or not: a fleet's robots
+            leave link and server to each other between them; None = not known.
         window: frames in flight, which limits the pace to a frame per round trip over the window;
             None = no limit.
         late_share: share of the frames that may take longer than latency says, where the link's
@@ -209,6 +211,7 @@ class Problem:
     limits: Limits = field(default_factory=Limits)
     halves: AllowedHalves | None = None
     frame_rate_hz: float | None = None
+    usual_rate_hz: float | None = None
     window: int | None = None
     late_share: float | None = None
     head_gap_s: float = 0.0

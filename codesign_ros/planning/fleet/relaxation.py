@@ -16,18 +16,18 @@ from dataclasses import dataclass
 import numpy as np
 
 Oracle = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
-"""Prices (1 + 4 D,) -> the cheapest choice of every robot (R,), and their sums (1 + 4 D,)."""
+"""Prices (1 + 5 D,) -> the cheapest choice of every robot (R,), and their sums (1 + 5 D,)."""
 
 OWN = 0
 
 
 @dataclass(frozen=True)
 class Sums:
-    """Where the sums stand: own times at ``OWN``, then four times D; links before servers.
+    """Where the sums stand: own times at ``OWN``, then five times D; links before servers.
 
     Attributes:
         shared: D, how many links and servers the robots share.
-        paced: whether every robot has a frame rate, so that it is known how often robots meet.
+        paced: whether all robots' numbers of frames are known, hence how often they meet.
     """
 
     shared: int
@@ -36,7 +36,7 @@ class Sums:
     @property
     def size(self) -> int:
         """How many sums there are."""
-        return 1 + 4 * self.shared
+        return 1 + 5 * self.shared
 
     @property
     def roots(self) -> slice:
@@ -45,7 +45,7 @@ class Sums:
 
     @property
     def uses(self) -> slice:
-        """What part of each the robots' frames fill."""
+        """What part of each the frames fill that robots must keep up with."""
         return self._part(1)
 
     @property
@@ -58,20 +58,26 @@ class Sums:
         """The roots, each times the part of it that the robot's frames fill [s^0.5]."""
         return self._part(3)
 
-    def met(self, sums: np.ndarray) -> np.ndarray:
-        """How often a robot finds another one at work: (..., D), 0 to 1, for sums (..., 1 + 4 D).
+    @property
+    def loads(self) -> slice:
+        """What part of each all frames fill."""
+        return self._part(4)
 
-        1 where frame rates are not known: there is always another frame then. See ``solve``.
+    def met(self, sums: np.ndarray) -> np.ndarray:
+        """How often a robot finds another one at work: (..., D), 0 to 1, for sums (..., 1 + 5 D).
+
+        1 where that is not known: there is always another frame then. See ``solve``.
         """
-        roots, uses = sums[..., self.roots], sums[..., self.uses]
+        roots, loads = sums[..., self.roots], sums[..., self.loads]
         if not self.paced:
             return np.ones_like(roots)
         busy = sums[..., self.busy]
-        free = roots * np.maximum(0.0, 1.0 - uses)
+        # Sums from which a robot was taken away may be below nothing by a rounding error.
+        free = np.maximum(0.0, roots * (1.0 - loads))
         return np.divide(busy, free + busy, where=busy > 0, out=np.zeros_like(busy))
 
     def objective(self, sums: np.ndarray, met: np.ndarray) -> np.ndarray:
-        """What sums (..., 1 + 4 D) come to where robots meet so often, (..., D) or (D,) [s]."""
+        """What sums (..., 1 + 5 D) come to where robots meet so often, (..., D) or (D,) [s]."""
         together = met * sums[..., self.roots] ** 2 + (1.0 - met) * sums[..., self.works]
         return sums[..., OWN] + together.sum(axis=-1)
 
@@ -184,7 +190,7 @@ def _correct(
 
 
 def _slope(mixed: np.ndarray, of_uses: np.ndarray, where: Sums, met: np.ndarray) -> np.ndarray:
-    """The gradient of the objective, (1 + 4 D,); of the uses it is given."""
+    """The gradient of the objective, (1 + 5 D,); of the uses it is given."""
     slope = np.zeros(where.size)
     slope[OWN] = 1.0
     slope[where.roots] = 2.0 * met * mixed[where.roots]

@@ -26,8 +26,9 @@ class FleetRobot:
         slowdown: its head's time, as a multiple of its class's.
         link_rate: the rate it gets from the whole link, as a part of the link's rate.
         lambda_1: weight of its accuracy loss in Eq. 11 [s per unit of loss].
-        frame_rate_hz: frames a second that it must keep up with; None = one frame after another,
-            at its own pace.
+        frame_rate_hz: frames a second that it must keep up with; None = it need not.
+        usual_rate_hz: frames a second that it has where it need not keep up with them; None = one
+            frame after another, at its own pace.
 
     Raises:
         CodesignError: one of the numbers makes no sense.
@@ -40,9 +41,10 @@ class FleetRobot:
     link_rate: float = 1.0
     lambda_1: float = 0.0
     frame_rate_hz: float | None = None
+    usual_rate_hz: float | None = None
 
     def __post_init__(self) -> None:
-        for what in ("slowdown", "link_rate", "frame_rate_hz"):
+        for what in ("slowdown", "link_rate", "frame_rate_hz", "usual_rate_hz"):
             value = getattr(self, what)
             if value is not None and not 0 < value < math.inf:
                 raise CodesignError(f"robot {self.name}: {what} must be above 0, not {value}")
@@ -71,8 +73,8 @@ class Robots:
     """A fleet as arrays.
 
     ``parts`` are what a robot adds to the sums of ``relaxation``: its own time and weighted loss
-    [s], and for each link and server its work [s] and the root of it [s^0.5], the part of it that
-    its frame rate fills, and that times the root. ``choices`` hold each robot's index into its
+    [s], and for each link and server its work [s], the root of it [s^0.5], the parts of it that its
+    frames fill, and such a part times the root. ``choices`` hold each robot's index into its
     options.
 
     Attributes:
@@ -80,7 +82,7 @@ class Robots:
         links: the links (L) that they have.
         servers: names of the servers (V) that they share.
         where: which sum is what, of links and servers together (D = L + V).
-        rates_hz: (R,) frame rates, 0 for those that have none.
+        rates_hz: (R,) frame rates that must be kept, 0 for those that need not.
 
     Raises:
         CodesignError: there is none, or one is too slow for its frame rate whatever it chooses.
@@ -93,34 +95,37 @@ class Robots:
         self.links = tuple(dict.fromkeys(robot.link for robot in robots))
         self.servers = robots[0].options.evaluation.problem.tables.axes.servers
         links, servers = len(self.links), len(self.servers)
-        self.where = Sums(links + servers, paced=all(robot.frame_rate_hz for robot in robots))
+        loads_hz = np.array([r.frame_rate_hz or r.usual_rate_hz or 0.0 for r in robots])
+        self.where = Sums(links + servers, paced=bool((loads_hz > 0).all()))
         self.rates_hz = np.array([robot.frame_rate_hz or 0.0 for robot in robots])
         self._members: list[np.ndarray] = []
         self._features: list[np.ndarray] = []
         self._class_of = np.zeros(len(robots), dtype=np.int64)
         self._place = np.zeros(len(robots), dtype=np.int64)
-        # What multiplies a choice's features to give a robot's parts: (R, features, 1 + 4 D).
+        # What multiplies a choice's features to give a robot's parts: (R, features, 1 + 5 D).
         self._scales = np.zeros((len(robots), 6 + 3 * servers, self.where.size))
         link_s_per_byte = np.array([8.0 / (r.link.bandwidth_bps * r.link_rate) for r in robots])
         self._scales[:, 0, OWN] = [robot.slowdown for robot in robots]
         self._scales[:, 1, OWN] = [robot.lambda_1 for robot in robots]
         self._scales[:, 2, OWN] = [robot.travel_s for robot in robots]
         each, its_link = np.arange(len(robots)), [self.links.index(r.link) for r in robots]
-        roots, uses, works, busy = (
-            np.arange(self.where.size)[part]
-            for part in (self.where.roots, self.where.uses, self.where.works, self.where.busy)
+        where, places = self.where, np.arange(self.where.size)
+        roots, uses, works, busy, loads = (
+            places[part] for part in (where.roots, where.uses, where.works, where.busy, where.loads)
         )
         # Of the root of a choice's bytes, of the bytes, and of their power of 3/2.
         self._scales[each, 3, roots[its_link]] = np.sqrt(link_s_per_byte)
         self._scales[each, 4, uses[its_link]] = self.rates_hz * link_s_per_byte
         self._scales[each, 4, works[its_link]] = link_s_per_byte
-        self._scales[each, 5, busy[its_link]] = self.rates_hz * link_s_per_byte**1.5
+        self._scales[each, 4, loads[its_link]] = loads_hz * link_s_per_byte
+        self._scales[each, 5, busy[its_link]] = loads_hz * link_s_per_byte**1.5
         for server in range(servers):
             root, use, power = (6 + number * servers + server for number in range(3))
             self._scales[:, root, roots[links + server]] = 1.0
             self._scales[:, use, uses[links + server]] = self.rates_hz
             self._scales[:, use, works[links + server]] = 1.0
-            self._scales[:, power, busy[links + server]] = self.rates_hz
+            self._scales[:, use, loads[links + server]] = loads_hz
+            self._scales[:, power, busy[links + server]] = loads_hz
         by_class: dict[int, list[int]] = {}
         for i, robot in enumerate(robots):
             by_class.setdefault(id(robot.options), []).append(i)
@@ -150,7 +155,7 @@ class Robots:
         self._penalty = 10.0 * self._dearest_s()
 
     def parts(self, choices: np.ndarray) -> np.ndarray:
-        """What each robot adds to the sums: (R, 1 + 4 D)."""
+        """What each robot adds to the sums: (R, 1 + 5 D)."""
         found = np.empty((len(self.robots), self._scales.shape[-1]))
         for members, features in zip(self._members, self._features, strict=True):
             chosen = features[:, choices[members]]
@@ -158,7 +163,7 @@ class Robots:
         return found
 
     def sums(self, choices: np.ndarray) -> np.ndarray:
-        """The sums over the fleet: (1 + 4 D,)."""
+        """The sums over the fleet: (1 + 5 D,)."""
         return self.parts(choices).sum(axis=0)
 
     def uses(self, choices: np.ndarray) -> np.ndarray:
@@ -166,7 +171,7 @@ class Robots:
         return self.sums(choices)[self.where.uses]
 
     def parts_of(self, robot: int) -> np.ndarray:
-        """What each choice of one robot would add: (K, 1 + 4 D), infinite where it is too slow."""
+        """What each choice of one robot would add: (K, 1 + 5 D), infinite where it is too slow."""
         number = self._class_of[robot]
         found = self._features[number].T @ self._scales[robot]
         too_slow = self._too_slow[number]
@@ -192,7 +197,7 @@ class Robots:
         return choices, self.sums(choices)
 
     def value(self, sums: np.ndarray) -> np.ndarray:
-        """The fleet's objective of sums (..., 1 + 4 D) [s]; to use more than there is is dear."""
+        """The fleet's objective of sums (..., 1 + 5 D) [s]; to use more than there is is dear."""
         over = np.maximum(0.0, sums[..., self.where.uses] - 1.0).sum(axis=-1)
         return self.where.objective(sums, self.where.met(sums)) + self._penalty * over
 

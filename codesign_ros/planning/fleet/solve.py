@@ -6,19 +6,20 @@ tail's on the whole server, and b_i and s_i the shares that it gets of them.
 
 Where robots are always at work the Karush-Kuhn-Tucker conditions make the best shares of a link
 b_i ~ sqrt(p_i), so that the time on it is p_i + sqrt(p_i) sum over the others (sqrt(p_j)). A robot
-with a frame rate f_j is in the others' way for the part f_j times that time of its frame alone, and
-the sum counts it with that part. With one mean part m for all, which is then
+that has f_j frames a second is in the others' way for the part f_j times that time of its frame
+alone, and the sum counts it with that part. With one mean part m for all, which is then
 
     m = A / (R (1 - U) + A),  R = sum sqrt(p_i),  U = sum f_i p_i,  A = sum f_i p_i sqrt(p_i)
 
 (of n robots that are alike the time is p / (1 - (n - 1) f p), as of a processor that serves all at
-once; 1 where U is 1 or a frame rate is not known), the objectives of Eq. 11 add up to
+once; 1 where U is 1, or where it is not known how many frames a robot has), the objectives of Eq.
+11 add up to
 
     sum a_i + sum over the links (m R^2 + (1 - m) sum p_i) + the same over the servers.
 
 If robots could mix choices this would be a convex problem for given m; ``relaxation`` solves it. At
-m = 0 it gives a lower bound where robots have frame rates, at m = 1 where they have none. In it
-only few robots mix (Shapley and Folkman); these are rounded one after the other, then every robot
+m = 0 it gives a lower bound where frame rates are known, at m = 1 where they are not. In it only
+few robots mix (Shapley and Folkman); these are rounded one after the other, then every robot
 changes its choice, server and all, as long as that helps the fleet, with m as it comes of that.
 """
 

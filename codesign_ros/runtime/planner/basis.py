@@ -13,8 +13,9 @@ from codesign_ros.runtime.planner.learned.payloads import Sized, Sizes
 from codesign_ros.types.plan import Plan
 
 _AS_PROFILED = Sized(1.0, 0.0, 0.0)
-# The problem is another one where a time or the rate is so many times off, or a gap so far [s].
-_OTHER_TIME, _OTHER_GAP_S = 1.03, 0.001
+# The problem is another one where a time or the rate is so many times off, or a gap so far [s], or
+# so many times as many frames come.
+_OTHER_TIME, _OTHER_GAP_S, _OTHER_PACE = 1.03, 0.001, 1.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +29,8 @@ class Factors:
         sizes: what payloads have against the profile's, where some were sent.
         head_passing, tail_passing: how much longer than by ``head`` and ``tail`` the stages take
             at this moment, for a load that will have passed soon [log].
+        frames_hz: frames a second that the robot has, where it could do with more; None = not
+            known.
     """
 
     head: np.ndarray
@@ -38,6 +41,7 @@ class Factors:
     sizes: Sizes = field(default_factory=dict)
     head_passing: float = 0.0
     tail_passing: float = 0.0
+    frames_hz: float | None = None
 
     @classmethod
     def none(cls, cuts: int) -> Factors:
@@ -76,7 +80,14 @@ def differ(before: tuple[Factors, float], now: tuple[Factors, float]) -> bool:
         bool(np.max(np.abs(np.log(ratios))) > math.log(_OTHER_TIME))
         or max(gaps_s) > _OTHER_GAP_S
         or bool(_other_sizes(old.sizes, new.sizes))
+        or _is_other_pace(old.frames_hz, new.frames_hz)
     )
+
+
+def _is_other_pace(old_hz: float | None, new_hz: float | None) -> bool:
+    if old_hz is None or new_hz is None:
+        return old_hz is not new_hz
+    return abs(math.log(new_hz / old_hz)) > math.log(_OTHER_PACE)
 
 
 def _other_sizes(old: Sizes, new: Sizes) -> list[tuple[tuple[int, str], float, float]]:
@@ -116,4 +127,7 @@ def difference_text(then: Basis, factors: Factors, rate_bps: float) -> str:
     ):
         if abs(new_s - old_s) > _OTHER_GAP_S:
             said.append(f"{name} needs {1e3 * new_s:.1f} ms between frames")
+    if _is_other_pace(then.factors.frames_hz, factors.frames_hz):
+        now_hz = factors.frames_hz
+        said.append("frames without a pause" if now_hz is None else f"{now_hz:.1f} frames a second")
     return ", ".join(said) or "what is measured is as it was before"

@@ -240,7 +240,10 @@ class PlanMaker:
         if not (settings.corrects and settings.mode == self._settings().mode):
             return Factors.none(self._cuts)
         factors = self._robots[robot].watch.factors(settings.objective)
-        if self._problems.shared(robot, settings) != SHARED[0]:
+        if self._problems.shared(robot, settings) == SHARED[0]:
+            # How often a robot has frames is nobody's business then.
+            factors = replace(factors, frames_hz=None)
+        else:
             # What the others do to the server is in the share already.
             factors = replace(factors, tail=np.ones(self._cuts), tail_gap_s=0.0, tail_passing=0.0)
             tail = self._problems.tail_of(robot)

@@ -230,6 +230,7 @@ class RobotProblems:
                 *(halves[True][0], np.array(halves[True][1:])),
             ),
             frame_rate_hz=settings.frame_rate_hz or None,
+            usual_rate_hz=factors.frames_hz,
             window=settings.window or None,
             # Where nothing varies, no frame takes longer than the others.
             late_share=settings.late_share or None if is_late else None,

@@ -20,7 +20,7 @@ from codesign_ros.runtime.planner.plan_maker import PlanMaker, Robot
 from codesign_ros.runtime.planner.problem import RobotProblems
 from codesign_ros.runtime.planner.reasons import joined
 from codesign_ros.runtime.planner.registry import GONE_STATES, Registry
-from codesign_ros.runtime.planner.settings import PlannerSettings
+from codesign_ros.runtime.planner.settings import SHARED, PlannerSettings
 from codesign_ros.runtime.planner.strangers import Lobby
 from codesign_ros.runtime.planner.watch import RobotWatch
 from codesign_ros.types.devices import DeviceSpec
@@ -116,7 +116,10 @@ class PlannerRuntime:
             watch.take(device, now_s)
             changes += watch.changes(device, now_s)
             settings = self.settings
-            if review := watch.review(device, settings.objective, settings.corrects, now_s):
+            shares = self.problems.shared(device.robot, settings) != SHARED[0]
+            if review := watch.review(
+                device, settings.objective, settings.corrects, now_s, shares=shares
+            ):
                 self.request(device.robot, review, now_s, optional=True)
         # What no plan could use, before and after, is no reason for another plan.
         is_idle = before is not None and "active" not in (before.state, device.state)

@@ -53,7 +53,7 @@ def share_of(place: int, problems: Sequence[Problem], link: LinkSpec | None) -> 
         CodesignError: a robot has nothing to choose from, or the frame rates cannot be kept.
     """
     plan = share([fleet_robot(i, problem, link) for i, problem in enumerate(problems)])
-    rates_hz = [problem.frame_rate_hz or math.inf for problem in problems]
+    rates_hz = [each.frame_rate_hz or each.usual_rate_hz or math.inf for each in problems]
     on_link_s = [row.prediction.occupancy_s for row in plan.rows]
     at_server_s = [row.prediction.tail_s for row in plan.rows]
     return Share(
@@ -110,6 +110,7 @@ def fleet_robot(number: int, problem: Problem, link: LinkSpec | None) -> FleetRo
         whole.at_rate(whole.bandwidth_bps),
         lambda_1=problem.lambda_1,
         frame_rate_hz=problem.frame_rate_hz,
+        usual_rate_hz=problem.usual_rate_hz,
     )
 
 

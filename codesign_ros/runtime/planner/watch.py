@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Collection
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from codesign_ros.runtime.device import WINDOW_FRAMES, Device, Role, StageMedian
 from codesign_ros.runtime.planner.basis import Basis, Factors, differ, difference_text
 from codesign_ros.runtime.planner.changes import Change
 from codesign_ros.runtime.planner.learned.correction import Correction
+from codesign_ros.runtime.planner.learned.pace import Pace
 from codesign_ros.runtime.planner.learned.payloads import PayloadCorrection
 from codesign_ros.runtime.planner.learned.stages import StageCorrections
 from codesign_ros.runtime.planner.steadiness import Steadiness
@@ -63,6 +65,7 @@ class RobotWatch:
         self._running = StageMedians()
         self._stages = StageCorrections(cuts)
         self._payloads = PayloadCorrection()
+        self._pace = Pace()
         # What passes between two frames in a row beside the stage [s]; not known at first.
         self._gaps_s: dict[Role, float] = {}
         # A device is not throttled any more, and frames before which medians are of before.
@@ -102,6 +105,7 @@ class RobotWatch:
             self._stages.forget(role)
         if Role.HEAD in roles:
             self._payloads = PayloadCorrection()
+            self._pace = Pace()
         self.steadiness.event(now_s)
         self._basis = self._solved = None
 
@@ -130,8 +134,18 @@ class RobotWatch:
         noise = (stage.noise for stage in stages)
         # Reports are medians of some frames, which vary more (normal: sqrt(2 n / pi) as much).
         spreads = Spreads(*(math.sqrt(2 * WINDOW_FRAMES / math.pi) * each for each in noise))
-        passing = (stage.passing for stage in stages)
-        return Factors(head, tail, head_gap_s, tail_gap_s, spreads, self._payloads.sizes, *passing)
+        head_passing, tail_passing = (stage.passing for stage in stages)
+        return Factors(
+            head,
+            tail,
+            head_gap_s,
+            tail_gap_s,
+            spreads,
+            sizes=self._payloads.sizes,
+            head_passing=head_passing,
+            tail_passing=tail_passing,
+            frames_hz=self._pace.frames_hz,
+        )
 
     # Plans
 
@@ -196,6 +210,7 @@ class RobotWatch:
             correction.fade(now_s)
         self._payloads.fade(now_s)
         basis, running = self._basis, device.running
+        self._pace.take(running, now_s)
         if basis is None or running.epoch != basis.plan.epoch:
             return
         if self._recovered:
@@ -233,7 +248,13 @@ class RobotWatch:
         return [Change(change, optional=True)]
 
     def review(
-        self, device: Device, objective: Objective, corrects: bool, now_s: float
+        self,
+        device: Device,
+        objective: Objective,
+        corrects: bool,
+        now_s: float,
+        *,
+        shares: bool = False,
     ) -> str | None:
         """Why to solve again: what is measured is another time or rate than at the last solve.
 
@@ -242,6 +263,7 @@ class RobotWatch:
             objective: what is planned for.
             corrects: whether stage times count.
             now_s: the time on any steady clock [s].
+            shares: whether the robot shares something, so that the number of its frames counts.
         """
         basis, solved = self._basis, self._solved
         every_s = _HELD_REVIEW_S if self.steadiness.is_held(now_s) else _REVIEW_S
@@ -251,6 +273,8 @@ class RobotWatch:
         if basis.plan.server_available and device.link_bps > 0:
             rate_bps = min(device.link_bps, FAST_BPS)
         factors = self.factors(objective) if corrects else basis.factors
+        if not shares:
+            factors = replace(factors, frames_hz=None)
         if not differ(solved, (factors, rate_bps)):
             return None
         assert self._adopted is not None

@@ -10,11 +10,11 @@ def sums_of(*choices):
     """Choices (own, work on link and server, uses of both) as what they add to the sums."""
     rows = np.array(choices, float)
     works, uses = rows[:, 1:3], rows[:, 3:]
-    return np.hstack((rows[:, :1], np.sqrt(works), uses, works, uses * np.sqrt(works)))
+    return np.hstack((rows[:, :1], np.sqrt(works), uses, works, uses * np.sqrt(works), uses))
 
 
 def oracle_of(*robots):
-    """Robots given as arrays (K, 9) of what each choice adds to the sums."""
+    """Robots given as arrays (K, 11) of what each choice adds to the sums."""
 
     def oracle(prices):
         choices = np.array([int((robot @ prices).argmin()) for robot in robots])
