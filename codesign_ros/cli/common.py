@@ -151,7 +151,7 @@ def open_chosen_source(options: argparse.Namespace, name: str, bundle: Bundle) -
 
     Args:
         options: with ``frames``, ``split`` and those of ``add_topics`` and ``add_classes``; some
-            commands have ``labels``.
+            commands have ``labels`` or ``fps``.
         name: bag, folder, video, data set ..., as ``open_source`` takes it.
         bundle: the network that it is for.
 
@@ -159,6 +159,7 @@ def open_chosen_source(options: argparse.Namespace, name: str, bundle: Bundle) -
         CodesignError: it cannot be read, or its classes do not fit the network.
     """
     from codesign_ros.data.chosen import open_chosen
+    from codesign_ros.data.sources import FPS
 
     source = open_chosen(
         name,
@@ -170,6 +171,7 @@ def open_chosen_source(options: argparse.Namespace, name: str, bundle: Bundle) -
         topic=options.topic or None,
         truth_topic=options.truth_topic or None,
         labels=getattr(options, "labels", None),
+        fps=getattr(options, "fps", None) or FPS,
     )
     for warning in source.warnings:
         print(f"warning: {warning}", file=sys.stderr)

@@ -12,7 +12,7 @@ from codesign_ros.data.bags import BagSource
 from codesign_ros.data.classes import ClassChoice, ClassNames, FoundClasses
 from codesign_ros.data.frames import FrameSource, SourceFrame
 from codesign_ros.data.labelled import names_for, open_detection_set
-from codesign_ros.data.sources import LabelledSource, Limited, MineSource, open_source
+from codesign_ros.data.sources import FPS, LabelledSource, Limited, MineSource, open_source
 from codesign_ros.data.stamped_labels import StampedLabels
 from codesign_ros.mine.render import CLASSES, MIN_SEEN
 from codesign_ros.pixels.decode import ImageError
@@ -147,6 +147,7 @@ def open_chosen(
     topic: str | None = None,
     truth_topic: str | None = None,
     labels: str | None = None,
+    fps: float = FPS,
 ) -> ChosenSource:
     """Open a source for a network; what does not fit the network is refused before any frame.
 
@@ -160,6 +161,7 @@ def open_chosen(
         topic: see ``open_source``.
         truth_topic: see ``open_source``.
         labels: a labelled data set with the ground truth of these frames, see ``StampedLabels``.
+        fps: see ``open_source``.
 
     Raises:
         CodesignError: as ``open_source``, ``StampedLabels`` and ``ClassChoice.resolve``;
@@ -171,6 +173,7 @@ def open_chosen(
         topic=topic,
         truth_topic=truth_topic,
         frames=frames,
+        fps=fps,
         split=split,
         names=choice.kept or (),
     )

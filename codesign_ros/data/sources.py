@@ -31,6 +31,10 @@ from codesign_ros.types.errors import CodesignError
 _DESCRIPTIONS = (".json", ".yaml", ".yml")
 
 
+FPS = 30.0
+"""Of sources that have no rate of their own [1/s]."""
+
+
 def open_source(
     spec: str,
     *,
@@ -39,7 +43,7 @@ def open_source(
     topic_option: str = "--topic",
     seed: int = 0,
     frames: int = 0,
-    fps: float = 30.0,
+    fps: float = FPS,
     split: str | None = None,
     names: Sequence[str] = (),
     size: tuple[int, int] = (0, 0),

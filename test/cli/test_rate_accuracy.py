@@ -62,6 +62,23 @@ def test_video_is_of_films_alone(measured):
     assert scenes["notes"] == []
 
 
+def test_a_film_has_the_frames_a_second_that_were_asked_for(bundle, tmp_path, capsys, monkeypatch):
+    asked = []
+    sequence = MineGenerator.sequence
+    monkeypatch.setattr(
+        MineGenerator,
+        "sequence",
+        lambda self, frames, fps: asked.append(fps) or sequence(self, frames, fps),
+    )
+    command = ["rate-accuracy", str(bundle), "--threads", "1", "--drawings", "2", "--fps", "2"]
+    command += ["--frames", "2", "--out", str(tmp_path / "rates"), "--data"]
+    assert main([*command, "mine:4"]) == 0
+    assert set(asked) == {2.0}
+    capsys.readouterr()
+    assert main([*command, "scenes:4"]) == 2
+    assert "--fps is of a generated film, and no --data is mine:SEED" in capsys.readouterr().err
+
+
 def test_ctrl_c_prints_the_command_that_goes_on(bundle, measured, tmp_path, capsys, monkeypatch):
     stem = tmp_path / "two parts"
     drawn = []

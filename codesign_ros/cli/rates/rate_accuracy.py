@@ -14,7 +14,7 @@ from codesign_ros.cli.common import (
     open_chosen_source,
     print_broken,
 )
-from codesign_ros.cli.options.numbers import COUNT_OR_ALL, CUT, THREADS, Whole
+from codesign_ros.cli.options.numbers import COUNT_OR_ALL, CUT, THREADS, Real, Whole
 from codesign_ros.cli.options.places import OUTPUT_FILE
 from codesign_ros.console import minutes, progress_bar, show
 from codesign_ros.types.errors import CodesignError
@@ -54,6 +54,12 @@ def add(commands: Any) -> None:
         nargs="+",
         default=[0],
         help="so many of each source; one number for all, or one for each; 0 = all there are",
+    )
+    parser.add_argument(
+        "--fps",
+        type=Real(0.1, 240.0),
+        help="of a generated film (mine:SEED), whose shots last about two seconds: the fewer "
+        "frames a second, the more places as many frames show (default: 30)",
     )
     add_topics(parser)
     parser.add_argument("--split", help="part of a labelled data set (default: val, if it has one)")
@@ -103,6 +109,10 @@ def _run(options: argparse.Namespace) -> int:
         open_chosen_source(argparse.Namespace(**{**vars(options), "frames": frames}), name, bundle)
         for name, frames in zip(options.data, _frames_by_source(options), strict=True)
     ]
+    if options.fps is not None and not any(_is_generated_film(chosen) for chosen in sources):
+        raise CodesignError(
+            "--fps is of a generated film, and no --data is mine:SEED; other sources have their own"
+        )
     from codesign_ros.evaluation.rate.network import CutDetector
     from codesign_ros.evaluation.rate.report import draw, tables
 
@@ -135,6 +145,12 @@ def _run(options: argparse.Namespace) -> int:
     for checkpoint in checkpoints:
         checkpoint.unlink(missing_ok=True)
     return 0
+
+
+def _is_generated_film(chosen: ChosenSource) -> bool:
+    from codesign_ros.data.sources import MineSource
+
+    return isinstance(chosen.source, MineSource) and not chosen.source.independent
 
 
 def _frames_by_source(options: argparse.Namespace) -> list[int]:
