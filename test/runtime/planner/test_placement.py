@@ -36,7 +36,7 @@ class Pool:
         )
         self.robots = [f"/miner{number}" for number in range(robots)]
         self.plans = {}
-        self.changed = Counter()
+        self.changed, self.frames = Counter(), Counter()
         for robot in self.robots:
             self.planner.hear(self.head(robot), 0.0)
         for server in SERVERS:
@@ -78,14 +78,13 @@ class Pool:
         Tails on ``busy`` servers take ten times what was predicted.
         """
         end_s, before_s = self.now_s + seconds, self.now_s - 1
-        frames = Counter()
         while self.now_s < end_s:
             passed_s, before_s = self.now_s - before_s, self.now_s
             for robot, plan in self.plans.items():
                 slow = 10.0 if self.server(robot) in busy else 1.0
                 times_s = plan.head_s, plan.link_s, plan.tail_s * slow
-                frames[robot, plan.epoch] += max(5, round(passed_s / max(times_s)))
-                medians = StageMedians(plan.epoch, 10 + frames[robot, plan.epoch], *times_s)
+                self.frames[robot, plan.epoch] += max(1, round(passed_s / max(times_s)))
+                medians = StageMedians(plan.epoch, 10 + self.frames[robot, plan.epoch], *times_s)
                 self.planner.hear(self.head(robot, epoch=plan.epoch, running=medians), self.now_s)
             self.settle()
             self.now_s += 0.7
