@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from codesign_ros import resources, types
+from codesign_ros.bundle import Bundle
 from codesign_ros.resources import default_bundle, resource_path
 from codesign_ros.types.errors import CodesignError
 
@@ -16,6 +17,11 @@ def test_the_default_bundle_is_one_of_the_package():
     bundle = default_bundle()
     assert bundle.parent == resource_path("bundles")
     assert (bundle / "model.yaml").is_file()
+
+
+@pytest.mark.parametrize("path", sorted(resource_path("bundles").iterdir()), ids=lambda p: p.name)
+def test_a_shipped_bundle_is_called_as_its_folder(path):
+    assert Bundle.open(path).name == path.name.removesuffix(".bundle")
 
 
 def test_source_tree():

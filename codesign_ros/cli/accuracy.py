@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 
 _LOSSY = tuple(codec for codec in TENSOR_CODECS if "raw" not in codec and "+" not in codec)
 _NECK, _VIDEO = "neck", "h264"
+# What makes sense where nothing is measured, or changes nothing.
+_WITHOUT_DATA = "help", "bundle", "data", "write", "add", "metric", "json", "threads"
+# Below this the unchanged network finds next to nothing, and nothing can be lost.
+_LEAST_REFERENCE = 0.05
 
 
 def add(commands: Any) -> None:
@@ -94,6 +99,9 @@ def add(commands: Any) -> None:
         "--metric", help="show this value, such as map50.helmet (default: the table's own)"
     )
     add_json(parser)
+    parser.set_defaults(
+        of_data={a.dest: a.default for a in parser._actions if a.dest not in _WITHOUT_DATA}
+    )
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -111,7 +119,20 @@ def _run(options: argparse.Namespace) -> int:
     elif options.write or options.add:
         raise CodesignError("--write and --add need --data: there is nothing new to write")
     else:
+        for name, default in options.of_data.items():
+            if getattr(options, name) != default:
+                raise CodesignError(
+                    f"--{name.replace('_', '-')} needs --data: without it nothing is measured, and "
+                    "the bundle's own table is shown"
+                )
         table = bundle.accuracy
+    if options.data and table.reference < _LEAST_REFERENCE:
+        print(
+            f"warning: the unchanged network reaches {table.metric} {table.reference:.1%} on these "
+            "frames, so that nothing can be lost: plans by this table take everything for free. "
+            "Train it further, or measure on frames that it was trained for",
+            file=sys.stderr,
+        )
     # Written before it is printed: whoever reads may have gone.
     if options.write or options.add:
         bundle.replace_accuracy(table)

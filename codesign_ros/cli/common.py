@@ -17,6 +17,7 @@ from codesign_ros.resources import default_bundle
 from codesign_ros.types.codec_names import H264_CODECS, NECK_CODECS
 from codesign_ros.types.errors import CodesignError
 from codesign_ros.types.forms import BRANCH_STRUCTURES, Merge, Structure
+from codesign_ros.types.links import LinkSpec
 from codesign_ros.wire.codecs import FRAME_CODECS, KNOWN_CODECS, TENSOR_CODECS
 
 if TYPE_CHECKING:
@@ -184,6 +185,21 @@ def print_broken(source: ChosenSource) -> None:
         from codesign_ros.data.chosen import told_once
 
         print(f"warning: {told_once(source.broken)}", file=sys.stderr)
+
+
+def check_late_share(late_share: float | None, links: Iterable[LinkSpec]) -> None:
+    """Refuse ``--late-share`` where no link's rate varies.
+
+    Raises:
+        CodesignError: so it is; the line says what such a link is.
+    """
+    from codesign_ros.cost.lateness import varies
+
+    if late_share is not None and not any(map(varies, links)):
+        raise CodesignError(
+            "--late-share needs a --link whose rate varies: one with states, their rates and mean "
+            "durations (links.yaml has fading-radio)"
+        )
 
 
 def check_cuts(bundle: Bundle, cuts: Iterable[int]) -> None:

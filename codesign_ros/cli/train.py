@@ -65,7 +65,9 @@ def add(commands: Any) -> None:
         "--batch-frames", type=Whole(1, 65_536), help="pixels of a batch, in whole frames"
     )
     parser.add_argument("--learning-rate", type=POSITIVE, help="its peak")
-    parser.add_argument("--variant", help="width of the detector: nano or small")
+    parser.add_argument(
+        "--variant", choices=("nano", "small"), help="width of the detector (default: nano)"
+    )
     parser.add_argument("--reg-max", type=Whole(1, 256), help="bins of a box side's distribution")
     parser.add_argument(
         "--input",

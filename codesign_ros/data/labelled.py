@@ -72,8 +72,8 @@ def open_detection_set(
     Args:
         path: A folder in one of the layouts, a COCO JSON file, or YOLO's data.yaml.
         split: The part to open, such as ``train`` or ``val`` (which stands for ``valid``,
-            ``validation`` and ``val2017`` too); None = everything. Where the set has no parts,
-            these two are those of ``open_train_and_val``.
+            ``validation`` and ``val2017`` too); None = everything. Where the set has no part to
+            measure on, these two are those of ``open_train_and_val``.
         classes: Names of the classes in the order wanted; None = those of the set.
 
     Returns:
@@ -84,7 +84,7 @@ def open_detection_set(
             is wrong; the line names the file and the place in it.
     """
     layout = _recognised(Path(path))
-    if split in (_TRAIN, _VAL) and not layout.splits:
+    if split in (_TRAIN, _VAL) and _lacks_val(layout):
         return open_train_and_val(path, classes)[split == _VAL]
     return layout.read(None if split is None else _named(split, layout, path), classes)
 
@@ -94,7 +94,8 @@ def open_train_and_val(
 ) -> tuple[DetectionSet, DetectionSet]:
     """Open what to train on and what to measure on.
 
-    Where the set has a part for either, these are they; otherwise all is split by hash.
+    Where the set has a part for either, these are they. Where it has none to measure on, what there
+    is to train on, or all of a set without parts, is split by hash.
 
     Args:
         path: As for ``open_detection_set``.
@@ -102,11 +103,11 @@ def open_train_and_val(
         val_share: Share of the pictures to measure on, where the set is not split.
 
     Raises:
-        DataSetError: As for ``open_detection_set``, or the set has one of the two parts only.
+        DataSetError: As for ``open_detection_set``, or the set has no part to train on.
     """
     layout = _recognised(Path(path))
-    if not layout.splits:
-        return split_by_hash(layout.read(None, classes), val_share)
+    if _lacks_val(layout):
+        return split_by_hash(layout.read(_own_name(_TRAIN, layout), classes), val_share)
     train_name, val_name = (_named(split, layout, path) for split in (_TRAIN, _VAL))
     train = layout.read(train_name, classes)
     return train, layout.read(val_name, train.classes)
@@ -219,6 +220,14 @@ def _named(split: str, layout: _Layout, path: Path | str) -> str:
         there = ", ".join(layout.splits) or "none"
         raise DataSetError(f"data set {path} has no split '{split}'; its splits: {there}")
     return name
+
+
+def _lacks_val(layout: _Layout) -> bool:
+    """Whether a set has no part to measure on, and what could be split for that."""
+    bases = {own.rstrip("0123456789") for own in layout.splits}
+    return not bases.intersection(_ALIASES[_VAL]) and (
+        not layout.splits or _own_name(_TRAIN, layout) is not None
+    )
 
 
 def _own_name(split: str, layout: _Layout) -> str | None:

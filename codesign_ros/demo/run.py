@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 from collections.abc import Mapping
@@ -14,21 +15,23 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from codesign_ros.bundle import Bundle
+from codesign_ros.console import alive
 from codesign_ros.data.chosen import warnings_of
 from codesign_ros.data.sources import open_source
 from codesign_ros.demo.playing import STALL_TIMEOUT_S, Playing
 from codesign_ros.demo.report import Recording, answers_by_frame, summarise
 from codesign_ros.demo.rerun import rerun
 from codesign_ros.demo.scenario import Event, Scenario
-from codesign_ros.demo.trials import Trials
+from codesign_ros.demo.trials import FEWEST_FRAMES, SHARE, Trials
 from codesign_ros.evaluation.replay import ReplayedFrame
 from codesign_ros.nodes.observer import Observer
 from codesign_ros.runtime.messages import known_responses_s
 from codesign_ros.testbed.processes import NodeProcesses, private_environment
 from codesign_ros.types.errors import CodesignError
 
-# Start-up: nodes measure themselves (a few seconds) and may export the network first [s].
-START_TIMEOUT_S = 120.0
+# Start-up: nodes export the network and measure themselves the first time, which takes a minute,
+# and several where the machine is busy [s].
+START_TIMEOUT_S = 600.0
 # The head measures the link before the first frame; without it the first plan assumes a rate [s].
 LINK_TIMEOUT_S = 15.0
 
@@ -180,7 +183,7 @@ class _Run:
         playing = self._playing
         for node in ("planner", "tail", "head", "camera"):
             self._processes.start(node)
-        with self._console.status("nodes start and measure themselves (kept for the next time)"):
+        with alive("nodes start and measure themselves (kept for the next time)"):
             playing.wait(lambda: playing.is_planned, "head and tail to register", START_TIMEOUT_S)
             if self._options.scenario.link_bps:
                 playing.wait(lambda: playing.is_link_measured, "the link's rate", LINK_TIMEOUT_S)
@@ -190,6 +193,11 @@ class _Run:
         self._playing.configure()
         self._playing.play()
         events = list(self._options.scenario.events)
+        if not self.trials.is_tried:
+            least = math.ceil(FEWEST_FRAMES / SHARE)
+            self._console.print(
+                f"{self._frames} frames are too few to compare policies, which takes {least}"
+            )
         with _progress(self._console) as progress:
             task = progress.add_task("frames", total=self._frames, detail="")
 

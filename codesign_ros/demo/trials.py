@@ -43,12 +43,17 @@ class Trials:
     """Says which policy is due, and sums up what each reached.
 
     Args:
-        frames: of the whole run; of too few, none is tried.
+        frames: of the whole run; of too few, none is tried, see ``is_tried``.
     """
 
     def __init__(self, frames: int) -> None:
         self._each = int(frames * SHARE) if frames * SHARE >= FEWEST_FRAMES else 0
         self._starts: list[int] = []
+
+    @property
+    def is_tried(self) -> bool:
+        """Whether there are frames enough."""
+        return self._each > 0
 
     def due(self, seen: int) -> str | None:
         """The policy to put in force after so many results; None = go on as it is.
@@ -56,7 +61,7 @@ class Trials:
         It is taken as put in force.
         """
         number = len(self._starts)
-        if self._each == 0 or number == len(POLICIES) or seen < number * self._each:
+        if not self.is_tried or number == len(POLICIES) or seen < number * self._each:
             return None
         self._starts.append(seen)
         return POLICIES[number]

@@ -22,6 +22,7 @@ ROLES = ("camera", "head", "tail", "planner")
 
 # What each role says again and again: the topic, and what comes on it.
 _DIAGNOSTICS = "/diagnostics"
+_NAMELESS = "_NODE_NAMESPACE_UNKNOWN_/_NODE_NAME_UNKNOWN_"
 _ANNOUNCEMENTS = "/codesign/devices"
 _OWN = "codesign_ros/"
 # Stamps of two machines that are further apart than this confuse whoever reads logs and bags [s].
@@ -133,10 +134,21 @@ def unreadable(heard: Heard) -> Finding:
 
 def names(heard: Heard) -> Finding:
     """Whether each node is there once: two of one name answer for each other."""
-    twice = []
+    twice: list[str] = []
+    nameless = 0
     for topic, nodes in heard.publishers.items():
         if topic in (_ANNOUNCEMENTS, _DIAGNOSTICS):
-            twice += [node for node, count in Counter(nodes).items() if count > 1]
+            counts = Counter(nodes)
+            # What rcl calls a node of which it knows its publisher alone.
+            nameless = max(nameless, counts.pop(_NAMELESS, 0))
+            twice += [node for node, count in counts.items() if count > 1]
+    if nameless:
+        return warn(
+            "names",
+            f"{nameless} nodes are announced, and what they say of themselves does not arrive",
+            "start containers of one host with --ipc=host beside --net=host, or all nodes with "
+            "FASTDDS_BUILTIN_TRANSPORTS=UDPv4 (docs/two_machines.md, Containers)",
+        )
     planners = sorted(set(heard.publishers.get("/codesign/plan", ())))
     change = "end one of them, or give each robot its own namespace (robot:=/miner2)"
     if twice:

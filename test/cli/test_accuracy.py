@@ -193,6 +193,10 @@ def test_boxes_alone_do_not_measure_a_classifier(tiny_bundle, tmp_path, capsys):
     [
         (["--write"], "need --data"),
         (["--add"], "need --data"),
+        (["--quick"], "--quick needs --data"),
+        (["--cuts", "99"], "--cuts needs --data"),
+        (["--ignore-unknown"], "--ignore-unknown needs --data"),
+        (["--checkpoint", "here"], "--checkpoint needs --data"),
         (["--metric", "beauty"], "'beauty' was not measured"),
         (["--data", "scenes:x", "--frames", "3"], "need a seed"),
         (["--data", "scenes:1"], "a number of frames"),

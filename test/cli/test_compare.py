@@ -161,11 +161,10 @@ def test_late_share_on_a_link_with_states(tmp_path, tiny_bundle, capsys):
     found = run(bag, tiny_bundle, tmp_path / "a.json", *more)
     assert found["unavailable"] == {}
     assert "wo_late_share" in {each["policy"] for each in found["ablations"]}
-    # On a steady link all but ours without it say the same: once.
     given = ["compare", str(bag), "--bundle", str(tiny_bundle.path), "--late-share", "0.05"]
     capsys.readouterr()
     assert main([*given, "--link", "16mbps"]) == 2
-    assert capsys.readouterr().err.count("late_share needs a link whose rate varies") == 1
+    assert capsys.readouterr().err.count("--late-share needs a --link whose rate varies") == 1
 
 
 def test_a_reason_of_several_policies_is_said_once():

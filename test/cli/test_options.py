@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -162,6 +163,21 @@ def test_a_file_that_is_there_stays_as_it_is(tmp_path):
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere" / "x")
     with pytest.raises(CodesignError, match="cannot write"):
         places.OUTPUT_FILE.check(tmp_path / "dangling")
+
+
+def test_a_pipe_can_be_written_and_stays(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    places.OUTPUT_FILE.check(tmp_path / "pipe")
+    reader, writer = os.pipe()
+    places.OUTPUT_FILE.check(Path(f"/dev/fd/{writer}"))
+    os.close(reader)
+    os.close(writer)
+
+
+def test_two_results_in_one_file_are_refused(tmp_path, capsys):
+    same = ["--json", str(tmp_path / "x.png"), "--plot", f"{tmp_path}/../{tmp_path.name}/x.png"]
+    assert main(["plan", *same]) == 2
+    assert re.search(r"error: --\w+ and --\w+ both write .*x\.png", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize("text", ["", "x", "0x10", "10x0", "-1x5", "²x3", "1e3x3", "99999x10", "8"])

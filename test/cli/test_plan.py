@@ -387,4 +387,4 @@ def test_late_share_plans_by_the_bad_state(plan):
     assert careful["best"]["latency_ms"] >= mean["best"]["latency_ms"]
     status, _, said = plan("--late-share", 0.05)
     assert status == 2
-    assert "late_share needs a link whose rate varies" in said.err
+    assert "--late-share needs a --link whose rate varies" in said.err

@@ -315,7 +315,19 @@ def test_train_and_val_of_a_set_without_parts(tmp_path):
         open_detection_set(root, "test")
 
 
-def test_train_without_val(tmp_path):
-    write_yolo(tmp_path, FILES, split="train")
-    with pytest.raises(DataSetError, match="has no split 'val'; its splits: train"):
+def test_a_fifth_of_a_train_part_is_kept_apart_where_there_is_no_val(tmp_path):
+    write_yolo(tmp_path, [(str(i), (HEAD,)) for i in range(10)], split="train")
+    write_yolo(tmp_path, [("t", (HEAD,))], split="test")
+    assert set(splits_of(tmp_path)) == {"train", "test"}
+    train, val = open_train_and_val(tmp_path)
+    assert (len(train), len(val)) == (8, 2)
+    for split, part in (("train", train), ("val", val)):
+        paths = [image.path for image in part.images]
+        assert [image.path for image in open_detection_set(tmp_path, split).images] == paths
+    assert len(open_detection_set(tmp_path, "test")) == 1
+
+
+def test_what_is_not_there_to_train_on_is_one_line(tmp_path):
+    write_yolo(tmp_path, FILES, split="test")
+    with pytest.raises(DataSetError, match="has no split 'train'; its splits: test"):
         open_train_and_val(tmp_path)

@@ -117,6 +117,15 @@ def test_two_nodes_of_one_name(sound):
     assert (found.verdict, "/robot/head" in found.found) == (FAIL, True)
 
 
+def test_nodes_of_which_only_publishers_arrive_are_not_one_node_twice(sound):
+    unknown = [says("_NODE_NAMESPACE_UNKNOWN_/_NODE_NAME_UNKNOWN_")] * 2
+    graph = replace(sound.graph, endpoints=(*sound.graph.endpoints, *unknown))
+    found = peers.names(replace(sound, graph=graph))
+    assert found.verdict is WARN
+    assert found.found.startswith("2 nodes are announced")
+    assert "--ipc=host" in found.change
+
+
 def test_two_planners(sound):
     plans = [
         says(node, "/codesign/plan", "codesign_ros/msg/Plan")

@@ -12,6 +12,7 @@ from codesign_ros.cli.common import (
     add_json,
     add_objective,
     add_topics,
+    check_late_share,
     command,
     open_bundle,
     open_chosen_source,
@@ -149,6 +150,7 @@ def _run(options: argparse.Namespace) -> int:
     real = options.live or options.testbed
     if real:
         on_nodes.check(options, arrivals, link)
+    check_late_share(options.late_share or None, [link.spec])
     with alive(f"opening {options.source}"):
         bundle = open_bundle(options)
         for policy in options.policy:

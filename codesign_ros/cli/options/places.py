@@ -46,22 +46,30 @@ def check_places(parser: argparse.ArgumentParser, options: argparse.Namespace) -
     """Try out all places that a command's options name.
 
     Raises:
-        CodesignError: nothing can be written at one of them.
+        CodesignError: nothing can be written at one of them, or two are one file.
     """
+    files: dict[str, str] = {}
     for action in parser._actions:
         path = getattr(options, action.dest, None)
         if isinstance(action.type, Place) and path is not None:
             action.type.check(path)
+            option, real = action.option_strings or [action.dest], os.path.realpath(path)
+            if path.is_file() or not path.exists():
+                if real in files:
+                    raise CodesignError(f"{files[real]} and {option[-1]} both write {path}")
+                files[real] = option[-1]
 
 
 def _try_file(path: Path) -> None:
     """Raise OSError if the file cannot be made or, where it is there, not be written."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        return  # A pipe and the like, whose real path names nothing.
     target = Path(os.path.realpath(path))
     if not target.exists():
         os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
         target.unlink()
-    elif target.is_dir() or target.is_file():
-        # Opened to append: its content and its time stay. Pipes and the like are left alone.
+    else:
+        # Opened to append: its content and its time stay.
         target.open("ab").close()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from codesign_ros.bundle import Bundle
-from codesign_ros.cli.common import codecs_chosen
+from codesign_ros.cli.common import check_late_share, codecs_chosen
 from codesign_ros.cost.accuracy import loss_allowed
 from codesign_ros.cost.catalogue import find_device, find_link, load_links
 from codesign_ros.cost.half_times import HalfTimes
@@ -99,6 +99,7 @@ def conditions(
     Raises:
         CodesignError: the accuracy floor is out of reach, or nothing was measured.
     """
+    check_late_share(options.late_share, links)
     default = PlannerSettings()
     chosen = codecs_chosen(options.codec)
     floor = options.accuracy_floor

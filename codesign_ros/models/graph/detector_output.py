@@ -8,6 +8,7 @@ give (1, anchors, 4 + C). All is in pixels of the input, and scores are probabil
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -137,6 +138,15 @@ def _tensors(made: Any) -> list[torch.Tensor]:
 
 def _index_of(outputs: Sequence[torch.Tensor]) -> int:
     """Index of the first output of three axes that has room for a box and a class."""
+    flat = [each.shape for each in outputs if each.ndim == 3 and len(each) == 1]
+    for shape, other in itertools.permutations(flat, 2):
+        # Boxes (1, n, 4) or (1, 4, n) beside scores for as many.
+        for axis in (1, 2):
+            if shape[3 - axis] == 4 < shape[axis] == other[axis]:
+                raise CodesignError(
+                    f"boxes {tuple(shape)} and scores {tuple(other)} are two outputs: let the "
+                    "network end with one, (1, 4 + C, anchors), by torch.cat"
+                )
     for index, output in enumerate(outputs):
         if output.ndim == 3 and len(output) == 1 and max(output.shape) > 4:
             return index

@@ -121,6 +121,11 @@ def _compare(module: nn.Module, network: Network) -> None:
     expected = [t for t in tree_leaves(module(image)) if isinstance(t, torch.Tensor)]
     # A tensor that a module returns twice is one output of the network.
     made = (made,) if isinstance(made, torch.Tensor) else made
+    if not all(each.isfinite().all() for each in expected):
+        raise CodesignError(
+            "the network's answer to random numbers is not finite: are its weights those of this "
+            "network (a variance below 0, a scale of 0)?"
+        )
     for output in made:
         same = [e for e in expected if e.shape == output.shape]
         if not any(_close(output, each) for each in same):

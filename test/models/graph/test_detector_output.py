@@ -101,6 +101,18 @@ def test_usual_outputs_give_the_same_boxes(boxes, order, classes):
     )
 
 
+class Apart(nn.Module):
+    """Says boxes and scores apart."""
+
+    def __init__(self, transposed):
+        super().__init__()
+        self.transposed = transposed
+
+    def forward(self, image):
+        made = image.mean() + torch.rand(1, 9, 4), torch.rand(1, 9, 3)
+        return tuple(each.mT for each in made) if self.transposed else made
+
+
 @pytest.mark.parametrize(
     ("net", "classes", "said", "text"),
     [
@@ -113,6 +125,8 @@ def test_usual_outputs_give_the_same_boxes(boxes, order, classes):
         (Detector("centre", scale=0.01), None, None, "must be in pixels of the input"),
         (Detector("centre", scale=float("nan")), None, None, "is not finite"),
         (Detector("centre", scale=-1.0), None, None, "say --boxes corners or --boxes centre"),
+        (Apart(transposed=False), None, None, r"boxes \(1, 9, 4\) and scores \(1, 9, 3\) are two"),
+        (Apart(transposed=True), 3, None, r"boxes \(1, 4, 9\) and scores \(1, 3, 9\) are two"),
         (nn.Conv2d(3, 8, 3), None, None, "needs one output"),
         (nn.Conv2d(4, 8, 3), None, None, "does not accept an image of 64x96"),
     ],
