@@ -13,7 +13,7 @@ from codesign_ros.data.bags import BagSource
 from codesign_ros.data.frames import FrameSource, SourceFrame
 from codesign_ros.data.gstreamer import GstreamerSource, check_no_address, is_gstreamer
 from codesign_ros.data.image_files import IMAGE_SUFFIXES, entries
-from codesign_ros.data.images import upright_picture
+from codesign_ros.data.images import described, upright_picture
 from codesign_ros.data.labelled import (
     DetectionSet,
     has_labels,
@@ -208,7 +208,7 @@ class FolderSource:
             try:
                 picture = upright_picture(data)
             except ImageError:  # as in a bag: one frame that nobody can decode
-                picture = data, "jpeg", 0, 0, 0
+                picture = data, *described(data), 0
             stamp_ns = round(number * 1e9 / self.fps)
             yield SourceFrame(stamp_ns, *picture, file=file)
 

@@ -430,6 +430,24 @@ def test_where_no_frame_can_be_decoded_the_reason_is_told(tmp_path):
         list(chosen)
 
 
+@pytest.mark.parametrize("in_bag", [True, False])
+def test_a_picture_whose_kind_is_refused_says_why(tmp_path, in_bag):
+    depth = cv2.imencode(".png", np.zeros((48, 64), np.uint16))[1].tobytes()
+    absurd = depth[:16] + b"\x7f\xff\xff\xff" * 2 + b"\x08" + depth[25:]
+    if in_bag:
+        frames = [message(number, data) for number, data in enumerate((depth, absurd))]
+        source = open_source(str(mcap(tmp_path / "a.mcap", frames)))
+    else:
+        for name, data in (("a.png", depth), ("b.png", absurd)):
+            (tmp_path / name).write_bytes(data)
+        source = open_source(str(tmp_path))
+    of_depth, of_absurd = source
+    with pytest.raises(ImageError, match="16 bits of grey is depth, no picture"):
+        of_depth.rgb()
+    with pytest.raises(ImageError, match="2147483647x2147483647 has no usable size"):
+        of_absurd.rgb()
+
+
 def test_many_broken_frames_are_one_line(tmp_path, capsys):
     frames = [message(number, b"no picture") for number in range(3)]
     source = str(mcap(tmp_path / "a.mcap", [*frames, *messages()[3:]]))
