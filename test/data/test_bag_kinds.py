@@ -470,6 +470,37 @@ def test_a_message_that_is_none(tmp_path):
         played[2].rgb()
 
 
+@pytest.mark.parametrize("data", ["text", "\udcff", None, 7, 1.5])
+def test_a_message_that_is_no_blob_costs_one_frame(tmp_path, data):
+    database = db3(tmp_path / "a.db3", messages())
+    stored = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
+    as_text = "CAST(? AS TEXT)" if isinstance(data, str) else "?"
+    database.execute(f"UPDATE messages SET data = {as_text} WHERE id = 3", (stored,))
+    database.commit()
+    database.close()
+    played = list(open_source(str(tmp_path / "a.db3")))
+    assert [frame.stamp_ns for frame in played] == WHOLE
+    with pytest.raises(ImageError):
+        played[2].rgb()
+    assert [played[n].rgb().shape for n in (0, 1, 3, 4)] == [(48, 64, 3)] * 4
+
+
+@pytest.mark.parametrize("stamp", ["abc", 1.5, None, "2026-11-30\n12:00"])
+@pytest.mark.parametrize("which", [1, 3, FRAMES])
+def test_a_time_of_recording_that_is_none(tmp_path, stamp, which):
+    database = db3(tmp_path / "a.db3", messages())
+    database.execute("UPDATE messages SET timestamp = ? WHERE id = ?", (stamp, which))
+    database.commit()
+    database.close()
+    with pytest.raises(CodesignError) as caught:
+        open_source(str(tmp_path / "a.db3"))
+    said = " ".join(str(stamp).split())
+    assert str(caught.value) == (
+        f"bag {tmp_path / 'a.db3'}: a message on {TOPIC} has a time of recording that is no whole "
+        f"number of nanoseconds: {said}"
+    )
+
+
 def test_a_second_topic_of_pictures_counts_where_it_has_some(tmp_path):
     other = [("/raw", IMAGE_TYPE)]
     database = db3(tmp_path / "a.db3", messages(), others=other)
