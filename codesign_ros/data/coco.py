@@ -6,7 +6,9 @@
     or  train/_annotations.coco.json  with its pictures beside it
 
 Regions that are marked ``iscrowd`` are left out, and noted: they are no boxes of single objects. So
-are boxes without any width or height, of which the data set that gave the layout its name has two.
+are boxes without any width or height, of which the data set that gave the layout its name has two,
+and annotations without a box, such as outlines alone. A score, as a detector's answers have it, is
+noted.
 A picture that no annotation names is one without objects; but a file that has no annotations at all
 says nothing of its pictures, and is left out where others have some.
 """
@@ -21,6 +23,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from codesign_ros.data.annotations import (
+    SCORED,
     Collector,
     DetectionSet,
     Label,
@@ -176,10 +179,16 @@ class _Document:
             if isinstance(entry, dict) and is_marked(entry.get("iscrowd")):
                 collector.note("annotations are crowds, not objects, and were left out", where)
                 continue
+            # An outline or a caption may stand there alone.
+            if isinstance(entry, dict) and entry.get("bbox") in (None, []):
+                collector.note("annotations have no bbox and were left out", where)
+                continue
             number = _field(entry, "image_id", int, where)
             if number not in images:
                 raise DataSetError(f"{where}: there is no image with id {number}")
             labels[number].append(self._label(entry, where))
+            if entry.get("score") is not None:
+                collector.note(SCORED, where)
         if not images:
             return
         folder = self._image_folder(next(iter(images.values()))["file_name"])

@@ -90,6 +90,36 @@ def test_crowds_and_boxes_of_no_size_are_left_out_and_noted(tmp_path):
     assert "1 boxes have no width or no height" in empty
 
 
+@pytest.mark.parametrize("none", [None, [], "absent"])
+def test_annotations_without_a_box_are_left_out_and_noted(tmp_path, none):
+    def without_boxes(which):
+        def change(document):
+            for entry in document["annotations"][which]:
+                entry["bbox"] = none
+                if none == "absent":
+                    del entry["bbox"]
+
+        return change
+
+    found = open_detection_set(one_file(tmp_path, without_boxes(slice(1, 2))))
+    assert found.images[0].boxes == (HELMET,)
+    (warning,) = found.warnings
+    assert "1 annotations have no bbox and were left out (first: " in warning
+    assert "annotation 1 (id 1001)" in warning
+    with pytest.raises(DataSetError, match=r"not one label; .*: 2 annotations have no bbox and"):
+        open_detection_set(one_file(tmp_path, without_boxes(slice(2))))
+
+
+def test_scores_are_noted(tmp_path):
+    def change(document):
+        first, second = document["annotations"]
+        first["score"], second["score"] = 0.5, None
+
+    (warning,) = open_detection_set(one_file(tmp_path, change)).warnings
+    assert "1 labels have a score" in warning
+    assert "annotation 0" in warning
+
+
 @pytest.mark.parametrize(
     "fields",
     [{"bbox": None}, {"bbox": []}, {"category_id": 5}, {"image_id": 5}, {"image_id": None}],
@@ -180,7 +210,7 @@ def image(**fields):
         (annotation(bbox=[1, 2, 3]), "bbox must be 4 numbers"),
         (annotation(bbox=[1, 2, 3, None]), "bbox must be 4 numbers"),
         (annotation(bbox=[1, 2, 3, 10**400]), "bbox must be 4 numbers"),
-        (annotation(bbox=None), "'bbox' must be a list"),
+        (annotation(bbox="1 2 3 4"), "'bbox' must be a list"),
         (annotation(bbox=[1, 2, float("nan"), 4]), "annotation 1 .*not a finite number"),
         (annotation(bbox=[5, 5, -2, 4]), "annotation 1 .*minimum above its maximum"),
         (annotation(bbox=[64, 5, 2, 4]), r"annotation 1 .*outside its image, a\.jpg of 64x48"),
