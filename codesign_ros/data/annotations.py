@@ -17,6 +17,9 @@ from codesign_ros.data.image_files import IMAGE_SUFFIXES, DataSetError, ImageFil
 from codesign_ros.types.boxes import Box
 from codesign_ros.types.errors import listed
 
+SCORED = "labels have a score, as a detector's answers have and truth has not; it was left out"
+"""What to note of a label with a score: it counts as truth, which it may not be."""
+
 # Coordinates that are this far out are so by the rounding of floats [px].
 _ROUNDING_PX = 1e-3
 

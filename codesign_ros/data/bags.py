@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from codesign_ros.data.frames import SourceFrame
+from codesign_ros.data.images import described
 from codesign_ros.data.storage.channel import CDR, ROS1, Channel
 from codesign_ros.data.storage.decoding import (
     COMPRESSED_TYPE,
@@ -17,7 +18,6 @@ from codesign_ros.data.storage.decoding import (
 )
 from codesign_ros.data.storage.ground_truth import read_truth, stamp_of
 from codesign_ros.data.storage.recording import Recording, open_recording
-from codesign_ros.pixels.decode import ImageError, compressed_encoding, compressed_size
 from codesign_ros.types.boxes import GroundTruth
 from codesign_ros.types.errors import CodesignError
 
@@ -154,11 +154,7 @@ class BagSource:
         picture = message.data.tobytes()
         truth = self._truth.by_stamp.get(stamp_ns)
         if kind == COMPRESSED_TYPE:
-            try:
-                encoding, size = compressed_encoding(picture), compressed_size(picture)
-            except ImageError:
-                encoding, size = "jpeg", (0, 0)
-            return SourceFrame(stamp_ns, picture, encoding, *size, 0, truth)
+            return SourceFrame(stamp_ns, picture, *described(picture), 0, truth)
         return SourceFrame(
             stamp_ns,
             picture,

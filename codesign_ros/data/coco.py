@@ -4,9 +4,13 @@
 
     annotations/instances_train2017.json   train2017/*.jpg   (or images/, images/train2017/)
     or  train/_annotations.coco.json  with its pictures beside it
+    or  one such file of any name, here or in annotations/, with its pictures beside it, in
+        images/, data/ or JPEGImages/
 
 Regions that are marked ``iscrowd`` are left out, and noted: they are no boxes of single objects. So
-are boxes without any width or height, of which the data set that gave the layout its name has two.
+are boxes without any width or height, of which the data set that gave the layout its name has two,
+and annotations without a box, such as outlines alone. A score, as a detector's answers have it, is
+noted.
 A picture that no annotation names is one without objects; but a file that has no annotations at all
 says nothing of its pictures, and is left out where others have some.
 """
@@ -14,6 +18,8 @@ says nothing of its pictures, and is left out where others have some.
 from __future__ import annotations
 
 import json
+import mmap
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,21 +27,43 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from codesign_ros.data.annotations import (
+    SCORED,
     Collector,
     DetectionSet,
     Label,
     is_marked,
     whole_number,
 )
-from codesign_ros.data.image_files import SPLIT_FOLDERS, DataSetError, open_image, read_text
+from codesign_ros.data.image_files import (
+    SPLIT_FOLDERS,
+    DataSetError,
+    entries,
+    open_image,
+    read_text,
+)
+from codesign_ros.types.errors import listed
 
+_ANNOTATIONS = "annotations"
 _PREFIX = "instances_"
 _BESIDE = "_annotations.coco.json"
+# Where pictures lie, as seen from their file: labelling programs each have a name of their own.
+_PICTURE_FOLDERS = ("", "images", "data", "JPEGImages")
+# What a file of COCO says in its first bytes, whatever the order of its parts; other programs'
+# files may be large, and are read no further.
+_HEAD_BYTES = 1 << 12
+_BEGIN = re.compile(
+    rb"""(\xef\xbb\xbf)?\s*\{.*?"(info|licenses|images|annotations|categories)"\s*:\s*[\[{]""",
+    re.DOTALL,
+)
+_PARTS = tuple(
+    re.compile(part)
+    for part in (rb'"images"\s*:\s*\[', rb'"annotations"\s*:\s*\[', rb'"file_name"\s*:')
+)
 
 
 @dataclass(frozen=True)
 class CocoFiles:
-    """One JSON file, or those of a folder; ``find`` makes one.
+    """One JSON file, or those of a folder; ``find`` and ``find_lone`` make one.
 
     Attributes:
         path: The file or the folder.
@@ -51,13 +79,32 @@ class CocoFiles:
         """Return the data set at ``path``, None if it has no such layout."""
         if path.is_file():
             return cls(path, (), (path,)) if path.suffix.lower() == ".json" else None
-        files = sorted(path.glob(f"annotations/{_PREFIX}*.json"))
+        files = sorted(path.glob(f"{_ANNOTATIONS}/{_PREFIX}*.json"))
         if files:
             splits = tuple(file.stem.removeprefix(_PREFIX) for file in files)
             return cls(path, splits, tuple(files))
         folders = [path / name for name in SPLIT_FOLDERS if (path / name / _BESIDE).is_file()]
         files = [folder / _BESIDE for folder in folders]
         return cls(path, tuple(f.name for f in folders), tuple(files)) if folders else None
+
+    @classmethod
+    def find_lone(cls, path: Path) -> CocoFiles | None:
+        """Return the data set of the one file of COCO in a folder, None if it has none.
+
+        Raises:
+            DataSetError: The folder has several, or a file cannot be read.
+        """
+        folders = [each for each in (path, path / _ANNOTATIONS) if each.is_dir()]
+        files = [
+            file
+            for folder in folders
+            for file in entries(folder)
+            if file.suffix.lower() == ".json" and file.is_file() and _is_coco(file)
+        ]
+        if len(files) > 1:
+            names = listed([str(file) for file in files])
+            raise DataSetError(f"{path} has several files of COCO: {names}; name one of them")
+        return cls(path, (), tuple(files)) if files else None
 
     @property
     def has_names(self) -> bool:
@@ -176,10 +223,16 @@ class _Document:
             if isinstance(entry, dict) and is_marked(entry.get("iscrowd")):
                 collector.note("annotations are crowds, not objects, and were left out", where)
                 continue
+            # An outline or a caption may stand there alone.
+            if isinstance(entry, dict) and entry.get("bbox") in (None, []):
+                collector.note("annotations have no bbox and were left out", where)
+                continue
             number = _field(entry, "image_id", int, where)
             if number not in images:
                 raise DataSetError(f"{where}: there is no image with id {number}")
             labels[number].append(self._label(entry, where))
+            if entry.get("score") is not None:
+                collector.note(SCORED, where)
         if not images:
             return
         folder = self._image_folder(next(iter(images.values()))["file_name"])
@@ -214,7 +267,7 @@ class _Document:
         """
         folder = self.path.parent
         split = self.path.stem.removeprefix(_PREFIX)
-        candidates = [folder, folder / "images"]
+        candidates = [folder / name for name in (*_PICTURE_FOLDERS, split)]
         for root in (folder.parent, folder.parent / "images"):
             candidates += [root, root / split]
         for candidate in candidates:
@@ -222,6 +275,22 @@ class _Document:
                 return candidate
         looked = ", ".join(str(candidate) for candidate in candidates)
         raise DataSetError(f"{self.path}: image {first} is in none of {looked}")
+
+
+def _is_coco(file: Path) -> bool:
+    """Whether a JSON file has the parts of one of COCO; it is not parsed.
+
+    Raises:
+        DataSetError: It cannot be read.
+    """
+    try:
+        with file.open("rb") as stream:
+            if not _BEGIN.match(stream.read(_HEAD_BYTES)):
+                return False
+            with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as whole:
+                return all(part.search(whole) for part in _PARTS)
+    except OSError as error:
+        raise DataSetError(f"{file} cannot be read: {error.strerror}") from None
 
 
 def _relative(file_name: str, path: Path) -> PurePosixPath:

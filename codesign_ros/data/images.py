@@ -6,11 +6,13 @@ a topic is never turned, for its calibration is of the pixels as they are.
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 from PIL import Image
 
 from codesign_ros import jpeg
-from codesign_ros.pixels.decode import compressed_encoding, compressed_size, to_rgb
+from codesign_ros.pixels.decode import ImageError, compressed_encoding, compressed_size, to_rgb
 
 _EXIF = b"Exif\0\0"
 _ORIENTATION_TAG = 0x0112
@@ -36,6 +38,23 @@ def upright_picture(data: bytes) -> tuple[bytes, str, int, int, int]:
     rgb = upright(to_rgb(data, encoding), orientation)
     height, width, channels = rgb.shape
     return rgb.tobytes(), "rgb8", height, width, width * channels
+
+
+def described(data: bytes) -> tuple[str, int, int]:
+    """Say what a picture is as far as its first bytes tell; who decodes it says what is wrong.
+
+    Args:
+        data: a JPEG or PNG file, however broken.
+
+    Returns:
+        Encoding (``jpeg`` where it is neither), height [px] and width [px] (0 where the header is
+        refused).
+    """
+    encoding, size = "jpeg", (0, 0)
+    with contextlib.suppress(ImageError):
+        encoding = compressed_encoding(data)
+        size = compressed_size(data)
+    return encoding, *size
 
 
 def orientation_of(head: bytes) -> int:

@@ -1,7 +1,8 @@
 """Opens labelled data sets for detection, whatever their layout, and splits them.
 
 A set is a folder, or the file that describes it. Layouts, in the order in which they are looked
-for: Pascal VOC (``voc``), COCO (``coco``), YOLO (``yolo_labels``).
+for: Pascal VOC (``voc``), COCO (``coco``), YOLO (``yolo_labels``), and last, since one may lie
+beside anything, a single COCO file whose name says nothing.
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ _FINDERS: dict[str, Callable[[Path], _Layout | None]] = {
     "Pascal VOC": VocFolder.find,
     "COCO": CocoFiles.find,
     "YOLO": YoloFolder.find,
+    "one file of COCO": CocoFiles.find_lone,
 }
 
 

@@ -13,7 +13,7 @@ from codesign_ros.data.bags import BagSource
 from codesign_ros.data.frames import FrameSource, SourceFrame
 from codesign_ros.data.gstreamer import GstreamerSource, check_no_address, is_gstreamer
 from codesign_ros.data.image_files import IMAGE_SUFFIXES, entries
-from codesign_ros.data.images import upright_picture
+from codesign_ros.data.images import described, upright_picture
 from codesign_ros.data.labelled import (
     DetectionSet,
     has_labels,
@@ -26,7 +26,7 @@ from codesign_ros.data.video import CameraSource, VideoSource
 from codesign_ros.mine.generator import MOST_SEED, MineFrame, MineGenerator, seed_of
 from codesign_ros.pixels.decode import ImageError
 from codesign_ros.types.boxes import GroundTruth
-from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.errors import CodesignError, listed
 
 _DESCRIPTIONS = (".json", ".yaml", ".yml")
 
@@ -193,9 +193,12 @@ class FolderSource:
     live = False
 
     def __init__(self, path: Path, fps: float) -> None:
-        self._files = [p for p in entries(path) if p.suffix.lower() in IMAGE_SUFFIXES]
+        there = entries(path)
+        self._files = [p for p in there if p.suffix.lower() in IMAGE_SUFFIXES]
         if not self._files:
-            raise CodesignError(f"folder {path} has no images ({', '.join(IMAGE_SUFFIXES)})")
+            bags = [str(p) for p in there if is_bag(p)]
+            named = f"; it has {listed(bags)}: name a bag itself" if bags else ""
+            raise CodesignError(f"folder {path} has no images ({', '.join(IMAGE_SUFFIXES)}){named}")
         self.frames: int | None = len(self._files)
         self.fps = fps
 
@@ -208,7 +211,7 @@ class FolderSource:
             try:
                 picture = upright_picture(data)
             except ImageError:  # as in a bag: one frame that nobody can decode
-                picture = data, "jpeg", 0, 0, 0
+                picture = data, *described(data), 0
             stamp_ns = round(number * 1e9 / self.fps)
             yield SourceFrame(stamp_ns, *picture, file=file)
 

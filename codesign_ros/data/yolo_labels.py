@@ -9,7 +9,8 @@
 
 A line is ``class x y width height``: the index of the class, the box's centre and its size as
 shares of the picture's width and height. An empty file is a picture without objects. So is, as
-usual with this layout, a picture without a file; those are noted.
+usual with this layout, a picture without a file; those are noted. A sixth value, which is the score
+in a detector's own files, is left out and noted.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 
 import yaml
 
-from codesign_ros.data.annotations import Collector, DetectionSet, Label, whole_number
+from codesign_ros.data.annotations import SCORED, Collector, DetectionSet, Label, whole_number
 from codesign_ros.data.image_files import (
     IMAGE_SUFFIXES,
     SPLIT_FOLDERS,
@@ -276,14 +277,15 @@ def _labels(image: ImageFile, names: Sequence[str], collector: Collector) -> Ite
         collector.note("images have no label file and count as without objects", str(image.path))
         return
     for number, line in enumerate(read_text(file).splitlines(), start=1):
-        columns = line.split()
+        columns, where = line.split(), f"{file}, line {number}"
+        if len(columns) == _COLUMNS + 1:
+            collector.note(SCORED, where)
+            columns = columns[:_COLUMNS]
         if columns:
-            yield _label(columns, f"{file}, line {number}", image, names)
+            yield _label(columns, where, image, names)
 
 
 def _label(columns: list[str], where: str, image: ImageFile, names: Sequence[str]) -> Label:
-    if len(columns) == _COLUMNS + 1:
-        columns = columns[:_COLUMNS]  # a detector's own files have their score behind
     if len(columns) != _COLUMNS:
         raise DataSetError(
             f"{where} has {len(columns)} values, not {_COLUMNS} (class x y width height; outlines "

@@ -430,6 +430,24 @@ def test_where_no_frame_can_be_decoded_the_reason_is_told(tmp_path):
         list(chosen)
 
 
+@pytest.mark.parametrize("in_bag", [True, False])
+def test_a_picture_whose_kind_is_refused_says_why(tmp_path, in_bag):
+    depth = cv2.imencode(".png", np.zeros((48, 64), np.uint16))[1].tobytes()
+    absurd = depth[:16] + b"\x7f\xff\xff\xff" * 2 + b"\x08" + depth[25:]
+    if in_bag:
+        frames = [message(number, data) for number, data in enumerate((depth, absurd))]
+        source = open_source(str(mcap(tmp_path / "a.mcap", frames)))
+    else:
+        for name, data in (("a.png", depth), ("b.png", absurd)):
+            (tmp_path / name).write_bytes(data)
+        source = open_source(str(tmp_path))
+    of_depth, of_absurd = source
+    with pytest.raises(ImageError, match="16 bits of grey is depth, no picture"):
+        of_depth.rgb()
+    with pytest.raises(ImageError, match="2147483647x2147483647 has no usable size"):
+        of_absurd.rgb()
+
+
 def test_many_broken_frames_are_one_line(tmp_path, capsys):
     frames = [message(number, b"no picture") for number in range(3)]
     source = str(mcap(tmp_path / "a.mcap", [*frames, *messages()[3:]]))
@@ -450,6 +468,37 @@ def test_a_message_that_is_none(tmp_path):
     assert [frame.stamp_ns for frame in played] == WHOLE
     with pytest.raises(ImageError):
         played[2].rgb()
+
+
+@pytest.mark.parametrize("data", ["text", "\udcff", None, 7, 1.5])
+def test_a_message_that_is_no_blob_costs_one_frame(tmp_path, data):
+    database = db3(tmp_path / "a.db3", messages())
+    stored = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
+    as_text = "CAST(? AS TEXT)" if isinstance(data, str) else "?"
+    database.execute(f"UPDATE messages SET data = {as_text} WHERE id = 3", (stored,))
+    database.commit()
+    database.close()
+    played = list(open_source(str(tmp_path / "a.db3")))
+    assert [frame.stamp_ns for frame in played] == WHOLE
+    with pytest.raises(ImageError):
+        played[2].rgb()
+    assert [played[n].rgb().shape for n in (0, 1, 3, 4)] == [(48, 64, 3)] * 4
+
+
+@pytest.mark.parametrize("stamp", ["abc", 1.5, None, "2026-11-30\n12:00"])
+@pytest.mark.parametrize("which", [1, 3, FRAMES])
+def test_a_time_of_recording_that_is_none(tmp_path, stamp, which):
+    database = db3(tmp_path / "a.db3", messages())
+    database.execute("UPDATE messages SET timestamp = ? WHERE id = ?", (stamp, which))
+    database.commit()
+    database.close()
+    with pytest.raises(CodesignError) as caught:
+        open_source(str(tmp_path / "a.db3"))
+    said = " ".join(str(stamp).split())
+    assert str(caught.value) == (
+        f"bag {tmp_path / 'a.db3'}: a message on {TOPIC} has a time of recording that is no whole "
+        f"number of nanoseconds: {said}"
+    )
 
 
 def test_a_second_topic_of_pictures_counts_where_it_has_some(tmp_path):

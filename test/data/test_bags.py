@@ -2,12 +2,14 @@ import shutil
 import sqlite3
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rosbags.highlevel import AnyReader
+from rosbags.rosbag1 import Reader as Reader1
 from rosbags.rosbag1 import Writer as Writer1
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
@@ -16,7 +18,7 @@ from codesign_ros.data.bag_writer import START_NS, write_mine_bag
 from codesign_ros.data.bags import BagSource
 from codesign_ros.data.chosen import CLASSIFICATION, open_chosen
 from codesign_ros.data.classes import ClassChoice
-from codesign_ros.data.sources import open_source
+from codesign_ros.data.sources import FolderSource, open_source
 from codesign_ros.data.storage.decoding import TRUTH_TYPE, typestore
 from codesign_ros.data.storage.recording import is_bag
 from codesign_ros.mine.generator import MineGenerator
@@ -457,6 +459,68 @@ def ros1_bag(tmp_path):
 def test_ros1_bag(ros1_bag):
     (frame,) = play(ros1_bag)
     assert (frame.stamp_ns, frame.data, frame.width) == (3_000_000_004, b"\x01\x02", 2)
+
+
+def test_a_folder_of_a_ros1_bag(ros1_bag, tmp_path):
+    (tmp_path / "._old.bag").write_bytes(b"what a Mac puts beside it")
+    source = open_source(str(tmp_path))
+    assert isinstance(source, BagSource)
+    assert source.warnings == ()
+    assert len(list(source)) == 1
+    shutil.copy(ros1_bag, tmp_path / "other.bag")
+    with pytest.raises(
+        CodesignError, match=r"of 2 recordings; name one of them, as in .*old\.bag$"
+    ):
+        open_source(str(tmp_path))
+    # Beside something else it is not what the folder is of; but where that is nothing, it is named.
+    (tmp_path / "notes.txt").write_text("of the drive")
+    said = rf"has no images .*; it has {ros1_bag}, {tmp_path}/other\.bag: name a bag itself$"
+    with pytest.raises(CodesignError, match=said):
+        open_source(str(tmp_path))
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((4, 4, 3), np.uint8))
+    assert isinstance(open_source(str(tmp_path)), FolderSource)
+
+
+@pytest.mark.parametrize("suffix", [".mcap", ".db3", ".bag", ".bag.active", ".mcap.zstd"])
+def test_what_a_file_is_its_bytes_say_not_its_name(bags, ros1_bag, tmp_path, suffix):
+    originals = [ros1_bag, *(storage_file(bag) for bag in bags.values())]
+    for number, original in enumerate(originals):
+        path = tmp_path / f"renamed{number}{suffix}"
+        data = original.read_bytes()
+        path.write_bytes(zstandard.compress(data) if suffix.endswith(".zstd") else data)
+        assert [f.data for f in play(path)] == [f.data for f in play(original)]
+
+
+def test_a_ros1_bag_of_a_broken_chunk_is_damaged(ros1_bag, tmp_path):
+    path = tmp_path / "packed.bag"
+    with Reader1(ros1_bag) as reader:
+        writer = Writer1(path)
+        writer.set_compression(Writer1.CompressionFormat.BZ2)
+        with writer:
+            (old,) = reader.connections
+            new = writer.add_connection(old.topic, old.msgtype, msgdef=old.msgdef.data,
+                                        md5sum=old.digest)  # fmt: skip
+            for _, stamp_ns, data in reader.messages():
+                writer.write(new, stamp_ns, data)
+    whole = path.read_bytes()
+    assert len(play(path)) == 1
+    start = whole.index(b"BZh")
+    path.write_bytes(whole[: start + 20] + bytes(20) + whole[start + 40 :])
+    with pytest.raises(CodesignError, match=r"packed\.bag: it is damaged: Invalid data stream"):
+        play(path)
+
+
+@pytest.mark.parametrize(
+    ("whole", "other"),
+    [(b"#ROSBAG V2.0\n", b"#ROSBAG V1.2\n"), (b"compression=none", b"compression=xxxx")],
+)
+def test_a_ros1_bag_of_another_form_is_not_called_damaged(ros1_bag, whole, other):
+    data = ros1_bag.read_bytes()
+    assert whole in data
+    ros1_bag.write_bytes(data.replace(whole, other))
+    said = "in a form that is not read here .*not supported.*; `rosbag filter IN OUT True` writes"
+    with pytest.raises(CodesignError, match=said):
+        play(ros1_bag)
 
 
 def test_a_ros1_bag_without_its_index_names_what_mends_it(ros1_bag, tmp_path):

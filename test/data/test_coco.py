@@ -9,6 +9,7 @@ from codesign_ros.data.labelled import (
     open_for_measuring,
     open_train_and_val,
 )
+from codesign_ros.data.sources import FolderSource, LabelledSource, open_source
 from codesign_ros.types.boxes import Box
 from support.label_files import (
     CLASSES,
@@ -17,6 +18,8 @@ from support.label_files import (
     coco_document,
     picture,
     write_coco,
+    write_voc,
+    write_yolo,
 )
 
 HELMET = Box("helmet", 10.0, 5.0, 30.0, 25.0)
@@ -65,6 +68,69 @@ def test_where_the_pictures_may_lie(tmp_path, folder):
     assert open_detection_set(file).images[0].boxes == (HELMET,)
 
 
+@pytest.mark.parametrize(
+    ("name", "folder", "stated"),
+    [
+        ("result.json", "images", "images/a.jpg"),  # Label Studio
+        ("result.json", "images", "images\\a.jpg"),
+        ("labels.json", "data", "a.jpg"),  # FiftyOne
+        ("annotations.json", "JPEGImages", "JPEGImages/a.jpg"),  # labelme2coco
+        ("annotations.json", "JPEGImages", "a.jpg"),
+        ("a.JSON", "", "a.jpg"),
+        ("_annotations.coco.json", "", "a.jpg"),
+        ("train.json", "train", "a.jpg"),
+        ("annotations/train.json", "images", "a.jpg"),
+    ],
+)
+def test_one_file_of_any_name_in_a_folder(tmp_path, name, folder, stated):
+    root = tmp_path / "set"
+    picture(root / folder / "a.jpg")
+    document = coco_document([(stated, [HELMET])])
+    # What comes first differs.
+    contents = [
+        {"info": {}, "licenses": [], **document},
+        {"type": "instances", "annotations": None, **document},
+    ]
+    (root / name).parent.mkdir(exist_ok=True)
+    for content in contents:
+        (root / name).write_text(json.dumps(content, indent=1))
+        found = open_detection_set(root)
+        assert found.images[0].boxes == (HELMET,)
+        assert isinstance(open_source(str(root)), LabelledSource)
+    (root / "other.json").write_text(json.dumps(contents[0]))
+    with pytest.raises(DataSetError, match=r"several files of COCO: .*\.json; name one of them$"):
+        open_source(str(root))
+    assert open_detection_set(root / name).images[0].boxes == (HELMET,)
+
+
+STRAYS = [
+    "",
+    "{",
+    "[" * 9000,
+    "{}",
+    '{"images": ["a.jpg"]}',
+    '{"images": [], "annotations": [], "categories": []}',
+    '{"images": [{"id": 1, "file_name": "a.jpg"}], "categories": []}',  # a test part's
+    '[{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 1}]',  # answers
+    '{"version": "5.0", "shapes": [], "imagePath": "a.jpg", "imageData": "' + "A" * 9000 + '"}',
+]
+
+
+@pytest.mark.parametrize("stray", STRAYS, ids=lambda stray: stray[:12])
+def test_another_programs_json_makes_no_data_set(tmp_path, stray):
+    picture(tmp_path / "a.jpg")
+    (tmp_path / "stray.json").write_text(stray)
+    (tmp_path / "folder.json").mkdir()
+    assert isinstance(open_source(str(tmp_path)), FolderSource)
+
+
+@pytest.mark.parametrize("write", [write_yolo, write_voc])
+def test_a_json_beside_another_layout_does_not_count(tmp_path, write):
+    root = write(tmp_path / "set", [("a", [HELMET])])
+    (root / "export.json").write_text(json.dumps(coco_document([("no.jpg", [HEAD])])))
+    assert [box.label for box in open_detection_set(root).images[0].boxes] == ["helmet"]
+
+
 def test_pictures_beside_the_file_of_their_split(tmp_path):
     for split, boxes in (("train", [HELMET]), ("valid", [HEAD])):
         picture(tmp_path / split / "a.jpg")
@@ -88,6 +154,36 @@ def test_crowds_and_boxes_of_no_size_are_left_out_and_noted(tmp_path):
     assert "1 annotations are crowds" in crowd
     assert "annotation 2 (id 1)" in crowd
     assert "1 boxes have no width or no height" in empty
+
+
+@pytest.mark.parametrize("none", [None, [], "absent"])
+def test_annotations_without_a_box_are_left_out_and_noted(tmp_path, none):
+    def without_boxes(which):
+        def change(document):
+            for entry in document["annotations"][which]:
+                entry["bbox"] = none
+                if none == "absent":
+                    del entry["bbox"]
+
+        return change
+
+    found = open_detection_set(one_file(tmp_path, without_boxes(slice(1, 2))))
+    assert found.images[0].boxes == (HELMET,)
+    (warning,) = found.warnings
+    assert "1 annotations have no bbox and were left out (first: " in warning
+    assert "annotation 1 (id 1001)" in warning
+    with pytest.raises(DataSetError, match=r"not one label; .*: 2 annotations have no bbox and"):
+        open_detection_set(one_file(tmp_path, without_boxes(slice(2))))
+
+
+def test_scores_are_noted(tmp_path):
+    def change(document):
+        first, second = document["annotations"]
+        first["score"], second["score"] = 0.5, None
+
+    (warning,) = open_detection_set(one_file(tmp_path, change)).warnings
+    assert "1 labels have a score" in warning
+    assert "annotation 0" in warning
 
 
 @pytest.mark.parametrize(
@@ -180,7 +276,7 @@ def image(**fields):
         (annotation(bbox=[1, 2, 3]), "bbox must be 4 numbers"),
         (annotation(bbox=[1, 2, 3, None]), "bbox must be 4 numbers"),
         (annotation(bbox=[1, 2, 3, 10**400]), "bbox must be 4 numbers"),
-        (annotation(bbox=None), "'bbox' must be a list"),
+        (annotation(bbox="1 2 3 4"), "'bbox' must be a list"),
         (annotation(bbox=[1, 2, float("nan"), 4]), "annotation 1 .*not a finite number"),
         (annotation(bbox=[5, 5, -2, 4]), "annotation 1 .*minimum above its maximum"),
         (annotation(bbox=[64, 5, 2, 4]), r"annotation 1 .*outside its image, a\.jpg of 64x48"),

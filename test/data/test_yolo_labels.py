@@ -251,9 +251,14 @@ def test_a_list_names_a_picture_twice(tmp_path):
 @pytest.mark.parametrize("score", ["", " 0.87"])
 def test_whole_numbers_as_floats_write_them_and_a_score_behind(tmp_path, index, score):
     root = write_yolo(tmp_path, [("a", [HELMET])])
-    (root / "labels" / "a.txt").write_text(f"{index} 0.5 0.5 0.2 0.2{score}\n")
-    (image,) = open_detection_set(root).images
-    assert [box.label for box in image.boxes] == [CLASSES[1]]
+    (root / "labels" / "a.txt").write_text(
+        f"{index} 0.5 0.5 0.2 0.2{score}\n{index} 0.4 0.5 0.2 0.2{score}\n"
+    )
+    found = open_detection_set(root)
+    assert [box.label for box in found.images[0].boxes] == [CLASSES[1]] * 2
+    said = [f"{found.name}: 2 labels have a score, "] if score else []
+    assert [warning[: len(said[0])] for warning in found.warnings] == said
+    assert all(warning.endswith("a.txt, line 1)") for warning in found.warnings)
 
 
 @pytest.mark.parametrize("index", ["0.5", "nan", "inf", "-1.0", "1e300", "one"])

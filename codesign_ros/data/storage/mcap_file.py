@@ -15,7 +15,8 @@ from mcap.summary import Summary
 
 from codesign_ros.data.storage.channel import Channel, StorageError
 
-_MAGIC = b"\x89MCAP0\r\n"
+MCAP_MAGIC = b"\x89MCAP0\r\n"
+"""What an MCAP file begins with, and ends with."""
 
 
 class McapFile:
@@ -35,10 +36,10 @@ class McapFile:
         Raises:
             StorageError: its start is missing, or all but that.
         """
-        if stream.read(len(_MAGIC)) != _MAGIC:
+        if stream.read(len(MCAP_MAGIC)) != MCAP_MAGIC:
             raise StorageError("it is damaged: no MCAP file")
-        stream.seek(max(0, size - len(_MAGIC)))
-        self.is_cut = stream.read() != _MAGIC or size <= len(_MAGIC)
+        stream.seek(max(0, size - len(MCAP_MAGIC)))
+        self.is_cut = stream.read() != MCAP_MAGIC or size <= len(MCAP_MAGIC)
         self._stream, self._size = stream, size
         self._summary = None if self.is_cut else self._reader().get_summary()
         self._counted = _statistics(self._summary)

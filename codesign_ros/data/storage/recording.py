@@ -16,9 +16,9 @@ import yaml
 import zstandard
 
 from codesign_ros.data.storage.channel import Channel, OpenStorage, StorageError, StorageFile
-from codesign_ros.data.storage.mcap_file import open_mcap
-from codesign_ros.data.storage.ros1_file import open_ros1
-from codesign_ros.data.storage.sqlite_file import open_sqlite
+from codesign_ros.data.storage.mcap_file import MCAP_MAGIC, open_mcap
+from codesign_ros.data.storage.ros1_file import ROS1_MAGIC, open_ros1
+from codesign_ros.data.storage.sqlite_file import SQLITE_MAGIC, open_sqlite
 from codesign_ros.data.storage.sqlite_log import LOG_SUFFIX
 from codesign_ros.types.errors import CodesignError, one_line
 from codesign_ros.types.lfs import is_lfs_pointer
@@ -29,6 +29,8 @@ _OPENERS: Mapping[str, OpenStorage] = {
     ".bag": open_ros1,
 }
 BAG_SUFFIXES = tuple(_OPENERS)
+# What a file is its first bytes say; its name may be one that somebody gave it.
+_SUFFIX_OF_MAGIC = {MCAP_MAGIC: ".mcap", SQLITE_MAGIC: ".db3", ROS1_MAGIC: ".bag"}
 _METADATA = "metadata.yaml"
 # Storage files that were compressed as a whole have this after their own suffix.
 _PACKED_SUFFIXES = (".zstd", ".zst", ".lz4")
@@ -49,7 +51,11 @@ def storage_suffix(path: Path) -> str | None:
 
 
 def is_bag(path: Path) -> bool:
-    """Whether a path looks like a bag: a storage file, or a directory that has one."""
+    """Whether a path looks like a bag: a storage file, or a directory that has one.
+
+    Raises:
+        OSError: the directory cannot be read.
+    """
     if path.is_dir():
         return (path / _METADATA).exists() or bool(_storage_files(path))
     return storage_suffix(path) is not None
@@ -104,10 +110,11 @@ def open_recording(path: Path) -> Iterator[Recording]:
         raise
     except StorageError as error:
         raise CodesignError(f"bag {path}: {error}") from error
-    except OSError as error:
-        raise CodesignError(f"bag {path} cannot be read: {error.strerror or error}") from error
-    # A parser fed with broken bytes fails in many ways (struct, zstd, assertions).
+    # A parser fed with broken bytes fails in many ways (struct, zstd, assertions); bz2 with an
+    # OSError that the system knows nothing of.
     except Exception as error:
+        if isinstance(error, OSError) and error.strerror:
+            raise CodesignError(f"bag {path} cannot be read: {error.strerror}") from error
         reason = one_line(error) or type(error).__name__
         raise CodesignError(f"bag {path}: it is damaged: {reason}") from error
 
@@ -121,7 +128,7 @@ def _open(path: Path, stack: ExitStack) -> Iterator[StorageFile]:
             f"{path.name} was not fetched, it is a pointer of Git LFS: run 'git lfs pull' "
             "where it came from"
         )
-    log = _log_of(path) if suffix == ".db3" else None
+    log = _log_of(path)
     if _magic(path) or (log is not None and _magic(log)):
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="codesign_bag_")))
         plain = folder / f"plain{suffix}"
@@ -129,7 +136,10 @@ def _open(path: Path, stack: ExitStack) -> Iterator[StorageFile]:
         if log is not None:
             _unpack(log, folder / f"{plain.name}{LOG_SUFFIX}")
         path = plain
-    with _OPENERS[suffix](path) as opened:
+    with path.open("rb") as file:
+        start = file.read(max(map(len, _SUFFIX_OF_MAGIC)))
+    found = (kind for magic, kind in _SUFFIX_OF_MAGIC.items() if start.startswith(magic))
+    with _OPENERS[next(found, suffix)](path) as opened:
         yield opened
 
 
@@ -196,8 +206,14 @@ def _decompressed(data: bytes) -> bytes:
 
 
 def _storage_files(directory: Path) -> list[Path]:
-    """Storage files of ROS 2 in a folder, ``bag_2`` before ``bag_10``."""
-    files = [p for p in directory.iterdir() if storage_suffix(p) in (".mcap", ".db3")]
+    """Storage files in a folder, ``bag_2`` before ``bag_10``; what is hidden is left alone.
+
+    Those of ROS 1, which has no folders of bags, count where nothing else is there.
+    """
+    there = [p for p in directory.iterdir() if not p.name.startswith(".")]
+    files = [p for p in there if storage_suffix(p) in (".mcap", ".db3")]
+    if all(storage_suffix(p) == ".bag" and p.is_file() for p in there):
+        files = there
     return sorted(files, key=lambda p: [int(n) if n.isdecimal() else n for n in _parts(p.name)])
 
 
@@ -219,7 +235,9 @@ def _files_of(path: Path) -> tuple[list[Path], Mapping[str, int] | None]:
         return [path], {}
     metadata = path / _METADATA
     if not metadata.exists() or not metadata.stat().st_size:
-        return _files_without_metadata(path), None
+        files = _files_without_metadata(path)
+        # A bag of ROS 1 needs none.
+        return files, {} if storage_suffix(files[0]) == ".bag" else None
     names, counts = _described(metadata)
     files = [_named(path, name) for name in names]
     for file in files:
@@ -243,7 +261,7 @@ def _files_without_metadata(folder: Path) -> list[Path]:
     if not files:
         raise CodesignError(f"bag {folder} has no metadata.yaml: it is not a bag directory")
     # The recorder numbers the files of one recording from 0 on.
-    recordings = {re.sub(r"(_\d+)?\.(mcap|db3)(\.\w+)?$", "", f.name.lower()) for f in files}
+    recordings = {re.sub(r"(_\d+)?\.(mcap|db3|bag)(\.\w+)?$", "", f.name.lower()) for f in files}
     if len(recordings) > 1:
         raise CodesignError(
             f"bag {folder} has no metadata.yaml: its files are of {len(recordings)} recordings; "

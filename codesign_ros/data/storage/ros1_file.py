@@ -10,6 +10,10 @@ from rosbags.interfaces import Connection
 from rosbags.rosbag1 import Reader, ReaderError
 
 from codesign_ros.data.storage.channel import ROS1, Channel, StorageError
+from codesign_ros.types.errors import one_line
+
+ROS1_MAGIC = b"#ROSBAG V"
+"""What a bag of ROS 1 begins with, of any version."""
 
 
 class Ros1File:
@@ -46,12 +50,17 @@ def open_ros1(path: Path) -> Iterator[Ros1File]:
     reader = Reader(path)
     try:
         reader.open()
+        with closing(reader):
+            yield Ros1File(reader)
     except ReaderError as error:
-        if not str(error).startswith(("Bag is not indexed", "Bag index")):
-            raise
-        raise StorageError(
-            "its index, which a recorder writes last, is missing or cut off; `rosbag reindex` "
-            "writes it anew"
-        ) from None
-    with closing(reader):
-        yield Ros1File(reader)
+        if str(error).startswith(("Bag is not indexed", "Bag index")):
+            raise StorageError(
+                "its index, which a recorder writes last, is missing or cut off; `rosbag reindex` "
+                "writes it anew"
+            ) from None
+        if str(error).endswith("is not supported."):
+            raise StorageError(
+                f"it is a bag of ROS 1 in a form that is not read here ({one_line(error)}); "
+                "`rosbag filter IN OUT True` writes one that is"
+            ) from None
+        raise

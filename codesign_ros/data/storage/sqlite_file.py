@@ -12,7 +12,9 @@ from codesign_ros.data.storage.channel import Channel, StorageError
 from codesign_ros.data.storage.sqlite_log import LOG_SUFFIX, log_is_cut
 from codesign_ros.types.errors import one_line
 
-_MAGIC = b"SQLite format 3\0"
+SQLITE_MAGIC = b"SQLite format 3\0"
+"""What a SQLite file begins with."""
+
 _HEADER_BYTES = 100
 
 
@@ -49,15 +51,26 @@ class SqliteFile:
         self.channels = tuple(self._of_id.values())
 
     def messages(self, topics: Collection[str]) -> Iterator[tuple[Channel, int, bytes]]:
-        """Yield messages in the order of recording."""
+        """Yield messages in the order of recording; whatever a column holds comes as bytes.
+
+        Raises:
+            StorageError: a time of recording is no whole number.
+        """
         numbers = [number for number, channel in self._of_id.items() if channel.topic in topics]
         marks = ", ".join("?" * len(numbers))
+        # SQLite keeps a text or nothing in a column of bytes: no message, which costs one frame.
         query = (
-            f"SELECT topic_id, timestamp, data FROM messages WHERE topic_id IN ({marks})"
-            " ORDER BY timestamp, id"
+            "SELECT topic_id, timestamp, CAST(data AS BLOB) FROM messages"
+            f" WHERE topic_id IN ({marks}) ORDER BY timestamp, id"
         )
         for number, stamp_ns, data in self._database.execute(query, numbers):
-            yield self._of_id[number], stamp_ns, bytes(data)
+            channel = self._of_id[number]
+            if not isinstance(stamp_ns, int):
+                raise StorageError(
+                    f"a message on {channel.topic} has a time of recording that is no whole number "
+                    f"of nanoseconds: {one_line(str(stamp_ns)[:40])}"
+                )
+            yield channel, stamp_ns, data or b""
 
 
 @contextmanager
@@ -91,7 +104,7 @@ def _check(path: Path) -> None:
     """
     with path.open("rb") as file:
         header = file.read(_HEADER_BYTES)
-    if len(header) < _HEADER_BYTES or not header.startswith(_MAGIC):
+    if len(header) < _HEADER_BYTES or not header.startswith(SQLITE_MAGIC):
         raise StorageError("it is damaged: not a SQLite database")
     page = int.from_bytes(header[16:18], "big")
     page = 65536 if page == 1 else page
