@@ -131,7 +131,7 @@ class StrictTensorRt:
     def _fits(self, kind, argument):
         if kind in ("int", "typing.SupportsInt", "SupportsInt"):
             return hasattr(type(argument), "__int__") and not isinstance(argument, str)
-        if kind in ("buffer", "typing_extensions.Buffer", "Buffer"):
+        if kind.rpartition(".")[2] in ("buffer", "Buffer"):  # of typing_extensions, collections.abc
             return isinstance(argument, (bytes, bytearray, memoryview))
         if kind in ("str", "bool"):
             return isinstance(argument, {"str": str, "bool": bool}[kind])

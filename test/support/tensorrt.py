@@ -182,7 +182,7 @@ def _compute(session, tensors, addresses, size, _):
 
 # A piece, its specs, frames with the answers of ONNX Runtime, and what must be left at the end.
 BEGIN = """
-import threading, time
+import gc, threading, time
 import numpy as np, onnxruntime
 from support.tensorrt import FREE_BATCH, FakeApi, alive, driver
 from support.tensorrt_pieces import convolution

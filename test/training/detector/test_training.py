@@ -173,7 +173,7 @@ def test_a_classifier_is_no_start_for_a_detector(tiny_bundle):
         (["--epochs", "0"], "epochs must be more than 0"),
         (["--input", "8x8"], "--input must have 32 pixels a side or more"),
         (["--input", "big"], "is not a size"),
-        (["--variant", "huge"], "unknown variant 'huge'"),
+        (["--variant", "huge"], "there is no choice 'huge'; known are nano, small"),
         (["--init", "/nowhere.bundle"], "there is no bundle at /nowhere.bundle"),
         (["--resume"], "there is no checkpoint"),
         (["--classes", "pump,pump"], "--classes names 'pump' twice"),
