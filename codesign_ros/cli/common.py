@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codesign_ros.cli.options.numbers import NOT_NEGATIVE
+from codesign_ros.cli.options.numbers import NOT_NEGATIVE, Whole
 from codesign_ros.cli.options.places import OUTPUT_FILE
 from codesign_ros.data.classes import ClassChoice
 from codesign_ros.engines.factory import BACKENDS, DEFAULT_BACKEND
@@ -51,6 +51,17 @@ def add_backend(parser: argparse.ArgumentParser, default: str = DEFAULT_BACKEND)
         default=default,
         metavar="BACKEND",
         help=f"{', '.join(BACKENDS)} (default: {default})",
+    )
+
+
+def add_camera_jpeg(parser: argparse.ArgumentParser) -> None:
+    """Add ``--camera-jpeg``."""
+    parser.add_argument(
+        "--camera-jpeg",
+        type=Whole(1, 100),
+        metavar="QUALITY",
+        help="each frame comes out of a camera's JPEG (4:2:0) of this quality first (default: as "
+        "it is)",
     )
 
 

@@ -10,6 +10,7 @@ from codesign_ros.cli.common import (
     STRUCTURES,
     add_backend,
     add_bundle,
+    add_camera_jpeg,
     add_classes,
     add_json,
     add_topics,
@@ -52,6 +53,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--precision", choices=PRECISIONS, default=PRECISIONS[0])
     parser.add_argument("--codec", choices=KNOWN_CODECS, default="raw", metavar="CODEC")
     add_backend(parser)
+    add_camera_jpeg(parser)
     parser.add_argument(
         "--frames", type=COUNT_OR_ALL, default=0, help="end after so many frames; 0 = all"
     )
@@ -79,6 +81,7 @@ def add(commands: Any) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     with alive(f"opening {options.source}"):
+        from codesign_ros.data.camera_jpeg import CameraJpegs
         from codesign_ros.evaluation.offline import evaluate
         from codesign_ros.evaluation.pictures import FramePictures
         from codesign_ros.evaluation.tables import evaluation_tables
@@ -106,8 +109,9 @@ def _run(options: argparse.Namespace) -> int:
                 pictures.add(frame, prediction)
             progress.advance(task)
 
+        quality = options.camera_jpeg
         evaluation = evaluate(
-            source,
+            source if quality is None else CameraJpegs(source, quality),
             bundle,
             cut=options.cut,
             head_structure=Structure(options.head_structure),

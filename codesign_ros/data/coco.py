@@ -17,6 +17,7 @@ says nothing of its pictures, and is left out where others have some.
 
 from __future__ import annotations
 
+import codecs
 import json
 import mmap
 import re
@@ -55,6 +56,8 @@ _BEGIN = re.compile(
     rb"""(\xef\xbb\xbf)?\s*\{.*?"(info|licenses|images|annotations|categories)"\s*:\s*[\[{]""",
     re.DOTALL,
 )
+# What UTF-16 and UTF-32 begin with, as Windows writes them.
+_WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _PARTS = tuple(
     re.compile(part)
     for part in (rb'"images"\s*:\s*\[', rb'"annotations"\s*:\s*\[', rb'"file_name"\s*:')
@@ -285,7 +288,11 @@ def _is_coco(file: Path) -> bool:
     """
     try:
         with file.open("rb") as stream:
-            if not _BEGIN.match(stream.read(_HEAD_BYTES)):
+            head = stream.read(_HEAD_BYTES)
+            if head.startswith(_WIDE):
+                text = read_text(file).encode()
+                return bool(_BEGIN.match(text)) and all(part.search(text) for part in _PARTS)
+            if not _BEGIN.match(head):
                 return False
             with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as whole:
                 return all(part.search(whole) for part in _PARTS)

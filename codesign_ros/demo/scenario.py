@@ -68,7 +68,12 @@ def read_scenario(path: Path) -> Scenario:
         CodesignError: the file is missing or not YAML, or a part of it is not understood.
     """
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict) or not isinstance(content.get("emulation", {}), dict):
+            raise CodesignError(
+                f"demo script {path} is not understood: it needs 'emulation:' with "
+                "robot_slowdown, server_slowdown and link_bps below it"
+            )
         emulation = content["emulation"]
         return Scenario(
             robot_slowdown=float(emulation["robot_slowdown"]),

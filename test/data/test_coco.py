@@ -97,6 +97,9 @@ def test_one_file_of_any_name_in_a_folder(tmp_path, name, folder, stated):
         found = open_detection_set(root)
         assert found.images[0].boxes == (HELMET,)
         assert isinstance(open_source(str(root)), LabelledSource)
+        for encoding in ("utf-8-sig", "utf-16"):  # as Windows' programs write it
+            (root / name).write_text(json.dumps(content), encoding=encoding)
+            assert open_detection_set(root).images[0].boxes == (HELMET,)
     (root / "other.json").write_text(json.dumps(contents[0]))
     with pytest.raises(DataSetError, match=r"several files of COCO: .*\.json; name one of them$"):
         open_source(str(root))

@@ -39,6 +39,8 @@ def test_events_come_in_order(tmp_path):
     "text",
     [
         "",
+        "- emulation",
+        "emulation:",
         "[",
         "[" * 5000,
         "emulation: 3",
@@ -56,6 +58,7 @@ def test_what_is_not_understood_is_one_line(tmp_path, text):
         read_scenario(write(tmp_path, text))
     assert "demo.yaml" in str(error.value)
     assert "\n" not in str(error.value)
+    assert "'NoneType'" not in str(error.value)
 
 
 def test_a_missing_script_is_one_line(tmp_path):

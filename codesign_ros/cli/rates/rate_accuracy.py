@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codesign_ros.cli.common import (
+    add_camera_jpeg,
     add_classes,
     add_topics,
     command,
@@ -71,12 +72,7 @@ def add(commands: Any) -> None:
         help=f"where tensors are sent as {' and '.join(_CODECS)} (default: where the necks are)",
     )
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32")
-    parser.add_argument(
-        "--camera-jpeg",
-        type=Whole(1, 100),
-        metavar="QUALITY",
-        help="each frame comes out of a camera's JPEG (4:2:0) of this quality first (default: raw)",
-    )
+    add_camera_jpeg(parser)
     parser.add_argument(
         "--threads",
         type=THREADS,

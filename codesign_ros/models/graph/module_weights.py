@@ -82,9 +82,12 @@ def load_module_weights(module: nn.Module, path: Path) -> list[str]:
                 f"weights {path} are not this network's: {name!r} is {tuple(tensor.shape)}, the "
                 f"network has {tuple(own[name].shape)}"
             )
-        if tensor.is_complex() and not own[name].is_complex():
+        # load_state_dict would cast them without a word: integers may be quantised.
+        if own[name].is_floating_point() and not tensor.is_floating_point():
+            held = str(tensor.dtype).removeprefix("torch.")
             raise CodesignError(
-                f"weights {path} are not this network's: {name!r} is complex, the network's is not"
+                f"weights {path} are not this network's: {name!r} is {held}, the network's is "
+                f"{str(own[name].dtype).removeprefix('torch.')}"
             )
     parameters = {name for name, _ in module.named_parameters()}
     if bad := _not_finite(weights, parameters):

@@ -246,10 +246,13 @@ def test_tensors_that_are_not_plain_are_named(net, weights, tmp_path, kind, make
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_quantised_and_complex_tensors_are_named(net, weights, tmp_path):
+def test_tensors_that_would_be_cast_without_a_word_are_named(net, weights, tmp_path):
     for kind, make in (
         ("quantised", lambda tensor: torch.quantize_per_tensor(tensor, 0.1, 0, torch.qint8)),
-        ("complex", lambda tensor: tensor + 1j),
+        ("is complex64, the network's is float32", lambda tensor: tensor + 1j),
+        ("is int32, the network's is float32", lambda tensor: tensor.to(torch.int32)),
+        ("is uint8, the network's is float32", lambda tensor: tensor.to(torch.uint8)),
+        ("is bool, the network's is float32", lambda tensor: tensor > 0),
     ):
         said = refused(net, {**weights, "0.bias": make(weights["0.bias"])}, tmp_path)
         assert kind in said
