@@ -66,6 +66,9 @@ class Compared:
         predicted_ms: robot, link and server as the planner said when it made the plan [ms].
         measured_ms: medians of the same [ms].
         response_ms: median from stamp to result, with all that no model counts [ms].
+        predicted_bytes: what a frame was to take on the link [bytes].
+        measured_bytes: what it took, mean [bytes].
+        planned_bps: rate of the link that the planner counted with [bit/s].
     """
 
     choice: Choice
@@ -74,6 +77,9 @@ class Compared:
     predicted_ms: tuple[float, float, float]
     measured_ms: tuple[float, float, float]
     response_ms: float
+    predicted_bytes: float
+    measured_bytes: float
+    planned_bps: float
 
     @property
     def error(self) -> float:
@@ -185,6 +191,9 @@ def compared(
         found.predicted_ms,
         found.stages_ms,
         found.response_ms["p50"],
+        plan.payload_bytes,
+        found.payload_bytes,
+        plan.link_bps,
     )
 
 

@@ -35,6 +35,8 @@ class SimulatedLink:
         stalls_s: once a second (Poisson) a process stands still for up to so long [s].
         busy_s: half of the frames, not probes, take up to so long more: a core is busy with them,
             or has used up its quota [s].
+        throttled_s: probes, not frames, take up to so long more: the robot computes while they
+            are away, and has used up its quota when they are back.
         starts_full: whether the bucket is full when the robot begins; else others emptied it.
     """
 
@@ -46,6 +48,7 @@ class SimulatedLink:
     jitter_s: float = 0.001
     stalls_s: float = 0.03
     busy_s: float = 0.0
+    throttled_s: float = 0.0
     starts_full: bool = True
     meter: LinkMeter = field(default_factory=LinkMeter)
 
@@ -126,6 +129,8 @@ class SimulatedLink:
         arrival_s = self._free_s + self.delay_s + self._rng.exponential(self.jitter_s)
         if is_frame and self.busy_s and self._rng.random() < 0.5:
             arrival_s += self._rng.uniform(0, self.busy_s)
+        if not is_frame and self.throttled_s:
+            arrival_s += self._rng.uniform(0, self.throttled_s)
         # Whatever comes while a process stands still is dealt with when it goes on.
         while arrival_s >= self._stalled_until_s:
             self._stall_s = self._stalled_until_s + self._rng.exponential(1.0)

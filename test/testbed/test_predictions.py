@@ -20,7 +20,7 @@ CHOICE = Choice(8, "S3", "fp32", "raw")
 
 
 def row(predicted_ms, measured_ms):
-    return Compared(CHOICE, 16e6, 9, predicted_ms, measured_ms, 70.0)
+    return Compared(CHOICE, 16e6, 9, predicted_ms, measured_ms, 70.0, 1e5, 1e5, 16e6)
 
 
 BOTH = ("fp32", "int8-channel")

@@ -63,6 +63,8 @@ class LinkMeter:
         self.error_bps = 0.0
         self._book = TransferBook()
         self._delays_s: deque[float] = deque(maxlen=_DELAYS)
+        # What frames took on the link beside the time of their bytes at its rate [s].
+        self._besides_s: deque[float] = deque(maxlen=_DELAYS)
         self._estimator = LinkEstimator()
         self._prober = Prober()
         self._least_s = self._jitter_s = 0.0
@@ -76,8 +78,20 @@ class LinkMeter:
 
     @property
     def delay_s(self) -> float:
-        """What a tiny transfer usually takes on a free link [s]; 0 before the first."""
-        return statistics.median(self._delays_s) if self._delays_s else 0.0
+        """What a frame spends on the link beside the time of its bytes [s]; 0 = not known yet.
+
+        A tiny transfer shows it, but one that is away while the robot computes waits for the
+        processor when it is back, all the more under a quota; the answer to a frame finds it idle
+        where frames go one at a time. So frames have a say, as far as it lies between what tiny
+        transfers took at least and what they usually took: what is left of a large frame's time
+        is as wrong as the rate.
+        """
+        if not self._delays_s:
+            return 0.0
+        usual_s = statistics.median(self._delays_s)
+        if len(self._besides_s) < _FIRST_SURE:
+            return usual_s
+        return min(usual_s, max(self._least_s, statistics.median(self._besides_s)))
 
     @property
     def burst_bytes(self) -> float:
@@ -143,6 +157,9 @@ class LinkMeter:
         waited_s = max(0.0, min(free_s, transfer.arrived_s) - transfer.started_s)
         self._until_s = max(self._until_s, transfer.arrived_s)
         self._queued |= transfer.is_frame and waited_s > 0
+        if transfer.is_frame and self.bandwidth_bps:
+            bytes_s = 8 * transfer.payload_bytes / self.bandwidth_bps
+            self._besides_s.append(transfer.duration_s - waited_s - bytes_s)
         for each in self._book.take_complete(now_s):
             self._add(each)
         self._note_probe(key, transfer)

@@ -235,3 +235,23 @@ def test_frames_that_leave_no_room_for_probes_do_not_keep_the_rate_back(seed):
     link.meter.probes = lambda now_s: [64]
     meter = link.run(6.0, Frames(139_000, 10))
     assert meter.bandwidth_bps == pytest.approx(1e8, rel=0.2)
+
+
+@pytest.mark.parametrize("traffic", ["one at a time", "several in flight"])
+@pytest.mark.parametrize("delay_s", [0.002, 0.05])
+@pytest.mark.parametrize("rate_bps", [2e6, 1e8])
+def test_frames_show_the_delay_that_probes_of_a_busy_robot_do_not(rate_bps, delay_s, traffic):
+    link = SimulatedLink(rate_bps, 16_000, delay_s=delay_s, stalls_s=0.0, throttled_s=0.02)
+    # A tiny probe waits for 10 ms of processor time in the mean; a frame for none.
+    assert link.run(10.0).delay_s == pytest.approx(delay_s + 0.01, abs=0.006)
+    frames = Frames(100_000, 1000, TRAFFIC[traffic].window)
+    assert delay_s <= link.run(10.0, frames).delay_s <= delay_s + 0.004
+    # A link that has become longer is not taken for the old one.
+    link.delay_s += 0.1
+    assert link.run(60.0, Frames(20_000, 0.7)).delay_s >= delay_s + 0.1
+
+
+def test_frames_that_take_as_long_as_probes_change_nothing():
+    link = SimulatedLink(1e7, 16_000, delay_s=0.01, jitter_s=0.002, stalls_s=0.0, busy_s=0.05)
+    usual_s = link.run(10.0).delay_s
+    assert link.run(10.0, Frames(50_000, 1000)).delay_s <= 1.2 * usual_s
