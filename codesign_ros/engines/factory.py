@@ -107,6 +107,23 @@ class EngineFactory(ABC):
         self._ends(key)
         self._make(key, progress)
 
+    def prepare_aside(
+        self,
+        key: EngineKey,
+        progress: Callable[[float | None, str], None] = lambda fraction, text: None,
+    ) -> None:
+        """Do what ``prepare`` does while frames flow: in a process that lets them go first.
+
+        Args:
+            key: which half.
+            progress: as ``prepare`` has it; told at least twice a second. What it raises ends the
+                process and comes out here.
+
+        Raises:
+            CodesignError: see ``build``.
+        """
+        self.prepare(key, progress)
+
     def check_precision(self, precision: str) -> None:
         """Refuse a precision that the backend has not on this machine.
 

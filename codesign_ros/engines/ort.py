@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import onnxruntime
 
 from codesign_ros.engines.base import EngineKey, OneFrameEngine
 from codesign_ros.engines.frames import FrameEngine
 from codesign_ros.engines.onnx_model.backend import OnnxBackend
+from codesign_ros.engines.onnx_model.export_process import export_in_process
 from codesign_ros.engines.onnx_model.pixels import PixelCodes, pixel_piece
 from codesign_ros.types.forms import PRECISIONS
 from codesign_ros.types.tensors import IMAGE, TensorSpec
@@ -19,6 +22,16 @@ class OrtBackend(OnnxBackend):
     backend = "onnxruntime"
     precisions = PRECISIONS
     for_cpu = True
+
+    def prepare_aside(
+        self,
+        key: EngineKey,
+        progress: Callable[[float | None, str], None] = lambda fraction, text: None,
+    ) -> None:
+        """Export the network that a half is cut out of; see ``EngineFactory.prepare_aside``."""
+        self._ends(key)
+        if self.file_of(key) is None:
+            export_in_process(self.bundle.path, self.cache_dir, key, progress)
 
     def _load(
         self, key: EngineKey, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]

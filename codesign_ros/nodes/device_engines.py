@@ -174,8 +174,8 @@ class DeviceEngines:
             self._shared.release(share)
             raise
         self.share = share
-        if share.factory.builds_ahead:
-            self._builds = BackgroundBuilds(share.factory, self._on_built)
+        if share.factory.keeps_files:
+            self._builds = BackgroundBuilds(share.factory.prepare_aside, self._on_built)
 
     def _timing(self) -> Callable[[int, int], None]:
         """What tells the log how far the profile is, which takes a minute at the first start."""
@@ -225,6 +225,8 @@ class DeviceEngines:
             self._log.warning(f"{what} cannot be built: {why}")
         elif share is not None:
             self._log.info(f"built {what}")
+            if not share.factory.builds_ahead:
+                return  # it said that it had this one already, as it has any within a second
             if profile is not None:
                 self._time_built(share, profile)
         self._announce()

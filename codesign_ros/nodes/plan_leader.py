@@ -159,9 +159,13 @@ class PlanLeader:
         self._publish(plan)
 
     def _order_builds(self, robot: str) -> None:
-        """Ask devices for the engines of a better plan, which they build in the background."""
-        with self._lock:
+        """Ask devices for the engines of other plans, which they build in the background.
+
+        Those of a better one, and those of one that may be needed soon.
+        """
+        with self._solving, self._lock:
             builds = self._runtime.take_builds(robot, time.monotonic())
+            builds += self._runtime.foresee(robot)
         for build in builds:
             request = PreparePlan.Request(
                 plan=plan_to_msg(build.plan), build_only=True, session=self._session_of(build.node)

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from queue import SimpleQueue
 
 from codesign_ros.engines.base import EngineKey
-from codesign_ros.engines.factory import EngineFactory
 from codesign_ros.types.errors import CodesignError, unexpected
 
 _log = logging.getLogger(__name__)
@@ -19,17 +18,19 @@ class _Stopped(Exception):  # noqa: N818 - no error: it ends a build from within
 
 
 class BackgroundBuilds:
-    """Builds engines on a thread of its own; the building itself is a process of its own.
+    """Has engines built on a thread of its own; the building itself is a process of its own.
 
     Args:
-        factory: builds them.
+        build: makes one on disk, see ``EngineFactory.prepare_aside``.
         done: told of each engine once it is built, or refused with a reason (one line).
     """
 
     def __init__(
-        self, factory: EngineFactory, done: Callable[[EngineKey, str | None], None]
+        self,
+        build: Callable[[EngineKey, Callable[[float | None, str], None]], None],
+        done: Callable[[EngineKey, str | None], None],
     ) -> None:
-        self._factory = factory
+        self._build = build
         self._done = done
         self._queue: SimpleQueue[EngineKey | None] = SimpleQueue()
         self._wanted: set[EngineKey] = set()
@@ -62,7 +63,7 @@ class BackgroundBuilds:
         while (key := self._queue.get()) is not None and not self._stopping.is_set():
             why: str | None = None
             try:
-                self._factory.prepare(key, lambda *told, key=key: self._follow(key, *told))
+                self._build(key, lambda *told, key=key: self._follow(key, *told))
             except _Stopped:
                 return
             except CodesignError as error:

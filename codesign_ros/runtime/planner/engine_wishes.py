@@ -161,6 +161,45 @@ class BuildRequests:
         return late
 
 
+class Foresight:
+    """What devices were asked to make for a plan that may be needed soon, once for each start.
+
+    These are devices that have any engine within a second once its network is on disk, which takes
+    many seconds at first: too long where the link has just become thin.
+    """
+
+    def __init__(self) -> None:
+        self._asked: set[tuple[str, int]] = set()
+
+    def is_new(self, devices: Iterable[Device]) -> bool:
+        """Whether one of them can be asked and was not yet."""
+        return any(self._can_ask(device) for device in devices)
+
+    def take(
+        self, plan: Plan, in_force: Plan, devices: Iterable[Device], segments: int
+    ) -> list[Build]:
+        """Return what has to be made for a plan that is not in force, and note it as asked for.
+
+        Halves of one network in one form need one file, see ``OnnxBackend``.
+        """
+        builds = []
+        for device in filter(self._can_ask, devices):
+            self._asked.add((device.node, device.session))
+            form = form_of(plan, device.role, segments)
+            has = form_of(in_force, device.role, segments)
+            if form is not None and (has is None or _network(form) != _network(has)):
+                builds.append(Build(device.node, form, plan))
+        return builds
+
+    def _can_ask(self, device: Device) -> bool:
+        return device.engines is None and (device.node, device.session) not in self._asked
+
+
+def _network(form: HalfForm) -> HalfForm:
+    """The network that a half is cut out of; with a neck there is one for each cut."""
+    return form if form.neck else form._replace(cut=0)
+
+
 def _all(tables: CostTables) -> np.ndarray:
     axes = tables.axes
     sizes = len(axes.structures), len(axes.merges), len(axes.precisions)

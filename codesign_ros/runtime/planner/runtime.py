@@ -14,17 +14,22 @@ from codesign_ros.planning.grid import Solution
 from codesign_ros.runtime.device import Device, Heartbeat, Role
 from codesign_ros.runtime.planner.changes import forms_text, retimed_cuts
 from codesign_ros.runtime.planner.costs import DeviceCosts
-from codesign_ros.runtime.planner.engine_wishes import Build, BuildRequests
+from codesign_ros.runtime.planner.engine_wishes import Build, BuildRequests, Foresight
 from codesign_ros.runtime.planner.numbering import Numbering
 from codesign_ros.runtime.planner.plan_maker import PlanMaker, Robot
-from codesign_ros.runtime.planner.problem import RobotProblems
+from codesign_ros.runtime.planner.policy import OURS
+from codesign_ros.runtime.planner.problem import RobotProblems, rate_of
 from codesign_ros.runtime.planner.reasons import joined
 from codesign_ros.runtime.planner.registry import GONE_STATES, Registry
 from codesign_ros.runtime.planner.settings import SHARED, PlannerSettings
 from codesign_ros.runtime.planner.strangers import Lobby
 from codesign_ros.runtime.planner.watch import RobotWatch
 from codesign_ros.types.devices import DeviceSpec
+from codesign_ros.types.errors import CodesignError
 from codesign_ros.types.plan import Plan
+
+# Share of a link's rate that is left where it has become thin.
+_THIN = 1 / 16
 
 
 class Due(NamedTuple):
@@ -72,6 +77,7 @@ class PlannerRuntime:
         self.costs = DeviceCosts(bundle, devices, network_profile)
         self.problems = RobotProblems(bundle, self.costs, registry)
         self._builds = BuildRequests()
+        self._foresight = Foresight()
         self._cuts = bundle.last_cut + 1
         self._robots: defaultdict[str, Robot] = defaultdict(lambda: Robot(RobotWatch(self._cuts)))
         self._numbering = Numbering()
@@ -297,6 +303,25 @@ class PlannerRuntime:
     def take_builds(self, robot: str, now_s: float) -> list[Build]:
         """Take the engines that devices must be asked for: those wanted, each of them once."""
         return self._builds.take(self._robots[robot].wanted, now_s)
+
+    def foresee(self, robot: str) -> list[Build]:
+        """Take what devices need for the best plan on a link as thin as it may become.
+
+        A plan of a form that was never exported on a device cannot be had for many seconds, in
+        which frames wait for the link: it is made ready while there is time, once a start.
+        """
+        plan, head = self._robots[robot].plan, self.registry.head_of(robot)
+        devices = self.registry.devices_of(robot)
+        if plan is None or head is None or self.settings.policy != OURS:
+            return []
+        if not self._foresight.is_new(devices):
+            return []
+        try:
+            thin = self.solve(robot, self.settings, _THIN * rate_of(head, self.settings))
+        except CodesignError:  # on such a link nothing can be planned
+            return []
+        foreseen = self.problems.labelled(thin.plan, robot)
+        return self._foresight.take(foreseen, plan, devices, self._cuts - 1)
 
     def not_asked(self, build: Build) -> None:
         """Note that a device did not take the order: it is taken again after the next solve."""

@@ -41,7 +41,7 @@ def done():
 
 @pytest.fixture
 def builds(factory, done):
-    builds = BackgroundBuilds(factory, lambda key, why: done.put((key, why)))
+    builds = BackgroundBuilds(factory.prepare, lambda key, why: done.put((key, why)))
     yield builds
     builds.close()
 

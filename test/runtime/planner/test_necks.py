@@ -244,3 +244,33 @@ def test_modes_that_know_peaks_alone_count_encoder_and_decoder(each_neck_bundle,
     assert flops[1] > flops[0]
     k = tables.axes.codecs.index("neck.1")
     assert tables.payload_bytes[CUT, k] == BYTES[1]
+
+
+def test_what_a_thin_link_needs_is_made_ready_once_while_there_is_time(neck_bundle):
+    world = World(neck_bundle)
+    planner = world.planner
+    assert planner.foresee(ROBOT) == []  # there is no plan yet
+    assert not world.at(3e6).has_neck
+    orders = planner.foresee(ROBOT)
+    assert {order.node for order in orders} == {"/robot/head", "/robot/tail"}
+    assert all(order.form.neck and order.plan.has_neck for order in orders)
+    assert planner.foresee(ROBOT) == []
+    # A tail that was started anew is another one, perhaps on another machine.
+    world.tail = replace(world.tail, session=world.tail.session + 1)
+    world.at(3e6)
+    assert {order.node for order in planner.foresee(ROBOT)} == {"/robot/tail"}
+
+
+def test_nothing_is_made_ready_that_is_there_or_that_nobody_would_take(neck_bundle):
+    thin = World(neck_bundle)
+    assert thin.at(2e5).has_neck
+    assert thin.planner.foresee(ROBOT) == []
+    # A device that builds engines ahead says which it has, and is told of those of better plans.
+    ahead = World(neck_bundle)
+    ahead.tail = replace(ahead.tail, engines={})
+    ahead.head = replace(ahead.head, engines={})
+    ahead.at(3e6)
+    assert ahead.planner.foresee(ROBOT) == []
+    peer = World(neck_bundle, policy="server_only_jpeg")
+    peer.at(3e6)
+    assert peer.planner.foresee(ROBOT) == []
