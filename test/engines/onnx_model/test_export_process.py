@@ -41,14 +41,14 @@ def test_it_is_the_one_that_is_exported_here(tmp_path, neck_bundle, neck):
 
 
 def test_who_wants_no_more_of_it_ends_it(tmp_path, tiny_bundle):
-    class Stopped(Exception):
+    class StoppedError(Exception):
         pass
 
     def stop(fraction, text):
-        raise Stopped
+        raise StoppedError
 
     factory = open_backend(tiny_bundle, cache_dir=tmp_path)
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         factory.prepare_aside(EngineKey("head", 3), stop)
     assert exports_under(os.getpid()) == []
     assert factory.file_of(EngineKey("head", 3)) is None
