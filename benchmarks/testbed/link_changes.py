@@ -32,7 +32,7 @@ from codesign_ros.testbed.setup import Setup
 
 # The right plan must be in force so soon after a change [s].
 _SOON_S = 3.0
-# A plan that brings less than this share of what the best one at the rate does is not the right one.
+# A plan that brings less than this share of what the best one at the rate does is not right.
 _RIGHT_SHARE = 0.8
 # Before the first change: ours learns what it has not run yet [s].
 _LEARN_S = 20.0
