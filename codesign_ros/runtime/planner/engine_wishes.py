@@ -162,18 +162,21 @@ class BuildRequests:
 
 
 class Foresight:
-    """What devices were asked to make for a plan that may be needed soon, once for each start.
+    """What devices were asked to make for plans that may be needed soon, each once a start.
 
     These are devices that have any engine within a second once its network is on disk, which takes
     many seconds at first: too long where the link has just become thin.
     """
 
     def __init__(self) -> None:
-        self._asked: set[tuple[str, int]] = set()
+        self._asked: set[tuple[str, int, HalfForm]] = set()
+        self._looked: dict[str, int] = {}
 
-    def is_new(self, devices: Iterable[Device]) -> bool:
-        """Whether one of them can be asked and was not yet."""
-        return any(self._can_ask(device) for device in devices)
+    def is_due(self, in_force: Plan) -> bool:
+        """Whether nobody looked ahead since this plan is in force; somebody does now."""
+        looked = self._looked.get(in_force.robot)
+        self._looked[in_force.robot] = in_force.epoch
+        return looked != in_force.epoch
 
     def take(
         self, plan: Plan, in_force: Plan, devices: Iterable[Device], segments: int
@@ -183,16 +186,16 @@ class Foresight:
         Halves of one network in one form need one file, see ``OnnxBackend``.
         """
         builds = []
-        for device in filter(self._can_ask, devices):
-            self._asked.add((device.node, device.session))
+        for device in devices:
             form = form_of(plan, device.role, segments)
             has = form_of(in_force, device.role, segments)
-            if form is not None and (has is None or _network(form) != _network(has)):
+            if form is None or device.engines is not None:
+                continue
+            key = device.node, device.session, _network(form)
+            if key not in self._asked and (has is None or _network(form) != _network(has)):
                 builds.append(Build(device.node, form, plan))
+            self._asked.add(key)
         return builds
-
-    def _can_ask(self, device: Device) -> bool:
-        return device.engines is None and (device.node, device.session) not in self._asked
 
 
 def _network(form: HalfForm) -> HalfForm:

@@ -308,13 +308,13 @@ class PlannerRuntime:
         """Take what devices need for the best plan on a link as thin as it may become.
 
         A plan of a form that was never exported on a device cannot be had for many seconds, in
-        which frames wait for the link: it is made ready while there is time, once a start.
+        which frames wait for the link: it is made ready while there is time, once a plan.
         """
         plan, head = self._robots[robot].plan, self.registry.head_of(robot)
         devices = self.registry.devices_of(robot)
         if plan is None or head is None or self.settings.policy != OURS:
             return []
-        if not self._foresight.is_new(devices):
+        if not self._foresight.is_due(plan):
             return []
         try:
             thin = self.solve(robot, self.settings, _THIN * rate_of(head, self.settings))

@@ -257,7 +257,7 @@ def test_what_a_thin_link_needs_is_made_ready_once_while_there_is_time(neck_bund
     assert planner.foresee(ROBOT) == []
     # A tail that was started anew is another one, perhaps on another machine.
     world.tail = replace(world.tail, session=world.tail.session + 1)
-    world.at(3e6)
+    assert not world.at(3e6).has_neck
     assert {order.node for order in planner.foresee(ROBOT)} == {"/robot/tail"}
 
 
