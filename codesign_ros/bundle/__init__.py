@@ -15,6 +15,6 @@ Opening one imports no torch; ``Bundle.network`` does.
 
 from codesign_ros.bundle.description import BundleError
 from codesign_ros.bundle.opened import Bundle
-from codesign_ros.bundle.writing import check_place, write_bundle, write_neck
+from codesign_ros.bundle.writing import check_place, holds_bundle, write_bundle, write_neck
 
-__all__ = ["Bundle", "BundleError", "check_place", "write_bundle", "write_neck"]
+__all__ = ["Bundle", "BundleError", "check_place", "holds_bundle", "write_bundle", "write_neck"]

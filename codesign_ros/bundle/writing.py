@@ -156,6 +156,11 @@ def write_neck(
     return written
 
 
+def holds_bundle(path: Path) -> bool:
+    """Whether something that calls itself a bundle is there."""
+    return (path / MODEL).exists()
+
+
 def check_place(path: Path) -> None:
     """Refuse a place at which ``write_bundle`` would write over something else.
 
@@ -164,5 +169,5 @@ def check_place(path: Path) -> None:
     """
     if path.exists() and not path.is_dir():
         raise BundleError(f"{path} is in the way: a bundle is a directory")
-    if path.exists() and any(path.iterdir()) and not (path / MODEL).exists():
+    if path.exists() and any(path.iterdir()) and not holds_bundle(path):
         raise BundleError(f"{path} is a directory with other things; name a new one for the bundle")

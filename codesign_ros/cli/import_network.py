@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +14,8 @@ from rich.table import Column
 from codesign_ros.cli.common import add_json, add_topic, command
 from codesign_ros.cli.interrupts import lasting_interrupts
 from codesign_ros.cli.options.classes import class_names
-from codesign_ros.cli.options.numbers import POSITIVE, Real, image_size
-from codesign_ros.cli.options.places import BUNDLE_FOLDER
+from codesign_ros.cli.options.numbers import SHARE, Real, image_size
+from codesign_ros.cli.options.places import NEW_BUNDLE_FOLDER
 from codesign_ros.console import alive, right, show, slim_table
 from codesign_ros.types.boxes import BOX_FORMS, CORNERS
 from codesign_ros.types.errors import CodesignError
@@ -45,7 +44,9 @@ def add(commands: Any) -> None:
         help="torchvision:NAME, timm:NAME, path/to/file.py:NAME or package.module:NAME, where NAME "
         "is a class, function or module; its code is run",
     )
-    parser.add_argument("--out", type=BUNDLE_FOLDER, required=True, help="bundle directory to make")
+    parser.add_argument(
+        "--out", type=NEW_BUNDLE_FOLDER, required=True, help="bundle directory to make"
+    )
     parser.add_argument(
         "--args", nargs="+", default=[], metavar="KEY=VALUE", help="arguments for the network"
     )
@@ -62,11 +63,11 @@ def add(commands: Any) -> None:
     for name, kind, values, text in (
         (
             "mean",
-            Real(-math.inf),
+            SHARE,
             (0.485, 0.456, 0.406),
             "of each channel of the training images, 0 to 1",
         ),
-        ("std", POSITIVE, (0.229, 0.224, 0.225), "their standard deviation"),
+        ("std", Real(0.0, 1.0, open=True), (0.229, 0.224, 0.225), "their standard deviation"),
     ):
         parser.add_argument(
             f"--{name}", type=kind, nargs=3, default=values, help=f"{text} (default: ImageNet's)"
@@ -86,7 +87,9 @@ def add(commands: Any) -> None:
         "as they look on the calibration images)",
     )
     parser.add_argument(
-        "--classes", help="file with a name in each line, or a number (default: numbers)"
+        "--classes",
+        help="names, as in person,helmet; a file with a name in each line; or a number (default: "
+        "numbers)",
     )
     parser.add_argument(
         "--calibration",

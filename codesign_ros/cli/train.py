@@ -18,7 +18,7 @@ from codesign_ros.cli.options.numbers import (
     Whole,
     image_size,
 )
-from codesign_ros.cli.options.places import BUNDLE_FOLDER, OUTPUT_FOLDER
+from codesign_ros.cli.options.places import BUNDLE_FOLDER, OUTPUT_FOLDER, refuse_bundle
 from codesign_ros.console import alive, result_console
 from codesign_ros.resources import default_bundle
 
@@ -128,6 +128,9 @@ def add(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    into_its_own = options.neck is not None and options.init == str(options.out)
+    if not options.resume and not into_its_own:
+        refuse_bundle(options.out)
     with alive("loading torch"):  # seconds, and only this command needs it
         from codesign_ros.bundle import Bundle
         from codesign_ros.training.base_run import train

@@ -19,7 +19,7 @@ from codesign_ros.data.storage.decoding import (
 from codesign_ros.data.storage.ground_truth import read_truth, stamp_of
 from codesign_ros.data.storage.recording import Recording, open_recording
 from codesign_ros.types.boxes import GroundTruth
-from codesign_ros.types.errors import CodesignError
+from codesign_ros.types.errors import CodesignError, listed
 
 IMAGE_TOPIC = "/camera/image_raw"
 COMPRESSED_TOPIC = "/camera/image_raw/compressed"
@@ -68,7 +68,12 @@ class BagSource:
             if not stamps:
                 raise CodesignError(f"bag {path}: there is no message on topic {self.topic}")
             strays = (f"bag {path}: {line}" for line in self._truth.strays(own_stamps))
-            self.warnings = (*self._unfinished(recording), *self._truth.warnings, *strays)
+            self.warnings = (
+                *self._unfinished(recording),
+                *self._left_out(recording),
+                *self._truth.warnings,
+                *strays,
+            )
         seconds = (stamps[-1] - stamps[0]) * 1e-9
         self.fps = (len(stamps) - 1) / seconds if seconds > 0 else 30.0
 
@@ -143,6 +148,15 @@ class BagSource:
         return (
             f"bag {self.path} has no {' and no '.join(missing)}, which a recorder writes last; the "
             f"{self.frames} frames that are there on {self.topic} are indexed on the fly",
+        )
+
+    def _left_out(self, recording: Recording) -> tuple[str, ...]:
+        """A line about files that the metadata, which is older, does not name."""
+        if not recording.left_out:
+            return ()
+        return (
+            f"bag {self.path}: its metadata.yaml does not name {listed(recording.left_out)}, left "
+            "out; ros2 bag reindex takes such files in",
         )
 
     def _frame(self, decode: Any, kind: str, data: bytes, recorded_ns: int) -> SourceFrame:

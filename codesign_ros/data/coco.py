@@ -45,6 +45,9 @@ from codesign_ros.data.image_files import (
 from codesign_ros.types.errors import listed
 
 _ANNOTATIONS = "annotations"
+# Fewer boxes may all be as small by chance.
+_FEW = 5
+_SHARES = "boxes lie in the first pixel: shares of the picture? COCO's are in pixels"
 _PREFIX = "instances_"
 _BESIDE = "_annotations.coco.json"
 # Where pictures lie, as seen from their file: labelling programs each have a name of their own.
@@ -108,6 +111,11 @@ class CocoFiles:
             names = listed([str(file) for file in files])
             raise DataSetError(f"{path} has several files of COCO: {names}; name one of them")
         return cls(path, (), tuple(files)) if files else None
+
+    @property
+    def absent(self) -> dict[str, str]:
+        """It names no parts that may be missing."""
+        return {}
 
     @property
     def has_names(self) -> bool:
@@ -236,6 +244,11 @@ class _Document:
             labels[number].append(self._label(entry, where))
             if entry.get("score") is not None:
                 collector.note(SCORED, where)
+        found = [label for each in labels.values() for label in each]
+        shares = [label for label in found if max(label.x_max, label.y_max) <= 1]
+        if len(found) >= _FEW and shares == found:
+            for label in found:
+                collector.note(_SHARES, label.where)
         if not images:
             return
         folder = self._image_folder(next(iter(images.values()))["file_name"])

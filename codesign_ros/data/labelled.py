@@ -8,7 +8,7 @@ beside anything, a single COCO file whose name says nothing.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -51,6 +51,10 @@ class _Layout(Protocol):
         """Names of its parts; may be empty."""
 
     @property
+    def absent(self) -> Mapping[str, str]:
+        """Parts that it describes and that are not there, and why, in one line."""
+
+    @property
     def has_names(self) -> bool:
         """Whether it names its classes itself; otherwise labels are numbers."""
 
@@ -86,7 +90,7 @@ def open_detection_set(
             is wrong; the line names the file and the place in it.
     """
     layout = _recognised(Path(path))
-    if split in (_TRAIN, _VAL) and _lacks_val(layout):
+    if split in (_TRAIN, _VAL) and split not in layout.absent and _lacks_val(layout):
         return open_train_and_val(path, classes)[split == _VAL]
     return layout.read(None if split is None else _named(split, layout, path), classes)
 
@@ -96,8 +100,8 @@ def open_train_and_val(
 ) -> tuple[DetectionSet, DetectionSet]:
     """Open what to train on and what to measure on.
 
-    Where the set has a part for either, these are they. Where it has none to measure on, what there
-    is to train on, or all of a set without parts, is split by hash.
+    Where the set has a part for either, these are they. Where none to measure on is there, what
+    there is to train on, or all of a set without parts, is split by hash.
 
     Args:
         path: As for ``open_detection_set``.
@@ -123,9 +127,12 @@ def open_for_measuring(path: Path | str, classes: Sequence[str] | None = None) -
         classes: As for ``open_detection_set``.
 
     Raises:
-        DataSetError: As for ``open_detection_set``.
+        DataSetError: As for ``open_detection_set``, or the part is described and not there.
     """
     layout = _recognised(Path(path))
+    if _VAL in layout.absent:  # figures of what it learned from would be taken for those
+        there = " or ".join(layout.splits)
+        raise DataSetError(f"{layout.absent[_VAL]}; --split names another part: {there}")
     return layout.read(_own_name(_VAL, layout), classes)
 
 
@@ -218,6 +225,8 @@ def _recognised(path: Path) -> _Layout:
 def _named(split: str, layout: _Layout, path: Path | str) -> str:
     """Return the set's own name of a split; raise DataSetError where it has none."""
     name = _own_name(split, layout)
+    if name is None and split in layout.absent:
+        raise DataSetError(layout.absent[split])
     if name is None:
         there = ", ".join(layout.splits) or "none"
         raise DataSetError(f"data set {path} has no split '{split}'; its splits: {there}")

@@ -79,6 +79,11 @@ class VocFolder:
         return cls(path, tuple(p.split for p in parts), parts, lists) if parts else None
 
     @property
+    def absent(self) -> dict[str, str]:
+        """It names no parts that may be missing."""
+        return {}
+
+    @property
     def has_names(self) -> bool:
         """Whether it names its classes itself; otherwise labels are numbers."""
         return True

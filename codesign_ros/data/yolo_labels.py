@@ -37,6 +37,7 @@ from codesign_ros.data.image_files import (
 )
 from codesign_ros.types.errors import one_line
 
+_VAL = "val"
 _DESCRIPTIONS = ("data.yaml", "data.yml", "dataset.yaml")
 _YAML_SUFFIXES = (".yaml", ".yml")
 # What the metadata.yaml of a bag says, which is no description of labels.
@@ -55,13 +56,14 @@ class YoloFolder:
     Attributes:
         path: The folder, or the file that describes it.
         splits: Names of its parts, such as train and val; may be empty.
+        absent: Parts that it describes and that are not there, and why, in one line.
     """
 
     path: Path
     splits: tuple[str, ...]
     _names: tuple[str, ...]
     _sources: dict[str, tuple[Path, ...]] = field(default_factory=dict)
-    _absent: dict[str, str] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def find(cls, path: Path) -> YoloFolder | None:
@@ -109,9 +111,8 @@ class YoloFolder:
                 "that the numbers in its label files mean, in their order, with --classes"
             )
         name = str(self.path) if split is None else f"{self.path} ({split})"
-        if split in self._absent:
-            raise DataSetError(self._absent[split])
-        left_out = self._absent.values() if split is None else ()
+        # Who has no part to measure on measures on another one.
+        left_out = [why for part, why in self.absent.items() if split is None or part == _VAL]
         warnings = [f"{absent}; it was left out" for absent in left_out]
         collector = Collector(name, names if classes is None else classes, warnings)
         seen = set()
@@ -160,7 +161,7 @@ def _described(file: Path) -> YoloFolder:
         raise DataSetError(
             next(iter(absent.values()), f"{file} names no pictures: it needs 'train' or 'val'")
         )
-    return YoloFolder(file, (*sources, *absent), names, sources, absent)
+    return YoloFolder(file, tuple(sources), names, sources, absent)
 
 
 def _described_names(file: Path, content: dict[Any, Any]) -> tuple[str, ...]:

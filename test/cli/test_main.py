@@ -3,12 +3,14 @@
 import importlib.util
 import json
 import math
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
+from codesign_ros.bundle import Bundle
 from codesign_ros.cli.main import main
 from codesign_ros.console import write_json
 from codesign_ros.data.bag_writer import write_mine_bag
@@ -284,3 +286,13 @@ def test_a_mistake_is_one_line_that_names_the_thing(
     assert len(lines) == 1
     assert names in lines[0]
     assert "Traceback" not in error
+
+
+def test_a_bundle_is_not_written_over(tiny_bundle, tmp_path, capsys):
+    there = tmp_path / "there.bundle"
+    shutil.copytree(tiny_bundle.path, there)
+    for command in (["train", str(there)], ["import", "net.py:Net", "--out", str(there)]):
+        assert main(command) == 2
+        said = capsys.readouterr().err
+        assert f"{there} exists already; choose another name or remove it first" in said
+    assert Bundle.open(there).model_id == tiny_bundle.model_id

@@ -204,6 +204,17 @@ def test_metadata_that_says_more_than_there_is(tmp_path):
         open_source(str(metadata(tmp_path, ["a_0.mcap", "a_1.mcap"])))
 
 
+def test_files_that_metadata_do_not_name_are_said(tmp_path):
+    for name in ("a_0.mcap", "a_1.mcap", "other_0.mcap"):
+        mcap(tmp_path / name, messages())
+    source = open_source(str(metadata(tmp_path, ["a_0.mcap"])))
+    (line,) = source.warnings
+    assert "its metadata.yaml does not name a_1.mcap, left out; ros2 bag reindex" in line
+    assert source.frames == FRAMES
+    (tmp_path / "a_1.mcap").unlink()
+    assert open_source(str(tmp_path)).warnings == ()
+
+
 def test_a_file_that_metadata_name_twice_is_read_once(tmp_path):
     mcap(tmp_path / "a_0.mcap", messages())
     assert stamps_of(metadata(tmp_path, ["a_0.mcap", "a_0.mcap"])) == WHOLE

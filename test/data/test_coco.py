@@ -179,6 +179,16 @@ def test_annotations_without_a_box_are_left_out_and_noted(tmp_path, none):
         open_detection_set(one_file(tmp_path, without_boxes(slice(2))))
 
 
+def test_shares_of_the_picture_are_no_pixels(tmp_path):
+    def change(document):
+        (one, _) = document["annotations"]
+        boxes = [[0.1, 0.1 * n, 0.3, 0.2] for n in range(6)]
+        document["annotations"] = [{**one, "id": n, "bbox": b} for n, b in enumerate(boxes)]
+
+    (warning,) = open_detection_set(one_file(tmp_path, change)).warnings
+    assert "6 boxes lie in the first pixel: shares of the picture? COCO's are in pixels" in warning
+
+
 def test_scores_are_noted(tmp_path):
     def change(document):
         first, second = document["annotations"]

@@ -288,8 +288,24 @@ def test_a_missing_part_to_measure_on_is_not_made_up_for(tmp_path):
     (tmp_path / "data.yaml").write_text(
         f"names: {list(CLASSES)}\ntrain: images/train\nval: images/val\n"
     )
-    with pytest.raises(DataSetError, match="'val' names"):
+    with pytest.raises(DataSetError, match=r"'val' names .*; --split names another part: train$"):
         open_for_measuring(tmp_path)
+    with pytest.raises(DataSetError, match=r"'val' names .*images/val, which does not exist$"):
+        open_detection_set(tmp_path, "val")
+
+
+def test_who_trains_on_a_set_of_which_train_alone_was_delivered_is_told(tmp_path):
+    frames = [(name, [HELMET, HEAD]) for name in "abcdefgh"]
+    write_yolo(tmp_path, frames, split="train")
+    (tmp_path / "data.yaml").write_text(
+        f"names: {list(CLASSES)}\ntrain: ../train/images\nval: ../valid/images\n"
+        "test: ../test/images\n".replace("../train/images", "images/train")
+    )
+    train, val = open_train_and_val(tmp_path)
+    assert (len(train), len(val)) == (6, 2)
+    (line,) = train.warnings
+    assert "'val' names" in line
+    assert line.endswith("valid/images, which does not exist; it was left out")
 
 
 def test_folders_inside(tmp_path):

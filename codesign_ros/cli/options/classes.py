@@ -14,7 +14,7 @@ def class_names(named: str | None) -> tuple[str, ...] | None:
     """Names of the classes that the user gives; None = as many numbers as the output has.
 
     Args:
-        named: how many there are, or a file with a name in each line.
+        named: how many there are, their names parted by commas, or a file with a name in each line.
 
     Raises:
         CodesignError: there are none, or too many, a name comes twice, or there is no such file.
@@ -25,6 +25,8 @@ def class_names(named: str | None) -> tuple[str, ...] | None:
         if len(named) > _MOST_DIGITS:
             raise CodesignError(f"--classes {named[:20]}: no network has so many")
         names = tuple(f"class {i}" for i in range(int(named)))
+    elif "," in named and not Path(named).exists():
+        names = tuple(name.strip() for name in named.split(",") if name.strip())
     else:
         try:
             lines = Path(named).read_text(encoding="utf-8").splitlines()

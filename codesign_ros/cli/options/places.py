@@ -114,6 +114,23 @@ def _try_bundle(path: Path) -> None:
     _try_folder(path)
 
 
+def _try_new_bundle(path: Path) -> None:
+    _try_bundle(path)
+    refuse_bundle(path)
+
+
+def refuse_bundle(path: Path) -> None:
+    """Refuse a place where a bundle is, which would be lost with its accuracy table.
+
+    Raises:
+        CodesignError: there is one.
+    """
+    from codesign_ros.bundle import holds_bundle
+
+    if holds_bundle(path):
+        raise CodesignError(f"{path} exists already; choose another name or remove it first")
+
+
 @contextlib.contextmanager
 def _folder(path: Path) -> Iterator[None]:
     """Have a folder for the while, made with those above it where they are missing.
@@ -155,3 +172,6 @@ NEW_FOLDER = Place(_try_new_folder)
 
 BUNDLE_FOLDER = Place(_try_bundle)
 """Likewise; nothing but a bundle may be there."""
+
+NEW_BUNDLE_FOLDER = Place(_try_new_bundle)
+"""Likewise; nothing may be there."""

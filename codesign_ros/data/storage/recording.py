@@ -70,12 +70,14 @@ class Recording:
         files: its storage files, in the order in which they were recorded.
         counts: messages by topic, as ``metadata.yaml`` says; None without one.
         cut: names of the files whose end is missing.
+        left_out: names of files of this recording that ``metadata.yaml`` does not name.
     """
 
     path: Path
     files: Sequence[StorageFile]
     counts: Mapping[str, int] | None
     cut: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @property
     def channels(self) -> list[Channel]:
@@ -105,7 +107,8 @@ def open_recording(path: Path) -> Iterator[Recording]:
         with ExitStack() as stack:
             files = [stack.enter_context(_open(file, stack)) for file in paths]
             cut = (file.name for file, opened in zip(paths, files, strict=True) if opened.is_cut)
-            yield Recording(path, files, counts, tuple(cut))
+            left_out = _not_named(path, paths) if path.is_dir() else ()
+            yield Recording(path, files, counts, tuple(cut), left_out)
     except CodesignError:
         raise
     except StorageError as error:
@@ -261,13 +264,37 @@ def _files_without_metadata(folder: Path) -> list[Path]:
     if not files:
         raise CodesignError(f"bag {folder} has no metadata.yaml: it is not a bag directory")
     # The recorder numbers the files of one recording from 0 on.
-    recordings = {re.sub(r"(_\d+)?\.(mcap|db3|bag)(\.\w+)?$", "", f.name.lower()) for f in files}
+    recordings = set(map(_recording_of, files))
     if len(recordings) > 1:
         raise CodesignError(
             f"bag {folder} has no metadata.yaml: its files are of {len(recordings)} recordings; "
             f"name one of them, as in {files[0]}"
         )
     return files
+
+
+def _recording_of(file: Path) -> str:
+    """What the files of one recording have in common."""
+    return re.sub(r"(_\d+)?\.(mcap|db3|bag)(\.\w+)?$", "", file.name.lower())
+
+
+def _not_named(folder: Path, files: Sequence[Path]) -> tuple[str, ...]:
+    """Names of the files that belong to those of a bag, and are not among them.
+
+    What was packed, or unpacked, since lies beside the one that is taken.
+    """
+    recordings = set(map(_recording_of, files))
+    taken = {
+        file.with_suffix("") if file.suffix.lower() in _PACKED_SUFFIXES else file for file in files
+    }
+    return tuple(
+        file.name
+        for file in _storage_files(folder)
+        if file not in files
+        and file not in taken
+        and file.with_suffix("") not in taken
+        and _recording_of(file) in recordings
+    )
 
 
 def _named(folder: Path, name: str) -> Path:

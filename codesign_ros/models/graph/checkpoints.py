@@ -12,6 +12,7 @@ import safetensors.torch
 import torch
 
 from codesign_ros.types.errors import CodesignError, listed, one_line
+from codesign_ros.types.lfs import is_lfs_pointer
 
 # Where checkpoints keep the tensors, what is meant for use first.
 _KEYS = (
@@ -75,6 +76,11 @@ def read_checkpoint(path: Path) -> list[Found]:
     """
     if not path.is_file():
         raise CodesignError(f"there is no file of weights at {path}")
+    if is_lfs_pointer(path):
+        raise CodesignError(
+            f"weights {path} were not fetched, this is a pointer of Git LFS: run 'git lfs pull' "
+            "where it came from"
+        )
     content = _content(path)
     found = sorted(_found(content), key=lambda each: each.rank)
     if not found:

@@ -283,3 +283,10 @@ def test_state_that_is_no_tensor_stays(net, weights, tmp_path):
     load_module_weights(counted, tmp_path / "net.pth")
     assert same(counted.state_dict(), weights)
     assert counted.seen == 3
+
+
+def test_a_file_that_git_lfs_did_not_fetch_is_named(net, tmp_path):
+    file = tmp_path / "net.safetensors"
+    file.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
+    with pytest.raises(CodesignError, match=r"were not fetched, this is a pointer of Git LFS"):
+        load_module_weights(net, file)
