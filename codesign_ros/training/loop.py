@@ -110,30 +110,42 @@ class TrainingLoop:
         task = self._progress.add_task("training", total=pace.steps, completed=trainer.steps_done)
         saved = time.monotonic()
         with self._leaving_nothing_empty(), _interruption() as interrupted:
-            while trainer.steps_done < trainer.config.steps:
-                self._step(pace, task)
-                if pace.measure_now(trainer.steps_done, self._last_measured):
+            # One thing at a time, each of which hangs on what is in a checkpoint alone: what an
+            # interruption leaves out is due again on going on.
+            while not interrupted.is_set():
+                if self._measurement_is_due(pace):
                     self._measure_now(pace)
+                elif self._is_over():
+                    break
+                else:
+                    self._step(pace, task)
                 self.seconds = pace.spent_s
-                if interrupted.is_set():
-                    trainer.save(file, self._state())
-                    raise self._interrupted()
                 if time.monotonic() - saved > _CHECKPOINT_EVERY_S:
                     saved = time.monotonic()
                     trainer.save(file, self._state())
-                if self._has_stopped_improving():
-                    self._progress.console.print(
-                        f"stopped after step {trainer.steps_done}: nothing was better than step "
-                        f"{self.best_step}"
-                    )
-                    break
-            if self._last_measured < trainer.steps_done:
-                self._measure_now(pace)
-            self._close_curve()
-            self.seconds = pace.spent_s
+            if not interrupted.is_set():
+                self._end(pace)
             trainer.save(file, self._state())
             if interrupted.is_set():
                 raise self._interrupted()
+
+    def _measurement_is_due(self, pace: Pace) -> bool:
+        done, last = self._trainer.steps_done, self._last_measured
+        return last < done and (pace.measure_now(done, last) or self._is_over())
+
+    def _is_over(self) -> bool:
+        trainer = self._trainer
+        return trainer.steps_done >= trainer.config.steps or self._has_stopped_improving()
+
+    def _end(self, pace: Pace) -> None:
+        """Close the books behind the last step."""
+        self._close_curve()
+        self.seconds = pace.spent_s
+        done = self._trainer.steps_done
+        if done < self._trainer.config.steps:
+            self._progress.console.print(
+                f"stopped after step {done}: nothing was better than step {self.best_step}"
+            )
 
     def _interrupted(self) -> CodesignError:
         """Say where the training ended, and how it goes on."""

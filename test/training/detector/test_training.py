@@ -1,5 +1,6 @@
 """Training the detector: it learns, repeats itself, goes on, and ends in a bundle."""
 
+import itertools
 import json
 import signal
 
@@ -278,6 +279,61 @@ def test_the_training_stops_when_nothing_gets_better(tmp_path):
     run = Scored(20, tmp_path, [0.1, 0.9, *[0.2] * 8], patience=0.3)
     run.loop.run(Pace(20))
     assert run.loop.best_step == 4
+    assert run.trainer.steps_done == 12
+
+
+def interrupt_at(run, measured=None, step=None):
+    """Have a run interrupted within a measurement (the n-th) or a step."""
+    measure, make_step, count = run.loop._measure, run.trainer.step, itertools.count(1)
+
+    def measuring():
+        if next(count) == measured:
+            signal.raise_signal(signal.SIGINT)
+        return measure()
+
+    def stepping():
+        made = make_step()
+        if run.trainer.steps_done == step:
+            signal.raise_signal(signal.SIGINT)
+        return made
+
+    run.loop._measure, run.trainer.step = measuring, stepping
+
+
+@pytest.mark.parametrize("at", [{"measured": 6}, {"step": 12}, {"step": 11}, {"measured": 3}])
+def test_interrupted_where_it_stops_and_gone_on_with_nothing_is_added(tmp_path, at):
+    # The one behind the stop would win.
+    scores = [0.1, 0.9, *[0.2] * 4, 1.0]
+    whole = Scored(20, tmp_path / "whole", scores, patience=0.3)
+    whole.loop.run(Pace(20))
+    parts = Scored(20, tmp_path / "parts", scores, patience=0.3)
+    interrupt_at(parts, **at)
+    with pytest.raises(CodesignError, match="--resume goes on"):
+        parts.loop.run(Pace(20))
+    rest = Scored(20, tmp_path / "parts", scores[len(parts.loop.measured) :], patience=0.3)
+    rest.loop.restore(20)
+    rest.loop.run(Pace(20))
+    assert rest.trainer.steps_done == whole.trainer.steps_done == 12
+    assert rest.loop.best_step == whole.loop.best_step == 4
+    assert rest.loop.measured == whole.loop.measured
+    assert rest.loop.curve == whole.loop.curve
+    one, other = whole.loop.best_weights(), rest.loop.best_weights()
+    assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+class Shrinking(Pace):
+    """A pace that finds, after a step, that fewer fit than it thought."""
+
+    def stepped(self, done, seconds):
+        if done == 9:
+            self.steps = 12
+
+
+def test_a_stop_between_two_measurements_is_measured_before_it_is_said(tmp_path):
+    # 9 - 4 steps without anything better are too many of 12; then step 9 is better.
+    run = Scored(20, tmp_path, [0.1, 0.9, 0.2, 0.2, 1.0, 0.3, 0.3], patience=0.3)
+    run.loop.run(Shrinking(20))
+    assert run.loop.best_step == 9
     assert run.trainer.steps_done == 12
 
 
