@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
@@ -156,8 +157,8 @@ def train(
             shown = run.write()
         except KeyboardInterrupt:
             raise CodesignError(
-                f"interrupted while the trained network was measured; codesign train {out} "
-                "--resume goes on"
+                "interrupted while the trained network was measured; codesign train "
+                f"{shlex.quote(str(out))} --resume goes on"
             ) from None
     for each in shown:
         console.print(each)

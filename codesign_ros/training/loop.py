@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import shlex
 import shutil
@@ -9,13 +10,13 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from rich.console import Console
 from rich.progress import Progress, TaskID
 
 from codesign_ros.training.averaged_run import AveragedRun
@@ -72,6 +73,7 @@ class TrainingLoop:
         self.seconds = 0.0
         self.best_step: int | None = None
         self._best_score = -math.inf
+        self._saved_at = -math.inf  # when a checkpoint was written, by the monotonic clock [s]
         self._since: list[dict[str, float]] = []  # steps since the last point of the curve
 
     def restore(self, planned_steps: int | None) -> None:
@@ -102,32 +104,30 @@ class TrainingLoop:
             CodesignError: the checkpoint cannot be written; the training diverged or was
                 interrupted.
         """
-        trainer, file = self._trainer, self._file
+        trainer, folder = self._trainer, self._file.parent
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise CodesignError(f"cannot write {file.parent}: {error.strerror}") from None
+            raise CodesignError(f"cannot write {folder}: {error.strerror}") from None
         task = self._progress.add_task("training", total=pace.steps, completed=trainer.steps_done)
-        saved = time.monotonic()
-        with self._leaving_nothing_empty(), _interruption() as interrupted:
+        self._saved_at = time.monotonic()
+        with self._leaving_none_without_checkpoint(), _interruption(self._progress.console) as came:
             # One thing at a time, each of which hangs on what is in a checkpoint alone: what an
             # interruption leaves out is due again on going on.
-            while not interrupted.is_set():
+            while not came:
                 if self._measurement_is_due(pace):
                     self._measure_now(pace)
                 elif self._is_over():
                     break
                 else:
                     self._step(pace, task)
-                self.seconds = pace.spent_s
-                if time.monotonic() - saved > _CHECKPOINT_EVERY_S:
-                    saved = time.monotonic()
-                    trainer.save(file, self._state())
-            if not interrupted.is_set():
-                self._end(pace)
-            trainer.save(file, self._state())
-            if interrupted.is_set():
-                raise self._interrupted()
+                if time.monotonic() - self._saved_at > _CHECKPOINT_EVERY_S:
+                    self._save(pace)
+            if not came:
+                self._end()
+            self._save(pace)
+            if came:
+                raise self._interrupted(came[0])
 
     def _measurement_is_due(self, pace: Pace) -> bool:
         done, last = self._trainer.steps_done, self._last_measured
@@ -137,23 +137,29 @@ class TrainingLoop:
         trainer = self._trainer
         return trainer.steps_done >= trainer.config.steps or self._has_stopped_improving()
 
-    def _end(self, pace: Pace) -> None:
+    def _end(self) -> None:
         """Close the books behind the last step."""
         self._close_curve()
-        self.seconds = pace.spent_s
         done = self._trainer.steps_done
         if done < self._trainer.config.steps:
             self._progress.console.print(
                 f"stopped after step {done}: nothing was better than step {self.best_step}"
             )
 
-    def _interrupted(self) -> CodesignError:
-        """Say where the training ended, and how it goes on."""
+    def _save(self, pace: Pace) -> None:
+        self.seconds, self._saved_at = pace.spent_s, time.monotonic()
+        self._trainer.save(self._file, self._state())
+
+    def _interrupted(self, number: int) -> CodesignError:
+        """Say where a signal ended the training, and how it goes on."""
         done, steps = self._trainer.steps_done, self._trainer.config.steps
         # With --minutes the last step may be nearer than was thought before the interruption.
         place = f"{done} of {steps} steps" if done < steps else f"the last of {steps} steps"
         out = shlex.quote(str(self._out))
-        return CodesignError(f"interrupted after {place}; codesign train {out} --resume goes on")
+        error = CodesignError(f"interrupted after {place}; codesign train {out} --resume goes on")
+        if number == signal.SIGTERM:
+            error.status = 128 + number  # what a shell has of who ends by the signal
+        return error
 
     def _step(self, pace: Pace, task: TaskID) -> None:
         """Do a step and show it."""
@@ -201,6 +207,7 @@ class TrainingLoop:
         if score is not None and score >= self._best_score:
             self._best_score, self.best_step = score, self._trainer.steps_done
             write_weights(self._file.with_name(_BEST), self._trainer.averaged())
+            self._save(pace)  # which says whose weights these are
         pace.measured(time.monotonic() - before)
         if score is not None and not self._progress.console.is_terminal:
             self._progress.console.print(f"step {self._last_measured}: measured {score:.4f}")
@@ -221,14 +228,14 @@ class TrainingLoop:
         """Enter something that was measured of the weights after a step."""
         self.measured.append({"step": step, **values})
 
-    @contextmanager
-    def _leaving_nothing_empty(self) -> Iterator[None]:
-        """Take away the checkpoint's folder where nothing was written into it."""
+    @contextlib.contextmanager
+    def _leaving_none_without_checkpoint(self) -> Iterator[None]:
+        """Take away the checkpoint's folder where there is none to go on from."""
         try:
             yield
         finally:
-            if not any(self._file.parent.iterdir()):
-                self._file.parent.rmdir()
+            if not self._file.exists():
+                shutil.rmtree(self._file.parent, ignore_errors=True)
 
     def remove_checkpoint(self) -> None:
         """Clear up; the bundle is written."""
@@ -257,23 +264,41 @@ def checkpoint_of(out: Path) -> Path:
     return out.with_name(out.name + ".training") / "checkpoint.safetensors"
 
 
-@contextmanager
-def _interruption() -> Iterator[threading.Event]:
-    """Note a Ctrl-C, which then ends no step half-way; a second one ends the program."""
-    interrupted = threading.Event()
+@contextlib.contextmanager
+def _interruption(console: Console) -> Iterator[list[int]]:
+    """Note a Ctrl-C or SIGTERM, which then ends no step half-way; a second one ends the program.
+
+    Args:
+        console: is told of it.
+
+    Yields:
+        The number of the signal that came, if one did.
+    """
+    came: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield interrupted
+        yield came
         return
 
-    def note(number: int, frame: Any) -> None:
-        signal.signal(signal.SIGINT, before)
-        interrupted.set()
+    def say() -> None:
+        with contextlib.suppress(OSError):  # nobody reads it any more
+            console.print(
+                "ending after this step or measurement; Ctrl-C again gives up what is newer than "
+                "the last checkpoint"
+            )
 
-    before = signal.signal(signal.SIGINT, note)
+    def note(number: int, frame: Any) -> None:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+        came.append(number)
+        # Not from here: what was interrupted may be printing, which is not to be begun twice.
+        threading.Thread(target=say).start()
+
+    before = {each: signal.signal(each, note) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield interrupted
+        yield came
     finally:
-        signal.signal(signal.SIGINT, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def _mean(steps: Sequence[dict[str, float]]) -> dict[str, float]:

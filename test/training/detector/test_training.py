@@ -3,6 +3,7 @@
 import itertools
 import json
 import signal
+import time
 
 import cv2
 import numpy as np
@@ -350,6 +351,61 @@ def test_nothing_empty_is_left_where_nothing_was_written(tmp_path):
     with pytest.raises(CodesignError, match="no picture"):
         run.loop.run(Pace(10))
     assert list(tmp_path.iterdir()) == []
+
+
+def signalling(run, at, numbers):
+    """Have signals come within a step."""
+    make_step = run.trainer.step
+
+    def stepping():
+        if run.trainer.steps_done + 1 == at:
+            for number in numbers:
+                signal.raise_signal(number)
+        return make_step()
+
+    run.trainer.step = stepping
+
+
+def said(capsys, text):
+    """Wait for what another thread prints."""
+    seen, until = "", time.monotonic() + 10
+    while text not in seen and time.monotonic() < until:
+        seen = " ".join((seen + capsys.readouterr().out).split())
+        time.sleep(0.01)
+    return text in seen
+
+
+def test_a_second_interrupt_leaves_the_checkpoint_of_the_best_and_no_best_without_one(
+    tmp_path, capsys
+):
+    run = Scored(10, tmp_path, [0.1, 0.9, 0.3, 0.3])
+    signalling(run, 5, [signal.SIGINT, signal.SIGINT])
+    with pytest.raises(KeyboardInterrupt):
+        run.loop.run(Pace(10))
+    assert said(capsys, "Ctrl-C again gives up what is newer than the last checkpoint")
+    rest = Scored(10, tmp_path, [0.3] * 8)
+    rest.loop.restore(10)
+    assert (rest.trainer.steps_done, rest.loop.best_step) == (2, 2)
+    best = rest.loop._trainer.averaged().state_dict()
+    rest.trainer.steps_done = 3
+    assert all(torch.equal(t, best[name]) for name, t in rest.loop.best_weights().items())
+
+    early = Scored(10, tmp_path / "early", [0.1])
+    early.trainer.save = lambda path, _: (_ for _ in ()).throw(KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt):
+        early.loop.run(Pace(10))
+    assert list((tmp_path / "early").iterdir()) == []
+
+
+def test_sigterm_ends_it_after_its_step_with_the_status_of_who_is_terminated(tmp_path, capsys):
+    before = signal.getsignal(signal.SIGTERM)
+    run = Scored(10, tmp_path, [0.1] * 10)
+    signalling(run, 5, [signal.SIGTERM])
+    with pytest.raises(CodesignError, match="interrupted after 5 of 10 steps") as raised:
+        run.loop.run(Pace(10))
+    assert raised.value.status == 143
+    assert said(capsys, "ending after this step or measurement")
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_interrupted_and_gone_on_with_it_ends_with_the_same_weights(
