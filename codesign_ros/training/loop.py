@@ -218,9 +218,14 @@ class TrainingLoop:
         waited = self._last_measured - self.best_step
         return waited > self._patience * self._trainer.config.steps
 
+    @property
+    def kept_step(self) -> int:
+        """The step whose averaged weights are to be kept: that with the best score, or the last."""
+        return self._trainer.steps_done if self.best_step is None else self.best_step
+
     def best_weights(self) -> dict[str, torch.Tensor] | None:
-        """Return the averaged weights with the best score; None = those of the last step."""
-        if self.best_step in (None, self._trainer.steps_done):
+        """Return the averaged weights of `kept_step`; None = those of the last step."""
+        if self.kept_step == self._trainer.steps_done:
             return None
         return read_weights(self._file.with_name(_BEST))
 

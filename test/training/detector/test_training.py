@@ -15,7 +15,9 @@ from codesign_ros.bundle import Bundle
 from codesign_ros.cli.main import main
 from codesign_ros.models.zoo import build
 from codesign_ros.resources import default_bundle
+from codesign_ros.training import run as run_module
 from codesign_ros.training.detector.options import fitting_input
+from codesign_ros.training.detector.run import DetectorRun
 from codesign_ros.training.detector.trainer import (
     DetectorConfig,
     DetectorTrainer,
@@ -147,6 +149,22 @@ def test_a_folder_becomes_a_bundle_that_can_be_evaluated(voc_folder, tmp_path, c
     assert result["frames"] == 10
     assert result["map50"].keys() == {"pump"}
     assert result["coco"].keys() == {"ap", "ap_small", "ap_medium", "ap_large"}
+
+
+def test_the_bundle_says_whose_weights_it_has_and_curves_run_forward(
+    voc_folder, tmp_path, capsys, monkeypatch
+):
+    drawn = {}
+    monkeypatch.setattr(run_module, "draw_curves", lambda _, curves, __: drawn.update(curves))
+    scores = iter([0.1, 0.9, 0.3, 0.2])
+    monkeypatch.setattr(DetectorRun, "score", lambda _, __: next(scores))
+    out = tmp_path / "pumps.bundle"
+    arguments = ["--data", str(voc_folder), "--steps", "4", "--input", "64x96"]
+    assert main(["train", str(out), *arguments, "--threads", "1", "--init", "none"]) == 0
+    document = json.loads((out / "training.json").read_text())
+    assert document["best_step"] == 2
+    assert "the weights after step 2 of 4" in " ".join(capsys.readouterr().out.split())
+    assert [step for step, _ in drawn["mAP@0.5"]["pump"]] == [1, 2, 2, 3, 4]
 
 
 def test_what_is_known_of_a_class_goes_to_the_class_of_that_name():
