@@ -7,7 +7,6 @@ import math
 import shlex
 import shutil
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -16,11 +15,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
 from rich.progress import Progress, TaskID
 
 from codesign_ros.training.averaged_run import AveragedRun
 from codesign_ros.training.checkpoint import read_weights, write_weights
+from codesign_ros.training.interruption import interruption
 from codesign_ros.training.pace import Pace
 from codesign_ros.types.errors import CodesignError
 
@@ -38,9 +37,10 @@ class TrainingLoop:
         command: what was asked for; the checkpoint holds it.
         measure: measures the network as it is, as values by name.
         score: of what was measured, the value that is to be high; None = there is none.
+        progress: where the bar is.
         patience: the training stops when the best score is older than this share of its steps; 0 =
             it does not.
-        progress: where the bar is.
+        start_counts: measure also what is there before the first step, which may be the best.
 
     Attributes:
         curve: points of the learning curve: ``step`` and means of what the steps returned.
@@ -59,6 +59,7 @@ class TrainingLoop:
         progress: Progress,
         *,
         patience: float = 0.0,
+        start_counts: bool = False,
     ) -> None:
         self._trainer = trainer
         self._out = out
@@ -67,6 +68,7 @@ class TrainingLoop:
         self._measure = measure
         self._score = score
         self._patience = patience
+        self._start_counts = start_counts
         self._progress = progress
         self.curve: list[dict[str, float]] = []
         self.measured: list[dict[str, Any]] = []
@@ -111,7 +113,7 @@ class TrainingLoop:
             raise CodesignError(f"cannot write {folder}: {error.strerror}") from None
         task = self._progress.add_task("training", total=pace.steps, completed=trainer.steps_done)
         self._saved_at = time.monotonic()
-        with self._leaving_none_without_checkpoint(), _interruption(self._progress.console) as came:
+        with self._leaving_none_without_checkpoint(), interruption(self._progress.console) as came:
             # One thing at a time, each of which hangs on what is in a checkpoint alone: what an
             # interruption leaves out is due again on going on.
             while not came:
@@ -131,6 +133,8 @@ class TrainingLoop:
 
     def _measurement_is_due(self, pace: Pace) -> bool:
         done, last = self._trainer.steps_done, self._last_measured
+        if done == 0:
+            return self._start_counts and not self.measured
         return last < done and (pace.measure_now(done, last) or self._is_over())
 
     def _is_over(self) -> bool:
@@ -213,7 +217,8 @@ class TrainingLoop:
             self._progress.console.print(f"step {self._last_measured}: measured {score:.4f}")
 
     def _has_stopped_improving(self) -> bool:
-        if not self._patience or self.best_step is None:
+        # What is better than a good start may come late, when the rate has fallen.
+        if not self._patience or not self.best_step:
             return False
         waited = self._last_measured - self.best_step
         return waited > self._patience * self._trainer.config.steps
@@ -222,6 +227,18 @@ class TrainingLoop:
     def kept_step(self) -> int:
         """The step whose averaged weights are to be kept: that with the best score, or the last."""
         return self._trainer.steps_done if self.best_step is None else self.best_step
+
+    def choice(self) -> str:
+        """Say whose weights are kept, and why where the start was measured."""
+        kept, done = self.kept_step, self._trainer.steps_done
+        words = f"the weights after step {kept} of {done}" if kept else "the weights of the start"
+        if self.measured[0]["step"] > 0:
+            return words
+        scores = {each["step"]: self._score(each) or 0.0 for each in self.measured}
+        best = max((step for step in scores if step), key=lambda step: (scores[step], step))
+        return (
+            f"{words}: the start measured {scores[0]:.4f}, step {best} measured {scores[best]:.4f}"
+        )
 
     def best_weights(self) -> dict[str, torch.Tensor] | None:
         """Return the averaged weights of `kept_step`; None = those of the last step."""
@@ -267,43 +284,6 @@ class TrainingLoop:
 def checkpoint_of(out: Path) -> Path:
     """Where the checkpoint of a training that makes the bundle ``out`` stands."""
     return out.with_name(out.name + ".training") / "checkpoint.safetensors"
-
-
-@contextlib.contextmanager
-def _interruption(console: Console) -> Iterator[list[int]]:
-    """Note a Ctrl-C or SIGTERM, which then ends no step half-way; a second one ends the program.
-
-    Args:
-        console: is told of it.
-
-    Yields:
-        The number of the signal that came, if one did.
-    """
-    came: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield came
-        return
-
-    def say() -> None:
-        with contextlib.suppress(OSError):  # nobody reads it any more
-            console.print(
-                "ending after this step or measurement; Ctrl-C again gives up what is newer than "
-                "the last checkpoint"
-            )
-
-    def note(number: int, frame: Any) -> None:
-        for each, handler in before.items():
-            signal.signal(each, handler)
-        came.append(number)
-        # Not from here: what was interrupted may be printing, which is not to be begun twice.
-        threading.Thread(target=say).start()
-
-    before = {each: signal.signal(each, note) for each in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield came
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
 
 
 def _mean(steps: Sequence[dict[str, float]]) -> dict[str, float]:

@@ -83,6 +83,7 @@ class TrainingRun(BaseRun):
             task=self.task,
         )
         loop = self._loop
+        choice = loop.choice()
         loop.note(values, loop.kept_step)
         document = {
             "command": plain(self.options),
@@ -112,8 +113,15 @@ class TrainingRun(BaseRun):
         }
         draw_curves(self.out / CURVE_PICTURE, curves, f"{self.out.name}: {self.trained_on}")
         loop.remove_checkpoint()
-        kept = f"the weights after step {loop.kept_step} of {self._trainer.steps_done}"
-        return (*shown, f"{self.out}: model {bundle.model_id}, {kept}")
+        return (*shown, f"{self.out}: model {bundle.model_id}, {choice}")
+
+    def start_counts(self) -> bool:
+        """Whether ``init`` knows all classes at this input's size already."""
+        if self.options.init is None:
+            return False
+        bundle = Bundle.open(self.options.init)
+        sizes = {(spec.height, spec.width) for spec in (bundle.input, self.spec)}
+        return set(self.classes) <= set(bundle.classes) and len(sizes) == 1
 
     def start_network(self) -> Network:
         """Make the network that training starts from, with those of ``init``'s weights that fit."""

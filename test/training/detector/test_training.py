@@ -263,7 +263,7 @@ def test_the_input_fits_the_pictures(sizes, expected):
 class Scored:
     """Stands for a network in training whose measurements are given."""
 
-    def __init__(self, steps, folder, scores, patience=0.0):
+    def __init__(self, steps, folder, scores, patience=0.0, start_counts=False):
         self.trainer = trainer(steps, learning_rate=1e-3)
         self.scores = iter(scores)
         self.loop = TrainingLoop(
@@ -274,6 +274,7 @@ class Scored:
             lambda values: values["score"],
             Progress(disable=True),
             patience=patience,
+            start_counts=start_counts,
         )
         self.seen = {}
         note = self.loop.note
@@ -299,6 +300,55 @@ def test_the_training_stops_when_nothing_gets_better(tmp_path):
     run.loop.run(Pace(20))
     assert run.loop.best_step == 4
     assert run.trainer.steps_done == 12
+
+
+def test_a_start_that_measured_best_is_kept_and_stops_nothing(tmp_path):
+    run = Scored(10, tmp_path, [0.9, *[0.3] * 9, 0.5], patience=0.3, start_counts=True)
+    start = weights(run.trainer)
+    run.loop.run(Pace(10))
+    assert (run.loop.best_step, run.trainer.steps_done) == (0, 10)
+    best = run.loop.best_weights()
+    assert all(torch.equal(tensor, best[name]) for name, tensor in start.items())
+    assert run.loop.choice() == (
+        "the weights of the start: the start measured 0.9000, step 10 measured 0.5000"
+    )
+
+
+def test_a_start_that_was_surpassed_is_measured_once_also_with_an_interruption(tmp_path):
+    run = Scored(4, tmp_path, [0.4], start_counts=True)
+    interrupt_at(run, measured=1)
+    with pytest.raises(CodesignError, match="interrupted after 0 of 4 steps"):
+        run.loop.run(Pace(4))
+    rest = Scored(4, tmp_path, [0.3, 0.5, 0.5, 0.2], start_counts=True)
+    rest.loop.restore(4)
+    rest.loop.run(Pace(4))
+    assert [each["step"] for each in rest.loop.measured] == [0, 1, 2, 3, 4]
+    assert rest.loop.choice() == (
+        "the weights after step 3 of 4: the start measured 0.4000, step 3 measured 0.5000"
+    )
+
+
+@pytest.mark.parametrize(
+    ("more", "counts"),
+    [
+        ([], True),
+        (["--classes", "pump"], True),
+        (["--input", "64x64"], False),
+        (["--map", "pump=valve"], False),
+    ],
+)
+def test_a_start_counts_that_knows_the_classes_at_the_same_size(
+    voc_folder, tmp_path, monkeypatch, more, counts
+):
+    start = tmp_path / "start.bundle"
+    given = ["--data", str(voc_folder), "--steps", "1", "--threads", "1"]
+    size = ["--input", "64x96"]
+    assert main(["train", str(start), *given, *size, "--init", "none"]) == 0
+    monkeypatch.setattr(DetectorRun, "score", lambda _, __: 0.5)
+    again = [*given, *(size if "--input" not in more else []), "--init", str(start), *more]
+    assert main(["train", str(tmp_path / "again.bundle"), *again]) == 0
+    document = json.loads((tmp_path / "again.bundle" / "training.json").read_text())
+    assert (document["measured"][0]["step"] == 0) == counts
 
 
 def interrupt_at(run, measured=None, step=None):
