@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         0; 1 if the command ran and its result is bad; 2 after a user's mistake, which is told in
-        one line on standard error; 130 after Ctrl-C.
+        one line on standard error; 130 after Ctrl-C, 143 where SIGTERM ended a training.
     """
     if sys.stdout is None:  # closed, as by `>&-`
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - until the end
@@ -117,7 +117,7 @@ def _main(given: list[str]) -> int:
         return int(options.run(options))
     except CodesignError as error:
         print(f"error: {escaped(error)}", file=sys.stderr)
-        return 2
+        return error.status
     except OSError as error:
         if error.filename is None:
             raise

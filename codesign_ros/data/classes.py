@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import csv
 import difflib
+import io
 import re
+import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -239,8 +241,10 @@ def _refuse_twice(option: str, names: Sequence[str]) -> None:
 
 
 def _quoted(entries: Iterable[str]) -> str:
-    """Write a list as it is typed."""
-    return '"' + ",".join(entries) + '"'
+    """Write a list as it is typed into a shell; `_entries` reads it."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(entries)
+    return shlex.quote(text.getvalue())
 
 
 def _these(names: Sequence[str]) -> str:

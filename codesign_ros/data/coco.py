@@ -45,6 +45,11 @@ from codesign_ros.data.image_files import (
 from codesign_ros.types.errors import listed
 
 _ANNOTATIONS = "annotations"
+# COCO's own measure counts what is found in a crowd neither way.
+_CROWDS = (
+    "annotations are crowds, not objects, and were left out; what a network finds in one counts as "
+    "wrong, and AP is lower than by COCO's rules"
+)
 # Fewer boxes may all be as small by chance.
 _FEW = 5
 _SHARES = "boxes lie in the first pixel: shares of the picture? COCO's are in pixels"
@@ -232,7 +237,7 @@ class _Document:
                 where += f" (id {entry['id']})"
             # A crowd is an outline and may have no box.
             if isinstance(entry, dict) and is_marked(entry.get("iscrowd")):
-                collector.note("annotations are crowds, not objects, and were left out", where)
+                collector.note(_CROWDS, where)
                 continue
             # An outline or a caption may stand there alone.
             if isinstance(entry, dict) and entry.get("bbox") in (None, []):

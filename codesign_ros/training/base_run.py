@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
@@ -70,6 +71,7 @@ class BaseRun(ABC):
             self.score,
             self.progress,
             patience=options.patience,
+            start_counts=self.start_counts(),
         )
         if options.resume:
             loop.restore(planned)
@@ -93,6 +95,10 @@ class BaseRun(ABC):
     def score(self, values: Mapping[str, Any]) -> float | None:
         """Return of what `measure` found the value that is to be high; None = there is none."""
         return None
+
+    def start_counts(self) -> bool:
+        """Whether what is there before the first step may be what is kept."""
+        return False
 
     def pictures_a_step(self) -> float:
         """Return how many pictures a step sees, on the average."""
@@ -120,7 +126,8 @@ class BaseRun(ABC):
         before = time.monotonic()
         self.measure()
         measure_s = time.monotonic() - before
-        return steps_that_fit(budget_s, times_s, measure_s, self.judge_passes), measure_s
+        other_passes = self.judge_passes + self.start_counts()
+        return steps_that_fit(budget_s, times_s, measure_s, other_passes), measure_s
 
 
 def train(
@@ -156,8 +163,8 @@ def train(
             shown = run.write()
         except KeyboardInterrupt:
             raise CodesignError(
-                f"interrupted while the trained network was measured; codesign train {out} "
-                "--resume goes on"
+                "interrupted while the trained network was measured; codesign train "
+                f"{shlex.quote(str(out))} --resume goes on"
             ) from None
     for each in shown:
         console.print(each)

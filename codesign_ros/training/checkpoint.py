@@ -68,8 +68,8 @@ def read_header(path: Path) -> tuple[int, dict[str, Any]]:
         return int(header["step"]), json.loads(header["meta"])
     except FileNotFoundError:
         raise CodesignError(
-            f"there is no checkpoint {path} to go on from: the training has ended or has not "
-            "begun; leave --resume out"
+            f"there is no checkpoint {path} to go on from: the training has ended, or did not "
+            "come to its first; leave --resume out"
         ) from None
     except (safetensors.SafetensorError, KeyError, ValueError, OSError) as error:
         raise CodesignError(f"checkpoint {path} cannot be read: {one_line(error)}") from None

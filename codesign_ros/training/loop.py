@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import shlex
 import shutil
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from rich.progress import Progress, TaskID
 
 from codesign_ros.training.averaged_run import AveragedRun
 from codesign_ros.training.checkpoint import read_weights, write_weights
+from codesign_ros.training.interruption import interruption
 from codesign_ros.training.pace import Pace
 from codesign_ros.types.errors import CodesignError
 
@@ -37,9 +37,10 @@ class TrainingLoop:
         command: what was asked for; the checkpoint holds it.
         measure: measures the network as it is, as values by name.
         score: of what was measured, the value that is to be high; None = there is none.
+        progress: where the bar is.
         patience: the training stops when the best score is older than this share of its steps; 0 =
             it does not.
-        progress: where the bar is.
+        start_counts: measure also what is there before the first step, which may be the best.
 
     Attributes:
         curve: points of the learning curve: ``step`` and means of what the steps returned.
@@ -58,6 +59,7 @@ class TrainingLoop:
         progress: Progress,
         *,
         patience: float = 0.0,
+        start_counts: bool = False,
     ) -> None:
         self._trainer = trainer
         self._out = out
@@ -66,12 +68,14 @@ class TrainingLoop:
         self._measure = measure
         self._score = score
         self._patience = patience
+        self._start_counts = start_counts
         self._progress = progress
         self.curve: list[dict[str, float]] = []
         self.measured: list[dict[str, Any]] = []
         self.seconds = 0.0
         self.best_step: int | None = None
         self._best_score = -math.inf
+        self._saved_at = -math.inf  # when a checkpoint was written, by the monotonic clock [s]
         self._since: list[dict[str, float]] = []  # steps since the last point of the curve
 
     def restore(self, planned_steps: int | None) -> None:
@@ -102,46 +106,64 @@ class TrainingLoop:
             CodesignError: the checkpoint cannot be written; the training diverged or was
                 interrupted.
         """
-        trainer, file = self._trainer, self._file
+        trainer, folder = self._trainer, self._file.parent
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise CodesignError(f"cannot write {file.parent}: {error.strerror}") from None
+            raise CodesignError(f"cannot write {folder}: {error.strerror}") from None
         task = self._progress.add_task("training", total=pace.steps, completed=trainer.steps_done)
-        saved = time.monotonic()
-        with self._leaving_nothing_empty(), _interruption() as interrupted:
-            while trainer.steps_done < trainer.config.steps:
-                self._step(pace, task)
-                if pace.measure_now(trainer.steps_done, self._last_measured):
+        self._saved_at = time.monotonic()
+        with self._leaving_none_without_checkpoint(), interruption(self._progress.console) as came:
+            # One thing at a time, each of which hangs on what is in a checkpoint alone: what an
+            # interruption leaves out is due again on going on.
+            while not came:
+                if self._measurement_is_due(pace):
                     self._measure_now(pace)
-                self.seconds = pace.spent_s
-                if interrupted.is_set():
-                    trainer.save(file, self._state())
-                    raise self._interrupted()
-                if time.monotonic() - saved > _CHECKPOINT_EVERY_S:
-                    saved = time.monotonic()
-                    trainer.save(file, self._state())
-                if self._has_stopped_improving():
-                    self._progress.console.print(
-                        f"stopped after step {trainer.steps_done}: nothing was better than step "
-                        f"{self.best_step}"
-                    )
+                elif self._is_over():
                     break
-            if self._last_measured < trainer.steps_done:
-                self._measure_now(pace)
-            self._close_curve()
-            self.seconds = pace.spent_s
-            trainer.save(file, self._state())
-            if interrupted.is_set():
-                raise self._interrupted()
+                else:
+                    self._step(pace, task)
+                if time.monotonic() - self._saved_at > _CHECKPOINT_EVERY_S:
+                    self._save(pace)
+            if not came:
+                self._end()
+            self._save(pace)
+            if came:
+                raise self._interrupted(came[0])
 
-    def _interrupted(self) -> CodesignError:
-        """Say where the training ended, and how it goes on."""
+    def _measurement_is_due(self, pace: Pace) -> bool:
+        done, last = self._trainer.steps_done, self._last_measured
+        if done == 0:
+            return self._start_counts and not self.measured
+        return last < done and (pace.measure_now(done, last) or self._is_over())
+
+    def _is_over(self) -> bool:
+        trainer = self._trainer
+        return trainer.steps_done >= trainer.config.steps or self._has_stopped_improving()
+
+    def _end(self) -> None:
+        """Close the books behind the last step."""
+        self._close_curve()
+        done = self._trainer.steps_done
+        if done < self._trainer.config.steps:
+            self._progress.console.print(
+                f"stopped after step {done}: nothing was better than step {self.best_step}"
+            )
+
+    def _save(self, pace: Pace) -> None:
+        self.seconds, self._saved_at = pace.spent_s, time.monotonic()
+        self._trainer.save(self._file, self._state())
+
+    def _interrupted(self, number: int) -> CodesignError:
+        """Say where a signal ended the training, and how it goes on."""
         done, steps = self._trainer.steps_done, self._trainer.config.steps
         # With --minutes the last step may be nearer than was thought before the interruption.
         place = f"{done} of {steps} steps" if done < steps else f"the last of {steps} steps"
         out = shlex.quote(str(self._out))
-        return CodesignError(f"interrupted after {place}; codesign train {out} --resume goes on")
+        error = CodesignError(f"interrupted after {place}; codesign train {out} --resume goes on")
+        if number == signal.SIGTERM:
+            error.status = 128 + number  # what a shell has of who ends by the signal
+        return error
 
     def _step(self, pace: Pace, task: TaskID) -> None:
         """Do a step and show it."""
@@ -189,19 +211,38 @@ class TrainingLoop:
         if score is not None and score >= self._best_score:
             self._best_score, self.best_step = score, self._trainer.steps_done
             write_weights(self._file.with_name(_BEST), self._trainer.averaged())
+            self._save(pace)  # which says whose weights these are
         pace.measured(time.monotonic() - before)
         if score is not None and not self._progress.console.is_terminal:
             self._progress.console.print(f"step {self._last_measured}: measured {score:.4f}")
 
     def _has_stopped_improving(self) -> bool:
-        if not self._patience or self.best_step is None:
+        # What is better than a good start may come late, when the rate has fallen.
+        if not self._patience or not self.best_step:
             return False
         waited = self._last_measured - self.best_step
         return waited > self._patience * self._trainer.config.steps
 
+    @property
+    def kept_step(self) -> int:
+        """The step whose averaged weights are to be kept: that with the best score, or the last."""
+        return self._trainer.steps_done if self.best_step is None else self.best_step
+
+    def choice(self) -> str:
+        """Say whose weights are kept, and why where the start was measured."""
+        kept, done = self.kept_step, self._trainer.steps_done
+        words = f"the weights after step {kept} of {done}" if kept else "the weights of the start"
+        if self.measured[0]["step"] > 0:
+            return words
+        scores = {each["step"]: self._score(each) or 0.0 for each in self.measured}
+        best = max((step for step in scores if step), key=lambda step: (scores[step], step))
+        return (
+            f"{words}: the start measured {scores[0]:.4f}, step {best} measured {scores[best]:.4f}"
+        )
+
     def best_weights(self) -> dict[str, torch.Tensor] | None:
-        """Return the averaged weights with the best score; None = those of the last step."""
-        if self.best_step in (None, self._trainer.steps_done):
+        """Return the averaged weights of `kept_step`; None = those of the last step."""
+        if self.kept_step == self._trainer.steps_done:
             return None
         return read_weights(self._file.with_name(_BEST))
 
@@ -209,14 +250,14 @@ class TrainingLoop:
         """Enter something that was measured of the weights after a step."""
         self.measured.append({"step": step, **values})
 
-    @contextmanager
-    def _leaving_nothing_empty(self) -> Iterator[None]:
-        """Take away the checkpoint's folder where nothing was written into it."""
+    @contextlib.contextmanager
+    def _leaving_none_without_checkpoint(self) -> Iterator[None]:
+        """Take away the checkpoint's folder where there is none to go on from."""
         try:
             yield
         finally:
-            if not any(self._file.parent.iterdir()):
-                self._file.parent.rmdir()
+            if not self._file.exists():
+                shutil.rmtree(self._file.parent, ignore_errors=True)
 
     def remove_checkpoint(self) -> None:
         """Clear up; the bundle is written."""
@@ -243,25 +284,6 @@ class TrainingLoop:
 def checkpoint_of(out: Path) -> Path:
     """Where the checkpoint of a training that makes the bundle ``out`` stands."""
     return out.with_name(out.name + ".training") / "checkpoint.safetensors"
-
-
-@contextmanager
-def _interruption() -> Iterator[threading.Event]:
-    """Note a Ctrl-C, which then ends no step half-way; a second one ends the program."""
-    interrupted = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield interrupted
-        return
-
-    def note(number: int, frame: Any) -> None:
-        signal.signal(signal.SIGINT, before)
-        interrupted.set()
-
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield interrupted
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _mean(steps: Sequence[dict[str, float]]) -> dict[str, float]:

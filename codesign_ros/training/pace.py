@@ -106,8 +106,16 @@ class Pace:
 
 
 def steps_that_fit(
-    budget_s: float, step_s: list[float], measure_s: float, judge_passes: float
+    budget_s: float, step_s: list[float], measure_s: float, other_passes: float
 ) -> int:
-    """Return a first guess of how many steps fit into some time, measurements counted."""
-    measured_s = _MEASURED_SHARE * budget_s + (1 + judge_passes) * measure_s
+    """Return a first guess of how many steps fit into some time, measurements counted.
+
+    Args:
+        budget_s: the time for all [s].
+        step_s: what some steps took [s].
+        measure_s: what a measurement takes [s].
+        other_passes: how many measurements come before the first step and behind the last
+            measurement, or what takes as long.
+    """
+    measured_s = _MEASURED_SHARE * budget_s + (1 + other_passes) * measure_s
     return max(1, int((budget_s - measured_s) / median(step_s)))

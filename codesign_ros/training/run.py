@@ -83,7 +83,8 @@ class TrainingRun(BaseRun):
             task=self.task,
         )
         loop = self._loop
-        loop.note(values, loop.best_step or self._trainer.steps_done)
+        choice = loop.choice()
+        loop.note(values, loop.kept_step)
         document = {
             "command": plain(self.options),
             "config": asdict(self._trainer.config),
@@ -91,6 +92,7 @@ class TrainingRun(BaseRun):
             "trained_on": self.trained_on,
             "measured_on": self.measured_on,
             "training_minutes": round(loop.seconds / 60, 2),
+            "best_step": loop.kept_step,
             "measured": loop.measured,
             "curve": loop.curve,
         }
@@ -102,14 +104,24 @@ class TrainingRun(BaseRun):
             }
             for panel, keys in self.panels.items()
         }
-        panel, measured = self.measured_curves(loop.measured)
+        # What was measured last is of the step that is kept, and stands behind later ones.
+        in_order = sorted(loop.measured, key=lambda each: each["step"])
+        panel, measured = self.measured_curves(in_order)
         curves.setdefault(panel, {}).update(measured)
         curves["learning rate"] = {
             "rate": [(int(p["step"]), p["learning_rate"]) for p in loop.curve]
         }
         draw_curves(self.out / CURVE_PICTURE, curves, f"{self.out.name}: {self.trained_on}")
         loop.remove_checkpoint()
-        return (*shown, f"{self.out}: model {bundle.model_id}")
+        return (*shown, f"{self.out}: model {bundle.model_id}, {choice}")
+
+    def start_counts(self) -> bool:
+        """Whether ``init`` knows all classes at this input's size already."""
+        if self.options.init is None:
+            return False
+        bundle = Bundle.open(self.options.init)
+        sizes = {(spec.height, spec.width) for spec in (bundle.input, self.spec)}
+        return set(self.classes) <= set(bundle.classes) and len(sizes) == 1
 
     def start_network(self) -> Network:
         """Make the network that training starts from, with those of ``init``'s weights that fit."""

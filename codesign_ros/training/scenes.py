@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import multiprocessing
 import shutil
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import ClassVar
@@ -33,7 +35,7 @@ OTHER_SEED = 1_000_000
 
 _FRAME_BYTES = HEIGHT * WIDTH * 3
 # Frames that a process draws before it reports.
-_CHUNK = 16
+_CHUNK = 4
 # Robots' cameras send raw pictures or JPEGs: every second scene goes through one of this quality.
 _JPEG_QUALITY = 85
 
@@ -104,13 +106,26 @@ def render_scenes(
     # A forked process would inherit torch's threads in whatever state they are.
     context = multiprocessing.get_context("spawn")
     truths: list[GroundTruth] = []
+    workers: set[BaseProcess] = set()
     with ProcessPoolExecutor(processes, mp_context=context) as pool:
-        jobs = [pool.submit(_render_chunk, file, frames, seed, chunk) for chunk in chunks]
         try:
+            others = set(multiprocessing.active_children())
+            # A Ctrl-C at the terminal is for this process, which ends those that draw: they inherit
+            # what is blocked, from before they can say so themselves.
+            blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            try:
+                jobs = [pool.submit(_render_chunk, file, frames, seed, chunk) for chunk in chunks]
+                workers = set(multiprocessing.active_children()) - others
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
             for job in jobs:
                 drawn = job.result()
                 truths += drawn
                 on_rendered(len(drawn))
+        except BaseException:
+            for worker in workers:
+                worker.terminate()
+            raise
         finally:
             pool.shutdown(cancel_futures=True)
     labels = np.array([CLASSES.index(truth.label) for truth in truths], np.int64)

@@ -9,8 +9,13 @@ from collections.abc import Iterable, Sequence
 class CodesignError(Exception):
     """A mistake the user can mend. Its text is one line that names the thing and the way out.
 
-    The command line prints it without a traceback and exits with a non-zero status; nodes log it.
+    The command line prints it without a traceback; nodes log it.
+
+    Attributes:
+        status: that the command line exits with.
     """
+
+    status = 2
 
 
 _LONGEST_ERROR = 400

@@ -1,5 +1,6 @@
 """Classes of labelled data: renamed, chosen, left out, or refused before the first frame."""
 
+import shlex
 from dataclasses import replace
 
 import pytest
@@ -63,11 +64,11 @@ def test_every_layout_is_renamed(tmp_path, layout):
             [
                 "has objects of 'Safety Helmet', 'No Safety Helmet', 'Vest'",
                 "it knows person, helmet, head",
-                '--map "Safety Helmet=helmet,No Safety Helmet=CLASS,Vest=CLASS"',
+                "--map 'Safety Helmet=helmet,No Safety Helmet=CLASS,Vest=CLASS'",
                 "--ignore-unknown",
             ],
         ),
-        (chosen(MAP), ["objects of 'Vest'", '--map "Vest=CLASS"']),
+        (chosen(MAP), ["objects of 'Vest'", "--map Vest=CLASS"]),
         (
             chosen("Helm=helmet"),
             ["has no class 'Helm'", "it has Safety Helmet, No Safety"],
@@ -115,15 +116,41 @@ def test_names_may_have_blanks_commas_and_equals_signs():
     }  # at once, not one after the other
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Helmet, red",
+        'say "helmet"',
+        '"helmet"',
+        "it's a helmet",
+        "a `b` $HOME",
+        "c=d",
+        "back\\slash",
+    ],
+)
+def test_the_map_to_type_is_taken(name):
+    other = "Vest, old"
+    found = FoundClasses.of_labels((name, other))
+    with pytest.raises(CodesignError) as refused:
+        chosen().resolve(found, KNOWN, "data")
+    typed = str(refused.value).partition("rename them, as in ")[2].partition(", or leave")[0]
+    option, text = shlex.split(typed)
+    names = chosen(text.replace("CLASS", "person")).resolve(found, KNOWN, "data")
+    assert option == "--map"
+    assert set(names.targets) == {name, other}
+    assert None not in names.targets.values()
+    assert shlex.split(chosen(text).words) == [option, text]
+
+
 def test_blanks_and_capitals_get_a_hint():
     found = FoundClasses.of_labels((" Helmet", "HEAD"))
-    with pytest.raises(CodesignError, match=r'--map "(Helmet=helmet|HEAD=head|,){3}"'):
+    with pytest.raises(CodesignError, match=r"--map (Helmet=helmet|HEAD=head|,){3}, or"):
         chosen().resolve(found, KNOWN, "data")
     names = chosen("Helmet=helmet,HEAD=head").resolve(found, KNOWN, "data")
     assert names.targets == {" Helmet": "helmet", "HEAD": "head"}
     learnt = chosen().resolve(FoundClasses.of_labels(("Helmet", "helmet")), None, "data")
     assert learnt.classes == ("Helmet", "helmet")
-    assert '--map "helmet=Helmet" makes them one' in learnt.warnings[0]
+    assert "--map helmet=Helmet makes them one" in learnt.warnings[0]
 
 
 def test_a_class_without_an_object_is_no_stranger():
@@ -164,7 +191,7 @@ def test_a_training_learns_all_or_what_is_named(tmp_path):
 
 def test_a_training_hints_at_what_its_start_knows():
     (line,) = namesakes(("Safety Helmet", "No Safety Helmet", "pump"), KNOWN)
-    assert '--map "Safety Helmet=helmet" lets it start' in line
+    assert "--map 'Safety Helmet=helmet' lets it start" in line
     assert not namesakes(("helmet", "Helmet"), KNOWN)
     assert not namesakes(("Helmet",), ())
 
@@ -196,7 +223,7 @@ def test_without_labels_there_is_nothing_to_rename(tmp_path):
     assert [f.truth for f in open_chosen(str(tmp_path), chosen(), "detection", KNOWN)] == [None]
     only = open_chosen(str(tmp_path), chosen(classes="head"), "detection", KNOWN)
     assert only.names.classes == ("head",)
-    with pytest.raises(CodesignError, match=r'--map "a=head": .* has no labels for detection'):
+    with pytest.raises(CodesignError, match=r"--map a=head: .* has no labels for detection"):
         open_chosen(str(tmp_path), chosen("a=head"), "detection", KNOWN)
 
 

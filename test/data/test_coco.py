@@ -155,6 +155,7 @@ def test_crowds_and_boxes_of_no_size_are_left_out_and_noted(tmp_path):
     assert found.images[0].boxes == (HELMET, HEAD)
     crowd, empty = found.warnings
     assert "1 annotations are crowds" in crowd
+    assert "what a network finds in one counts as wrong" in crowd
     assert "annotation 2 (id 1)" in crowd
     assert "1 boxes have no width or no height" in empty
 

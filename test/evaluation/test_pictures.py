@@ -71,7 +71,7 @@ def test_a_labelled_folder_with_other_names(bundle, tmp_path, capsys):
 def test_what_does_not_fit_is_said_before_the_first_frame(bundle, tmp_path, capsys):
     root = write_voc(tmp_path / "set", FILES)
     for arguments, text in (
-        ([], '--map "No Safety Helmet=CLASS,Safety Helmet=helmet"'),
+        ([], "--map 'No Safety Helmet=CLASS,Safety Helmet=helmet'"),
         (["--map", "Safty Helmet=helmet"], "did you mean 'Safety Helmet'?"),
         (["--map", MAP, "--classes", "vest"], "the network has no class 'vest'"),
     ):

@@ -1,6 +1,13 @@
 """Scenes on disk are drawn once and taken from there the next time."""
 
+import contextlib
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +17,7 @@ from codesign_ros.training import scenes as module
 from codesign_ros.training.options import MINE
 from codesign_ros.training.scenes import SceneOptions, train_and_val_scenes
 from codesign_ros.types.errors import CodesignError
+from support.paths import ROOT
 
 
 def opened(folder, **changes):
@@ -48,3 +56,54 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(CodesignError, match="cannot write"):
         opened(tmp_path / "file" / "scenes")
+
+
+DRAWING = """
+import sys
+from pathlib import Path
+from codesign_ros.training.scenes import render_scenes
+
+def drawn(count):
+    print("drawn", flush=True)
+
+if __name__ == "__main__":
+    render_scenes(Path(sys.argv[1]) / "scenes", 4, 2000, on_rendered=drawn)
+"""
+
+
+@pytest.mark.parametrize("draws", [False, True])
+def test_an_interrupt_at_the_terminal_ends_all_that_draw_at_once(tmp_path, draws):
+    script = tmp_path / "drawing.py"
+    script.write_text(DRAWING)
+    with subprocess.Popen(
+        [sys.executable, script, tmp_path],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (ROOT, *sys.path)))},
+    ) as process:
+        if draws:
+            assert process.stdout.readline() == "drawn\n"
+        else:  # while they load their libraries
+            while len(session_of(process.pid)) < 4:
+                time.sleep(0.01)
+        begun = time.monotonic()
+        os.killpg(process.pid, signal.SIGINT)
+        error = process.stderr.read()
+        assert process.wait() == -signal.SIGINT
+        while session_of(process.pid):
+            time.sleep(0.01)
+        assert time.monotonic() - begun < 4
+    assert error.count("Traceback") == 1
+    assert error.strip().endswith("KeyboardInterrupt")
+
+
+def session_of(leader):
+    """The processes of a session that live."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, _, session = stat.read_text().rpartition(")")[2].split()[:4]
+            found += [stat] if int(session) == leader and state != "Z" else []
+    return found

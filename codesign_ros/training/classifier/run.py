@@ -151,6 +151,6 @@ def open_classifier_run(
     found = FoundClasses(train.classes, frozenset(train.classes))
     names = choice.resolve(found, None, options.data)
     for line in names.warnings:
-        progress.console.print(f"[yellow]{line}[/]")
+        progress.console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
     train, val = (renamed_set(each, names) for each in (train, val))
     yield ClassifierRun(out, options, train, val, progress), len(train)

@@ -131,7 +131,9 @@ def open_detector_run(
         data = labelled_data(Path(options.data), options.class_choice)
         known = () if options.init is None else Bundle.open(options.init).classes
         for warning in (*data.warnings, *namesakes(data.classes, known)):
-            progress.console.print(f"[yellow]{warning}[/]")
+            progress.console.print(
+                warning, style="yellow", markup=False, highlight=False, soft_wrap=True
+            )
         yield DetectorRun(out, options, data, progress), len(data.train)
         return
     names = mine_classes(options.class_choice)

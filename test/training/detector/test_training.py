@@ -1,7 +1,9 @@
 """Training the detector: it learns, repeats itself, goes on, and ends in a bundle."""
 
+import itertools
 import json
 import signal
+import time
 
 import cv2
 import numpy as np
@@ -13,7 +15,9 @@ from codesign_ros.bundle import Bundle
 from codesign_ros.cli.main import main
 from codesign_ros.models.zoo import build
 from codesign_ros.resources import default_bundle
+from codesign_ros.training import run as run_module
 from codesign_ros.training.detector.options import fitting_input
+from codesign_ros.training.detector.run import DetectorRun
 from codesign_ros.training.detector.trainer import (
     DetectorConfig,
     DetectorTrainer,
@@ -147,6 +151,22 @@ def test_a_folder_becomes_a_bundle_that_can_be_evaluated(voc_folder, tmp_path, c
     assert result["coco"].keys() == {"ap", "ap_small", "ap_medium", "ap_large"}
 
 
+def test_the_bundle_says_whose_weights_it_has_and_curves_run_forward(
+    voc_folder, tmp_path, capsys, monkeypatch
+):
+    drawn = {}
+    monkeypatch.setattr(run_module, "draw_curves", lambda _, curves, __: drawn.update(curves))
+    scores = iter([0.1, 0.9, 0.3, 0.2])
+    monkeypatch.setattr(DetectorRun, "score", lambda _, __: next(scores))
+    out = tmp_path / "pumps.bundle"
+    arguments = ["--data", str(voc_folder), "--steps", "4", "--input", "64x96"]
+    assert main(["train", str(out), *arguments, "--threads", "1", "--init", "none"]) == 0
+    document = json.loads((out / "training.json").read_text())
+    assert document["best_step"] == 2
+    assert "the weights after step 2 of 4" in " ".join(capsys.readouterr().out.split())
+    assert [step for step, _ in drawn["mAP@0.5"]["pump"]] == [1, 2, 2, 3, 4]
+
+
 def test_what_is_known_of_a_class_goes_to_the_class_of_that_name():
     bundle = Bundle.open(default_bundle())
     network = build("yolo", {"classes": 3, "reg_max": 12}, SPEC)
@@ -243,7 +263,7 @@ def test_the_input_fits_the_pictures(sizes, expected):
 class Scored:
     """Stands for a network in training whose measurements are given."""
 
-    def __init__(self, steps, folder, scores, patience=0.0):
+    def __init__(self, steps, folder, scores, patience=0.0, start_counts=False):
         self.trainer = trainer(steps, learning_rate=1e-3)
         self.scores = iter(scores)
         self.loop = TrainingLoop(
@@ -254,6 +274,7 @@ class Scored:
             lambda values: values["score"],
             Progress(disable=True),
             patience=patience,
+            start_counts=start_counts,
         )
         self.seen = {}
         note = self.loop.note
@@ -281,6 +302,110 @@ def test_the_training_stops_when_nothing_gets_better(tmp_path):
     assert run.trainer.steps_done == 12
 
 
+def test_a_start_that_measured_best_is_kept_and_stops_nothing(tmp_path):
+    run = Scored(10, tmp_path, [0.9, *[0.3] * 9, 0.5], patience=0.3, start_counts=True)
+    start = weights(run.trainer)
+    run.loop.run(Pace(10))
+    assert (run.loop.best_step, run.trainer.steps_done) == (0, 10)
+    best = run.loop.best_weights()
+    assert all(torch.equal(tensor, best[name]) for name, tensor in start.items())
+    assert run.loop.choice() == (
+        "the weights of the start: the start measured 0.9000, step 10 measured 0.5000"
+    )
+
+
+def test_a_start_that_was_surpassed_is_measured_once_also_with_an_interruption(tmp_path):
+    run = Scored(4, tmp_path, [0.4], start_counts=True)
+    interrupt_at(run, measured=1)
+    with pytest.raises(CodesignError, match="interrupted after 0 of 4 steps"):
+        run.loop.run(Pace(4))
+    rest = Scored(4, tmp_path, [0.3, 0.5, 0.5, 0.2], start_counts=True)
+    rest.loop.restore(4)
+    rest.loop.run(Pace(4))
+    assert [each["step"] for each in rest.loop.measured] == [0, 1, 2, 3, 4]
+    assert rest.loop.choice() == (
+        "the weights after step 3 of 4: the start measured 0.4000, step 3 measured 0.5000"
+    )
+
+
+@pytest.mark.parametrize(
+    ("more", "counts"),
+    [
+        ([], True),
+        (["--classes", "pump"], True),
+        (["--input", "64x64"], False),
+        (["--map", "pump=valve"], False),
+    ],
+)
+def test_a_start_counts_that_knows_the_classes_at_the_same_size(
+    voc_folder, tmp_path, monkeypatch, more, counts
+):
+    start = tmp_path / "start.bundle"
+    given = ["--data", str(voc_folder), "--steps", "1", "--threads", "1"]
+    size = ["--input", "64x96"]
+    assert main(["train", str(start), *given, *size, "--init", "none"]) == 0
+    monkeypatch.setattr(DetectorRun, "score", lambda _, __: 0.5)
+    again = [*given, *(size if "--input" not in more else []), "--init", str(start), *more]
+    assert main(["train", str(tmp_path / "again.bundle"), *again]) == 0
+    document = json.loads((tmp_path / "again.bundle" / "training.json").read_text())
+    assert (document["measured"][0]["step"] == 0) == counts
+
+
+def interrupt_at(run, measured=None, step=None):
+    """Have a run interrupted within a measurement (the n-th) or a step."""
+    measure, make_step, count = run.loop._measure, run.trainer.step, itertools.count(1)
+
+    def measuring():
+        if next(count) == measured:
+            signal.raise_signal(signal.SIGINT)
+        return measure()
+
+    def stepping():
+        made = make_step()
+        if run.trainer.steps_done == step:
+            signal.raise_signal(signal.SIGINT)
+        return made
+
+    run.loop._measure, run.trainer.step = measuring, stepping
+
+
+@pytest.mark.parametrize("at", [{"measured": 6}, {"step": 12}, {"step": 11}, {"measured": 3}])
+def test_interrupted_where_it_stops_and_gone_on_with_nothing_is_added(tmp_path, at):
+    # The one behind the stop would win.
+    scores = [0.1, 0.9, *[0.2] * 4, 1.0]
+    whole = Scored(20, tmp_path / "whole", scores, patience=0.3)
+    whole.loop.run(Pace(20))
+    parts = Scored(20, tmp_path / "parts", scores, patience=0.3)
+    interrupt_at(parts, **at)
+    with pytest.raises(CodesignError, match="--resume goes on"):
+        parts.loop.run(Pace(20))
+    rest = Scored(20, tmp_path / "parts", scores[len(parts.loop.measured) :], patience=0.3)
+    rest.loop.restore(20)
+    rest.loop.run(Pace(20))
+    assert rest.trainer.steps_done == whole.trainer.steps_done == 12
+    assert rest.loop.best_step == whole.loop.best_step == 4
+    assert rest.loop.measured == whole.loop.measured
+    assert rest.loop.curve == whole.loop.curve
+    one, other = whole.loop.best_weights(), rest.loop.best_weights()
+    assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+class Shrinking(Pace):
+    """A pace that finds, after a step, that fewer fit than it thought."""
+
+    def stepped(self, done, seconds):
+        if done == 9:
+            self.steps = 12
+
+
+def test_a_stop_between_two_measurements_is_measured_before_it_is_said(tmp_path):
+    # 9 - 4 steps without anything better are too many of 12; then step 9 is better.
+    run = Scored(20, tmp_path, [0.1, 0.9, 0.2, 0.2, 1.0, 0.3, 0.3], patience=0.3)
+    run.loop.run(Shrinking(20))
+    assert run.loop.best_step == 9
+    assert run.trainer.steps_done == 12
+
+
 def test_the_last_weights_are_kept_where_they_are_as_good(tmp_path):
     run = Scored(10, tmp_path, [0.0] * 10, patience=0.3)
     run.loop.run(Pace(10))
@@ -294,6 +419,61 @@ def test_nothing_empty_is_left_where_nothing_was_written(tmp_path):
     with pytest.raises(CodesignError, match="no picture"):
         run.loop.run(Pace(10))
     assert list(tmp_path.iterdir()) == []
+
+
+def signalling(run, at, numbers):
+    """Have signals come within a step."""
+    make_step = run.trainer.step
+
+    def stepping():
+        if run.trainer.steps_done + 1 == at:
+            for number in numbers:
+                signal.raise_signal(number)
+        return make_step()
+
+    run.trainer.step = stepping
+
+
+def said(capsys, text):
+    """Wait for what another thread prints."""
+    seen, until = "", time.monotonic() + 10
+    while text not in seen and time.monotonic() < until:
+        seen = " ".join((seen + capsys.readouterr().out).split())
+        time.sleep(0.01)
+    return text in seen
+
+
+def test_a_second_interrupt_leaves_the_checkpoint_of_the_best_and_no_best_without_one(
+    tmp_path, capsys
+):
+    run = Scored(10, tmp_path, [0.1, 0.9, 0.3, 0.3])
+    signalling(run, 5, [signal.SIGINT, signal.SIGINT])
+    with pytest.raises(KeyboardInterrupt):
+        run.loop.run(Pace(10))
+    assert said(capsys, "Ctrl-C again gives up what is newer than the last checkpoint")
+    rest = Scored(10, tmp_path, [0.3] * 8)
+    rest.loop.restore(10)
+    assert (rest.trainer.steps_done, rest.loop.best_step) == (2, 2)
+    best = rest.loop._trainer.averaged().state_dict()
+    rest.trainer.steps_done = 3
+    assert all(torch.equal(t, best[name]) for name, t in rest.loop.best_weights().items())
+
+    early = Scored(10, tmp_path / "early", [0.1])
+    early.trainer.save = lambda path, _: (_ for _ in ()).throw(KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt):
+        early.loop.run(Pace(10))
+    assert list((tmp_path / "early").iterdir()) == []
+
+
+def test_sigterm_ends_it_after_its_step_with_the_status_of_who_is_terminated(tmp_path, capsys):
+    before = signal.getsignal(signal.SIGTERM)
+    run = Scored(10, tmp_path, [0.1] * 10)
+    signalling(run, 5, [signal.SIGTERM])
+    with pytest.raises(CodesignError, match="interrupted after 5 of 10 steps") as raised:
+        run.loop.run(Pace(10))
+    assert raised.value.status == 143
+    assert said(capsys, "ending after this step or measurement")
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_interrupted_and_gone_on_with_it_ends_with_the_same_weights(
