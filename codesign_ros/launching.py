@@ -121,6 +121,20 @@ def topic(name: str, value: str) -> str:
     return value
 
 
+def images_from(robot: str, image: str, transport: str) -> str:
+    """Say from which topics a head takes its images, as image_transport has them.
+
+    Args:
+        robot: its namespace.
+        image: as in ``image:=``, in either form; empty where it is not given.
+        transport: ``compressed``, ``raw`` or ``auto``.
+    """
+    name = image if image.startswith("/") else f"{robot}/{image or 'image_raw'}"
+    raw = name.removesuffix("/compressed")
+    compressed = f"{raw}/compressed"
+    return {"raw": raw, "compressed": compressed}.get(transport, f"{compressed} or {raw}")
+
+
 def number(name: str, value: str) -> float:
     """Return a number.
 

@@ -153,8 +153,8 @@ def start_nodes(context: LaunchContext, names: list[str]) -> list[Action]:
     notes: list[Action] = [LogInfo(msg=line) for line in launching.without_effect(given, chosen)]
     if "head" in chosen and source is None:
         given["image_transport"] = given["image_transport"] or "auto"
-        topic = given["image"] or f"{given['robot']}/image_raw"
-        notes.append(LogInfo(msg=f"no camera_node: the head takes images from {topic}"))
+        topics = launching.images_from(given["robot"], given["image"], given["image_transport"])
+        notes.append(LogInfo(msg=f"no camera_node: the head takes images from {topics}"))
     parameters = {name: overrides(name, given, source) for name in launching.NODES}
     together = given["together"] == "true" and "camera" in chosen
     if together and given["camera_waits"] == "true":

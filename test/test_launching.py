@@ -154,6 +154,22 @@ def test_an_argument_for_a_node_that_is_not_started(given, started, words):
     assert not lines or words in lines[0]
 
 
+@pytest.mark.parametrize(
+    ("image", "transport", "topics"),
+    [
+        ("", "auto", "/miner1/image_raw/compressed or /miner1/image_raw"),
+        ("/cam/image_raw", "raw", "/cam/image_raw"),
+        ("/cam/image_raw", "compressed", "/cam/image_raw/compressed"),
+        # Whoever names the compressed ones means the camera.
+        ("/cam/image_raw/compressed", "raw", "/cam/image_raw"),
+        ("/cam/image_raw/compressed", "auto", "/cam/image_raw/compressed or /cam/image_raw"),
+        ("cam/image", "raw", "/miner1/cam/image"),
+    ],
+)
+def test_where_a_head_takes_its_images(image, transport, topics):
+    assert launching.images_from("/miner1", image, transport) == topics
+
+
 def test_why_a_node_ended():
     assert launching.why_ended("head_node-1", 1, "error: x") == "head_node-1 ended: error: x"
     assert "exit status 2; its last lines are above" in launching.why_ended("head_node-1", 2, "")
