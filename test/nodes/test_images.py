@@ -15,6 +15,7 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header, String
 
+from codesign_ros.nodes.images.loading import loader
 from codesign_ros.nodes.interface.messages import ns_to_time
 from codesign_ros.pixels.raw import RAW
 from codesign_ros.runtime.messages import DropReason, Stamp, Status
@@ -189,6 +190,27 @@ def test_every_format_is_answered(driver, pictures, topic, profile):
         answer = camera.answer_to(**fields)
         assert answer.drop_reason is DropReason.UNREADABLE
         assert words in answer.reason
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_colours_are_turned_back_as_by_image_transport(pictures, suffix):
+    """A compressed picture has the channels' order that its format says, and is sent on as it is
+    only where that is its own."""
+    bgr = pictures[0]
+    rgb = cv2.imdecode(cv2.imencode(suffix, bgr)[1], cv2.IMREAD_COLOR)[..., ::-1]
+    kind = "jpeg" if suffix == ".jpg" else "png"
+    for form, is_turned in (
+        (f"rgb8; {kind} compressed rgb8", True), (f"bgr8; {kind} compressed rgb8", True),
+        (f"bgra8; {kind}", True), (f"rgb8; {kind} compressed bgr8", False), ("", False),
+        (f"bgr8; {kind} compressed bgr8", False), (kind, False), ("rgb8", False),
+        (f"mono8; {kind} compressed mono8", False), (f"{kind}; rgb8", False),
+    ):  # fmt: skip
+        fields = compressed(bgr, suffix, form)
+        load, held_bytes, data = loader(CompressedImage(**fields))
+        assert np.array_equal(load(), rgb[..., ::-1] if is_turned else rgb), form
+        assert load().flags.c_contiguous
+        assert held_bytes == len(fields["data"])
+        assert data == (None if is_turned else fields["data"].tobytes()), form
 
 
 def test_large_images_of_a_reliable_driver_arrive(driver):
