@@ -353,6 +353,23 @@ def test_lost_images_are_told_from_a_silent_driver(site, node_bundle):
 
         robot.wait(is_said, "the head to say that images get lost")
         assert "config/large_images.xml" in robot.message("head")
+
+        def is_counted():
+            for fields in (large, raw("rgb8"), raw("rgb8")):
+                camera.send(**fields)
+                time.sleep(0.05)
+            said = re.search(r"(\d+) of the last (\d+) frames got lost", robot.message("head"))
+            return said is not None and int(said[1]) < int(said[2])
+
+        # Some arrive now: there is no silence, but a part is missing.
+        robot.wait(is_counted, "the head to say that some images get lost")
+        assert "reached the head: best effort, images above" in robot.message("head")
+
+        def is_over():
+            camera.send(**raw("rgb8"))
+            return robot.message("head") == "active"
+
+        robot.wait(is_over, "the end of the loss")
         # A pause is no period: silence after the next image is said as soon as any other.
         assert camera.answer_to(**raw("rgb8")).status is Status.OK
         robot.wait_for_message("head", "publishes /cam/image_raw, and has stopped sending")

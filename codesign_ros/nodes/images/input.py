@@ -12,7 +12,7 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 
 from codesign_ros.nodes.images.beside import Beside
-from codesign_ros.nodes.images.silence import publishers_of, why_silent
+from codesign_ros.nodes.images.silence import against_loss, publishers_of, why_silent
 from codesign_ros.nodes.images.topics import ImageTopic, found_topics, image_topic
 from codesign_ros.nodes.interface import qos
 from codesign_ros.nodes.wiring import WiredNode
@@ -27,6 +27,9 @@ _LOOK_S = 0.25
 _SILENCE_S, _PERIODS = 1.9, 2.5
 # How long after an image DDS may tell what it lost before that one [s].
 _LOSS_TOLD_S = 0.25
+# Loss is said where more than this share of the images of so long are lost [s], and at least so
+# many; beyond so many images, of so many.
+_LOSS_SHARE, _RECENT_S, _FEW, _MOST_RECENT = 0.1, 5.0, 3, 1024
 # After so long, and so many images of which none could be read, another topic is taken [s].
 _UNREADABLE_S, _UNREADABLE = 3.0, 5
 # After so long without any image from whoever publishes the topic, others are listened to as well;
@@ -79,6 +82,8 @@ class ImageInput:
         self._periods_s: deque[float] = deque((0.0, 0.0), maxlen=2)
         # Whether DDS has lost images since the last that came.
         self._loses = False
+        # When images came of late, or were lost, and how many were.
+        self._recent: deque[tuple[float, int]] = deque(maxlen=_MOST_RECENT)
         if transport == AUTO:
             self._candidates = found_topics(node)
         else:
@@ -118,6 +123,17 @@ class ImageInput:
         )
         others = (what for at, what in self._passed_over.items() if at != self._topic)
         return "; ".join((f"no frame for {silent_s:.0f} s: {why}", *others))
+
+    def loss(self) -> str:
+        """How many of the last seconds' images were lost, and what helps; empty where few were."""
+        since_s = time.monotonic() - _RECENT_S
+        recent = [lost for at_s, lost in tuple(self._recent) if at_s > since_s]
+        lost, topic = sum(recent), self._topic
+        count = recent.count(0) + lost
+        if topic is None or lost < _FEW or lost <= _LOSS_SHARE * count:
+            return ""
+        remedy = against_loss(publishers_of(self._node, topic), self._profile)
+        return f"{lost} of the last {count} frames got lost before they reached the head: {remedy}"
 
     def _look(self) -> None:
         """Listen to the best topic that somebody publishes, unless the one at hand still is.
@@ -214,10 +230,13 @@ class ImageInput:
             self._periods_s.append(now_s - self._since_s)
         self._since_s, self._heard, self._loses = now_s, True, False
         self._unread += 1
+        self._recent.append((now_s, 0))
         self._take(msg)
 
     def _lose(self, count: int) -> None:
+        now_s = time.monotonic()
         # What is told as an image comes was lost before it.
-        if time.monotonic() - self._since_s > _LOSS_TOLD_S:
+        if now_s - self._since_s > _LOSS_TOLD_S:
             self._loses = True
+        self._recent.append((now_s, count))
         self._on_missed(count)

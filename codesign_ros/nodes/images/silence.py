@@ -63,7 +63,7 @@ def why_silent(
             for each in waited_for
             if each in first
         )
-        remedy = _against_loss(sender, profile_for(topic))
+        remedy = against_loss([sender], profile_for(topic))
         if lost:
             return f"{said}, but DDS loses its images on their way: {remedy}"
         if heard:
@@ -75,10 +75,11 @@ def why_silent(
     return _nobody(node, topics)
 
 
-def _against_loss(sender: Any, profile: QoSProfile) -> str:
-    """What to change where images get lost between a sender and a listener."""
+def against_loss(senders: Sequence[Any], profile: QoSProfile) -> str:
+    """What to change where images get lost on their way to a listener."""
     small = "best effort, images above 512 kB do not fit Fast DDS's shared memory"
-    if sender.qos_profile.reliability is not ReliabilityPolicy.RELIABLE:
+    reliable = (each.qos_profile.reliability is ReliabilityPolicy.RELIABLE for each in senders)
+    if not all(reliable):
         remedy = f"{small}: make its publisher reliable, or start it with config/large_images.xml"
     elif profile.reliability is not ReliabilityPolicy.RELIABLE:
         remedy = f"{small}: set image_reliability to auto"
