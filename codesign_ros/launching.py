@@ -9,7 +9,7 @@ import difflib
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +119,20 @@ def topic(name: str, value: str) -> str:
             f"{name}:={value} is no topic; give its name, as in {name}:=/cam/image_raw"
         )
     return value
+
+
+def images_from(robot: str, image: str, transport: str) -> str:
+    """Say from which topics a head takes its images, as image_transport has them.
+
+    Args:
+        robot: its namespace.
+        image: as in ``image:=``, in either form; empty where it is not given.
+        transport: ``compressed``, ``raw`` or ``auto``.
+    """
+    name = image if image.startswith("/") else f"{robot}/{image or 'image_raw'}"
+    raw = name.removesuffix("/compressed")
+    compressed = f"{raw}/compressed"
+    return {"raw": raw, "compressed": compressed}.get(transport, f"{compressed} or {raw}")
 
 
 def number(name: str, value: str) -> float:
@@ -258,6 +272,41 @@ def without_effect(given: Mapping[str, str], started: Sequence[str]) -> list[str
         for name, nodes in _MEANT_FOR.items()
         if given[name] not in _NOTHING and not set(nodes) & set(started)
     ]
+
+
+def without_reader(params: Mapping[str, Any], started: Sequence[str]) -> list[str]:
+    """Say which sections of a parameter file none of the nodes reads that are started, a line each.
+
+    No mistake: a file may be for several robots. Those for nodes of ours that the role does not
+    start, and for nodes of others, are as they should be.
+
+    Args:
+        params: content of the file.
+        started: full names of the nodes.
+    """
+    last_names = {name.rpartition("/")[2] for name in started}
+    return [
+        f"params: {section} has no effect: no node of that name is started, but "
+        f"{', '.join(started)}"
+        for section in _sections(params, "")
+        if section.rpartition("/")[2] in last_names.union(_ANY)
+        and not any(_names(section).fullmatch(name) for name in started)
+    ]
+
+
+def _sections(held: Mapping[str, Any], above: str) -> Iterator[str]:
+    """Full names, with wildcards, of the nodes that have parameters in a file."""
+    for name, below in held.items():
+        if name == "ros__parameters":
+            yield above
+        elif isinstance(below, dict):
+            yield from _sections(below, f"{above}/{str(name).strip('/')}")
+
+
+def _names(section: str) -> re.Pattern[str]:
+    """The names that a section is for: * is one part of a name, ** any number of them."""
+    escaped = re.escape(section)
+    return re.compile(escaped.replace(r"/\*\*", r"(/\w+)*").replace(r"/\*", r"(/\w+)"))
 
 
 def why_ended(node: str, status: int, last_error: str) -> str:

@@ -144,17 +144,25 @@ def start_nodes(context: LaunchContext, names: list[str]) -> list[Action]:
     given = {name: LaunchConfiguration(name).perform(context).strip() for name in names}
     given["robot"] = launching.namespace("robot", given["robot"])
     given["server"] = launching.server(given["server"])
-    source = launching.camera_source(given, launching.read_params(given["params"]))
+    params = launching.read_params(given["params"])
+    source = launching.camera_source(given, params)
     chosen = [
         name
         for name in NODES.get(given["role"], launching.NODES)
         if name != "camera" or source is not None
     ]
-    notes: list[Action] = [LogInfo(msg=line) for line in launching.without_effect(given, chosen)]
+    full_names = [name for node in chosen for name in full_names_of(node, given)]
+    notes: list[Action] = [
+        LogInfo(msg=line)
+        for line in (
+            *launching.without_effect(given, chosen),
+            *launching.without_reader(params, full_names),
+        )
+    ]
     if "head" in chosen and source is None:
         given["image_transport"] = given["image_transport"] or "auto"
-        topic = given["image"] or f"{given['robot']}/image_raw"
-        notes.append(LogInfo(msg=f"no camera_node: the head takes images from {topic}"))
+        topics = launching.images_from(given["robot"], given["image"], given["image_transport"])
+        notes.append(LogInfo(msg=f"no camera_node: the head takes images from {topics}"))
     parameters = {name: overrides(name, given, source) for name in launching.NODES}
     together = given["together"] == "true" and "camera" in chosen
     if together and given["camera_waits"] == "true":
@@ -202,6 +210,14 @@ def watched(node: Node) -> list[Action]:
         RegisterEventHandler(OnProcessIO(target_action=node, on_stderr=remember)),
         RegisterEventHandler(OnProcessExit(target_action=node, on_exit=ended)),
     ]
+
+
+def full_names_of(node: str, given: dict[str, str]) -> list[str]:
+    """Full names of a node, of which an edge server has one for each robot."""
+    if node != "tail" or not given["robots"]:
+        return [f"{namespace_of(node, given)}/{node}"]
+    each = [{**given, "robot": robot} for robot in launching.robots(given["robots"])]
+    return [f"{namespace_of(node, of_robot)}/{node}" for of_robot in each]
 
 
 def namespace_of(node: str, given: dict[str, str]) -> str:

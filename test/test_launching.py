@@ -154,6 +154,47 @@ def test_an_argument_for_a_node_that_is_not_started(given, started, words):
     assert not lines or words in lines[0]
 
 
+@pytest.mark.parametrize(
+    ("image", "transport", "topics"),
+    [
+        ("", "auto", "/miner1/image_raw/compressed or /miner1/image_raw"),
+        ("/cam/image_raw", "raw", "/cam/image_raw"),
+        ("/cam/image_raw", "compressed", "/cam/image_raw/compressed"),
+        # Whoever names the compressed ones means the camera.
+        ("/cam/image_raw/compressed", "raw", "/cam/image_raw"),
+        ("/cam/image_raw/compressed", "auto", "/cam/image_raw/compressed or /cam/image_raw"),
+        ("cam/image", "raw", "/miner1/cam/image"),
+    ],
+)
+def test_where_a_head_takes_its_images(image, transport, topics):
+    assert launching.images_from("/miner1", image, transport) == topics
+
+
+@pytest.mark.parametrize(
+    ("section", "is_read"),
+    [
+        ("/**/head", True), ("/*/head", True), ("/miner1/head", True), ("miner1/head", True),
+        ("/**", True), ("/miner1/*", True), ("/miner1/**", True),
+        ("/other/head", False), ("/*/*/head", False), ("/other/**", False), ("/*", False),
+        ("/miner1/sub/head", False), ("/miner1(/head", False),
+        # Nodes of another role, or of somebody else.
+        ("/other/tail", True), ("/codesign/planner", True), ("/cam/realsense", True),
+    ],
+)  # fmt: skip
+def test_a_section_that_no_node_reads(section, is_read):
+    started = ["/miner1/camera", "/miner1/head"]
+    lines = launching.without_reader({section: {"ros__parameters": {"threads": 1}}}, started)
+    assert len(lines) == (not is_read)
+    assert is_read or lines[0].endswith(
+        f"/{section.strip('/')} has no effect: no node of that name is started, but "
+        "/miner1/camera, /miner1/head"
+    )
+    nested = {"/other": {"head": {"ros__parameters": {}}}, "miner1": {"**": {"ros__parameters": 1}}}
+    (line,) = launching.without_reader(nested, started)
+    assert line.startswith("params: /other/head has no effect")
+    assert launching.without_reader(OURS, ["/codesign/planner", "/miner1/edge1/tail"]) == []
+
+
 def test_why_a_node_ended():
     assert launching.why_ended("head_node-1", 1, "error: x") == "head_node-1 ended: error: x"
     assert "exit status 2; its last lines are above" in launching.why_ended("head_node-1", 2, "")

@@ -173,19 +173,19 @@ class HeadNode(DeviceNode):
             **before,
             "colours_by": CONVERTED_BY,
         }
-        silence = ""
+        too_few = ""
         if self._input is not None:
             values["images"] = self._input.topic
             values["images_reliable"] = self._input.is_reliable
-            silence = self._input.silence()
+            too_few = self._input.silence() or self._input.loss()
         if self._detections is None:
             values["detections"] = MISSING
         if account.unaccounted:
             return DiagnosticStatus.ERROR, account.complaint, values
         alone = f"the robot computes alone: {runtime.alone}" if runtime.alone else ""
         unreadable = f"frames cannot be read: {runtime.unreadable}" if runtime.unreadable else ""
-        if alone or silence or unreadable:
-            parts = ("" if alone else state, silence, unreadable, alone)
+        if alone or too_few or unreadable:
+            parts = ("" if alone else state, too_few, unreadable, alone)
             return DiagnosticStatus.WARN, "; ".join(filter(None, parts)), values
         return DiagnosticStatus.OK, state, values
 

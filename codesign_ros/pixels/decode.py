@@ -12,6 +12,8 @@ from codesign_ros.pixels.raw import Converter, ImageError, check_size, raw_to_rg
 
 COMPRESSED = ("jpeg", "png")
 
+# Encodings of sensor_msgs/Image of which compressed_image_transport turns colours back.
+_COLOURS = ("rgb8", "bgr8", "rgba8", "bgra8", "rgb16", "bgr16", "rgba16", "bgra16")
 _PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND"
 _PNG_GREY = 0
 
@@ -20,6 +22,7 @@ __all__ = [
     "ImageError",
     "compressed_encoding",
     "compressed_size",
+    "has_red_for_blue",
     "picture_end",
     "to_rgb",
 ]
@@ -77,6 +80,20 @@ def compressed_encoding(data: bytes, said: str = "") -> str:
         return "png"
     named = f" (format '{said}')" if said else ""
     raise ImageError(f"{len(data)} bytes of compressed image are neither JPEG nor PNG{named}")
+
+
+def has_red_for_blue(said: str) -> bool:
+    """Whether a compressed picture was stored with red and blue in each other's place.
+
+    As compressed_image_transport reads the format: ``rgb8; jpeg compressed bgr8`` says of what the
+    image was made, and in which order its channels were given to OpenCV, which takes them for blue,
+    green and red. Formats without the former are of pictures as others write them.
+
+    Args:
+        said: The field ``format`` of sensor_msgs/CompressedImage.
+    """
+    made_of, ends, stored = said.partition(";")
+    return bool(ends) and made_of in _COLOURS and "compressed bgr" not in stored
 
 
 def compressed_size(data: bytes) -> tuple[int, int]:

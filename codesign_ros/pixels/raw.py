@@ -152,8 +152,8 @@ def raw_to_rgb(
     if form is None:
         known = ("jpeg", "png", *RAW)
         raise ImageError(
-            f"image encoding '{one_line(encoding)}' is not supported{did_you_mean(encoding, known)}"
-            f"; known are {', '.join(known)}"
+            f"image encoding {one_line(repr(encoding))} is not supported"
+            f"{did_you_mean(encoding, known)}; known are {', '.join(known)}"
         )
     check_size(encoding, height, width)
     row_bytes = width * form.channels * form.bits // 8

@@ -15,6 +15,7 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header, String
 
+from codesign_ros.nodes.images.loading import loader
 from codesign_ros.nodes.interface.messages import ns_to_time
 from codesign_ros.pixels.raw import RAW
 from codesign_ros.runtime.messages import DropReason, Stamp, Status
@@ -62,6 +63,10 @@ class Driver:
             self.node.destroy_node()
             self._context.try_shutdown()
 
+    @property
+    def is_heard(self):
+        return self._images.get_subscription_count() > 0
+
     def wait_for_the_head(self):
         """Wait until the head, which takes any, listens as the driver sends."""
         reliable = str(self._reliable)
@@ -69,7 +74,7 @@ class Driver:
         def listens():
             values = self.robot.values("head")
             return (
-                self._images.get_subscription_count() > 0
+                self.is_heard
                 and values.get("images") == self._images.topic_name
                 and values.get("images_reliable") == reliable
             )
@@ -187,6 +192,27 @@ def test_every_format_is_answered(driver, pictures, topic, profile):
         assert words in answer.reason
 
 
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_colours_are_turned_back_as_by_image_transport(pictures, suffix):
+    """A compressed picture has the channels' order that its format says, and is sent on as it is
+    only where that is its own."""
+    bgr = pictures[0]
+    rgb = cv2.imdecode(cv2.imencode(suffix, bgr)[1], cv2.IMREAD_COLOR)[..., ::-1]
+    kind = "jpeg" if suffix == ".jpg" else "png"
+    for form, is_turned in (
+        (f"rgb8; {kind} compressed rgb8", True), (f"bgr8; {kind} compressed rgb8", True),
+        (f"bgra8; {kind}", True), (f"rgb8; {kind} compressed bgr8", False), ("", False),
+        (f"bgr8; {kind} compressed bgr8", False), (kind, False), ("rgb8", False),
+        (f"mono8; {kind} compressed mono8", False), (f"{kind}; rgb8", False),
+    ):  # fmt: skip
+        fields = compressed(bgr, suffix, form)
+        load, held_bytes, data = loader(CompressedImage(**fields))
+        assert np.array_equal(load(), rgb[..., ::-1] if is_turned else rgb), form
+        assert load().flags.c_contiguous
+        assert held_bytes == len(fields["data"])
+        assert data == (None if is_turned else fields["data"].tobytes()), form
+
+
 def test_large_images_of_a_reliable_driver_arrive(driver):
     """More than any buffer of DDS holds by default: pieces get lost, and are sent again."""
     camera = driver(Image, "/cam/image_raw", RELIABLE)
@@ -232,6 +258,48 @@ def test_where_images_cannot_be_read_those_beside_them_are_taken(listening, driv
     assert lines[0].endswith("): those on /cam/image_raw are taken")
 
 
+def test_where_a_topic_is_silent_those_beside_it_are_taken(listening, driver):
+    """As of compressed_image_transport, which advertises what it cannot compress too."""
+    silent = driver(CompressedImage, "/cam/image_raw/compressed", RELIABLE)
+    sent = []
+    with Driver(listening, Image, "/cam/image_raw", RELIABLE) as beside:
+
+        def is_answered():
+            sent.append(beside.send(**raw("rgb8")))
+            time.sleep(0.05)
+            return any(r.status is Status.OK and r.stamp in sent for r in listening.results)
+
+        listening.wait(is_answered, "the images beside the silent topic")
+        beside.wait_for_the_head()
+        # Who was heard and pauses keeps the head.
+        listening.wait_for_message("head", "publishes /cam/image_raw, and has stopped sending")
+        assert "no images come on /cam/image_raw/compressed" in listening.message("head")
+    listening.wait_for_message("head", "publishes /cam/image_raw/compressed, but nothing arrives")
+    silent.leave()
+    lines = [line for line in listening.logs().splitlines() if "no images come on" in line]
+    assert len(lines) == 1, lines
+    assert lines[0].endswith(
+        "no images come on /cam/image_raw/compressed: those on /cam/image_raw are taken"
+    )
+
+
+def test_where_all_topics_are_silent_the_best_is_waited_for(listening, driver, pictures):
+    """As of a camera that waits for its trigger."""
+    camera = driver(CompressedImage, "/cam/image_raw/compressed", RELIABLE)
+    with Driver(listening, Image, "/cam/image_raw", RELIABLE) as beside:
+        both = (
+            "/cam/driver publishes /cam/image_raw/compressed and /cam/driver publishes "
+            "/cam/image_raw, but nothing arrives: does it send"
+        )
+        listening.wait_for_message("head", both)
+        # Both are listened to now.
+        listening.wait(lambda: beside.is_heard, "a listener beside")
+        beside.send(**raw("rgb8"))
+        assert camera.answer_to(**compressed(pictures[0])).status is Status.OK
+        listening.wait(lambda: not beside.is_heard, "the end of listening beside")
+        assert listening.values("head")["images"] == "/cam/image_raw/compressed"
+
+
 def head(site, bundle, **parameters):
     robot = site.robot(
         arguments={"head": TO_CAM},
@@ -247,6 +315,9 @@ def test_why_no_frame_comes(site, node_bundle, pictures):
     robot.wait_for_message("head", "nobody publishes /cam/image_raw, nor images anywhere else")
     with Driver(robot, Image, "/camera/color/image_raw"):
         robot.wait_for_message("head", "images are on /camera/color/image_raw: name one")
+    with Driver(robot, CompressedImage, "/cam/image_raw/compressedDepth"):
+        time.sleep(3.0)  # the nodes' diagnostics come every second
+        assert "nor images anywhere else" in robot.message("head")
     with Driver(robot, CompressedImage, "/cam/image_raw/compressed"):
         robot.wait_for_message("head", "there is /cam/image_raw/compressed: set image_transport to")
     with Driver(robot, String, "/cam/image_raw"):
@@ -258,6 +329,8 @@ def test_why_no_frame_comes(site, node_bundle, pictures):
         )
     with Driver(robot, Image, "/cam/image_raw") as camera:
         robot.wait_for_message("head", "/cam/driver publishes /cam/image_raw, but nothing arrives")
+        with Driver(robot, CompressedImage, "/cam/image_raw/compressed"):
+            robot.wait_for_message("head", "if not, there is /cam/image_raw/compressed: set image_")
         assert camera.answer_to(**raw("bayer_rggb8")).status is Status.OK
         robot.wait_for_message("head", "publishes /cam/image_raw, and has stopped sending")
         assert robot.values("head")["images"] == "/cam/image_raw"
@@ -280,6 +353,23 @@ def test_lost_images_are_told_from_a_silent_driver(site, node_bundle):
 
         robot.wait(is_said, "the head to say that images get lost")
         assert "config/large_images.xml" in robot.message("head")
+
+        def is_counted():
+            for fields in (large, raw("rgb8"), raw("rgb8")):
+                camera.send(**fields)
+                time.sleep(0.05)
+            said = re.search(r"(\d+) of the last (\d+) frames got lost", robot.message("head"))
+            return said is not None and int(said[1]) < int(said[2])
+
+        # Some arrive now: there is no silence, but a part is missing.
+        robot.wait(is_counted, "the head to say that some images get lost")
+        assert "reached the head: best effort, images above" in robot.message("head")
+
+        def is_over():
+            camera.send(**raw("rgb8"))
+            return robot.message("head") == "active"
+
+        robot.wait(is_over, "the end of the loss")
         # A pause is no period: silence after the next image is said as soon as any other.
         assert camera.answer_to(**raw("rgb8")).status is Status.OK
         robot.wait_for_message("head", "publishes /cam/image_raw, and has stopped sending")

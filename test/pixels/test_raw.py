@@ -142,7 +142,8 @@ def test_the_result_does_not_share_memory(encoding):
         ({"encoding": "i420"}, "'i420' is not supported; known are jpeg, png, 8UC1"),
         ({"encoding": "RGB8"}, "'RGB8' is not supported; did you mean rgb8?; known are"),
         ({"encoding": "YUYV"}, "'YUYV' is not supported; did you mean yuyv?; known are"),
-        ({"encoding": "rgb8\nrgb8\x1b[2J"}, r"'rgb8 rgb8\x1b[2J' is not supported"),
+        ({"encoding": "rgb8\nrgb8\x1b[2J"}, r"'rgb8\nrgb8\x1b[2J' is not supported"),
+        ({"encoding": "rgb8 "}, "'rgb8 ' is not supported; did you mean rgb8?"),
         *(
             ({"encoding": kind}, f"'{kind}' is depth")
             for kind in ("16UC1", "32FC1", "8UC2", "8SC3", "16UC2", "16SC3", "32SC1", "64FC3")

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from rclpy.node import Node
 from rclpy.qos import QoSCompatibility, QoSProfile, ReliabilityPolicy, qos_check_compatible
 from sensor_msgs.msg import CompressedImage, Image
 
-from codesign_ros.nodes.images.topics import ImageTopic, type_name
+from codesign_ros.nodes.images.topics import COMPRESSED, ImageTopic, type_name
 from codesign_ros.types.errors import one_line
 
 _TYPES = {type_name(Image): "raw", type_name(CompressedImage): "compressed"}
+# What image_transport puts behind the name of depth in its compressed form; it is no picture.
+_DEPTH = "/compressedDepth"
+# What rmw calls a node of which DDS has not told yet whose topic it is.
+_UNKNOWN = "_NODE_NAME_UNKNOWN_"
 # Topics that a line has room for.
 _MOST_NAMED = 3
 
@@ -25,20 +29,26 @@ def publishers_of(node: Node, topic: ImageTopic) -> list[Any]:
 
 
 def why_silent(
-    node: Node, topics: Sequence[ImageTopic], profile: QoSProfile, heard: bool, lost: bool
+    node: Node,
+    topics: Sequence[ImageTopic],
+    waited_for: Collection[ImageTopic],
+    profile_for: Callable[[ImageTopic], QoSProfile],
+    heard: bool,
+    lost: bool,
 ) -> str:
     """Say in one line why no image comes, and what to change.
 
     Args:
         node: whoever waits for images.
-        topics: where it takes them; several where it takes the first that somebody publishes.
-        profile: quality of service with which it listens.
+        topics: where it takes them; several where it takes the first on which images come.
+        waited_for: those of them on which none come.
+        profile_for: quality of service with which it listens to a topic.
         heard: whether images came before.
         lost: whether DDS has told since then that it lost some.
     """
-    senders = [(topic, each) for topic in topics for each in publishers_of(node, topic)]
+    senders = [(topic, each) for topic in waited_for for each in publishers_of(node, topic)]
     for topic, sender in senders:
-        fits, why = qos_check_compatible(sender.qos_profile, profile)
+        fits, why = qos_check_compatible(sender.qos_profile, profile_for(topic))
         if fits == QoSCompatibility.ERROR:
             return (
                 f"{_name(sender)} publishes {_full(node, topic)}, with a quality of service that "
@@ -47,20 +57,29 @@ def why_silent(
             )
     if senders:
         topic, sender = senders[0]
-        name = _full(node, topic)
-        said, remedy = f"{_name(sender)} publishes {name}", _against_loss(sender, profile)
+        first = dict(reversed(senders))
+        said = " and ".join(
+            f"{_name(first[each])} publishes {_full(node, each)}"
+            for each in waited_for
+            if each in first
+        )
+        remedy = against_loss([sender], profile_for(topic))
         if lost:
             return f"{said}, but DDS loses its images on their way: {remedy}"
         if heard:
             return f"{said}, and has stopped sending"
-        return f"{said}, but nothing arrives: does it send (ros2 topic hz {name})? If so, {remedy}"
+        name = _full(node, topic)
+        text = f"{said}, but nothing arrives: does it send (ros2 topic hz {name})? If so, {remedy}"
+        other = _other_form(_elsewhere(node, topics), name)
+        return f"{text}; if not, {other}" if other else text
     return _nobody(node, topics)
 
 
-def _against_loss(sender: Any, profile: QoSProfile) -> str:
-    """What to change where images get lost between a sender and a listener."""
+def against_loss(senders: Sequence[Any], profile: QoSProfile) -> str:
+    """What to change where images get lost on their way to a listener."""
     small = "best effort, images above 512 kB do not fit Fast DDS's shared memory"
-    if sender.qos_profile.reliability is not ReliabilityPolicy.RELIABLE:
+    reliable = (each.qos_profile.reliability is ReliabilityPolicy.RELIABLE for each in senders)
+    if not all(reliable):
         remedy = f"{small}: make its publisher reliable, or start it with config/large_images.xml"
     elif profile.reliability is not ReliabilityPolicy.RELIABLE:
         remedy = f"{small}: set image_reliability to auto"
@@ -80,25 +99,39 @@ def _nobody(node: Node, topics: Sequence[ImageTopic]) -> str:
                 f"{_name(sender)} publishes {_full(node, topic)} as {sender.topic_type}, not as "
                 f"{type_name(topic.kind)}: {remedy}"
             )
+    elsewhere = _elsewhere(node, topics)
     names = list(dict.fromkeys(_full(node, topic) for topic in topics))
     text = f"nobody publishes {' or '.join(names)}"
+    other = _other_form(elsewhere, names[0])
+    if other:
+        return f"{text}, but {other}"
+    if elsewhere:
+        near = sorted(elsewhere, key=lambda name: -_likeness(name, names[0]))[:_MOST_NAMED]
+        return f"{text}; images are on {', '.join(near)}: name one (image:=TOPIC)"
+    return f"{text}, nor images anywhere else: does the camera's driver run, in this ROS_DOMAIN_ID?"
+
+
+def _elsewhere(node: Node, topics: Sequence[ImageTopic]) -> dict[str, str]:
+    """Transport by name of the topics on which others publish images, but for these."""
+    names = [_full(node, topic) for topic in topics]
     own = node.get_fully_qualified_name()  # which publishes pictures too
-    elsewhere = {
+    return {
         name: _TYPES[kind]
         for name, types in node.get_topic_names_and_types()
         for kind in types
         if kind in _TYPES
         and name not in names
+        and not name.endswith(_DEPTH)
         and any(_name(sender) != own for sender in _publishers(node, name))
     }
-    for form, other in (("raw", names[0].removesuffix("/compressed")),
-                        ("compressed", f"{names[0]}/compressed")):  # fmt: skip
+
+
+def _other_form(elsewhere: Mapping[str, str], name: str) -> str:
+    """Say that the images of a topic are there in the other form; empty where they are not."""
+    for form, other in (("raw", name.removesuffix(COMPRESSED)), ("compressed", name + COMPRESSED)):
         if elsewhere.get(other) == form:
-            return f"{text}, but there is {other}: set image_transport to {form}"
-    if elsewhere:
-        near = sorted(elsewhere, key=lambda name: -_likeness(name, names[0]))[:_MOST_NAMED]
-        return f"{text}; images are on {', '.join(near)}: name one (image:=TOPIC)"
-    return f"{text}, nor images anywhere else: does the camera's driver run, in this ROS_DOMAIN_ID?"
+            return f"there is {other}: set image_transport to {form}"
+    return ""
 
 
 def _likeness(one: str, other: str) -> float:
@@ -114,4 +147,6 @@ def _full(node: Node, topic: ImageTopic) -> str:
 
 
 def _name(info: Any) -> str:
+    if info.node_name == _UNKNOWN:
+        return "somebody"
     return f"{info.node_namespace.rstrip('/')}/{info.node_name}"

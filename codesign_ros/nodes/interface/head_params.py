@@ -10,7 +10,7 @@ PARAMS = (
         "image_transport",
         "compressed",
         "topic to take frames from: image_raw/compressed or image_raw; auto = the first of them "
-        "that somebody publishes, or the other where its images cannot be read. Remapping "
+        "that somebody publishes, or the other where none come or they cannot be read. Remapping "
         "image_raw moves both",
         choices=("compressed", "raw", AUTO),
         fixed=True,
