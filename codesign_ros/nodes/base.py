@@ -168,7 +168,7 @@ class CodesignNode(WiredNode, LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Configure."""
-        self._lasting = len(self._endpoints)
+        self.keep()
         returned = self._transition(self.configure, "inactive")
         if returned is TransitionCallbackReturn.FAILURE:
             self._cleanup()
@@ -213,7 +213,7 @@ class CodesignNode(WiredNode, LifecycleNode):
     def _cleanup(self) -> None:
         """Clean up, too after a ``configure`` that failed half-way."""
         self.cleanup()
-        self.disconnect(self._lasting)
+        self.disconnect()
 
     @contextlib.contextmanager
     def _on_the_way(self, state_label: str) -> Iterator[None]:

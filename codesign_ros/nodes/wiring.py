@@ -63,6 +63,8 @@ class WiredNode(Node):
         self.refusals = Refusals()
         # Publishers and subscriptions in order, with their topics' names as they were given.
         self._endpoints: list[tuple[str, Any]] = []
+        # Those that ``disconnect`` leaves alone.
+        self._lasting_ids: set[int] = set()
         self._clients_by_name: dict[str, Client] = {}
         self._requests = Worker(f"{name}-services")
 
@@ -75,13 +77,15 @@ class WiredNode(Node):
         self.get_logger().error(traceback.format_exc())
         return unexpected(error)
 
-    def advertise(self, kind: Any, topic: str, profile: QoSProfile) -> Publisher:
-        """Create a publisher.
+    def advertise(
+        self, kind: Any, topic: str, profile: QoSProfile, lasts: bool = False
+    ) -> Publisher:
+        """Create a publisher; ``lasts``: not for ``disconnect`` to destroy.
 
         Raises:
             CodesignError: one of the overrides has a value that cannot be used.
         """
-        return self._connect(self.create_publisher, kind, topic, profile)
+        return self._connect(self.create_publisher, kind, topic, profile, lasts=lasts)
 
     def listen(
         self,
@@ -92,6 +96,7 @@ class WiredNode(Node):
         on_missed: Callable[[int], None] | None = None,
         adapts: bool = False,
         admits: Callable[[bytes], bool] | None = None,
+        lasts: bool = False,
     ) -> Subscription:
         """Create a subscription.
 
@@ -108,6 +113,7 @@ class WiredNode(Node):
                 For topics of few senders.
             adapts: its reliability follows the senders' and cannot be overridden.
             admits: whether a message is to be read, by its bytes; of this package's messages.
+            lasts: not for ``disconnect`` to destroy.
 
         Raises:
             CodesignError: one of the overrides has a value that cannot be used.
@@ -122,6 +128,7 @@ class WiredNode(Node):
             raw=layout_of(kind) is not None,
             missed=missed,
             adapts=adapts,
+            lasts=lasts,
         )
 
     def serve(self, kind: Any, name: str, answer: Callable[[Any, Any], None]) -> None:
@@ -187,9 +194,14 @@ class WiredNode(Node):
             return {endpoint.topic_name for _, endpoint in list(self._endpoints)}
         return set()
 
-    def disconnect(self, lasting: int) -> None:
-        """Destroy publishers and subscriptions except for the oldest ``lasting``."""
-        self.withdraw([endpoint for _, endpoint in self._endpoints[lasting:]])
+    def keep(self) -> None:
+        """Have all publishers and subscriptions that there are outlive ``disconnect``."""
+        self._lasting_ids.update(id(endpoint) for _, endpoint in list(self._endpoints))
+
+    def disconnect(self) -> None:
+        """Destroy publishers and subscriptions but those that were kept or made to last."""
+        made = [endpoint for _, endpoint in list(self._endpoints)]
+        self.withdraw([endpoint for endpoint in made if id(endpoint) not in self._lasting_ids])
 
     def withdraw(self, leaving: Sequence[Publisher | Subscription]) -> None:
         """Destroy publishers and subscriptions."""
@@ -214,6 +226,7 @@ class WiredNode(Node):
                     self.destroy_subscription(endpoint)
             gone = {id(endpoint) for endpoint in leaving}
             self._endpoints[:] = [each for each in self._endpoints if id(each[1]) not in gone]
+            self._lasting_ids -= gone
 
         self.on_loop(silence)
         self.on_loop(destroy)
@@ -245,6 +258,7 @@ class WiredNode(Node):
         topic: str,
         profile: QoSProfile,
         adapts: bool = False,
+        lasts: bool = False,
         **options: Any,
     ) -> _T:
         options["qos_overriding_options"] = qos.overridable(profile, adapts)
@@ -254,6 +268,8 @@ class WiredNode(Node):
             # rclpy has an exception class for each kind of mistake, some of them private.
             why = f"topic {topic}, parameters qos_overrides.*: {one_line(error)}"
             raise CodesignError(why) from None
+        if lasts:
+            self._lasting_ids.add(id(endpoint))
         self._endpoints.append((topic, endpoint))
         return endpoint
 

@@ -258,6 +258,14 @@ def test_where_images_cannot_be_read_those_beside_them_are_taken(listening, driv
     assert lines[0].endswith("): those on /cam/image_raw are taken")
 
 
+def test_a_head_that_is_configured_anew_goes_on_listening(listening, driver):
+    camera = driver(Image, "/cam/image_raw", RELIABLE)
+    assert camera.answer_to(**raw("rgb8")).status is Status.OK
+    for step in ("deactivate", "cleanup", "configure", "activate"):
+        listening.observer.change_state(listening.name("head"), step)
+    assert camera.answer_to(**raw("rgb8")).status is Status.OK
+
+
 def test_where_a_topic_is_silent_those_beside_it_are_taken(listening, driver):
     """As of compressed_image_transport, which advertises what it cannot compress too."""
     silent = driver(CompressedImage, "/cam/image_raw/compressed", RELIABLE)
@@ -349,7 +357,8 @@ def test_lost_images_are_told_from_a_silent_driver(site, node_bundle):
 
         def is_said():
             camera.send(**large)
-            return lost in robot.message("head")
+            # Where the driver is slow, as on a busy machine, a part of them arrives.
+            return lost in robot.message("head") or "frames got lost" in robot.message("head")
 
         robot.wait(is_said, "the head to say that images get lost")
         assert "config/large_images.xml" in robot.message("head")

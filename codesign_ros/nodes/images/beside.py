@@ -40,7 +40,7 @@ class Beside:
         self.stop()
         self._topic = topic
         self._subscription = self._node.listen(
-            topic.kind, topic.name, self._arrived, profile, adapts=self._adapts
+            topic.kind, topic.name, self._arrived, profile, adapts=self._adapts, lasts=True
         )
 
     def stop(self) -> None:

@@ -64,7 +64,7 @@ class CameraInfoRelay:
     def _look(self) -> None:
         source = self._source()
         if self._publisher is None and source and self._is_published(source):
-            self._publisher = self._node.advertise(CameraInfo, TOPIC, qos.result())
+            self._publisher = self._node.advertise(CameraInfo, TOPIC, qos.result(), lasts=True)
         if self._publisher is None:
             return
         wanted = source if self._publisher.get_subscription_count() > 0 else ""
@@ -75,8 +75,9 @@ class CameraInfoRelay:
             with self._lock:
                 self._infos.clear()
         if wanted and self._subscription is None:
+            profile = QoSProfile(depth=5, reliability=qos.BEST_EFFORT)
             self._subscription = self._node.listen(
-                CameraInfo, wanted, self._take, QoSProfile(depth=5, reliability=qos.BEST_EFFORT)
+                CameraInfo, wanted, self._take, profile, lasts=True
             )
 
     def _source(self) -> str:

@@ -211,6 +211,7 @@ class ImageInput:
             profile,
             on_missed=self._lose,
             adapts=self._reliability == AUTO,
+            lasts=True,
         )
         self._topic, self._profile = topic, profile
         self._heard = self._loses = False
