@@ -29,14 +29,19 @@ def lasting_interrupts() -> Iterator[None]:
     if threading.current_thread() is not main:  # Python interrupts no other
         yield
         return
-    ended, came = threading.Event(), threading.Event()
+    ended, came, sending = threading.Event(), threading.Event(), threading.Lock()
 
     def again() -> None:
-        if not ended.wait(_AGAIN_S) and main.ident is not None:
-            signal.pthread_kill(main.ident, signal.SIGINT)
+        if ended.wait(_AGAIN_S):
+            return
+        with sending:
+            if not ended.is_set() and main.ident is not None:
+                signal.pthread_kill(main.ident, signal.SIGINT)
 
     def interrupted(_: int, __: FrameType | None) -> None:
         came.set()
+        if ended.is_set():
+            return
         threading.Thread(target=again, daemon=True).start()
         raise KeyboardInterrupt
 
@@ -50,6 +55,8 @@ def lasting_interrupts() -> Iterator[None]:
         yield
     finally:
         ended.set()
+        with sending:  # what is being sent is here before the handler is another one
+            pass
         signal.signal(signal.SIGINT, before)
         sys.unraisablehook = told
     if came.is_set():

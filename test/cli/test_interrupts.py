@@ -66,6 +66,25 @@ def test_what_ends_before_it_comes_again_was_interrupted():
     time.sleep(0.1)  # and it does not come any more
 
 
+def test_none_comes_behind_the_end(monkeypatch):
+    """However near to the end it is sent again."""
+    again_s = 0.002
+    monkeypatch.setattr(interrupts, "_AGAIN_S", again_s)
+    before, strays = signal.getsignal(signal.SIGINT), 0
+    for n in range(100):
+        try:
+            with pytest.raises(KeyboardInterrupt), lasting_interrupts():
+                lose_in_callback()
+                end_s = time.monotonic() + again_s * (n % 10) / 5
+                while time.monotonic() < end_s:
+                    pass
+            time.sleep(2 * again_s)
+        except KeyboardInterrupt:
+            strays += 1
+    assert strays == 0
+    assert signal.getsignal(signal.SIGINT) is before
+
+
 def test_other_errors_pass_and_other_threads_are_let_alone():
     with pytest.raises(ValueError, match="told"), lasting_interrupts():
         raise ValueError("told")
