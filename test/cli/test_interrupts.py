@@ -71,13 +71,18 @@ def test_none_comes_behind_the_end(monkeypatch):
     again_s = 0.002
     monkeypatch.setattr(interrupts, "_AGAIN_S", again_s)
     before, strays = signal.getsignal(signal.SIGINT), 0
+
+    @lasting_interrupts()
+    def work(seconds):
+        lose_in_callback()
+        end_s = time.monotonic() + seconds
+        while time.monotonic() < end_s:
+            pass
+
     for n in range(100):
         try:
-            with pytest.raises(KeyboardInterrupt), lasting_interrupts():
-                lose_in_callback()
-                end_s = time.monotonic() + again_s * (n % 10) / 5
-                while time.monotonic() < end_s:
-                    pass
+            with pytest.raises(KeyboardInterrupt):
+                work(again_s * (n % 10) / 5)
             time.sleep(2 * again_s)
         except KeyboardInterrupt:
             strays += 1
