@@ -85,15 +85,16 @@ def compressed_encoding(data: bytes, said: str = "") -> str:
 def has_red_for_blue(said: str) -> bool:
     """Whether a compressed picture was stored with red and blue in each other's place.
 
-    As compressed_image_transport reads the format: ``rgb8; jpeg compressed bgr8`` says of what the
-    image was made, and in which order its channels were given to OpenCV, which takes them for blue,
-    green and red. Formats without the former are of pictures as others write them.
+    In compressed_image_transport's ``rgb8; jpeg compressed bgr8`` the end is the order in which
+    channels were given to OpenCV, which takes them for blue, green and red. Its subscriber turns
+    colours back wherever that end is not ``bgr``; here it has to be ``rgb``, for others leave it out
+    and write pictures in their own colours.
 
     Args:
         said: The field ``format`` of sensor_msgs/CompressedImage.
     """
     made_of, ends, stored = said.partition(";")
-    return bool(ends) and made_of in _COLOURS and "compressed bgr" not in stored
+    return bool(ends) and made_of in _COLOURS and "compressed rgb" in stored
 
 
 def compressed_size(data: bytes) -> tuple[int, int]:

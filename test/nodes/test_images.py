@@ -201,7 +201,8 @@ def test_colours_are_turned_back_as_by_image_transport(pictures, suffix):
     kind = "jpeg" if suffix == ".jpg" else "png"
     for form, is_turned in (
         (f"rgb8; {kind} compressed rgb8", True), (f"bgr8; {kind} compressed rgb8", True),
-        (f"bgra8; {kind}", True), (f"rgb8; {kind} compressed bgr8", False), ("", False),
+        (f"bgra8; {kind}", False), (f"rgb8; {kind} compressed bgr8", False), ("", False),
+        (f"rgb8; {kind} compressed ", False), ("bgr16; h264 compressed", False),
         (f"bgr8; {kind} compressed bgr8", False), (kind, False), ("rgb8", False),
         (f"mono8; {kind} compressed mono8", False), (f"{kind}; rgb8", False),
     ):  # fmt: skip
