@@ -87,8 +87,8 @@ def has_red_for_blue(said: str) -> bool:
 
     In compressed_image_transport's ``rgb8; jpeg compressed bgr8`` the end is the order in which
     channels were given to OpenCV, which takes them for blue, green and red. Its subscriber turns
-    colours back wherever that end is not ``bgr``; here it has to be ``rgb``, for others leave it out
-    and write pictures in their own colours.
+    colours back wherever that end is not ``bgr``; here it has to be ``rgb``, for others who write
+    pictures in their own colours leave it out.
 
     Args:
         said: The field ``format`` of sensor_msgs/CompressedImage.
