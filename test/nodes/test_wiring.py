@@ -374,14 +374,16 @@ def test_topics_come_and_go_while_messages_arrive(running):
     running(node)
     heard = []
     publisher = node.advertise(PlanMsg, "news", qos.state())
+    node.keep()
+    node.advertise(PlanMsg, "lasting", qos.state(), lasts=True)
     node.every(0.001, lambda: publisher.publish(PlanMsg()))
     for _ in range(40):
         node.listen(PlanMsg, "news", heard.append, qos.state())
         node.advertise(PlanMsg, "other", qos.state())
         count = len(heard)
         wait_until(lambda count=count: len(heard) > count)
-        node.disconnect(1)
-    assert node.listeners().keys() == {"news"}
+        node.disconnect()
+    assert node.listeners().keys() == {"news", "lasting"}
     assert node.failure is None
 
 
