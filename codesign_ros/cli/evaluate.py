@@ -81,7 +81,7 @@ def add(commands: Any) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     with alive(f"opening {options.source}"):
-        from codesign_ros.data.camera_jpeg import CameraJpegs
+        from codesign_ros.data.camera_jpeg import camera_jpegs
         from codesign_ros.evaluation.offline import evaluate
         from codesign_ros.evaluation.pictures import FramePictures
         from codesign_ros.evaluation.tables import evaluation_tables
@@ -111,7 +111,7 @@ def _run(options: argparse.Namespace) -> int:
 
         quality = options.camera_jpeg
         evaluation = evaluate(
-            source if quality is None else CameraJpegs(source, quality),
+            source if quality is None else camera_jpegs(source, quality),
             bundle,
             cut=options.cut,
             head_structure=Structure(options.head_structure),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from codesign_ros.bundle import Bundle
-from codesign_ros.data.frames import FrameSource, SourceFrame
+from codesign_ros.data.frames import SourceFrame
 from codesign_ros.engines.factory import DEFAULT_BACKEND, open_backend
 from codesign_ros.evaluation.quality import Quality
 from codesign_ros.evaluation.replay import ReplayedFrame, Runner
@@ -80,7 +80,7 @@ def _prediction_json(prediction: ReplayedFrame, task: str) -> dict[str, Any]:
 
 
 def evaluate(
-    source: FrameSource,
+    source: Iterable[SourceFrame],
     bundle: Bundle,
     *,
     cut: int | None = None,
@@ -100,7 +100,7 @@ def evaluate(
     A detector's boxes are those of ``ALL_SCORES``, more than nodes answer.
 
     Args:
-        source: where frames come from; it must have an end.
+        source: gives the frames; it must have an end.
         bundle: the network.
         cut: 0 to N; None = N, the whole network as the robot runs it alone.
         head_structure: branches that stay in the head's blocks.

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from codesign_ros.cli.main import main
-from codesign_ros.data.camera_jpeg import CameraJpegs
+from codesign_ros.data.camera_jpeg import camera_jpegs
 from codesign_ros.data.sources import open_source
 from codesign_ros.types.errors import CodesignError
 
@@ -13,9 +13,7 @@ from codesign_ros.types.errors import CodesignError
 @pytest.mark.parametrize("quality", [1, 50, 90])
 def test_frames_are_those_of_a_camera_that_writes_jpegs(quality):
     source = open_source("mine:3", frames=2)
-    camera = CameraJpegs(source, quality)
-    assert (camera.fps, camera.frames, camera.live) == (source.fps, 2, False)
-    for before, after in zip(source, camera, strict=True):
+    for before, after in zip(source, camera_jpegs(source, quality), strict=True):
         assert (after.encoding, after.truth, after.stamp_ns) == (
             "jpeg",
             before.truth,
@@ -32,7 +30,7 @@ def test_frames_are_those_of_a_camera_that_writes_jpegs(quality):
 def test_what_no_jpeg_holds_is_one_line(tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((1, 65536, 3), np.uint8))
     with pytest.raises(CodesignError, match=r"a frame \(1, 65536, 3\) cannot be written as a JPEG"):
-        list(CameraJpegs(open_source(str(tmp_path)), 90))
+        list(camera_jpegs(open_source(str(tmp_path)), 90))
 
 
 def test_an_evaluation_sees_what_the_camera_sent(tiny_bundle, tmp_path, capsys):

@@ -6,7 +6,6 @@ would be in the way of the frames, and the node would stay as large as it was th
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -20,14 +19,12 @@ from typing import IO
 from codesign_ros.bundle import Bundle
 from codesign_ros.engines.base import EngineKey
 from codesign_ros.engines.factory import open_backend
+from codesign_ros.engines.standing_back import stand_back
 from codesign_ros.types.errors import CodesignError, one_line
 from codesign_ros.types.forms import Merge, Structure
 
 # How long ``progress`` may hear nothing, so that whoever wants to stop it soon can.
 _SILENCE_S = 0.5
-# Frames come first.
-_NICE = 10
-_PR_SET_PDEATHSIG = 1
 
 
 def export_in_process(
@@ -88,14 +85,8 @@ def _end(status: int, complaints: IO[bytes]) -> str:
 def main(arguments: Sequence[str]) -> int:
     """Export what is asked for; returns the exit status."""
     bundle, cache_dir, parent, part, cut, structure, merge, precision, neck = arguments
-    # Ask the kernel to end this process with its parent, and look whether that was too late.
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != int(parent):
+    if not stand_back(int(parent)):
         return 1
-    os.nice(_NICE)
-    # Where memory runs out, the kernel ends this and not the node.
-    with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000")
     key = EngineKey(
         "head" if part == "head" else "tail",
         int(cut),

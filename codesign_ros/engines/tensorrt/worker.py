@@ -7,25 +7,20 @@ was in vain. It imports no torch, no ROS and no bundle: the piece of ONNX lies i
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import signal
 import sys
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from codesign_ros.engines.cache import FileCache
+from codesign_ros.engines.standing_back import stand_back
 from codesign_ros.engines.tensorrt.build import build_engine
 from codesign_ros.engines.tensorrt.request import BuildRequest
 from codesign_ros.engines.tensorrt.versions import Api, load_api
 from codesign_ros.types.errors import CodesignError
-
-# Frames come first: a machine that builds goes on running its nodes.
-_NICE = 10
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -94,15 +89,9 @@ def timings_name(api: Api, request: BuildRequest) -> str:
 def main() -> int:
     """Do the job on standard input; return the exit status."""
     job = Job.from_json(sys.stdin.read())
-    # Ask the kernel to end this process with its parent, and look whether that was too late.
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != job.parent:
+    if not stand_back(job.parent):
         return 1
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # TensorRT would not let Python see it for long
-    os.nice(_NICE)
-    # Where memory runs out, the kernel ends the build and not the head.
-    with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000")
     # Libraries that print must not print between the reports.
     reports = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
