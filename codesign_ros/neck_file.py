@@ -6,6 +6,8 @@
                                                  so on where several maps cross
                            gains, frequencies    see ``wire.neck.tables.CodeTables``
                            frequencies_after     its ``after``, where films were counted
+                           tail.*                parameters of the segments behind ``enter``, by
+                                                 their names in the network; not in every file
 
 Reading the tables imports no torch.
 """
@@ -27,6 +29,7 @@ from codesign_ros.types.tensors import NECK, TensorSpec
 from codesign_ros.wire.neck.tables import CodeTables
 
 _GAINS, _FREQUENCIES, _AFTER = "gains", "frequencies", "frequencies_after"
+_TAIL = "tail."
 _MOST_LEVELS, _MOST_CODE, _MOST_SYMBOLS = 16, 127, 2**24
 
 
@@ -43,6 +46,7 @@ class NeckInfo:
         largest_code: A: codes are -A..A.
         form: sizes of encoder and decoder, see ``models.neck.NeckForm``.
         sha256: of its file.
+        own_tail: whether its file has parameters for the segments behind ``enter`` too.
     """
 
     cut: int
@@ -52,6 +56,7 @@ class NeckInfo:
     largest_code: int
     form: Mapping[str, Any]
     sha256: str
+    own_tail: bool = False
 
     @property
     def spec(self) -> TensorSpec:
@@ -96,6 +101,7 @@ def parse_necks(
             largest_code=int(entry["largest_code"]),
             form=dict(entry["form"]),
             sha256=str(entry["sha256"]),
+            own_tail=bool(entry.get("own_tail", False)),
         )
         for entry in entries
     ]
@@ -108,7 +114,10 @@ def parse_necks(
 
 def described(neck: NeckInfo) -> dict[str, Any]:
     """Return what ``model.yaml`` says of a neck."""
-    return {**vars(neck), "shape": list(neck.shape), "form": dict(neck.form)}
+    said = {**vars(neck), "shape": list(neck.shape), "form": dict(neck.form)}
+    if not neck.own_tail:  # as before there were any
+        del said["own_tail"]
+    return said
 
 
 def read_tables(bundle: Path, neck: NeckInfo) -> CodeTables:
@@ -135,12 +144,27 @@ def read_weights(bundle: Path, neck: NeckInfo) -> dict[str, np.ndarray]:
     Raises:
         CodesignError: as `read_tables`.
     """
-    file = check_file(bundle, neck)
-    try:
-        tensors = safetensors.numpy.load_file(file)
-    except (safetensors.SafetensorError, OSError) as error:
-        raise CodesignError(f"{file.name}: {one_line(error)}") from error
-    return {name: t for name, t in tensors.items() if name not in (_GAINS, _FREQUENCIES, _AFTER)}
+    tensors = _read(bundle, neck)
+    others = (_GAINS, _FREQUENCIES, _AFTER)
+    return {n: t for n, t in tensors.items() if n not in others and not n.startswith(_TAIL)}
+
+
+def read_tail(bundle: Path, neck: NeckInfo) -> dict[str, np.ndarray]:
+    """Read the parameters of the segments behind a neck, by their names in the network.
+
+    Returns:
+        Float32; none where the neck has no tail of its own.
+
+    Raises:
+        CodesignError: as `read_tables`, or they are not what ``model.yaml`` states.
+    """
+    if not neck.own_tail:
+        return {}
+    tensors = _read(bundle, neck)
+    tail = {n.removeprefix(_TAIL): t for n, t in tensors.items() if n.startswith(_TAIL)}
+    if not tail:
+        raise CodesignError(f"{neck.file} has no tail of its own, which model.yaml says it has")
+    return {name: t.astype(np.float32) if t.dtype == np.float16 else t for name, t in tail.items()}
 
 
 def check_tables(tables: CodeTables, neck: NeckInfo) -> None:
@@ -153,9 +177,12 @@ def check_tables(tables: CodeTables, neck: NeckInfo) -> None:
         )
 
 
-def neck_bytes(weights: Mapping[str, np.ndarray], tables: CodeTables) -> bytes:
-    """Return the content of a neck's file."""
+def neck_bytes(
+    weights: Mapping[str, np.ndarray], tables: CodeTables, tail: Mapping[str, np.ndarray]
+) -> bytes:
+    """Return the content of a neck's file; ``tail`` may be empty."""
     content = {**weights, _GAINS: tables.gains, _FREQUENCIES: tables.frequencies}
+    content |= {f"{_TAIL}{name}": parameter for name, parameter in tail.items()}
     if tables.after is not None:
         content[_AFTER] = tables.after
     return safetensors.numpy.save({n: np.ascontiguousarray(t) for n, t in content.items()})
@@ -178,6 +205,15 @@ def check_file(bundle: Path, neck: NeckInfo) -> Path:
             "another bundle)"
         )
     return file
+
+
+def _read(bundle: Path, neck: NeckInfo) -> dict[str, np.ndarray]:
+    file = check_file(bundle, neck)
+    try:
+        tensors: dict[str, np.ndarray] = safetensors.numpy.load_file(file)
+    except (safetensors.SafetensorError, OSError) as error:
+        raise CodesignError(f"{file.name}: {one_line(error)}") from error
+    return tensors
 
 
 def _shape(value: Any) -> tuple[int, int, int]:

@@ -80,11 +80,15 @@ def two_maps_bundle(tmp_path_factory) -> Bundle:
     return write_two_maps_bundle(tmp_path_factory.mktemp("bundles") / "two_maps.bundle")
 
 
-@pytest.fixture(scope="session", params=["one map", "two maps"])
+@pytest.fixture(scope="session", params=["one map", "two maps", "own tail"])
 def each_neck_bundle(request, tmp_path_factory) -> Bundle:
     """A bundle with an untrained neck at cut 3; do not change its files."""
     if request.param == "one map":
         return request.getfixturevalue("neck_bundle")
+    if request.param == "own tail":
+        path = tmp_path_factory.mktemp("bundles") / "own_tail.bundle"
+        plain = request.getfixturevalue("tiny_bundle")
+        return with_losses(write_tiny_neck(path, plain, own_tail=True), 3)
     path = tmp_path_factory.mktemp("bundles") / "two_maps_neck.bundle"
     plain = request.getfixturevalue("two_maps_bundle")
     return with_losses(write_tiny_neck(path, plain, TWO, LATER), TWO)

@@ -15,7 +15,7 @@ from codesign_ros.bundle import Bundle, BundleError, write_neck
 from codesign_ros.models.network import weights_of
 from codesign_ros.types.tensors import TensorSpec
 from support.refusal import refusal_of
-from support.tiny_neck import LARGEST, LEVELS, tiny_neck, write_tiny_neck
+from support.tiny_neck import LARGEST, LEVELS, tiny_neck, tiny_tail, write_tiny_neck
 from support.two_maps import LATER, ONE, TWO
 
 FILE = "neck_3.safetensors"
@@ -72,6 +72,51 @@ def test_what_was_written_comes_back(tiny_bundle, necked):
     for name, array in written.items():
         np.testing.assert_array_equal(array, built[name])
     np.testing.assert_array_equal(necked.calibration_frames(), tiny_bundle.calibration_frames())
+
+
+def test_a_tail_of_its_own_comes_back(tiny_bundle, necked, tmp_path):
+    owning = write_tiny_neck(tmp_path / "owning.bundle", tiny_bundle, own_tail=True)
+    assert owning.version == 3
+    assert owning.neck(3).own_tail
+    assert owning.model_id != necked.model_id
+    plain, own = weights_of(tiny_bundle.network()), weights_of(owning.network(3))
+    tail = tiny_tail(tiny_bundle, 3)
+    for name, array in own.items():
+        np.testing.assert_array_equal(array, tail.get(name, plain[name]).astype(array.dtype))
+    # Without the neck it is the network that it was.
+    for name, array in weights_of(owning.network()).items():
+        np.testing.assert_array_equal(array, plain[name])
+    # And encoder and decoder are those that they would be.
+    for name, array in weights_of(owning.neck_module(3)).items():
+        np.testing.assert_array_equal(array, weights_of(necked.neck_module(3))[name])
+
+
+def test_a_bundle_keeps_the_tails_of_other_necks(tiny_bundle, tmp_path):
+    owning = write_tiny_neck(tmp_path / "owning.bundle", tiny_bundle, own_tail=True)
+    two = write_neck(tmp_path / "two.bundle", owning, *tiny_neck(tiny_bundle, 2, 5, seed=3))
+    assert two.version == 3
+    assert [neck.own_tail for neck in two.necks] == [False, True]
+    for name, array in weights_of(two.network(3)).items():
+        np.testing.assert_array_equal(array, weights_of(owning.network(3))[name])
+    plain = write_neck(tmp_path / "plain.bundle", two, *tiny_neck(tiny_bundle, 3, 3))
+    assert plain.version == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"stranger": np.zeros(3, np.float16)}, "have 'stranger'"),
+        ({"head": np.zeros((2, 2), np.float16)}, "have 'head'"),
+        ({}, "has no tail of its own, which model.yaml says it has"),
+    ],
+)
+def test_a_tail_that_is_not_the_networks(tiny_bundle, tmp_path, changes, said):
+    path = tmp_path / "owning.bundle"
+    write_tiny_neck(path, tiny_bundle, own_tail=True)
+    gone = {} if changes else {f"tail.{name}": None for name in tiny_tail(tiny_bundle, 3)}
+    rewrite(path, **gone, **{f"tail.{name}": array for name, array in changes.items()})
+    assert said in refusal_of(lambda each: Bundle.open(each).network(3), path)
+    Bundle.open(path).network()
 
 
 def test_tables_that_know_films_come_back_and_make_another_network(tiny_bundle, necked, tmp_path):

@@ -15,8 +15,11 @@ from codesign_ros.types.boxes import BOX_FORMS, CORNERS
 from codesign_ros.types.errors import CodesignError, one_line
 from codesign_ros.types.tensors import InputSpec, TensorSpec
 
-VERSION = 2
-"""The newest layout of a bundle that this package reads."""
+VERSION = 3
+"""The newest layout of a bundle that this package reads: that of necks with tails of their own."""
+
+NECK_VERSION = 2
+"""The layout of a bundle whose necks, if any, all leave the tail as it is."""
 
 PLAIN_VERSION = 1
 """The layout of a bundle with neither necks nor ``boxes``, which older packages read too."""

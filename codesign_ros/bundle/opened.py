@@ -24,7 +24,7 @@ from codesign_ros.bundle.description import (
     read_description,
 )
 from codesign_ros.cost.accuracy import AccuracyTable
-from codesign_ros.neck_file import NeckInfo, check_file, read_tables, read_weights
+from codesign_ros.neck_file import NeckInfo, check_file, read_tables, read_tail, read_weights
 from codesign_ros.types.boxes import CORNERS
 from codesign_ros.types.codec_names import NECK_CODECS
 from codesign_ros.types.errors import CodesignError, one_line
@@ -147,18 +147,26 @@ class Bundle:
             **fields,
         )
 
-    def network(self) -> Network:
+    def network(self, neck: int | None = None) -> Network:
         """Build the trained network, in evaluation mode, with all its branches.
 
+        Args:
+            neck: a neck's cut: the segments behind it have the weights that this neck brings, if
+                it brings any. Encoder and decoder are not in the network.
+
         Raises:
-            BundleError: the architecture is not known, or the weights do not fit it.
+            BundleError: the architecture is not known, the weights do not fit it, there is no such
+                neck or it is damaged.
         """
         from codesign_ros.models.network import load_weights
         from codesign_ros.models.zoo import build
 
         try:
             network = build(self.architecture, self.architecture_args, self.input)
-            load_weights(network, safetensors.numpy.load_file(self.path / WEIGHTS))
+            weights = safetensors.numpy.load_file(self.path / WEIGHTS)
+            if neck is not None:
+                weights |= read_tail(self.path, self.neck(neck))
+            load_weights(network, weights)
         except (CodesignError, TypeError, ValueError, RuntimeError) as error:
             # torch's own complaints are about arguments that make no network.
             raise BundleError(f"bundle {self.path}: {one_line(error)}") from error
@@ -227,7 +235,7 @@ class Bundle:
         """
         from codesign_ros.models.neck import with_neck
 
-        return with_neck(self.network(), cut, self.neck(cut).enter, self.neck_module(cut))
+        return with_neck(self.network(cut), cut, self.neck(cut).enter, self.neck_module(cut))
 
     def calibration_frames(self) -> np.ndarray:
         """Read the calibration frames.

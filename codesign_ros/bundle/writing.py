@@ -14,6 +14,7 @@ import safetensors.numpy
 
 from codesign_ros.bundle.description import (
     MODEL,
+    NECK_VERSION,
     PLAIN_VERSION,
     VERSION,
     BundleError,
@@ -105,16 +106,23 @@ def write_bundle(
 
 
 def write_neck(
-    path: Path | str, bundle: Bundle, neck: NeckInfo, module: Neck, tables: CodeTables
+    path: Path | str,
+    bundle: Bundle,
+    neck: NeckInfo,
+    module: Neck,
+    tables: CodeTables,
+    tail: Mapping[str, np.ndarray] | None = None,
 ) -> Bundle:
     """Write a bundle that has one more neck, or another at its cut, and open it.
 
     Args:
         path: the directory; it may be that of ``bundle``.
         bundle: what gets the neck.
-        neck: the neck; its hash is worked out here.
+        neck: the neck; its hash, and whether it has a tail of its own, are worked out here.
         module: its encoder and decoder.
         tables: its gains and frequencies.
+        tail: parameters of the segments behind it, by their names in the network, see
+            ``models.own_tail``; None = those of the network.
 
     Raises:
         BundleError: ``path`` holds something that is not a bundle, cannot be written, or what was
@@ -126,12 +134,14 @@ def write_neck(
     path = Path(path)
     check_place(path)
     check_tables(tables, neck)
-    content = neck_bytes(weights_of(module), tables)
-    neck = replace(neck, sha256=hashlib.sha256(content).hexdigest())
+    content = neck_bytes(weights_of(module), tables, tail or {})
+    sha256 = hashlib.sha256(content).hexdigest()
+    neck = replace(neck, sha256=sha256, own_tail=tail is not None)
     others = [each for each in bundle.necks if each.cut != neck.cut]
+    necks = (*others, neck)
     description = read_description(bundle.path)
-    description["version"] = VERSION
-    description["necks"] = [described(each) for each in (*others, neck)]
+    description["version"] = VERSION if any(each.own_tail for each in necks) else NECK_VERSION
+    description["necks"] = [described(each) for each in necks]
     kept = [*PARTS, *(each.file for each in others)]
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -145,6 +155,7 @@ def write_neck(
     except OSError as error:
         raise BundleError(f"cannot write bundle {path}: {error.strerror}") from error
     written = Bundle.open(path)
+    written.network(neck.cut)
     written.neck_module(neck.cut)
     written.neck_tables(neck.cut)
     # What was measured of another neck at this cut is not this one's.

@@ -117,6 +117,10 @@ def add(commands: Any) -> None:
     neck.add_argument("--encoder-width", type=WIDTH, help="channels in the encoder (default 64)")
     neck.add_argument("--encoder-depth", type=Whole(0, 1000), help="residual blocks in the encoder")
     neck.add_argument("--decoder-width", type=WIDTH, help="channels in the decoder (default 96)")
+    neck.add_argument("--decoder-depth", type=Whole(0, 1000), help="residual blocks in the decoder")
+    neck.add_argument(
+        "--own-tail", action="store_true", help="train the segments behind the neck with it"
+    )
     neck.add_argument(
         "--feature-share",
         type=SHARE,

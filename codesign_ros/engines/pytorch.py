@@ -42,16 +42,17 @@ class TorchBackend(EngineFactory):
     ) -> TorchEngine:
         torch.set_num_threads(self.threads)
         with self._lock:
-            network, cut = self._network(key.structure, key.merge), key.cut
+            cut = key.cut
+            network = self._network(key.structure, key.merge, cut if key.neck else None)
             if key.neck:
                 neck = self.bundle.neck_module(cut)
                 network, cut = with_neck(network, cut, self.bundle.neck(cut).enter, neck), cut + 1
             head, tail = split(network, cut)
         return TorchEngine(head if key.part == "head" else tail)
 
-    def _as_it_runs(self, structure: Structure, merge: Merge) -> Network:
+    def _as_it_runs(self, structure: Structure, merge: Merge, neck: int | None) -> Network:
         frames = self.bundle.calibration_frames
-        return as_it_runs(self.bundle.network(), structure, merge, frames)
+        return as_it_runs(self.bundle.network(neck), structure, merge, frames)
 
 
 class TorchEngine(OneFrameEngine):

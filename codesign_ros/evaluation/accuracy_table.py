@@ -155,7 +155,7 @@ def measure_forms(
         made = Pieces(network, as_onnx(network, *form, calibration), form.precision, alone, films)
         if len(alone) == len(ways):
             return made
-        return WithNecks(made, [neck.pieces(network, form, calibration) for neck in necks])
+        return WithNecks(made, [neck.pieces(form, calibration) for neck in necks])
 
     with Journal(checkpoint, measurement) as journal:
         runs = Runs(images, judge, journal, threads, sent, progress)

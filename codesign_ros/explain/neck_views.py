@@ -50,6 +50,7 @@ def neck_views(bundle: Bundle, network: Network, image: np.ndarray) -> list[Neck
     views = []
     for info in bundle.necks:
         tables, neck = bundle.neck_tables(info.cut), bundle.neck_module(info.cut)
+        own = bundle.network(info.cut)
         sources, targets = (
             [spec.name for spec in bundle.crossings[cut]] for cut in (info.cut, info.enter)
         )
@@ -66,7 +67,8 @@ def neck_views(bundle: Bundle, network: Network, image: np.ndarray) -> list[Neck
                 ways.append((name, size, dict(zip(targets, neck.decode(received), strict=True))))
             (output,) = network.output_names
             for codec, size, maps in ways:
-                said = network.run(maps, info.enter, len(network.segments), [output])[output]
+                behind = network if codec is None else own
+                said = behind.run(maps, info.enter, len(network.segments), [output])[output]
                 arrays = {name: each[0].numpy() for name, each in maps.items()}
                 error = math.sqrt(np.mean([_share_off(maps[n], plain[n]) for n in targets]))
                 views.append(NeckView(info.cut, codec, size, arrays, said.numpy(), error))

@@ -64,9 +64,7 @@ class AveragedRun(ABC, Generic[ConfigT]):
         # A network, or what one is a part of.
         self._network: Any = network.to(self._device)
         self._average = moving_average(network, config.average_decay)
-        self._optimiser = torch.optim.AdamW(
-            decay_groups(network, config.weight_decay), config.learning_rate
-        )
+        self._optimiser = torch.optim.AdamW(self._groups(network), config.learning_rate)
 
     def step(self) -> dict[str, float]:
         """Do one step.
@@ -85,7 +83,7 @@ class AveragedRun(ABC, Generic[ConfigT]):
             torch.nn.utils.clip_grad_norm_(self._network.parameters(), self._gradient_norm)
         rate = self.config.learning_rate * rate_share(self.steps_done, self.config.steps)
         for group in self._optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("rate_share", 1.0)
         self._optimiser.step()
         self._average.update_parameters(self._network)
         self.steps_done += 1
@@ -133,6 +131,10 @@ class AveragedRun(ABC, Generic[ConfigT]):
     @abstractmethod
     def _loss(self) -> tuple[torch.Tensor, dict[str, float]]:
         """Return the next batch's loss, a scalar, and by name what else there is to say of it."""
+
+    def _groups(self, network: nn.Module) -> list[dict[str, Any]]:
+        """Parameters for the optimiser; a group's ``rate_share`` is of the learning rate."""
+        return decay_groups(network, self.config.weight_decay)
 
     def _place(self) -> dict[str, Any]:
         """Return where in its data the run stands, as plain values; nothing by default."""

@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import onnx
 import pytest
@@ -11,26 +13,32 @@ from codesign_ros.pixels.letterbox import normalise
 from codesign_ros.types.forms import BRANCH_STRUCTURES
 from codesign_ros.types.tensors import TensorSpec
 from support.tiny import tiny_frames
-from support.tiny_neck import tiny_neck, write_tiny_neck
+from support.tiny_neck import tiny_neck, tiny_tail, write_tiny_neck
 from support.two_maps import LATER
 
 ON_CPUS = ("onnxruntime", "torch")
 CUT = 3
-ENTERS = {"one map": 5, "two maps": LATER}
+KINDS = ("one map", "two maps", "own tail")
 
 
-@pytest.fixture(scope="module", params=ENTERS)
-def plain(request):
-    """A network, and where its neck's decoders' maps go on."""
-    name = "tiny_bundle" if request.param == "one map" else "two_maps_bundle"
-    return request.getfixturevalue(name), ENTERS[request.param]
+@pytest.fixture(scope="module", params=KINDS)
+def kind(request):
+    return request.param
 
 
 @pytest.fixture(scope="module")
-def bundle(plain, tmp_path_factory):
+def plain(request, kind):
+    """A network, and where its neck's decoders' maps go on."""
+    if kind == "two maps":
+        return request.getfixturevalue("two_maps_bundle"), LATER
+    return request.getfixturevalue("tiny_bundle"), 5
+
+
+@pytest.fixture(scope="module")
+def bundle(plain, kind, tmp_path_factory):
     path = tmp_path_factory.mktemp("neck") / "necked.bundle"
     network, enter = plain
-    return write_tiny_neck(path, network, CUT, enter)
+    return write_tiny_neck(path, network, CUT, enter, own_tail=kind == "own tail")
 
 
 @pytest.fixture(scope="module", params=ON_CPUS)
@@ -44,10 +52,14 @@ def frame():
 
 
 @pytest.fixture(scope="module")
-def expected(plain, frame):
+def expected(plain, kind, frame):
     """Latent and output by the trained network itself, in pieces, with the neck as it was made."""
     trained, enter = plain
     network = trained.network()
+    own = {name: torch.from_numpy(array) for name, array in tiny_tail(trained, enter).items()}
+    behind = copy.deepcopy(network)
+    if kind == "own tail":
+        behind.load_state_dict(own, strict=False)
     _, neck, _ = tiny_neck(trained, CUT, enter)
     sources, targets = ([spec.name for spec in network.crossing(cut)] for cut in (CUT, enter))
     image = {"image": torch.from_numpy(normalise(frame, trained.input))}
@@ -56,7 +68,7 @@ def expected(plain, frame):
         latent = neck.encoder(*(made[name] for name in sources))
         last = len(network.segment_names)
         tensors = dict(zip(targets, neck.decode(latent), strict=True))
-        (answer,) = network.run(tensors, enter, last, network.output_names).values()
+        (answer,) = behind.run(tensors, enter, last, network.output_names).values()
         return latent.numpy(), answer.numpy()
 
 

@@ -43,10 +43,31 @@ def tiny_neck(bundle: Bundle, cut: int, enter: int, seed: int = 0, *, film: bool
     return info, module, tables
 
 
-def write_tiny_neck(path: Path, bundle: Bundle, cut: int = 3, enter: int = 3, **more) -> Bundle:
+def tiny_tail(bundle: Bundle, enter: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """Other parameters for what is behind a neck, that float16 holds exactly, as `write_neck`."""
+    from codesign_ros.models.own_tail import tail_of, tail_weights
+
+    rng = np.random.default_rng(seed)
+    weights = tail_weights(tail_of(bundle.network(), enter))
+    return {
+        name: (array * rng.uniform(0.8, 1.2, array.shape)).astype(np.float16)
+        for name, array in weights.items()
+    }
+
+
+def write_tiny_neck(
+    path: Path,
+    bundle: Bundle,
+    cut: int = 3,
+    enter: int = 3,
+    *,
+    own_tail: bool = False,
+    **more,
+) -> Bundle:
     """Copy a bundle and give it a neck."""
     shutil.copytree(bundle.path, path)
-    return write_neck(path, Bundle.open(path), *tiny_neck(bundle, cut, enter, **more))
+    tail = tiny_tail(bundle, enter) if own_tail else None
+    return write_neck(path, Bundle.open(path), *tiny_neck(bundle, cut, enter, **more), tail)
 
 
 def with_losses(bundle: Bundle, cut: int, losses: tuple[float, ...] = (0.01, 0.02, 0.04)) -> Bundle:

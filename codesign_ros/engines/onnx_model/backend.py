@@ -113,7 +113,8 @@ class OnnxBackend(EngineFactory):
                 f"--merge {key.merge.value} --precision {key.precision}', then copy that bundle's "
                 f"folder {self.bundle.exported.name} to {self.bundle.path}"
             ) from error
-        network = as_it_runs(self.bundle.network(), key.structure, key.merge, self._frames)
+        trained = self.bundle.network(key.cut if key.neck else None)
+        network = as_it_runs(trained, key.structure, key.merge, self._frames)
         if key.neck:
             neck = self.bundle.neck_module(key.cut)
             network = with_neck(network, key.cut, self.bundle.neck(key.cut).enter, neck)

@@ -33,6 +33,7 @@ class MeasuredNeck:
         cut: where it is.
         enter: the cut whose tensor its decoder makes.
         module: encoder and decoder.
+        network: the trained network, with the neck's own tail if it has one.
         codec: writes and reads what its encoder makes.
         sha256: of its file.
     """
@@ -40,6 +41,7 @@ class MeasuredNeck:
     cut: int
     enter: int
     module: Neck
+    network: Network
     codec: NeckCodec
     sha256: str
 
@@ -52,7 +54,8 @@ class MeasuredNeck:
         """
         info = bundle.neck(cut)
         codec = NeckCodec(bundle, cut)
-        return cls(cut, info.enter, bundle.neck_module(cut), codec, info.sha256)
+        module, network = bundle.neck_module(cut), bundle.network(cut)
+        return cls(cut, info.enter, module, network, codec, info.sha256)
 
     def __repr__(self) -> str:
         """What tells it from others, for the fingerprint of a measurement."""
@@ -63,13 +66,13 @@ class MeasuredNeck:
         """The cut with each of its codecs."""
         return [(self.cut, codec) for codec in self.codec.codecs]
 
-    def pieces(self, network: Network, form: Form, frames: Callable[[], np.ndarray]) -> NeckPieces:
-        """Make what runs it in a form of a trained network.
+    def pieces(self, form: Form, frames: Callable[[], np.ndarray]) -> NeckPieces:
+        """Make what runs it in a form of its network.
 
         Raises:
             CodesignError: see ``in_precision``.
         """
-        made = as_it_runs(network, form.structure, form.merge, frames)
+        made = as_it_runs(self.network, form.structure, form.merge, frames)
         made = with_neck(made, self.cut, self.enter, self.module)
         return NeckPieces(self, made, in_precision(made, form.precision, frames), form.precision)
 

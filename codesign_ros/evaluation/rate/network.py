@@ -92,7 +92,8 @@ class CutDetector:
                        for cut, specs in self._crossings.items()}  # fmt: skip
         self._encoders, self._decoders = [], []
         for neck, specs in zip(self._necks, crossing, strict=True):
-            changed = with_neck(network, neck.cut, neck.enter, neck.module)
+            own = as_it_runs(neck.network, Structure.S3, Merge.FOLD, bundle.calibration_frames)
+            changed = with_neck(own, neck.cut, neck.enter, neck.module)
             of_neck = cutter(in_precision(changed, precision, bundle.calibration_frames))
             latent = changed.crossing(neck.cut + 1)
             self._encoders.append(engine(of_neck, specs, latent))

@@ -89,7 +89,7 @@ class NeckJudge:
                     counter.add(each, level)
                     latent = torch.from_numpy(dequantise(each, counter.rounding, level))
                     decoded = rated.neck.decode(latent.to(self._device))
-                    answers.append(self._teacher.answer(decoded).cpu().numpy())
+                    answers.append(self._teacher.answer(decoded, rated.tail).cpu().numpy())
                 compared.append(self._compare(answers))
         tables = tables or counter.tables()
         return [

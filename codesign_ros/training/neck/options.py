@@ -29,6 +29,9 @@ class NeckOptions(SceneOptions):
         encoder_depth: residual blocks inside the encoder; None = as many as the neck has that the
             bundle has there already, or by how far the decoded map lies behind the cut.
         decoder_width: channels inside the decoder.
+        decoder_depth: residual blocks inside the decoder, likewise.
+        own_tail: train the segments behind the neck with it, as where the neck that the bundle has
+            there already has a tail of its own.
         feature_share: share of the steps, at the beginning, that compare maps alone; None = by how
             far the decoded map lies behind the cut; 0 where it goes on from a neck.
         bfloat16: compute in 16 bits while training.
@@ -38,7 +41,7 @@ class NeckOptions(SceneOptions):
     usual_epochs: ClassVar[float] = 10.0
     least: ClassVar[Mapping[str, int]] = {
         **SceneOptions.least, "neck": 1, "channels": 1, "encoder_width": 1, "encoder_depth": 0,
-        "decoder_width": 1,
+        "decoder_width": 1, "decoder_depth": 0,
     }  # fmt: skip
 
     neck: int
@@ -49,6 +52,8 @@ class NeckOptions(SceneOptions):
     encoder_width: int = 64
     encoder_depth: int | None = None
     decoder_width: int = 96
+    decoder_depth: int | None = None
+    own_tail: bool = False
     feature_share: float | None = None
     frames: int = 2000
     val_frames: int = 60

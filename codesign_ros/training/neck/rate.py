@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from codesign_ros.models.neck import Neck
+from codesign_ros.models.neck import Beside, Neck
+from codesign_ros.models.network import Network
 from codesign_ros.wire.neck.tables import CodeTables, frequencies_of
 
 LARGEST_CODE = 31
@@ -38,6 +39,7 @@ class RatedNeck(nn.Module):
     Args:
         neck: encoder and decoder.
         levels: how many rates there are.
+        tail: what is trained with them, see `models.own_tail`; None = the tail stays.
 
     Attributes:
         log_price: logarithm of what a kilobyte costs at each level, see `trainer`.
@@ -45,15 +47,23 @@ class RatedNeck(nn.Module):
 
     log_price: torch.Tensor
 
-    def __init__(self, neck: Neck, levels: int) -> None:
+    def __init__(self, neck: Neck, levels: int, tail: Network | None = None) -> None:
         super().__init__()
         self.neck = neck
+        self.tail = tail
         channels = neck.latent[0]
         self.gain = nn.Parameter(torch.zeros(levels, channels))
         self.place = nn.Parameter(torch.zeros(levels, channels))
         self.width = nn.Parameter(torch.zeros(levels, channels))
         prices = _FIRST_PRICE * _PRICE_OF_LEVELS ** torch.arange(levels)
         self.register_buffer("log_price", prices.log())
+
+    def train(self, mode: bool = True) -> RatedNeck:
+        """Set the mode; BatchNorm's statistics in the tail stay as they are."""
+        super().train(mode)
+        if self.tail is not None:
+            self.tail.eval()
+        return self
 
     @property
     def levels(self) -> int:
@@ -143,21 +153,18 @@ class RatedNeck(nn.Module):
 
     @torch.no_grad()
     def go_on_from(self, neck: Neck, gains: np.ndarray, sources: Sequence[torch.Tensor]) -> None:
-        """Take over a neck of the same form, or one whose encoder has fewer blocks.
+        """Take over a neck of the same form, or one with fewer blocks at the latent's resolution.
 
         Args:
-            neck: encoder and decoder; blocks that its encoder does not have change nothing at
-                first.
+            neck: encoder and decoder; blocks that it does not have change nothing at first.
             gains: (levels, C), codes for each unit of its latent.
             sources: each (n, C, H, W) float32, from frames.
         """
-        self.neck.decoder.load_state_dict(neck.decoder.state_dict())
-        for encoder, its in zip(self.neck.encoders, neck.encoders, strict=True):
-            encoder.linear.load_state_dict(its.linear.state_dict())
-            # Blocks stand before the last convolution.
-            own, taken = list(encoder.other), list(its.other)
-            for mine, given in zip([*own[: len(taken) - 1], own[-1]], taken, strict=True):
-                mine.load_state_dict(given.state_dict())
+        for encoder, given in zip(self.neck.encoders, neck.encoders, strict=True):
+            _take_over(encoder, given, behind=1)  # the last convolution
+        for decoder, its in zip(self.neck.decoders, neck.decoders, strict=True):
+            _take_over(decoder.expand, its.expand, behind=2)  # and its ReLU
+            decoder.refine.load_state_dict(its.refine.state_dict())
         self.gain.copy_(torch.from_numpy(gains).log() / _FASTER)
         frames = zip(*(source.split(1) for source in sources), strict=True)
         latents = torch.cat([self.neck.encoder(*frame) for frame in frames])
@@ -172,6 +179,15 @@ class RatedNeck(nn.Module):
     def _spread(self, deviations: torch.Tensor) -> None:
         """Set widths that fit a latent of these standard deviations, (C,)."""
         self.width.copy_((deviations * self.gains() * 0.5 + 0.15).log() / _FASTER)
+
+
+def _take_over(own: Beside, its: Beside, behind: int) -> None:
+    """Load weights of a part with as many blocks or fewer, ``behind`` modules behind them."""
+    own.linear.load_state_dict(its.linear.state_dict())
+    mine, taken = list(own.other), list(its.other)
+    first = len(taken) - behind
+    for module, given in zip([*mine[:first], *mine[-behind:]], taken, strict=True):
+        module.load_state_dict(given.state_dict())
 
 
 def _patches(maps: torch.Tensor, patch: int) -> torch.Tensor:

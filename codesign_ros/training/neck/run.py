@@ -16,6 +16,8 @@ from rich.table import Table
 
 from codesign_ros.bundle import Bundle, write_neck
 from codesign_ros.models.neck import Neck, NeckForm, form_of, least_patch
+from codesign_ros.models.network import Network
+from codesign_ros.models.own_tail import tail_of, tail_weights
 from codesign_ros.neck_file import NeckInfo
 from codesign_ros.training.base_run import BaseRun
 from codesign_ros.training.neck.calibrate import meet_bytes
@@ -98,7 +100,8 @@ class NeckRun(BaseRun):
             form=self._form,
             bfloat16=options.bfloat16,
         )
-        return NeckTrainer(self.teacher, self._train, config, options.torch_device, start)
+        tail = self._tail() if self._has_own_tail else None
+        return NeckTrainer(self.teacher, self._train, config, options.torch_device, start, tail)
 
     def measure(self) -> dict[str, Any]:
         """Measure bytes and answers at each level."""
@@ -125,7 +128,8 @@ class NeckRun(BaseRun):
             self.options.neck, self.options.target, (channels, rows, columns), rated.levels,
             LARGEST_CODE, asdict(neck.form), "",
         )  # fmt: skip
-        bundle = write_neck(self.out, self._bundle, info, neck, tables)
+        tail = None if rated.tail is None else tail_weights(rated.tail)
+        bundle = write_neck(self.out, self._bundle, info, neck, tables, tail)
         loop = self._loop
         document = {
             "command": plain(self.options),
@@ -151,11 +155,26 @@ class NeckRun(BaseRun):
         if there is None or there.levels != levels:
             return None
         form = form_of(there.form)
-        deeper = replace(form, encoder_depth=max(form.encoder_depth, self._form.encoder_depth))
+        deeper = replace(
+            form,
+            encoder_depth=max(form.encoder_depth, self._form.encoder_depth),
+            decoder_depth=max(form.decoder_depth, self._form.decoder_depth),
+        )
         if deeper != self._form:
             return None
         self.progress.console.print(f"goes on from the neck of {self._bundle.path}")
         return self._bundle.neck_module(there.cut), self._bundle.neck_tables(there.cut).gains
+
+    @property
+    def _has_own_tail(self) -> bool:
+        there = self._there()
+        return self.options.own_tail or (there is not None and there.own_tail)
+
+    def _tail(self) -> Network:
+        """What is behind the neck, with the weights of the one that the bundle has already."""
+        there = self._there()
+        network = self._bundle.network(None if there is None else there.cut)
+        return tail_of(network, self.options.target)
 
     def _there(self) -> NeckInfo | None:
         """The neck that the bundle has already between the same cuts."""
@@ -192,17 +211,25 @@ class NeckRun(BaseRun):
         is_fine = max(patches) == 1 and min(targets[0][1:]) >= _LEAST_SIDE
         if is_fine and 4 * numbers <= _MOST_PATCH:
             patch, numbers = 2, 4 * numbers
-        depth, there = options.encoder_depth, self._there()
-        if depth is None and there is not None:
-            depth = form_of(there.form).encoder_depth
-        elif depth is None:  # a head that stops early leaves more to the encoder
-            depth = 0 if options.target == options.neck else 2
+        # A head that stops early leaves more to encoder and decoder.
+        is_ahead = options.target > options.neck
+        usual = NeckForm(encoder_depth=2, decoder_depth=3) if is_ahead else NeckForm()
+        if (there := self._there()) is not None:
+            usual = form_of(there.form)
+        depths = [
+            default if given is None else given
+            for given, default in (
+                (options.encoder_depth, usual.encoder_depth),
+                (options.decoder_depth, usual.decoder_depth),
+            )
+        ]
         return NeckForm(
             channels=min(options.channels or _CHANNELS_A_MAP * len(targets), numbers),
             patch=patch,
             encoder_width=options.encoder_width,
-            encoder_depth=depth,
+            encoder_depth=depths[0],
             decoder_width=options.decoder_width,
+            decoder_depth=depths[1],
         )
 
 

@@ -66,9 +66,11 @@ class Teacher:
         made = self.network.run({IMAGE: x}, 0, self.enter, names)
         return [made[name] for name in self.sources], [made[name] for name in self.targets]
 
-    def behind(self, targets: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Run what is behind ``enter``; return ``watched`` and ``judged``."""
-        return self._run(targets, self._stop, [*self.watched, self.judged])
+    def behind(
+        self, targets: Sequence[torch.Tensor], tail: Network | None = None
+    ) -> dict[str, torch.Tensor]:
+        """Run what is behind ``enter``, or another tail; return ``watched`` and ``judged``."""
+        return self._run(targets, self._stop, [*self.watched, self.judged], tail)
 
     @torch.no_grad()
     def balance(self, targets: Sequence[torch.Tensor]) -> None:
@@ -83,10 +85,10 @@ class Teacher:
             weights = class_weights(torch.cat(scores).float())
             self.distance = partial(self.distance, weights=weights)
 
-    def answer(self, targets: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Return the network's output for what crosses at ``enter``."""
+    def answer(self, targets: Sequence[torch.Tensor], tail: Network | None = None) -> torch.Tensor:
+        """Return the network's output, or another tail's, for what crosses at ``enter``."""
         names = self.network.output_names
-        return self._run(targets, len(self.network.segment_names), names)[names[0]]
+        return self._run(targets, len(self.network.segment_names), names, tail)[names[0]]
 
     def takes(self, height: int, width: int, neck: Neck) -> bool:
         """Whether network and neck can be run on pictures of another size, up to ``judged``."""
@@ -102,10 +104,14 @@ class Teacher:
         return [each.shape for each in decoded] == shapes
 
     def _run(
-        self, targets: Sequence[torch.Tensor], stop: int, wanted: Sequence[str]
+        self,
+        targets: Sequence[torch.Tensor],
+        stop: int,
+        wanted: Sequence[str],
+        tail: Network | None = None,
     ) -> dict[str, torch.Tensor]:
         tensors = dict(zip(self.targets, targets, strict=True))
-        return self.network.run(tensors, self.enter, stop, wanted)
+        return (tail or self.network).run(tensors, self.enter, stop, wanted)
 
 
 def distances(

@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from codesign_ros.models.neck import Neck, NeckForm
+from codesign_ros.models.network import Network
 from codesign_ros.training.averaged_run import AveragedRun, RunConfig
 from codesign_ros.training.detector.canvases import Augmentation, CanvasSampler
 from codesign_ros.training.neck.frames import Pictures
@@ -32,6 +34,8 @@ _MAP_WEIGHT, _MAP_ALONE = 0.3, 2.0
 _PRICE_RATE = 0.06
 _PRICES = (1e-5, 30.0)
 _CELL_PX = 32
+# Of the neck's learning rate, for a tail that is trained already.
+_TAIL_RATE = 0.1
 # One step of so many sees whole frames.
 _WHOLE_EVERY = 4
 
@@ -82,6 +86,7 @@ class NeckTrainer(AveragedRun[NeckConfig]):
         device: where torch computes.
         start: a neck of the same form and its gains (levels, C), to go on from; None = the start is
             in closed form.
+        tail: what is behind the neck, to be trained with it; None = that stays the network's.
 
     Attributes:
         told: what the start in closed form says of itself, see `RatedNeck.start`.
@@ -96,11 +101,12 @@ class NeckTrainer(AveragedRun[NeckConfig]):
         config: NeckConfig,
         device: str = "cpu",
         start: tuple[Neck, np.ndarray] | None = None,
+        tail: Network | None = None,
     ) -> None:
         torch.manual_seed(config.seed)
         self._teacher = teacher
         neck = Neck(teacher.source_shapes, teacher.target_shapes, config.form)
-        rated = RatedNeck(neck, len(config.bytes))
+        rated = RatedNeck(neck, len(config.bytes), tail)
         self._spec = teacher.network.input_spec
         sources, targets = _first_maps(teacher, pictures, device)
         teacher.balance([target.to(device) for target in targets])
@@ -139,7 +145,7 @@ class NeckTrainer(AveragedRun[NeckConfig]):
             latent = config.form.latent([target.shape[1:] for target in targets])
             noise = torch.rand(len(x), *latent, generator=generator) - 0.5
             decoded, bits, rounded = rated(sources, level.to(x.device), noise.to(x.device))
-            found = teacher.behind(decoded) if answers else {}
+            found = teacher.behind(decoded, rated.tail) if answers else {}
         errors = [of_maps(a.float(), b.float()) for a, b in zip(decoded, targets, strict=True)]
         map_error = torch.stack(errors).mean()
         frame_share = x.shape[2] * x.shape[3] / (self._spec.height * self._spec.width)
@@ -188,6 +194,16 @@ class NeckTrainer(AveragedRun[NeckConfig]):
             ).images
         x = to_input(np.ascontiguousarray(images), spec)
         return x.to(self._device, memory_format=torch.channels_last)
+
+    def _groups(self, network: nn.Module) -> list[dict[str, Any]]:
+        tail = {id(p) for n, p in network.named_parameters() if n.startswith("tail.")}
+        groups = super()._groups(network)
+        return [
+            {**group, "params": [p for p in group["params"] if (id(p) in tail) == behind],
+             "rate_share": share}
+            for behind, share in ((False, 1.0), (True, _TAIL_RATE))
+            for group in groups
+        ]  # fmt: skip
 
     def _place(self) -> dict[str, Any]:
         return self._sampler.state()

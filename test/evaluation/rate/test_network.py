@@ -31,7 +31,7 @@ def check_answers(bundle, precision):
     frames = bundle.calibration_frames
     plain = Pieces(network, as_onnx(network, *form, frames), precision, [(5, "uint4")])
     neck = MeasuredNeck.of(bundle, CUT)
-    expected = WithNecks(plain, [neck.pieces(network, form, frames)])
+    expected = WithNecks(plain, [neck.pieces(form, frames)])
     # zstd changes nothing.
     detector = CutDetector(bundle, precision, [5], ["uint4+zstd"])
     assert detector.ways == [*((CUT, f"neck.{level}") for level in range(3)), (5, "uint4+zstd")]

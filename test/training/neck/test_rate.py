@@ -108,6 +108,19 @@ def test_higher_levels_have_fewer_bits():
         assert bits[0] > bits[1] > bits[2] > 0
 
 
+def test_deeper_parts_begin_as_the_neck_that_they_go_on_from():
+    maps = smooth_maps(4, 4, 8, 12)
+    shallow, deep = rated(), rated(encoder_depth=2, decoder_depth=3)
+    with torch.no_grad():
+        for parameter in shallow.parameters():
+            parameter.normal_(0, 0.2)
+        deep.go_on_from(shallow.neck, np.ones((3, 5), np.float32), [maps])
+        for one, other in ((shallow.neck.encoder(maps), deep.neck.encoder(maps)),
+                           (shallow.neck.decoder(shallow.neck.encoder(maps)),
+                            deep.neck.decoder(deep.neck.encoder(maps)))):  # fmt: skip
+            torch.testing.assert_close(other, one)
+
+
 def test_rounding_passes_gradients_on():
     maps = smooth_maps(2, 4, 8, 12)
     neck = rated()

@@ -18,6 +18,7 @@ from codesign_ros.data.sources import open_source
 from codesign_ros.engines.base import EngineKey
 from codesign_ros.engines.factory import open_backend
 from codesign_ros.models.neck import Neck, NeckForm
+from codesign_ros.models.network import weights_of
 from codesign_ros.pixels.letterbox import letterbox
 from codesign_ros.training.base_run import train
 from codesign_ros.training.neck.film import film_frames
@@ -257,20 +258,55 @@ def test_from_a_folder_to_a_bundle_that_runs(bundle, folder, tmp_path, engine_ca
 
 
 def test_training_goes_on_from_the_neck_that_is_there(detector, folder, tmp_path, capfd):
-    """With an encoder as deep as that neck's, if nothing else is said, or a deeper one."""
+    """With parts as deep as that neck's, if nothing else is said, or deeper ones."""
     out = tmp_path / "out.bundle"
     for depth, found in ((1, 1), (None, 1), (3, 3)):
         init = out if out.exists() else detector.path
         options = NeckOptions(
             neck=CUT, init=init, data=str(folder), steps=1, channels=4, device="cpu", threads=1,
-            encoder_depth=depth,
+            encoder_depth=depth, decoder_depth=depth,
         )  # fmt: skip
         train(out, options, Console(file=sys.stderr), open_neck_run)
         (neck,) = Bundle.open(out).necks
-        assert neck.form["encoder_depth"] == found
+        assert neck.form["encoder_depth"] == neck.form["decoder_depth"] == found
         assert ("goes on from the neck" in capfd.readouterr().err) == (init == out)
         config = json.loads((out / f"neck_{CUT}.json").read_text())["config"]
         assert config["feature_share"] == (0 if init == out else 0.12)
+
+
+@pytest.mark.parametrize("enter", [CUT, ENTER])
+def test_a_tail_of_its_own_learns_with_the_neck(bundle, folder, tmp_path, engine_cache, enter):
+    out = tmp_path / "out.bundle"
+
+    def trained(init, **more):
+        options = NeckOptions(
+            neck=CUT, enter=enter, init=init, data=str(folder), steps=3, channels=4, device="cpu",
+            threads=1, bytes=(300, 100), feature_share=0.0, **more,
+        )  # fmt: skip
+        train(out, options, Console(quiet=True), open_neck_run)
+        return Bundle.open(out)
+
+    made = trained(bundle.path, own_tail=True)
+    (neck,) = made.necks
+    assert neck.own_tail
+    plain, own = weights_of(bundle.network()), weights_of(made.network(CUT))
+    changed = {name for name, array in own.items() if not np.array_equal(array, plain[name])}
+    numbers = {int(name.removeprefix("segments.").split(".")[0]) for name in changed}
+    assert min(numbers) >= enter
+    parameters = dict(bundle.network().named_parameters())
+    assert changed <= parameters.keys()  # BatchNorm's statistics stay
+    # Float16 alone does not do that to weights that were trained already.
+    assert max(np.abs(own[name] - plain[name]).max() for name in changed) > 1e-4
+    assert all(np.allclose(own[name], plain[name], atol=1e-2) for name in changed)
+    # Without the neck it is the network that it was.
+    for name, array in weights_of(made.network()).items():
+        np.testing.assert_array_equal(array, plain[name])
+    # Going on keeps and trains it, whether that is said again or not.
+    again = trained(out)
+    assert again.neck(CUT).own_tail
+    more = weights_of(again.network(CUT))
+    assert any(not np.array_equal(array, own[name]) for name, array in more.items())
+    assert all(np.allclose(array, own[name], atol=1e-2) for name, array in more.items())
 
 
 def test_a_second_neck_leaves_the_first(detector, folder, tmp_path):
