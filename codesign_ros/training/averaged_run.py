@@ -81,7 +81,7 @@ class AveragedRun(ABC, Generic[ConfigT]):
         loss.backward()
         if self._gradient_norm is not None:
             torch.nn.utils.clip_grad_norm_(self._network.parameters(), self._gradient_norm)
-        rate = self.config.learning_rate * rate_share(self.steps_done, self.config.steps)
+        rate = self.config.learning_rate * self._rate_share()
         for group in self._optimiser.param_groups:
             group["lr"] = rate * group.get("rate_share", 1.0)
         self._optimiser.step()
@@ -131,6 +131,10 @@ class AveragedRun(ABC, Generic[ConfigT]):
     @abstractmethod
     def _loss(self) -> tuple[torch.Tensor, dict[str, float]]:
         """Return the next batch's loss, a scalar, and by name what else there is to say of it."""
+
+    def _rate_share(self) -> float:
+        """The learning rate of the next step as share of its peak."""
+        return rate_share(self.steps_done, self.config.steps)
 
     def _groups(self, network: nn.Module) -> list[dict[str, Any]]:
         """Parameters for the optimiser; a group's ``rate_share`` is of the learning rate."""

@@ -36,6 +36,9 @@ _PROBE_PATIENCE_S = 3.0
 _OVERTAKES_S = 0.05
 # Frames flow as long as the newest is not older [s].
 _FLOWING_S = 2.0
+# A large probe that took less than this share of the least that two others of about its size took,
+# or that three or more took, and so much less [s], met a faster link: little else makes one early.
+_FASTER_SHARES, _FASTER_S, _OF_ITS_SIZE, _REMEMBERED = (0.0, 0.0, 0.5, 0.7), 5e-3, 1.2, 4
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,8 @@ class LinkMeter:
         # The large probe that is out, and when it was sent [s].
         self._probe: tuple[Hashable, float] | None = None
         self._doubts = False
+        # Payload and time on the link of the newest large probes since the rate was learned.
+        self._paces: deque[tuple[int, float]] = deque(maxlen=_REMEMBERED)
 
     @property
     def delay_s(self) -> float:
@@ -124,6 +129,7 @@ class LinkMeter:
         Until it is sure again; what was known is held meanwhile.
         """
         self._doubts, self._probe, self._sure = True, None, 0
+        self._paces.clear()
         self._estimator.doubt()
         self._prober.begin_anew()
 
@@ -194,6 +200,24 @@ class LinkMeter:
             self._doubts = False
         if key == large or transfer.started_s > sent_s + _OVERTAKES_S:
             self._probe = None
+        if key == large and self._is_known:
+            self._compare(transfer)
+
+    def _compare(self, probe: Transfer) -> None:
+        """Doubt the rate where a large probe was much faster than those before it.
+
+        The estimate must allow for a burst that is not as supposed, and would wait for more probes,
+        which are seconds apart; that of others of its size can be compared at once.
+        """
+        size, took_s = probe.payload_bytes, probe.duration_s
+        others_s = [each_s for each, each_s in self._paces
+                    if max(each, size) < _OF_ITS_SIZE * min(each, size)]  # fmt: skip
+        least_s = min(others_s, default=0.0)
+        share = _FASTER_SHARES[min(len(others_s), len(_FASTER_SHARES) - 1)]
+        if took_s < min(share * least_s, least_s - _FASTER_S):
+            self.doubt()
+        else:
+            self._paces.append((size, took_s))
 
     def _add(self, transfer: Transfer) -> None:
         """Take in a transfer, in the order of sending."""

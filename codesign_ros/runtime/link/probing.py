@@ -22,7 +22,7 @@ _ON_LINK_S, _PERIOD_S = 0.02, 1.5
 # or at least so many where the share allows no more.
 _BURSTS, _LEAST_BURSTS = 2.0, 1.3
 # Of the large probes' share, what those take that look whether the rate is still the same.
-_USUAL_SHARE = 0.7
+_USUAL_SHARE = 0.9
 
 
 class _Allowance:

@@ -38,6 +38,9 @@ _CELL_PX = 32
 _TAIL_RATE = 0.1
 # One step of so many sees whole frames.
 _WHOLE_EVERY = 4
+# The learning rate rises anew over so many steps, at most that share of all, once answers are
+# compared: their gradients are larger than those of maps, by which steps were scaled so far.
+_ANSWERS_WARM_UP, _WARM_UP_SHARE = 200, 0.05
 
 
 @dataclass(frozen=True)
@@ -122,12 +125,29 @@ class NeckTrainer(AveragedRun[NeckConfig]):
         fits = height <= self._spec.height and width <= self._spec.width
         self._crop = (height, width) if fits and teacher.takes(height, width, neck) else None
         self._targets = torch.tensor(config.bytes, dtype=torch.float32) / 1e3
+        # The first step that compared answers; None = there was none yet.
+        self._answers_since: int | None = None
 
     def rated(self) -> RatedNeck:
         """Return the neck with the averaged weights; not a copy."""
         rated = self._average.module
         assert isinstance(rated, RatedNeck)
         return rated.eval()
+
+    def step(self) -> dict[str, float]:
+        """Do one step; see ``AveragedRun.step``."""
+        compares = self.steps_done >= self.config.feature_share * self.config.steps
+        if compares and self._answers_since is None:
+            self._answers_since = self.steps_done
+            self._optimiser.state.clear()
+        return super().step()
+
+    def _rate_share(self) -> float:
+        share = super()._rate_share()
+        if not self._answers_since:
+            return share
+        warm_up = max(1.0, min(_ANSWERS_WARM_UP, _WARM_UP_SHARE * self.config.steps))
+        return share * min(1.0, (self.steps_done - self._answers_since + 1) / warm_up)
 
     def _loss(self) -> tuple[torch.Tensor, dict[str, float]]:
         """Return the loss, and the parts that people look at."""
@@ -137,7 +157,7 @@ class NeckTrainer(AveragedRun[NeckConfig]):
         # Where a batch has fewer pictures than there are levels, all still have their turn.
         order = torch.randperm(rated.levels, generator=generator)
         level = order[torch.arange(len(x)) % rated.levels]
-        answers = self.steps_done >= config.feature_share * config.steps
+        answers = self._answers_since is not None
         with torch.autocast(self._device.type, torch.bfloat16, enabled=config.bfloat16):
             with torch.no_grad():
                 sources, targets = teacher.ends(x)
@@ -206,9 +226,10 @@ class NeckTrainer(AveragedRun[NeckConfig]):
         ]  # fmt: skip
 
     def _place(self) -> dict[str, Any]:
-        return self._sampler.state()
+        return {**self._sampler.state(), "answers_since": self._answers_since}
 
     def _go_to(self, place: dict[str, Any]) -> None:
+        self._answers_since = place.pop("answers_since")
         self._sampler.restore(place)
 
 

@@ -137,6 +137,30 @@ def test_a_busy_core_is_not_taken_for_a_small_bucket_and_a_fast_link(rate_bps, b
     assert later == pytest.approx([rate_bps] * len(later), rel=0.2)
 
 
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize(("before_bps", "after_bps"), [(2e6, 1.6e7), (2e6, 1e8), (5e6, 1e8)])
+def test_one_probe_shows_a_rise_that_small_frames_do_not(before_bps, after_bps, seed):
+    """Frames of a neck never empty the bucket; probes that may go out are seconds apart."""
+    link = SimulatedLink(before_bps, 16_000, seed=seed)
+    frames = Frames(5000, 20)
+    link.run(40.0 + 0.7 * seed, frames)
+    link.rate_bps, changed_s = after_bps, link.now_s
+    link.run(8.0, frames)
+    probes = [t for t, size in link.probe_sends if t > changed_s and size > 10_000]
+    known_s = next(t for t, rate, _ in link.announced if t > changed_s and rate > 0.7 * after_bps)
+    assert known_s < probes[0] + 1.0
+    assert link.meter.bandwidth_bps == pytest.approx(after_bps, rel=0.25)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_link_that_stays_is_hardly_ever_in_doubt(monkeypatch, seed):
+    doubts = []
+    doubt = LinkMeter.doubt
+    monkeypatch.setattr(LinkMeter, "doubt", lambda self: (doubts.append(1), doubt(self)))
+    SimulatedLink(2e6, 16_000, seed=seed).run(120.0, Frames(5000, 20))
+    assert len(doubts) <= 1
+
+
 @pytest.mark.parametrize(
     ("slow_bps", "fast_bps", "burst_bytes", "within_s"),
     [
