@@ -32,8 +32,6 @@ _CROSSINGS = 64
 # late [s], met a link that has become thin. The next have as long until another is on time: the
 # rate follows only after some that nothing else was in the way of.
 _SLOW, _SLOW_S = 2.0, 0.05
-# How often an answer that came early is noticed by what waits for room [s].
-_LOOK_S = 0.01
 
 
 class Uplink:
@@ -60,6 +58,8 @@ class Uplink:
         self._send_failed = send_failed
         self._queue: Queue[tuple[Embedding, Callable[[], bool]] | None] = Queue()
         self._lock = threading.Lock()
+        # Told where the link may be free sooner than was expected, or nothing is sent any more.
+        self._sooner = threading.Condition(self._lock)
         self._stopping = threading.Event()
         self._meter = LinkMeter()
         self._probes = 0
@@ -102,6 +102,7 @@ class Uplink:
             if is_urgent:
                 self._crossings.clear()
                 self._across_s = self._free_s = 0.0
+                self._sooner.notify()
             if now_s < self._free_s:
                 return False
             if is_urgent and not self._meter.learning:
@@ -247,11 +248,14 @@ class Uplink:
         last_s = self._crossings[-1][1] if self._crossings else 0.0
         self._across_s = min(self._across_s, time.monotonic() + left_s)
         self._free_s = self._across_s - _EARLY * last_s
+        self._sooner.notify()
         return by_rate_s
 
     def close(self) -> None:
         """Stop sending; what is still queued stays here."""
-        self._stopping.set()
+        with self._lock:
+            self._stopping.set()
+            self._sooner.notify()
         self._queue.put(None)
         self._thread.join()
 
@@ -268,9 +272,11 @@ class Uplink:
         embedding, may_send = item
         # Until the link has room it waits here and not in the link's queue: what does not fit there
         # is lost and sent again much later, and nobody could take it back.
-        while (left_s := self._free_s - time.monotonic()) > 0:
-            if self._stopping.wait(min(left_s, _LOOK_S)):
-                return False
+        with self._lock:
+            while (left_s := self._free_s - time.monotonic()) > 0:
+                if self._stopping.is_set():
+                    return False
+                self._sooner.wait(left_s)
         if not may_send():
             return True
         # Noted before it is sent: the answer may come before `send` returns.

@@ -99,7 +99,7 @@ class LinkEstimator:
         arrived_s: float | None,
         delay_s: float,
         jitter_s: float,
-    ) -> None:
+    ) -> float | None:
         """Take in one transfer, in the order in which they were sent.
 
         Args:
@@ -109,6 +109,10 @@ class LinkEstimator:
                 was none.
             delay_s: time of a tiny transfer on a free link [s].
             jitter_s: by how much that varies [s].
+
+        Returns:
+            What it took beside its way through queue and bucket as the likeliest pair of rate and
+            burst has it [s]; None where that says nothing.
 
         Raises:
             ValueError: size, delay or jitter is negative, or it arrived before it started.
@@ -136,15 +140,16 @@ class LinkEstimator:
         rest_s += busy_s
         if arrived_s is None:
             self._blocked_s = math.inf
-            return
+            return None
         self._let_change(arrived_s)
         late_s = (arrived_s - delay_s - started_s) - rest_s
         if started_s <= self._blocked_s:
             self._blocked_s = min(self._blocked_s, arrived_s)
             rest_s += late_s
             np.maximum(rest_s, 0, out=rest_s)
-            return
+            return None
         best = self._weights.argmax()
+        beside_s = delay_s + float(late_s.flat[best])
         if rest_s.flat[best] < _MOST_NOISE_S:
             self._off_s.append(abs(float(late_s.flat[best])))
         usual_s = sorted(self._off_s)[_LATELY - 1 - _WORST]
@@ -175,6 +180,7 @@ class LinkEstimator:
         self._below = None
         late_s *= np.where(is_late, _FOLLOW, _ONE)
         rest_s += late_s
+        return beside_s
 
     def quantile_bps(self, share: float) -> float:
         """The rate below which the true one lies with this probability [bit/s]."""

@@ -19,6 +19,8 @@ _DELAYS, _JITTER_SHARE = 20, 0.8
 # first, and later: one disturbance would be taken for the link.
 _FIRST_SURE, _SURE = 3, 2
 _SAMPLES = 64
+# No delay is less [s]: 0 says that it is not known.
+_LEAST_DELAY_S = 1e-4
 # The rate is known where it lies within so much either way, as share of it, with 80 %.
 _KNOWN_SPREAD = 0.25
 # Once probes have learned what they may, or so many large transfers have crossed, it is announced
@@ -26,8 +28,9 @@ _KNOWN_SPREAD = 0.25
 _BOUNDED_SPREAD, _MANY = 0.5, 40
 # Share of the rates in doubt that are believed to be below the true one.
 _CAUTIOUS = 0.3
-# Probability that the burst is less than what is sure of it.
-_LEAST_BURST = 0.1
+# Probability that the burst is less than what is sure of it; where it lies within so much, it is as
+# sure as the hypotheses are far apart.
+_LEAST_BURST, _NEAR_BURSTS = 0.1, 1.6
 # Standard deviations in that range to either side of the middle, for a normal distribution.
 _SIGMAS = 1.2816
 # A large probe without an answer after so long is lost; it holds the next one up no longer [s].
@@ -66,7 +69,7 @@ class LinkMeter:
         self.error_bps = 0.0
         self._book = TransferBook()
         self._delays_s: deque[float] = deque(maxlen=_DELAYS)
-        # What frames took on the link beside the time of their bytes at its rate [s].
+        # What frames took beside their way through the link's queue and bucket [s].
         self._besides_s: deque[float] = deque(maxlen=_DELAYS)
         self._estimator = LinkEstimator()
         self._prober = Prober()
@@ -83,20 +86,25 @@ class LinkMeter:
 
     @property
     def delay_s(self) -> float:
-        """What a frame spends on the link beside the time of its bytes [s]; 0 = not known yet.
+        """What a frame spends beside its way through queue and bucket [s]; 0 = not known yet.
 
         A tiny transfer shows it, but one that is away while the robot computes waits for the
         processor when it is back, all the more under a quota; the answer to a frame finds it idle
         where frames go one at a time. So frames have a say, as far as it lies between what tiny
         transfers took at least and what they usually took: what is left of a large frame's time
-        is as wrong as the rate.
+        is as wrong as the rate. It may be less by what a burst would spare that is likely and not
+        sure: then frames do not wait for it, and ``sure_burst_bytes`` does not say so.
         """
         if not self._delays_s:
             return 0.0
         usual_s = statistics.median(self._delays_s)
         if len(self._besides_s) < _FIRST_SURE:
             return usual_s
-        return min(usual_s, max(self._least_s, statistics.median(self._besides_s)))
+        spared_s = 0.0
+        if self.bandwidth_bps:
+            spared_s = 8 * (self.burst_bytes - self.sure_burst_bytes) / self.bandwidth_bps
+        least_s = max(_LEAST_DELAY_S, self._least_s - spared_s)
+        return min(usual_s, max(least_s, statistics.median(self._besides_s)))
 
     @property
     def burst_bytes(self) -> float:
@@ -105,8 +113,11 @@ class LinkMeter:
 
     @property
     def sure_burst_bytes(self) -> float:
-        """The same, most likely no less [bytes]."""
-        sure = self._estimator.burst_quantile_bytes(_LEAST_BURST)
+        """The same, most likely no less, but for half a step between hypotheses [bytes]."""
+        least, usual, most = map(
+            self._estimator.burst_quantile_bytes, (_LEAST_BURST, 0.5, 1 - _LEAST_BURST)
+        )
+        sure = usual if most <= _NEAR_BURSTS * least else least
         return sure if self.bandwidth_bps else 0.0
 
     @property
@@ -163,9 +174,6 @@ class LinkMeter:
         waited_s = max(0.0, min(free_s, transfer.arrived_s) - transfer.started_s)
         self._until_s = max(self._until_s, transfer.arrived_s)
         self._queued |= transfer.is_frame and waited_s > 0
-        if transfer.is_frame and self.bandwidth_bps:
-            bytes_s = 8 * transfer.payload_bytes / self.bandwidth_bps
-            self._besides_s.append(transfer.duration_s - waited_s - bytes_s)
         for each in self._book.take_complete(now_s):
             self._add(each)
         self._note_probe(key, transfer)
@@ -239,9 +247,11 @@ class LinkMeter:
             jitter_s = 0.0
         # The time of what was sent again says when it was missed, and nothing of the rate.
         arrived_s = transfer.arrived_s if transfer.in_order else None
-        self._estimator.add(
+        beside_s = self._estimator.add(
             transfer.payload_bytes, transfer.started_s, arrived_s, least_s, jitter_s
         )
+        if transfer.is_frame and self.bandwidth_bps and beside_s is not None:
+            self._besides_s.append(beside_s)
         if not tiny:
             self._judge()
 
