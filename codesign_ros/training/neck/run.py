@@ -50,6 +50,9 @@ _MOST_NUMBERS = 8192
 _CHANNELS_A_MAP = 32
 # Peak of the learning rate; a number of a latent of several maps hangs on many more weights.
 _RATE, _RATE_OF_SEVERAL = 2e-3, 5e-4
+# Of that, once answers are compared, where less than such a share of the network's work lies before
+# the decoded map: what is behind it makes much of small errors there.
+_EARLY, _RATE_OF_EARLY = 0.25, 0.1
 _LEAST_SIDE = 8
 
 
@@ -92,11 +95,14 @@ class NeckRun(BaseRun):
                 feature_share = 0.0
         several = len(self.teacher.target_shapes) > 1
         rate = options.learning_rate or (_RATE_OF_SEVERAL if several else _RATE)
+        is_early = self.teacher.work_before < _EARLY
+        answers_rate = _RATE_OF_EARLY if is_early and options.learning_rate is None else 1.0
         config = NeckConfig(
             steps,
             **{**options.config, "learning_rate": rate},
             bytes=sizes,
             feature_share=feature_share,
+            answers_rate=answers_rate,
             form=self._form,
             bfloat16=options.bfloat16,
         )

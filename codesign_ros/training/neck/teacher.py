@@ -9,6 +9,7 @@ from functools import partial
 import torch
 
 from codesign_ros.bundle import Bundle
+from codesign_ros.models.layers import layer_records
 from codesign_ros.models.neck import Neck, crossing_maps
 from codesign_ros.models.network import Network, meta_image, on_meta
 from codesign_ros.models.reparam import reparameterize
@@ -59,6 +60,14 @@ class Teacher:
     def target_shapes(self) -> list[tuple[int, ...]]:
         """Shapes of what the decoders make."""
         return [spec.shape[1:] for spec in self.network.crossing(self.enter)]
+
+    @property
+    def work_before(self) -> float:
+        """Share of the network's operations that lies before ``enter``."""
+        before = set(self.network.segment_names[: self.enter])
+        records = layer_records(self.network)
+        done = sum(record.flops for record in records if record.segment in before)
+        return done / sum(record.flops for record in records)
 
     def ends(self, x: torch.Tensor) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         """Run normalised pictures (B, 3, h, w) up to ``enter``; return sources and targets."""

@@ -51,6 +51,7 @@ class NeckConfig(RunConfig):
         bytes: what a frame is to take at each level.
         form: sizes of encoder and decoder.
         feature_share: share of the steps, at the beginning, that compare maps alone.
+        answers_rate: of the learning rate, once answers are compared.
         crop: height and width of crops as shares of the input's.
         whole_share: share of the steps, at the end, that see whole frames, as every fourth does.
         bfloat16: convolve in 16 bits.
@@ -61,6 +62,7 @@ class NeckConfig(RunConfig):
     bytes: tuple[int, ...] = ()
     form: NeckForm = field(default_factory=NeckForm)
     feature_share: float = 0.12
+    answers_rate: float = 1.0
     crop: tuple[float, float] = (0.64, 0.5)
     whole_share: float = 0.2
     bfloat16: bool = False
@@ -144,7 +146,10 @@ class NeckTrainer(AveragedRun[NeckConfig]):
 
     def _rate_share(self) -> float:
         share = super()._rate_share()
-        if not self._answers_since:
+        if self._answers_since is None:
+            return share
+        share *= self.config.answers_rate
+        if self._answers_since == 0:
             return share
         warm_up = max(1.0, min(_ANSWERS_WARM_UP, _WARM_UP_SHARE * self.config.steps))
         return share * min(1.0, (self.steps_done - self._answers_since + 1) / warm_up)

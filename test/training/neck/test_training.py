@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import signal
 import sys
 from dataclasses import replace
@@ -162,6 +163,33 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(bundle, tmp_path):
     assert [second.step() for _ in range(6)] == steps[4:]
     one, other = weights(whole), weights(second)
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+def test_answers_come_in_slowly_after_maps_alone(detector):
+    config = replace(CONFIG, steps=40, feature_share=0.5, answers_rate=0.1, learning_rate=1e-3)
+    run = trainer(detector, config)
+    rates = [run.step()["learning_rate"] for _ in range(40)]
+    # By hand: two steps of warm-up, a cosine, and from step 20 on a tenth of it, after a new one.
+    usual = [
+        min((k + 1) / 2, 0.5 + 0.5 * math.cos(math.pi * max(0, k - 2) / 38)) for k in range(40)
+    ]
+    wanted = [1e-3 * share for share in usual]
+    wanted[20:] = [0.1 * rate * min(1, (k + 1) / 2) for k, rate in enumerate(wanted[20:])]
+    assert rates == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize(("enter", "rate", "share"), [(3, None, 0.1), (20, None, 1), (3, 1e-3, 1)])
+def test_early_maps_take_a_lower_rate_unless_one_is_given(
+    detector, folder, tmp_path, enter, rate, share
+):
+    out = tmp_path / "out.bundle"
+    options = NeckOptions(
+        neck=3, enter=enter, init=detector.path, data=str(folder), steps=1, channels=4,
+        device="cpu", threads=1, learning_rate=rate,
+    )  # fmt: skip
+    train(out, options, Console(quiet=True), open_neck_run)
+    config = json.loads((out / "neck_3.json").read_text())["config"]
+    assert config["answers_rate"] == share
 
 
 def test_classes_of_a_detector_count_alike(detector):
