@@ -160,8 +160,8 @@ def test_mean_and_std_are_numbers(copy, value):
 
 
 def test_newer_version(copy):
-    edit_model(copy, version=3)
-    assert "version 3, this package reads up to 2: update codesign_ros" in refused(copy)
+    edit_model(copy, version=4)
+    assert "version 4, this package reads up to 3: update codesign_ros" in refused(copy)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 Ours plans for throughput, frames flow as fast as answers come, and the link takes one rate after
 another. The plan that ours has come to some time after a change is taken for the right one, unless
-another one brought a quarter more frames at another time on a link of that rate, and so is one
+another plan brought a quarter more frames at another time on a link of that rate, and so is one
 before it under which as many frames a second came as under that, but for a tenth. Printed is when
 the first of them came, how many plans were made after the change, and frames a second in the second
 half of the time.
@@ -71,8 +71,10 @@ def main() -> int:
             rows.append({"before_bps": before_bps, **_measure(session, shape, arguments.seconds)})
             (arguments.out / "link_changes.json").write_text(json.dumps(rows, indent=1))
     for row in rows:
-        best = max(each["frames_s"] for each in rows if each["after_bps"] == row["after_bps"])
-        if row["frames_s"] < _RIGHT_SHARE * best:
+        others = [each for each in rows if each["after_bps"] == row["after_bps"]]
+        best = max(others, key=lambda each: each["frames_s"])
+        # Of one and the same plan the machine makes more or less at different times.
+        if row["frames_s"] < _RIGHT_SHARE * best["frames_s"] and row["plan"] != best["plan"]:
             row["settled_s"] = None
     (arguments.out / "link_changes.json").write_text(json.dumps(rows, indent=1))
     console.print(_table(rows))

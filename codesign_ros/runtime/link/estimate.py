@@ -205,6 +205,11 @@ class LinkEstimator:
         self._below = None
 
     @property
+    def has_filled(self) -> bool:
+        """Whether it no longer matters how full the bucket was at the start."""
+        return len(self._weights) == 1
+
+    @property
     def spread(self) -> float:
         """Half of the range in which the rate lies with 80 %, as share of the rate."""
         return math.log(self.quantile_bps(0.9) / self.quantile_bps(0.1)) / 2

@@ -39,9 +39,10 @@ _PROBE_PATIENCE_S = 3.0
 _OVERTAKES_S = 0.05
 # Frames flow as long as the newest is not older [s].
 _FLOWING_S = 2.0
-# A large probe that took less than this share of the least that two others of about its size took,
-# or that three or more took, and so much less [s], met a faster link: little else makes one early.
-_FASTER_SHARES, _FASTER_S, _OF_ITS_SIZE, _REMEMBERED = (0.0, 0.0, 0.5, 0.7), 5e-3, 1.2, 4
+# A large probe that took less than this share of the least that two others would have taken, or
+# that three or more would, and so much less [s], met a faster link: little else makes one early.
+# Others are those of less than twice its size and of more than half of it.
+_FASTER_SHARES, _FASTER_S, _OF_ITS_SIZE, _REMEMBERED = (0.0, 0.0, 0.5, 0.7), 5e-3, 2.0, 4
 
 
 @dataclass(frozen=True)
@@ -208,17 +209,19 @@ class LinkMeter:
             self._doubts = False
         if key == large or transfer.started_s > sent_s + _OVERTAKES_S:
             self._probe = None
-        if key == large and self._is_known:
+        # Before, what met an empty bucket is no measure for what meets a full one.
+        if key == large and self._is_known and self._estimator.has_filled:
             self._compare(transfer)
 
     def _compare(self, probe: Transfer) -> None:
         """Doubt the rate where a large probe was much faster than those before it.
 
         The estimate must allow for a burst that is not as supposed, and would wait for more probes,
-        which are seconds apart; that of others of its size can be compared at once.
+        which are seconds apart; what others took, less or more what their other size does at the
+        rate as it was, can be compared at once.
         """
         size, took_s = probe.payload_bytes, probe.duration_s
-        others_s = [each_s for each, each_s in self._paces
+        others_s = [each_s - 8 * (each - size) / self.bandwidth_bps for each, each_s in self._paces
                     if max(each, size) < _OF_ITS_SIZE * min(each, size)]  # fmt: skip
         least_s = min(others_s, default=0.0)
         share = _FASTER_SHARES[min(len(others_s), len(_FASTER_SHARES) - 1)]

@@ -20,7 +20,7 @@ _LEARNING_S, _LEARNING_BYTES = 0.5, 8_000_000
 _ON_LINK_S, _PERIOD_S = 0.02, 1.5
 # A probe shows the rate only by what of it does not pass at once: it is so many times the burst,
 # or at least so many where the share allows no more.
-_BURSTS, _LEAST_BURSTS = 2.0, 1.3
+_BURSTS, _LEAST_BURSTS = 2.0, 1.5
 # Of the large probes' share, what those take that look whether the rate is still the same.
 _USUAL_SHARE = 0.9
 
