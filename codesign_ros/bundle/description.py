@@ -19,7 +19,7 @@ VERSION = 3
 """The newest layout of a bundle that this package reads: that of necks with tails of their own."""
 
 NECK_VERSION = 2
-"""The layout of a bundle whose necks, if any, all leave the tail as it is."""
+"""The layout of a bundle with ``boxes``, or with necks that all leave the tail as it is."""
 
 PLAIN_VERSION = 1
 """The layout of a bundle with neither necks nor ``boxes``, which older packages read too."""

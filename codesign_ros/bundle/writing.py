@@ -78,7 +78,7 @@ def write_bundle(
     check_place(path)
     weights = safetensors.numpy.save(weights_of(network))
     document = {
-        "version": PLAIN_VERSION if boxes == CORNERS else VERSION,
+        "version": PLAIN_VERSION if boxes == CORNERS else NECK_VERSION,
         "name": name,
         "task": task,
         "architecture": architecture,
