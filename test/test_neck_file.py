@@ -168,8 +168,11 @@ def test_tables_need_no_torch(necked):
 
 
 def test_a_neck_that_is_not_there(necked):
-    with pytest.raises(BundleError, match=r"has no neck at cut 4 \(it has: 3\)"):
-        necked.neck(4)
+    said = f"bundle {necked.path} has no neck at cut 4 (it has: 3)"
+    for ask in (necked.neck, necked.network, necked.neck_module, necked.neck_tables):
+        with pytest.raises(BundleError) as raised:
+            ask(4)
+        assert str(raised.value) == said
 
 
 def test_damage_is_refused(copy):

@@ -161,11 +161,12 @@ class Bundle:
         from codesign_ros.models.network import load_weights
         from codesign_ros.models.zoo import build
 
+        info = None if neck is None else self.neck(neck)
         try:
             network = build(self.architecture, self.architecture_args, self.input)
             weights = safetensors.numpy.load_file(self.path / WEIGHTS)
-            if neck is not None:
-                weights |= read_tail(self.path, self.neck(neck))
+            if info is not None:
+                weights |= read_tail(self.path, info)
             load_weights(network, weights)
         except (CodesignError, TypeError, ValueError, RuntimeError) as error:
             # torch's own complaints are about arguments that make no network.

@@ -222,20 +222,15 @@ class NeckRun(BaseRun):
         usual = NeckForm(encoder_depth=2, decoder_depth=3) if is_ahead else NeckForm()
         if (there := self._there()) is not None:
             usual = form_of(there.form)
-        depths = [
-            default if given is None else given
-            for given, default in (
-                (options.encoder_depth, usual.encoder_depth),
-                (options.decoder_depth, usual.decoder_depth),
-            )
-        ]
-        return NeckForm(
+        given = {"encoder_depth": options.encoder_depth, "decoder_depth": options.decoder_depth}
+        depths = {name: depth for name, depth in given.items() if depth is not None}
+        return replace(
+            usual,
             channels=min(options.channels or _CHANNELS_A_MAP * len(targets), numbers),
             patch=patch,
             encoder_width=options.encoder_width,
-            encoder_depth=depths[0],
             decoder_width=options.decoder_width,
-            decoder_depth=depths[1],
+            **depths,
         )
 
 
