@@ -223,7 +223,7 @@ class NeckRun(BaseRun):
         if (there := self._there()) is not None:
             usual = form_of(there.form)
         given = {"encoder_depth": options.encoder_depth, "decoder_depth": options.decoder_depth}
-        depths = {name: depth for name, depth in given.items() if depth is not None}
+        depths: dict[str, Any] = {n: depth for n, depth in given.items() if depth is not None}
         return replace(
             usual,
             channels=min(options.channels or _CHANNELS_A_MAP * len(targets), numbers),
