@@ -24,13 +24,14 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from codesign_ros.types.codec_names import NECK_CODECS
 from codesign_ros.types.errors import CodesignError, one_line
 from codesign_ros.types.tensors import NECK, TensorSpec
 from codesign_ros.wire.neck.tables import CodeTables
 
 _GAINS, _FREQUENCIES, _AFTER = "gains", "frequencies", "frequencies_after"
 _TAIL = "tail."
-_MOST_LEVELS, _MOST_CODE, _MOST_SYMBOLS = 16, 127, 2**24
+_MOST_CODE, _MOST_SYMBOLS = 127, 2**24
 
 
 @dataclass(frozen=True)
@@ -230,5 +231,5 @@ def _check(neck: NeckInfo, crossings: tuple[tuple[TensorSpec, ...], ...]) -> Non
             raise ValueError(f"a neck at cut {cut}, which not maps alone cross")
     if min(neck.shape) < 1 or neck.symbols > _MOST_SYMBOLS:
         raise ValueError(f"a neck's latent of {neck.shape}")
-    if not 1 <= neck.levels <= _MOST_LEVELS or not 1 <= neck.largest_code <= _MOST_CODE:
+    if not 1 <= neck.levels <= len(NECK_CODECS) or not 1 <= neck.largest_code <= _MOST_CODE:
         raise ValueError(f"a neck of {neck.levels} levels and codes up to {neck.largest_code}")

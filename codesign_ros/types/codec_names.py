@@ -8,9 +8,9 @@ from __future__ import annotations
 LOSSLESS_STAGE = "+zstd"
 """What stands behind the name of a codec whose bytes are packed by zstd, which loses nothing."""
 
-NECK_CODECS = tuple(f"neck.{level}" for level in range(4))
+NECK_CODECS = tuple(f"neck.{level}" for level in range(6))
 """Codecs of a neck: what a trained encoder makes of a cut, at one of its rate levels. Level 0 is
-the finest; which of them there are, and at which cuts, says the bundle."""
+the finest; how many of them there are, and at which cuts, says the bundle."""
 
 
 def neck_level(codec: str) -> int | None:

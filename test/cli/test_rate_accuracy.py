@@ -62,6 +62,25 @@ def test_video_is_of_films_alone(measured):
     assert scenes["notes"] == []
 
 
+def test_a_neck_that_knows_films_is_written_after_frames_before(bundle, measured, tmp_path, capsys):
+    plain = write_detector_bundle(tmp_path / "plain.bundle")
+    film = write_tiny_neck(tmp_path / "film.bundle", plain, CUT, CUT, film=True).path
+    stem = tmp_path / "rates"
+    assert main(["rate-accuracy", str(film), *OPTIONS, "--out", str(stem)]) == 0
+    assert "newest frame whose answer is there, 0.1 s after" in " ".join(
+        capsys.readouterr().out.split()
+    )
+    content = json.loads(stem.with_suffix(".json").read_text())
+    scenes, moving = map(by_name, content["sources"])
+    assert not [name for name in scenes if "after" in name]
+    for level in range(3):
+        alone, after = (moving[f"neck.{level} at {CUT}{how}"] for how in ("", ", after a frame"))
+        assert after["bytes_mean"] <= alone["bytes_mean"]
+        assert [after[key] for key in ("ap", "map50")] == [alone[key] for key in ("ap", "map50")]
+    # The tables of the other one know none.
+    assert not [way for way in by_name(measured["sources"][1]) if "after" in way]
+
+
 def test_a_film_has_the_frames_a_second_that_were_asked_for(bundle, tmp_path, capsys, monkeypatch):
     asked = []
     sequence = MineGenerator.sequence

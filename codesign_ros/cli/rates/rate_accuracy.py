@@ -172,6 +172,7 @@ def _measured(
     from codesign_ros.data.sources import LabelledSource, MineSource
     from codesign_ros.evaluation.rate.coders import jpeg, still_coders
     from codesign_ros.evaluation.rate.measure import RateMeasurement
+    from codesign_ros.evaluation.rate.neck_film import AFTER, ANSWER_S, NeckFilm
     from codesign_ros.evaluation.rate.result import SourceResult, results
     from codesign_ros.evaluation.rate.video import video_coders
 
@@ -179,11 +180,19 @@ def _measured(
     single = isinstance(source, LabelledSource)
     single |= isinstance(source, MineSource) and source.independent
     films, notes = ([], []) if single else video_coders(chosen.fps)
+    neck_film = None
+    if not single and any(neck.codec.knows_films for neck in detector.necks):
+        neck_film = NeckFilm(detector, chosen.fps)
+        notes.append(
+            f"neck.K{AFTER}: each is written after the newest frame whose answer is there, "
+            f"{ANSWER_S} s after that frame"
+        )
     measurement = RateMeasurement(
         bundle=bundle,
         detector=detector,
         stills=still_coders(),
         films=films,
+        neck_film=neck_film,
         camera=None if options.camera_jpeg is None else jpeg("420", options.camera_jpeg),
         source=chosen,
         name=name,

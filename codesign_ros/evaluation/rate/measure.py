@@ -7,7 +7,7 @@ import itertools
 import json
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +18,15 @@ import numpy as np
 from codesign_ros.bundle import Bundle
 from codesign_ros.data.chosen import ChosenSource
 from codesign_ros.evaluation.rate.coders import Coded, FrameCoder
-from codesign_ros.evaluation.rate.network import CutDetector
+from codesign_ros.evaluation.rate.neck_film import NeckFilm
+from codesign_ros.evaluation.rate.network import CutDetector, way_name
 from codesign_ros.evaluation.rate.resampled import MATCHED, counts, matched
 from codesign_ros.evaluation.rate.result import RAW, Found, Way
 from codesign_ros.evaluation.resume import Journal
 from codesign_ros.pixels.boxes import ALL_SCORES, decode_detections, to_frame
 from codesign_ros.pixels.letterbox import letterbox
 from codesign_ros.types.boxes import GroundTruth
+from codesign_ros.types.codec_names import codec_family
 from codesign_ros.types.errors import CodesignError
 
 # Frames whose time says how long all of them take; the first one, which warms up, does not count.
@@ -40,6 +42,7 @@ class RateMeasurement:
         detector: engines for it.
         stills: coders that may run side by side, in any order of the frames.
         films: coders that need every frame, in order.
+        neck_film: what the necks' levels take in that order; None = the frames have none.
         camera: makes of each frame what the camera sends; None = raw frames.
         source: frames with known truth, with an end.
         name: of the source.
@@ -51,6 +54,7 @@ class RateMeasurement:
     detector: CutDetector
     stills: Sequence[FrameCoder]
     films: Sequence[FrameCoder]
+    neck_film: NeckFilm | None
     camera: FrameCoder | None
     source: ChosenSource
     name: str
@@ -61,11 +65,12 @@ class RateMeasurement:
     def ways(self) -> list[Way]:
         """All ways, the raw frames first."""
         cut = [
-            Way(f"{codec.partition('.')[0]} at {cut}", f"{codec} at {cut}")
+            Way(f"{codec_family(codec)} at {cut}", way_name(cut, codec))
             for cut, codec in self.detector.ways
         ]
         frames = [Way(coder.family, coder.name) for coder in (*self.stills, *self.films)]
-        return [Way(RAW, RAW), *cut, *frames]
+        after = [] if self.neck_film is None else self.neck_film.ways
+        return [Way(RAW, RAW), *cut, *frames, *after]
 
     def run(
         self,
@@ -119,7 +124,8 @@ class RateMeasurement:
             planned(0, 0.0)
             return
         # A film's coders need every frame from the first one on.
-        first = 0 if self.films else left[0]
+        in_order = self.films or self.neck_film
+        first = 0 if in_order else left[0]
         times: list[float] = []
         most = 2 * self.threads
         waiting: deque[tuple[int, Future[Any]]] = deque()
@@ -132,10 +138,11 @@ class RateMeasurement:
                     height, width, _ = picture.shape
                     image = self._image(picture)
                     coded = [coder.code(image) for coder in self.films]
+                    after = {} if self.neck_film is None else self.neck_film.sizes(image)
                     if number in done:
                         continue
                     job = pool.submit(
-                        self._entry, number, frame.truth, (height, width), image, coded
+                        self._entry, number, frame.truth, (height, width), image, coded, after
                     )
                     waiting.append((number, job))
                     if len(times) < _TRIED_FRAMES:
@@ -166,6 +173,7 @@ class RateMeasurement:
         size: tuple[int, int],
         image: np.ndarray,
         coded: Sequence[Coded],
+        after: Mapping[str, int],
     ) -> dict[str, Any]:
         """What is kept of a frame: its objects by class, and for each way bytes and boxes."""
         if truth is None:
@@ -192,6 +200,10 @@ class RateMeasurement:
         stills = (coder.code(image) for coder in self.stills)
         for picture in itertools.chain(stills, coded):
             note(picture.payload_bytes, self.detector.of_frame(picture.image))
+        # Levels that are written after a frame before are read as those that stand alone.
+        alone = dict(zip((way.name for way in self.ways), found, strict=False))
+        sent += after.values()
+        found += [alone[name] for name in after]
         return {"objects": counts(true, self.classes), "sent": sent, "found": found}
 
     def _unpacked(self, entries: Sequence[Any]) -> Found:

@@ -36,6 +36,11 @@ class Sent(NamedTuple):
     output: np.ndarray
 
 
+def way_name(cut: int, codec: str) -> str:
+    """What is sent at a cut."""
+    return f"{codec} at {cut}"
+
+
 class CutDetector:
     """Engines for the folded ``S3`` of a bundle's network, each on one thread.
 
@@ -105,6 +110,11 @@ class CutDetector:
         tensors = [(cut, codec) for cut in self._crossings for codec in self._codecs]
         return [*(way for neck in self._necks for way in neck.ways), *tensors]
 
+    @property
+    def necks(self) -> Sequence[MeasuredNeck]:
+        """The necks whose levels are sent."""
+        return self._necks
+
     def of_frame(self, image: np.ndarray) -> np.ndarray:
         """The output for a frame, uint8 (H, W, 3) RGB, letterboxed."""
         return self._of_frame.run({"image": normalise(image, self._input)})[self._answer]
@@ -114,10 +124,10 @@ class CutDetector:
 
         None stands for a way whose codec cannot carry what crosses, as fp16 beyond 65504.
         """
-        made = self._whole.run({"image": normalise(image, self._input)})
+        made = self._made(image)
         yield Sent(image.nbytes, made[self._answer])
-        for neck, encoder, decoder in zip(self._necks, self._encoders, self._decoders, strict=True):
-            latent = encoder.run({spec.name: made[spec.name] for spec in encoder.inputs})[NECK]
+        latents = self._latents(made)
+        for neck, latent, decoder in zip(self._necks, latents, self._decoders, strict=True):
             for level in range(len(neck.codec.codecs)):
                 encoded = neck.codec.encode(latent, level)
                 received = {NECK: neck.codec.decode(encoded, self._limits)}
@@ -130,6 +140,20 @@ class CutDetector:
                     yield None
                     continue
                 yield Sent(payload_bytes, self._tails[cut].run(received)[self._answer])
+
+    def latents(self, image: np.ndarray) -> list[np.ndarray]:
+        """What the encoder of each neck makes of a frame, float32 (1, C, h, w) each."""
+        return self._latents(self._made(image))
+
+    def _made(self, image: np.ndarray) -> _Tensors:
+        """What crosses the cuts, and the answer."""
+        return self._whole.run({"image": normalise(image, self._input)})
+
+    def _latents(self, made: _Tensors) -> list[np.ndarray]:
+        return [
+            encoder.run({spec.name: made[spec.name] for spec in encoder.inputs})[NECK]
+            for encoder in self._encoders
+        ]
 
     def _through(self, made: _Tensors, specs: _Specs, codec: str) -> tuple[int, _Tensors]:
         """Bytes of what crosses, and what a tail gets of it."""

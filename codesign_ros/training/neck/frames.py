@@ -84,13 +84,11 @@ def open_pictures(
         held = max(1, min(options.val_frames, round(_VAL_SHARE * len(images))))
         # The last ones: frames of a film are like those beside them.
         first = len(images) - held
-        train = Pictures(images[:first], None, f"{first} frames of {options.data}")
-        known = truths[first:] if any(each is not None for each in truths) else None
-        val = Pictures(
-            images[first:],
-            None if known is None else [each or () for each in known],
-            f"{held} other frames of {options.data}",
-        )
+        is_known = any(each is not None for each in truths)
+        known = [each or () for each in truths] if is_known else None
+        name = f"frames of {options.data}"
+        train = Pictures(images[:first], known and known[:first], f"{first} {name}")
+        val = Pictures(images[first:], known and known[first:], f"{held} other {name}")
         yield train, val
 
 

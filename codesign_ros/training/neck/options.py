@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from codesign_ros.training.scenes import SceneOptions
+from codesign_ros.types.codec_names import NECK_CODECS
 from codesign_ros.types.errors import CodesignError
 
-BYTES_A_PIXEL = (0.025, 0.015, 0.0078, 0.004)
+BYTES_A_PIXEL = (0.02, 0.015, 0.0105, 0.0076, 0.004)
 """What the rate levels are to have where nothing else is said, for each pixel of the input."""
 
 
@@ -73,7 +74,11 @@ class NeckOptions(SceneOptions):
             raise CodesignError(f"--enter must be {self.neck} or more, not {self.target}")
         sizes = self.bytes
         if sizes is not None and (
-            not 1 <= len(sizes) <= 16 or min(sizes) < 1 or sorted(sizes, reverse=True) != [*sizes]
+            not 1 <= len(sizes) <= len(NECK_CODECS)
+            or min(sizes) < 1
+            or sorted(sizes, reverse=True) != [*sizes]
         ):
             said = " ".join(map(str, sizes))
-            raise CodesignError(f"--bytes must be 1 to 16 sizes, the largest first, not {said}")
+            raise CodesignError(
+                f"--bytes must be 1 to {len(NECK_CODECS)} sizes, the largest first, not {said}"
+            )

@@ -157,7 +157,8 @@ class RatedNeck(nn.Module):
 
         Args:
             neck: encoder and decoder; blocks that it does not have change nothing at first.
-            gains: (levels, C), codes for each unit of its latent.
+            gains: (levels, C), codes for each unit of its latent; where it has another number of
+                levels, the first and the last are taken over, and those between lie evenly.
             sources: each (n, C, H, W) float32, from frames.
         """
         for encoder, given in zip(self.neck.encoders, neck.encoders, strict=True):
@@ -165,7 +166,10 @@ class RatedNeck(nn.Module):
         for decoder, its in zip(self.neck.decoders, neck.decoders, strict=True):
             _take_over(decoder.expand, its.expand, behind=2)  # and its ReLU
             decoder.refine.load_state_dict(its.refine.state_dict())
-        self.gain.copy_(torch.from_numpy(gains).log() / _FASTER)
+        places = np.linspace(0, len(gains) - 1, self.levels)
+        known = np.arange(len(gains))
+        spread = np.stack([np.interp(places, known, each) for each in np.log(gains).T], axis=1)
+        self.gain.copy_(torch.from_numpy(spread) / _FASTER)
         frames = zip(*(source.split(1) for source in sources), strict=True)
         latents = torch.cat([self.neck.encoder(*frame) for frame in frames])
         self.place.copy_(latents.mean((0, 2, 3)) * self.gains() / _FASTER)

@@ -86,7 +86,7 @@ class NeckRun(BaseRun):
         sizes = options.bytes or tuple(
             max(1, round(each * spec.height * spec.width)) for each in BYTES_A_PIXEL
         )
-        start = self._start(len(sizes))
+        start = self._start()
         feature_share = options.feature_share
         if feature_share is None:
             is_ahead = options.target > options.neck
@@ -155,10 +155,10 @@ class NeckRun(BaseRun):
         loop.remove_checkpoint()
         return (self._table(points), f"{self.out}: model {bundle.model_id}")
 
-    def _start(self, levels: int) -> tuple[Neck, np.ndarray] | None:
+    def _start(self) -> tuple[Neck, np.ndarray] | None:
         """The neck that the bundle has already, if ours can go on from it."""
         there = self._there()
-        if there is None or there.levels != levels:
+        if there is None:
             return None
         form = form_of(there.form)
         deeper = replace(

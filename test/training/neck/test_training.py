@@ -383,7 +383,7 @@ def test_interrupted_by_a_signal_and_resumed(detector, folder, tmp_path, monkeyp
     [
         ({"init": None}, "a neck needs --init BUNDLE"),
         ({"enter": 2}, "--enter must be 3 or more, not 2"),
-        ({"bytes": (10, 20)}, "--bytes must be 1 to 16 sizes, the largest first, not 10 20"),
+        ({"bytes": (10, 20)}, "--bytes must be 1 to 6 sizes, the largest first, not 10 20"),
         ({"neck": 99}, "cut 99 does not exist"),
         ({"neck": 26}, "a neck needs a cut at which maps (1, C, H, W) alone cross; at cut 26"),
         ({"data": "/nowhere"}, "source /nowhere does not exist"),
