@@ -30,6 +30,10 @@ _NO_EVIDENCE = math.exp(-0.5)
 # Share of the way that a hypothesis follows an arrival later than it foretold: most lateness is
 # that of a busy core and not of the link.
 _FOLLOW, _ONE = np.float32(0.1), np.float32(1.0)
+# What passes at once, as sure as that, is late by the processes alone, and by no more than they are
+# lately no evidence at all: thousands of small frames that come from a busy core would else tell a
+# small bucket before a faster link, of which the probes, which then become small, say nothing else.
+_SURE_BURST = 0.1
 # A late arrival leaves a hypothesis this likelihood as long as it may be a process that stood
 # still, and less the later it is than that lasts [s].
 _STALL_LATE, _STALL_S = math.exp(-2.0), 0.05
@@ -162,7 +166,10 @@ class LinkEstimator:
         busy_s *= busy_s
         variance = busy_s + passed_s
         variance += noise_s**2
-        half = late_s * late_s
+        off_s = late_s
+        if _BURSTS_BYTES[0] < wire_bytes <= self.burst_quantile_bytes(_SURE_BURST):
+            off_s = late_s - np.clip(late_s, 0, np.float32(noise_s))
+        half = off_s * off_s
         half *= 0.5
         # Student's t with two degrees of freedom, but for a factor that is the same for all, and a
         # heavier tail for a process that stood still. What is early counts twice.

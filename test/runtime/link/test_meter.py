@@ -252,6 +252,20 @@ def test_what_learning_has_left_in_doubt_is_announced_with_its_error(monkeypatch
     assert meter.error_bps > 0.1 * meter.bandwidth_bps
 
 
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("throttled_s", [0.0, 0.005, 0.01])
+def test_small_frames_of_a_busy_robot_make_no_fast_link(throttled_s, seed):
+    """They pass at once: that they are late says nothing, however many there are."""
+    noise = {"jitter_s": 0.001 + throttled_s / 5, "throttled_s": throttled_s}
+    link = SimulatedLink(2e6, 16_000, seed, busy_s=0.02, **noise)
+    frames = Frames(1900, 18, window=4, size_spread=0.2)
+    link.run(35.0, frames)
+    for _ in range(10):
+        assert link.run(2.0, frames).bandwidth_bps == pytest.approx(2e6, rel=0.2)
+    link.rate_bps = 1.6e7
+    assert link.run(7.0, frames).bandwidth_bps > 6e6
+
+
 @pytest.mark.parametrize("seed", [0, 3, 4])
 def test_frames_that_leave_no_room_for_probes_do_not_keep_the_rate_back(seed):
     link = SimulatedLink(1e8, 64_000, seed, delay_s=0.002, jitter_s=0.004)
