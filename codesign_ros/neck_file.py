@@ -231,5 +231,10 @@ def _check(neck: NeckInfo, crossings: tuple[tuple[TensorSpec, ...], ...]) -> Non
             raise ValueError(f"a neck at cut {cut}, which not maps alone cross")
     if min(neck.shape) < 1 or neck.symbols > _MOST_SYMBOLS:
         raise ValueError(f"a neck's latent of {neck.shape}")
-    if not 1 <= neck.levels <= len(NECK_CODECS) or not 1 <= neck.largest_code <= _MOST_CODE:
-        raise ValueError(f"a neck of {neck.levels} levels and codes up to {neck.largest_code}")
+    if not 1 <= neck.levels <= len(NECK_CODECS):
+        raise ValueError(
+            f"a neck of {neck.levels} rate levels, where 1 to {len(NECK_CODECS)} are possible: "
+            "train it anew"
+        )
+    if not 1 <= neck.largest_code <= _MOST_CODE:
+        raise ValueError(f"a neck with codes up to {neck.largest_code}")

@@ -16,7 +16,7 @@ from codesign_ros.testbed.radio import Radio, whole_periods_s
 from codesign_ros.testbed.rates import highest_rate
 from codesign_ros.testbed.session import Session
 from codesign_ros.testbed.setup import Setup
-from codesign_ros.types.codec_names import JPEG444_CODECS
+from codesign_ros.types.codec_names import JPEG444_CODECS, NECK_CODECS
 from codesign_ros.types.errors import CodesignError
 from codesign_ros.types.links import LinkSpec
 
@@ -26,8 +26,6 @@ OURS = "ours"
 # Ours for long, to see how often it changes its plan while nothing else changes.
 STEADY = "ours, left alone"
 PEERS = ("device_only", "server_only_jpeg", "server_only_jpeg444", "neurosurgeon", "roofsplit")
-# The bundle's necks are ours; no peer is given one (planning/policies/fair.py).
-NECKS = tuple(f"neck.{level}" for level in range(4))
 # Both sides' peaks, for the peer that looks at them.
 DEVICE = "x86-core"
 # What is left of ours without its parts; each row has all of the one before and one thing more, and
@@ -50,7 +48,7 @@ BY_OBJECTIVE: Mapping[str, Mapping[str, Any]] = {
 VARIANTS = {**BY_PART, **BY_OBJECTIVE}
 EVERYTHING = {
     "structures": ["S3", "S3+Ss", "S3+S1", "S3+Ss+S1"],
-    "codecs": [*CODECS, *NECKS],
+    "codecs": [*CODECS, *NECK_CODECS],
     "frame_codecs": ["raw", "raw+zstd", "jpeg", *JPEG444_CODECS],
 }
 # Of a radio with states, frames that may be late (planner parameter late_share).

@@ -113,9 +113,7 @@ class AveragedRun(ABC, Generic[ConfigT]):
         Raises:
             CodesignError: the file is not there, damaged, of another network or configuration.
         """
-        self.steps_done, state = checkpoint.load(
-            path, self._network, self._average, self._optimiser
-        )
+        _, state = checkpoint.read_header(path)
         config = replace(self.config, steps=state["config"]["steps"])
         # As JSON: a checkpoint has lists where a configuration has tuples.
         if json.loads(json.dumps(asdict(config))) != state["config"]:
@@ -123,6 +121,7 @@ class AveragedRun(ABC, Generic[ConfigT]):
                 f"checkpoint {path} is of a run with other options; give the same ones, or start "
                 "anew"
             )
+        self.steps_done, _ = checkpoint.load(path, self._network, self._average, self._optimiser)
         self.config = config
         self._go_to(state["place"])
         caller: dict[str, Any] = state["caller"]

@@ -67,7 +67,7 @@ def test_a_neck_that_knows_films_is_written_after_frames_before(bundle, measured
     film = write_tiny_neck(tmp_path / "film.bundle", plain, CUT, CUT, film=True).path
     stem = tmp_path / "rates"
     assert main(["rate-accuracy", str(film), *OPTIONS, "--out", str(stem)]) == 0
-    assert "newest frame whose answer is there, 0.1 s after" in " ".join(
+    assert "newest of the last 16 frames whose answer is there, 0.1 s after" in " ".join(
         capsys.readouterr().out.split()
     )
     content = json.loads(stem.with_suffix(".json").read_text())
@@ -180,6 +180,17 @@ def test_a_checkpoint_of_something_else_is_refused(bundle, tmp_path, capsys):
     with Journal(tmp_path / "rates.0.checkpoint", lambda: "another"):
         pass
     assert main(["rate-accuracy", str(bundle), *OPTIONS, "--out", str(stem)]) == 2
+    assert "rates.0.checkpoint is of another measurement" in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_another_precision_is_refused(bundle, tmp_path, capsys, monkeypatch):
+    command = ["rate-accuracy", str(bundle), *OPTIONS, "--out", str(tmp_path / "rates")]
+    with monkeypatch.context() as patch:
+        patch.setattr(RateMeasurement, "_unpacked", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            main(command)
+    capsys.readouterr()
+    assert main([*command, "--precision", "fp16"]) == 2
     assert "rates.0.checkpoint is of another measurement" in capsys.readouterr().err
 
 

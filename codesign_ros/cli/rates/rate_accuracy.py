@@ -11,6 +11,7 @@ from codesign_ros.cli.common import (
     add_camera_jpeg,
     add_classes,
     add_topics,
+    class_choice,
     command,
     open_chosen_source,
     print_broken,
@@ -175,6 +176,7 @@ def _measured(
     from codesign_ros.evaluation.rate.neck_film import AFTER, ANSWER_S, NeckFilm
     from codesign_ros.evaluation.rate.result import SourceResult, results
     from codesign_ros.evaluation.rate.video import video_coders
+    from codesign_ros.wire.neck.film import FRAMES
 
     source = chosen.source
     single = isinstance(source, LabelledSource)
@@ -184,8 +186,8 @@ def _measured(
     if not single and any(neck.codec.knows_films for neck in detector.necks):
         neck_film = NeckFilm(detector, chosen.fps)
         notes.append(
-            f"neck.K{AFTER}: each is written after the newest frame whose answer is there, "
-            f"{ANSWER_S} s after that frame"
+            f"neck.K{AFTER}: each is written after the newest of the last {FRAMES} frames whose "
+            f"answer is there, {ANSWER_S} s after that frame"
         )
     measurement = RateMeasurement(
         bundle=bundle,
@@ -196,6 +198,7 @@ def _measured(
         camera=None if options.camera_jpeg is None else jpeg("420", options.camera_jpeg),
         source=chosen,
         name=name,
+        choice=(options.split, options.topic, options.truth_topic, class_choice(options)),
         classes=bundle.classes if chosen.box_classes is None else chosen.box_classes,
         threads=options.threads,
     )

@@ -46,6 +46,7 @@ class RateMeasurement:
         camera: makes of each frame what the camera sends; None = raw frames.
         source: frames with known truth, with an end.
         name: of the source.
+        choice: what else says which frames and truths they are, for the checkpoint.
         classes: that count.
         threads: frames at the same time.
     """
@@ -58,6 +59,7 @@ class RateMeasurement:
     camera: FrameCoder | None
     source: ChosenSource
     name: str
+    choice: Sequence[object]
     classes: Sequence[str]
     threads: int
 
@@ -110,8 +112,9 @@ class RateMeasurement:
     def _measurement(self) -> str:
         """Say what a checkpoint is of; other ways do not meet in it."""
         camera = self.camera and self.camera.name
-        source = (self.name, self.source.frames, self.source.fps)
-        return repr((self.bundle.model_id, *source, camera, tuple(self.classes), ALL_SCORES))
+        source = (self.name, self.source.frames, self.source.fps, tuple(self.choice))
+        network = (self.bundle.model_id, self.detector.precision)
+        return repr((*network, *source, camera, tuple(self.classes), ALL_SCORES))
 
     def _measured(
         self, done: set[int], planned: Callable[[int, float], None]

@@ -16,6 +16,8 @@ from codesign_ros.wire.decode import WireLimits
 ANSWER_S = 0.1
 """So long after a frame was written its answer is there, and others may be written after it [s]."""
 
+_JITTER_FRAMES = 0.1
+
 AFTER = ", after a frame"
 """Behind the name of a level that is written so."""
 
@@ -32,7 +34,8 @@ class NeckFilm:
 
     def __init__(self, detector: CutDetector, fps: float) -> None:
         self._detector = detector
-        self._late = max(0, math.ceil(ANSWER_S * fps) - 1)
+        # Less a tenth of a frame: a camera's stamps have no exact rate.
+        self._late = max(0, math.ceil(ANSWER_S * fps - _JITTER_FRAMES) - 1)
         self._number = 0
         self._senders = [
             [_Sender(neck, level) for level in range(len(neck.codec.codecs))]

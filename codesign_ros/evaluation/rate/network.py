@@ -72,6 +72,7 @@ class CutDetector:
                 raise CodesignError(
                     f"no tensor is sent at cut {cut}: cuts are 1 to {bundle.last_cut - 1}"
                 )
+        self.precision = precision
         self._limits = WireLimits()
         self._codecs = tuple(codecs)
         self._necks = [MeasuredNeck.of(bundle, neck.cut) for neck in bundle.necks if levels]

@@ -130,7 +130,8 @@ class VideoCoder:
         import av
 
         os.environ.setdefault("SVT_LOG", "0")  # it would write its settings to standard error
-        fps = Fraction(self.fps).limit_denominator(1000)
+        # A recording may have a frame in an hour; the rate is for the coder's budget alone.
+        fps = max(Fraction(self.fps).limit_denominator(1000), Fraction(1, 1000))
         self._encoder = av.CodecContext.create(self.format.encoder, "w")
         self._encoder.width, self._encoder.height = width, height
         self._encoder.pix_fmt = "yuv420p"

@@ -18,6 +18,9 @@ from codesign_ros.training.neck.rate import LARGEST_CODE, RatedNeck
 # Codes that differ more are not what the decoder learned from.
 _MOST_FACTOR = 1.3
 _HALVINGS = 10
+# Levels that were not there begin so far beyond those that were, at most: by a factor of e, since
+# much larger codes would be clipped.
+_MOST_BEYOND, _PLACE_HALVINGS = 1.0, 14
 
 
 def meet_bytes(
@@ -46,6 +49,42 @@ def meet_bytes(
         factors.append(math.exp((low + high) / 2))
     rated.scale_gains(factors)
     return factors
+
+
+def gains_between(latents: np.ndarray, gains: np.ndarray, asked: Sequence[int]) -> np.ndarray:
+    """Gains of other levels than those that there are.
+
+    They lie on the way from level to level, beyond the first and the last at the shares of these.
+
+    Args:
+        latents: of frames, float32 (n, C, h, w).
+        gains: of the levels that there are, the most bytes first, (levels, C).
+        asked: bytes a frame at each new level.
+
+    Returns:
+        (new levels, C), float32.
+    """
+    logarithms, last = np.log(gains), len(gains) - 1
+
+    def on_the_way(place: float) -> np.ndarray:
+        inside = min(max(place, 0.0), float(last))
+        before = min(int(inside), max(last - 1, 0))
+        part = inside - before
+        after = min(before + 1, last)
+        between = (1 - part) * logarithms[before] + part * logarithms[after]
+        return np.exp(between + inside - place).astype(np.float32)
+
+    found = []
+    for wanted in asked:
+        low, high = -_MOST_BEYOND, last + _MOST_BEYOND
+        for _ in range(_PLACE_HALVINGS):
+            middle = (low + high) / 2
+            if ideal_bytes(latents, on_the_way(middle)) > wanted:
+                low = middle
+            else:
+                high = middle
+        found.append(on_the_way((low + high) / 2))
+    return np.stack(found)
 
 
 def ideal_bytes(latents: np.ndarray, gains: np.ndarray) -> float:

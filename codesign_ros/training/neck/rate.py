@@ -157,8 +157,7 @@ class RatedNeck(nn.Module):
 
         Args:
             neck: encoder and decoder; blocks that it does not have change nothing at first.
-            gains: (levels, C), codes for each unit of its latent; where it has another number of
-                levels, the first and the last are taken over, and those between lie evenly.
+            gains: (levels, C), codes for each unit of its latent.
             sources: each (n, C, H, W) float32, from frames.
         """
         for encoder, given in zip(self.neck.encoders, neck.encoders, strict=True):
@@ -166,12 +165,8 @@ class RatedNeck(nn.Module):
         for decoder, its in zip(self.neck.decoders, neck.decoders, strict=True):
             _take_over(decoder.expand, its.expand, behind=2)  # and its ReLU
             decoder.refine.load_state_dict(its.refine.state_dict())
-        places = np.linspace(0, len(gains) - 1, self.levels)
-        known = np.arange(len(gains))
-        spread = np.stack([np.interp(places, known, each) for each in np.log(gains).T], axis=1)
-        self.gain.copy_(torch.from_numpy(spread) / _FASTER)
-        frames = zip(*(source.split(1) for source in sources), strict=True)
-        latents = torch.cat([self.neck.encoder(*frame) for frame in frames])
+        self.gain.copy_(torch.from_numpy(gains).log() / _FASTER)
+        latents = latents_of_maps(self.neck, sources)
         self.place.copy_(latents.mean((0, 2, 3)) * self.gains() / _FASTER)
         self._spread(latents.std((0, 2, 3)))
 
@@ -183,6 +178,13 @@ class RatedNeck(nn.Module):
     def _spread(self, deviations: torch.Tensor) -> None:
         """Set widths that fit a latent of these standard deviations, (C,)."""
         self.width.copy_((deviations * self.gains() * 0.5 + 0.15).log() / _FASTER)
+
+
+@torch.no_grad()
+def latents_of_maps(neck: Neck, sources: Sequence[torch.Tensor]) -> torch.Tensor:
+    """What an encoder makes of frames' maps, each (n, C, H, W), one frame at a time."""
+    frames = zip(*(source.split(1) for source in sources), strict=True)
+    return torch.cat([neck.encoder(*frame) for frame in frames])
 
 
 def _take_over(own: Beside, its: Beside, behind: int) -> None:

@@ -18,9 +18,10 @@ from codesign_ros.models.neck import Neck, NeckForm
 from codesign_ros.models.network import Network
 from codesign_ros.training.averaged_run import AveragedRun, RunConfig
 from codesign_ros.training.detector.canvases import Augmentation, CanvasSampler
+from codesign_ros.training.neck.calibrate import gains_between
 from codesign_ros.training.neck.frames import Pictures
 from codesign_ros.training.neck.likeness import of_maps
-from codesign_ros.training.neck.rate import RatedNeck
+from codesign_ros.training.neck.rate import RatedNeck, latents_of_maps
 from codesign_ros.training.neck.teacher import Teacher, distances
 from codesign_ros.training.schedule import rate_share
 from codesign_ros.training.tensors import to_input
@@ -89,8 +90,8 @@ class NeckTrainer(AveragedRun[NeckConfig]):
         pictures: what is learned from.
         config: how.
         device: where torch computes.
-        start: a neck of the same form and its gains (levels, C), to go on from; None = the start is
-            in closed form.
+        start: a neck of the same form and its gains (levels, C), to go on from; where the levels
+            are more or fewer, theirs are found by their bytes. None = the start is in closed form.
         tail: what is behind the neck, to be trained with it; None = that stays the network's.
 
     Attributes:
@@ -117,7 +118,11 @@ class NeckTrainer(AveragedRun[NeckConfig]):
         teacher.balance([target.to(device) for target in targets])
         self.told = rated.start(sources, targets)
         if start is not None:
-            rated.go_on_from(*start, sources)
+            its, gains = start
+            if len(gains) != len(config.bytes):
+                latents = latents_of_maps(its, sources).numpy()
+                gains = gains_between(latents, gains, config.bytes)
+            rated.go_on_from(its, gains, sources)
         super().__init__(rated.to(memory_format=torch.channels_last), config, device)
         self._sampler = CanvasSampler(pictures, self._spec, config.seed, config.augmentation)
         height, width = (

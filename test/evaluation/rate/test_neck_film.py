@@ -11,7 +11,9 @@ from support.tiny_neck import write_tiny_neck
 CUT, FRAMES = 3, 6
 
 
-@pytest.mark.parametrize(("fps", "late"), [(5.0, 1), (10.0, 1), (10.1, 2), (30.0, 3)])
+@pytest.mark.parametrize(
+    ("fps", "late"), [(5.0, 1), (10.0, 1), (10.0003, 1), (12.0, 2), (29.98, 3), (30.0000001, 3)]
+)
 def test_a_frame_is_written_after_the_newest_that_was_answered(tmp_path, tiny_bundle, fps, late):
     """Answers come after 0.1 s: so many frames later one may be written after it."""
     bundle = write_tiny_neck(tmp_path / "film.bundle", tiny_bundle, CUT, CUT, film=True)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from codesign_ros.models.neck import Neck, NeckForm
-from codesign_ros.training.neck.calibrate import ideal_bytes, meet_bytes
+from codesign_ros.training.neck.calibrate import gains_between, ideal_bytes, meet_bytes
 from codesign_ros.training.neck.measure import count_tables
 from codesign_ros.training.neck.rate import RatedNeck
 from codesign_ros.wire.neck.payload import HEADER_BYTES, encode_codes, quantise
@@ -48,3 +48,18 @@ def test_frames_take_what_was_asked_for_with_the_real_coder(latents):
 def test_what_is_far_away_is_not_forced(latents):
     factors = meet_bytes(make_neck([0.0, 0.0]), latents, [10**6, 1])
     assert factors == pytest.approx([1.3, 1 / 1.3], rel=1e-3)
+
+
+@pytest.mark.parametrize("there", [[-0.2, -0.5, -0.7], [-0.4]])
+def test_other_levels_take_what_was_asked_for(latents, there):
+    frames = np.concatenate(latents)
+    gains = make_neck(there).gains().detach().numpy() * np.array([1, 2, 1], np.float32)
+    taken = [ideal_bytes(frames, each) for each in gains]
+    asked = [1.1 * taken[0], taken[0], (taken[0] + taken[-1]) / 2, taken[-1], 0.7 * taken[-1]]
+    found = gains_between(frames, gains, asked)
+    assert found.dtype == np.float32
+    assert [ideal_bytes(frames, each) for each in found] == pytest.approx(asked, rel=0.01)
+    # What was there already is as it was, and beyond it the channels keep their shares.
+    np.testing.assert_allclose(found[[1, 3]], gains[[0, -1]], rtol=0.02)
+    for new, end in ((found[0], gains[0]), (found[-1], gains[-1])):
+        np.testing.assert_allclose(new / end, np.full(3, new[0] / end[0]), rtol=1e-4)

@@ -108,23 +108,6 @@ def test_higher_levels_have_fewer_bits():
         assert bits[0] > bits[1] > bits[2] > 0
 
 
-def test_levels_between_those_that_were_there_have_gains_between():
-    maps = smooth_maps(4, 4, 8, 12)
-    gains = np.array([[8.0, 6], [4, 3], [1, 1]], np.float32)[:, [0, 1, 0, 1, 1]]
-    other = rated(levels=5)
-    with torch.no_grad():
-        other.start([maps], [maps])
-        other.go_on_from(rated().neck, gains, [maps])
-    # In codes per unit: the geometric mean of two neighbours lies half way.
-    expected = [8, math.sqrt(32), 4, 2, 1], [6, math.sqrt(18), 3, math.sqrt(3), 1]
-    found = other.gains().detach().numpy()
-    np.testing.assert_allclose(found[:, [0, 2]].T, [expected[0]] * 2, rtol=1e-5)
-    np.testing.assert_allclose(found[:, [1, 3, 4]].T, [expected[1]] * 3, rtol=1e-5)
-    fewer = rated(levels=2)
-    fewer.go_on_from(rated().neck, gains, [maps])
-    np.testing.assert_allclose(fewer.gains().detach().numpy(), gains[[0, 2]], rtol=1e-5)
-
-
 def test_deeper_parts_begin_as_the_neck_that_they_go_on_from():
     maps = smooth_maps(4, 4, 8, 12)
     shallow, deep = rated(), rated(encoder_depth=2, decoder_depth=3)

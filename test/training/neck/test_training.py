@@ -163,6 +163,9 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(bundle, tmp_path):
     assert [second.step() for _ in range(6)] == steps[4:]
     one, other = weights(whole), weights(second)
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+    more_levels = trainer(bundle, replace(CONFIG, bytes=(60, 40, 30)))
+    with pytest.raises(CodesignError, match="is of a run with other options; give the same ones"):
+        more_levels.resume(tmp_path / "checkpoint.safetensors")
 
 
 def test_answers_come_in_slowly_after_maps_alone(detector):
