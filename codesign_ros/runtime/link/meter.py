@@ -189,9 +189,11 @@ class LinkMeter:
         sizes = [self._prober.tiny_bytes(self._estimator, known, now_s)]
         waiting = self._probe is not None and now_s - self._probe[1] < _PROBE_PATIENCE_S
         if self._delays_s and not waiting and not self._queued:
-            sure = self._sure >= _SURE
+            shows, sure = self._sure > 0, self._sure >= _SURE
             frame_bytes = self._frame_bytes if now_s - self._frame_s < _FLOWING_S else 0
-            sizes.append(self._prober.large_bytes(self._estimator, known, sure, frame_bytes, now_s))
+            sizes.append(
+                self._prober.large_bytes(self._estimator, known, shows, sure, frame_bytes, now_s)
+            )
         self._queued = False
         return [size for size in sizes if size]
 

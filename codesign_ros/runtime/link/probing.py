@@ -20,7 +20,7 @@ _LEARNING_S, _LEARNING_BYTES = 0.5, 8_000_000
 _ON_LINK_S, _PERIOD_S = 0.02, 1.5
 # A probe shows the rate only by what of it does not pass at once: it is so many times the burst,
 # or at least so many where the share allows no more.
-_BURSTS, _LEAST_BURSTS = 2.0, 1.5
+_BURSTS, _LEAST_BURSTS = 2.0, 1.4
 # Of the large probes' share, what those take that look whether the rate is still the same.
 _USUAL_SHARE = 0.9
 
@@ -52,10 +52,10 @@ class Prober:
     """Decides what probes are sent.
 
     At first nothing is known of the link. Probes start at 2 kB, each follows the answer to the one
-    before, and they double as long as the slowest link that is still likely (10 %) would be done
-    with one in half a second. So a bucket is emptied, of any size up to 130 kB, and the rate behind
-    it shows; that takes what the bucket holds and some more, and no more than 8 MB. From then on
-    all probes together, and what they cost beside their payload, stay below 5 % of the link in any
+    before, and until one shows the rate they double, as long as the slowest link that is still
+    likely (10 %) would be done with one in half a second. So a bucket is emptied, of any size up to
+    130 kB, and the rate behind it shows; that takes what the bucket holds and some more, and no
+    more than 8 MB. From then on all probes together, and what they cost beside their payload, stay below 5 % of the link in any
     10 s: tiny ones, and large ones only where the embeddings themselves do not show the rate.
 
     That share bounds how soon an idle link's change shows, for a probe must be larger than the
@@ -92,13 +92,20 @@ class Prober:
         return TINY_BYTES
 
     def large_bytes(
-        self, estimator: LinkEstimator, known: bool, sure: bool, frame_bytes: int, now_s: float
+        self,
+        estimator: LinkEstimator,
+        known: bool,
+        shows: bool,
+        sure: bool,
+        frame_bytes: int,
+        now_s: float,
     ) -> int:
         """Payload of the large probe that should be sent now [bytes]; 0 = none.
 
         Args:
             estimator: what the link is like.
             known: the rate was known at some time.
+            shows: the one before has shown it.
             sure: it is known now.
             frame_bytes: payload of the newest frame [bytes].
             now_s: the time [s].
@@ -106,7 +113,10 @@ class Prober:
         slow_bps = estimator.quantile_bps(0.1)
         if not known and self.may_learn:
             likely = max(_SMALL_BYTES, round(slow_bps / 8 * _LEARNING_S))
-            size = min(max(_FIRST_BYTES, 2 * self._last_bytes), likely, _LARGEST_BYTES)
+            # What has shown it is large enough: links drop what their queues cannot hold, and what
+            # is then sent again takes much longer.
+            larger = self._last_bytes * (1 if shows else 2)
+            size = min(max(_FIRST_BYTES, larger), likely, _LARGEST_BYTES)
             self._learning_bytes += size + OVERHEAD_BYTES
         else:
             # Much larger than the burst and than the frames: only then do the two tell other

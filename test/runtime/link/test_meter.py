@@ -252,6 +252,14 @@ def test_what_learning_has_left_in_doubt_is_announced_with_its_error(monkeypatch
     assert meter.error_bps > 0.1 * meter.bandwidth_bps
 
 
+@pytest.mark.parametrize(("rate_bps", "most_bytes"), [(2e6, 65_536), (5e5, 32_768)])
+def test_no_probe_is_larger_than_one_that_showed_the_rate(rate_bps, most_bytes):
+    """A radio's queue would drop a part of it."""
+    link = SimulatedLink(rate_bps, 16_000)
+    assert link.run(10.0).bandwidth_bps == pytest.approx(rate_bps, rel=0.1)
+    assert max(size for _, size in link.probe_sends) <= most_bytes
+
+
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("throttled_s", [0.0, 0.005, 0.01])
 def test_small_frames_of_a_busy_robot_make_no_fast_link(throttled_s, seed):
