@@ -55,8 +55,9 @@ class Prober:
     before, and until one shows the rate they double, as long as the slowest link that is still
     likely (10 %) would be done with one in half a second. So a bucket is emptied, of any size up to
     130 kB, and the rate behind it shows; that takes what the bucket holds and some more, and no
-    more than 8 MB. From then on all probes together, and what they cost beside their payload, stay below 5 % of the link in any
-    10 s: tiny ones, and large ones only where the embeddings themselves do not show the rate.
+    more than 8 MB. From then on all probes together, and what they cost beside their payload, stay
+    below 5 % of the link in any 10 s: tiny ones, and large ones only where the embeddings
+    themselves do not show the rate.
 
     That share bounds how soon an idle link's change shows, for a probe must be larger than the
     burst: at 0.8 Mbit/s every 1.5 s for a burst of 1.6 kB, every 10 s for 16 kB. Where a whole
